@@ -1,0 +1,87 @@
+"""What a diarizer and a transcriber must do; nothing else in the code names an engine.
+
+An engine is made by its module's `load(choice, device)` and is then warm. It takes a stream of
+recordings, packs work across them as suits it, and yields each recording's result, or the error that
+belongs to it alone, as soon as it is done, in any order. It reads ahead of what it yields only as far
+as its packing needs, so that a long stream costs no more memory than a short one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from speech.errors import PodlakeError
+from speech.types import Diarization, Recording, Transcript
+
+
+@dataclass(frozen=True)
+class EngineSpec:
+    """An engine, its model and its settings: what can be said of it without loading it."""
+
+    name: str
+    model: str
+    """A package's model, a hub name, or a local path."""
+    revision: str
+    """What tells one state of the model from another: a version, a commit, a hash of the file."""
+    settings: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    languages: frozenset[str] | None = None
+    """Languages it transcribes; None where that does not apply or is not limited."""
+    needs_gpu: bool = False
+    """Whether it gains from a GPU, so that a device is leased for it."""
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits over name, model revision and settings: what makes rows stale.
+
+        The model's path is left out: the same weights elsewhere are the same engine.
+        """
+        settings = json.dumps(dict(sorted(self.settings.items())), separators=(",", ":"))
+        return hashlib.sha256(f"{self.name}\n{self.revision}\n{settings}".encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class EngineChoice:
+    """An engine as the user chose it: `name[:model]` and the options of that engine."""
+
+    name: str
+    model: str | None = None
+    """None: the engine's default."""
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str, **options: str) -> EngineChoice:
+        """`nemo`, `nemo:nvidia/parakeet-tdt-0.6b-v3`, `nemo:/models/parakeet.nemo`."""
+        name, _, model = text.strip().partition(":")
+        return cls(name.strip(), model.strip() or None, options)
+
+
+class Diarizer(Protocol):
+    """Tells who speaks when."""
+
+    spec: EngineSpec
+
+    def diarize(self, recordings: Iterable[Recording]) -> Iterator[tuple[Recording, Diarization | PodlakeError]]:
+        """Each recording exactly once, in any order."""
+        ...
+
+    def close(self) -> None:
+        """Give back processes and memory."""
+        ...
+
+
+class Transcriber(Protocol):
+    """Writes down the words with their times."""
+
+    spec: EngineSpec
+
+    def transcribe(self, recordings: Iterable[Recording]) -> Iterator[tuple[Recording, Transcript | PodlakeError]]:
+        """Each recording exactly once, in any order."""
+        ...
+
+    def close(self) -> None:
+        """Give back processes and memory."""
+        ...

@@ -1,0 +1,45 @@
+"""Where an engine's name becomes an engine: one line per engine.
+
+A line names the module; nothing is imported before the engine is asked for. Every engine module has
+`describe(choice) -> EngineSpec`, cheap and without heavy imports, and `load(choice, device) -> engine`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+
+from speech.engines.protocols import Diarizer, EngineChoice, EngineSpec, Transcriber
+from speech.errors import EngineUnavailable
+
+DIARIZERS = {
+    "mfcc": "speech.engines.mfcc",
+    "nemo": "speech.engines.nemo_sortformer",
+}
+TRANSCRIBERS = {
+    "pocketsphinx": "speech.engines.pocketsphinx",
+    "nemo": "speech.engines.nemo_parakeet",
+    "firered": "speech.engines.firered",
+}
+
+
+def describe_diarizer(choice: EngineChoice) -> EngineSpec:
+    return _module(DIARIZERS, choice.name, "diarizer", "PODLAKE_DIARIZER").describe(choice)
+
+
+def load_diarizer(choice: EngineChoice, device: str) -> Diarizer:
+    return _module(DIARIZERS, choice.name, "diarizer", "PODLAKE_DIARIZER").load(choice, device)
+
+
+def describe_transcriber(choice: EngineChoice) -> EngineSpec:
+    return _module(TRANSCRIBERS, choice.name, "transcriber", "PODLAKE_TRANSCRIBER").describe(choice)
+
+
+def load_transcriber(choice: EngineChoice, device: str) -> Transcriber:
+    return _module(TRANSCRIBERS, choice.name, "transcriber", "PODLAKE_TRANSCRIBER").load(choice, device)
+
+
+def _module(modules: dict[str, str], name: str, slot: str, setting: str) -> ModuleType:
+    if name not in modules:
+        raise EngineUnavailable(f"{setting} names the {slot} {name!r}, which does not exist. Choose one of: {', '.join(modules)}.")
+    return import_module(modules[name])

@@ -1,0 +1,168 @@
+"""Every way an episode can fail, as a type, and what is done about each, in one table.
+
+An error is raised where it is known and handled in one place, the batch contract: the class decides
+whether and when another try is worth it; the message says what happened, to what, and what to do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What is done about a class of errors."""
+
+    retryable: bool
+    """Whether the same work can succeed later without anybody changing anything."""
+    tries_in_step: int = 1
+    """Tries inside one run, with exponential backoff and jitter between them."""
+    first_wait_s: float = 0.0
+    """Wait before the second try inside a run; doubles from there."""
+    max_attempts: int = 1
+    """Runs that are given to the episode before it is set aside for a person."""
+    next_try_after_h: float = 0.0
+    """Hours until automation tries again; doubles with every attempt."""
+
+
+class PodlakeError(Exception):
+    """Base of the errors that belong to one feed or one episode."""
+
+    error_class = "bug"
+    retry_after_s: float | None = None
+    """What the server asked for (Retry-After), if it did."""
+
+
+class NotFound(PodlakeError):
+    """The server says that there is no such thing (404, 410)."""
+
+    error_class = "http_not_found"
+
+
+class HttpRefused(PodlakeError):
+    """The server refuses: any other 4xx."""
+
+    error_class = "http_4xx"
+
+
+class HttpServerError(PodlakeError):
+    """The server failed: 5xx."""
+
+    error_class = "http_5xx"
+
+
+class RateLimited(PodlakeError):
+    """429, or 503 with Retry-After."""
+
+    error_class = "http_429"
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class NetworkError(PodlakeError):
+    """The connection could not be made, timed out, or broke before the end."""
+
+    error_class = "network"
+
+
+class TooLarge(PodlakeError):
+    """More bytes than the configured limit."""
+
+    error_class = "too_large"
+
+
+class NotAFeed(PodlakeError):
+    """The document is no podcast feed."""
+
+    error_class = "not_a_feed"
+
+
+class NotAudio(PodlakeError):
+    """The bytes hold no audio stream: an HTML page, an empty file, a video without sound."""
+
+    error_class = "not_audio"
+
+
+class Undecodable(PodlakeError):
+    """The bytes are audio, but too much of it cannot be decoded to be called the episode."""
+
+    error_class = "decode"
+
+
+class LanguageWithoutEngine(PodlakeError):
+    """No transcriber is configured for the episode's language."""
+
+    error_class = "lang_unsupported"
+
+
+class OutOfMemory(PodlakeError):
+    """The device's memory did not suffice, even for the smallest batch."""
+
+    error_class = "oom"
+
+
+class BadOutput(PodlakeError):
+    """The engine gave NaN, or nothing where there is speech."""
+
+    error_class = "bad_output"
+
+
+class EngineCrashed(PodlakeError):
+    """The engine's process died at work."""
+
+    error_class = "engine_crash"
+
+
+class UpstreamMissing(PodlakeError):
+    """A table that this stage reads has no rows for the episode, or rows made from other bytes."""
+
+    error_class = "upstream_missing"
+
+
+class StorageError(PodlakeError):
+    """The lake or the audio store could not be read or written: disk full, permission, object store."""
+
+    error_class = "storage"
+
+
+class KeepsCrashing(PodlakeError):
+    """The episode took its worker down again and again; it is set aside."""
+
+    error_class = "keeps_crashing"
+
+
+class EngineUnavailable(Exception):
+    """What is configured cannot load: not installed, no weights, the wrong class of model.
+
+    Not a `PodlakeError`: it is no episode's fault and fails the step as a whole.
+    """
+
+
+_SOON = dict(retryable=True, tries_in_step=3, first_wait_s=1.0, max_attempts=6, next_try_after_h=1.0)
+
+POLICIES: dict[str, Policy] = {
+    NotFound.error_class: Policy(retryable=False),
+    HttpRefused.error_class: Policy(retryable=False),
+    HttpServerError.error_class: Policy(**_SOON),
+    RateLimited.error_class: Policy(**_SOON),
+    NetworkError.error_class: Policy(**_SOON),
+    TooLarge.error_class: Policy(retryable=False),
+    NotAFeed.error_class: Policy(retryable=False),
+    NotAudio.error_class: Policy(retryable=False),
+    Undecodable.error_class: Policy(retryable=False),
+    LanguageWithoutEngine.error_class: Policy(retryable=False),
+    OutOfMemory.error_class: Policy(retryable=True, tries_in_step=1, max_attempts=3, next_try_after_h=6.0),
+    BadOutput.error_class: Policy(retryable=True, tries_in_step=1, max_attempts=2, next_try_after_h=24.0),
+    EngineCrashed.error_class: Policy(retryable=True, tries_in_step=2, max_attempts=3, next_try_after_h=1.0),
+    UpstreamMissing.error_class: Policy(retryable=True, tries_in_step=1, max_attempts=6, next_try_after_h=1.0),
+    StorageError.error_class: Policy(retryable=True, tries_in_step=2, first_wait_s=1.0, max_attempts=6, next_try_after_h=1.0),
+    KeepsCrashing.error_class: Policy(retryable=False),
+    PodlakeError.error_class: Policy(retryable=False),
+}
+"""Class of error → what is done about it. `bug` is every exception nobody foresaw."""
+
+
+def policy_of(error_class: str) -> Policy:
+    return POLICIES.get(error_class, POLICIES[PodlakeError.error_class])
