@@ -26,8 +26,16 @@ class Table:
     """The only asset that writes it; the batch contract where it says so."""
     key: tuple[str, ...]
     """Primary key."""
+    landing: tuple[str, ...]
+    """The columns that name one landing, and so its file; none: the table is one landing."""
     description: str
     schema: pa.Schema
+
+    def landing_key(self, *values: str) -> str:
+        """The name of a landing: `my-show-20260102-1a2b3c4d`, `my-show-20260102-1a2b3c4d.audio`, `all`."""
+        if len(values) != len(self.landing):
+            raise ValueError(f"a landing of {self.name} is named by {self.landing}, not by {values}")
+        return ".".join(values) or "all"
 
     def of(self, rows: Iterable[object], **constants: object) -> pa.Table:
         """Rows as an Arrow table of this schema.
@@ -47,8 +55,10 @@ def _value(row: object, name: str) -> object:
     return row[name] if isinstance(row, Mapping) else getattr(row, name)
 
 
-def _table(name: str, asset: str, key: str, description: str, *columns: pa.Field) -> Table:
-    return Table(name, asset, tuple(key.split()), description, pa.schema(columns))
+def _table(
+    name: str, asset: str, key: str, description: str, *columns: pa.Field, landing: str = "episode_id"
+) -> Table:
+    return Table(name, asset, tuple(key.split()), tuple(landing.split()), description, pa.schema(columns))
 
 
 def _col(name: str, kind: pa.DataType, description: str) -> pa.Field:
@@ -84,6 +94,7 @@ SUBSCRIPTIONS = _table(
     _col("n_items", pa.int32(), "Audio URLs added by hand to `singles`; 0 for feeds."),
     _col("added_at", UTC, "When it was added."),
     *_PROVENANCE,
+    landing="",
 )  # fmt: skip
 
 POLLS = _table(
@@ -105,6 +116,7 @@ POLLS = _table(
     _col("n_episodes", pa.int32(), "Episodes that the feed lists now."),
     _col("problems", TEXTS, "What was mended or left out while reading the feed, in words."),
     *_PROVENANCE,
+    landing="feed_id",
 )  # fmt: skip
 
 _LINK = pa.struct([pa.field("url", pa.string()), pa.field("type", pa.string()), pa.field("language", pa.string())])
@@ -131,6 +143,7 @@ EPISODES = _table(
     _col("first_seen_at", UTC, "When a poll first saw it."),
     _col("last_changed_at", UTC, "When a poll last saw it changed."),
     *_PROVENANCE,
+    landing="feed_id",
 )  # fmt: skip
 
 _HOP = pa.struct([pa.field("url", pa.string()), pa.field("status", pa.int16())])
@@ -294,6 +307,7 @@ STAGE_RUNS = _table(
     _may("batch_busy", pa.float32(), "Share of the engine phase in which the engine worked; NULL for stages without one."),
     _col("batch_episodes", pa.int32(), "Episodes in the batch."),
     _col("attempts", pa.int16(), "Tries within the run."),
+    landing="episode_id stage",
 )  # fmt: skip
 
 FAILURES = _table(
@@ -311,6 +325,7 @@ FAILURES = _table(
     _may("next_retry_at", UTC, "When automation tries again; NULL where it will not."),
     _col("run_id", pa.string(), "The Dagster run that failed last."),
     _col("landed_at", UTC, "When the row was landed."),
+    landing="episode_id stage",
 )  # fmt: skip
 
 TABLES: dict[str, Table] = {

@@ -1,0 +1,87 @@
+"""Where everything lies: `PODLAKE_HOME`, a folder or an s3:// prefix, and how a file gets there whole."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from pyarrow import fs
+
+from speech.errors import StorageError
+
+
+@dataclass(frozen=True)
+class Home:
+    """The root of audio, lake and subscriptions, on whatever file system it is."""
+
+    uri: str
+    """What the user wrote: a path, or `s3://bucket/prefix`."""
+    filesystem: fs.FileSystem
+    root: str
+    """The root as the file system names it."""
+
+    @classmethod
+    def at(cls, uri: str) -> Home:
+        if "://" in uri:
+            filesystem, root = fs.FileSystem.from_uri(uri)
+            return cls(uri.rstrip("/"), filesystem, root.rstrip("/"))
+        return cls(uri, fs.LocalFileSystem(), str(Path(uri).absolute()))
+
+    @property
+    def is_local(self) -> bool:
+        return isinstance(self.filesystem, fs.LocalFileSystem)
+
+    def path(self, *parts: str) -> str:
+        return "/".join((self.root, *parts))
+
+    def exists(self, *parts: str) -> bool:
+        return bool(self.filesystem.get_file_info(self.path(*parts)).type == fs.FileType.File)
+
+    def names(self, *folder: str) -> list[str]:
+        """Names of the files in a folder, sorted; none where there is no such folder."""
+        selector = fs.FileSelector(self.path(*folder), allow_not_found=True)
+        found = self.filesystem.get_file_info(selector)
+        return sorted(info.base_name for info in found if info.type == fs.FileType.File and info.base_name[0] not in "._")
+
+    def read(self, *parts: str) -> bytes:
+        with self.filesystem.open_input_stream(self.path(*parts)) as stream:
+            return bytes(stream.read())
+
+    def remove(self, *parts: str) -> None:
+        """Remove a file; it is no error that there is none."""
+        if self.exists(*parts):
+            self.filesystem.delete_file(self.path(*parts))
+
+    @contextmanager
+    def writing(self, *parts: str) -> Iterator[BinaryIO]:
+        """A stream whose bytes appear under the name all at once, or not at all.
+
+        On a local disk they are written beside it, synced and renamed; an object store shows an object
+        only when its upload is complete. Raises `StorageError`.
+        """
+        target = self.path(*parts)
+        folder, _, name = target.rpartition("/")
+        written = f"{folder}/.{name}.{uuid.uuid4().hex[:8]}.tmp" if self.is_local else target
+        try:
+            if self.is_local:
+                self.filesystem.create_dir(folder, recursive=True)
+                with Path(written).open("wb") as stream:
+                    yield stream
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                Path(written).replace(target)
+            else:
+                with self.filesystem.open_output_stream(target) as stream:
+                    yield stream
+        except OSError as error:
+            raise StorageError(
+                f"{target} could not be written: {error}. Check free space and write permission (`podlake doctor`)."
+            ) from error
+        finally:
+            if self.is_local:
+                Path(written).unlink(missing_ok=True)

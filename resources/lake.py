@@ -1,0 +1,72 @@
+"""The Parquet lake: a landing is a file per episode (or feed), replaced atomically.
+
+`lake/<table>/open/<key>.parquet` holds what has landed lately, `lake/<table>/sealed/*.parquet` what sealing
+has folded together. An open file outranks sealed rows of the same key, also when it holds no rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import reduce
+from operator import and_, or_
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from resources.home import Home
+from resources.schemas import Table
+
+OPEN = "open"
+SEALED = "sealed"
+
+
+@dataclass(frozen=True)
+class Lake:
+    """Reads and writes landings. No lock is needed for either."""
+
+    home: Home
+
+    def land(self, table: Table, key: str, rows: pa.Table) -> None:
+        """Replace what `key` has in the table. Raises `StorageError`, and then nothing has changed."""
+        if rows.schema != table.schema:
+            raise TypeError(f"rows for {table.name} have another schema:\n{rows.schema}")
+        with self.home.writing("lake", table.name, OPEN, f"{key}.parquet") as stream:
+            pq.write_table(rows, stream, compression="zstd")
+
+    def read(self, table: Table, key: str) -> pa.Table | None:
+        """What `key` has landed, None where it never has."""
+        name = f"{key}.parquet"
+        if self.home.exists("lake", table.name, OPEN, name):
+            with self.home.filesystem.open_input_file(self.home.path("lake", table.name, OPEN, name)) as file:
+                return pq.read_table(file, partitioning=None).cast(table.schema)
+        return self._read_sealed(table, key)
+
+    def remove(self, table: Table, key: str) -> None:
+        """Take a landing out of the open files. Sealed rows of the key come to light again."""
+        self.home.remove("lake", table.name, OPEN, f"{key}.parquet")
+
+    def open_keys(self, table: Table) -> list[str]:
+        """Keys with an open landing, by file name alone."""
+        return [name.removesuffix(".parquet") for name in self.home.names("lake", table.name, OPEN)]
+
+    def sealed_files(self, table: Table) -> list[str]:
+        return [self.home.path("lake", table.name, SEALED, name) for name in self.home.names("lake", table.name, SEALED)]
+
+    def _read_sealed(self, table: Table, key: str) -> pa.Table | None:
+        files = self.sealed_files(table)
+        if not files:
+            return None
+        rows = pq.read_table(files, filters=sealed_filter(table, {key}), filesystem=self.home.filesystem)
+        return rows.select(table.schema.names).cast(table.schema) if rows.num_rows else None
+
+
+def sealed_filter(table: Table, keys: Collection[str]) -> pc.Expression:
+    """Which sealed rows belong to these landings."""
+    named = [dict(zip(table.landing, key.split("."), strict=True)) for key in keys]
+    if len(table.landing) == 1:
+        (column,) = table.landing
+        return pc.field(column).isin(sorted(row[column] for row in named))
+    rows = [reduce(and_, (pc.field(column) == value for column, value in row.items())) for row in named]
+    return reduce(or_, rows)
