@@ -1,0 +1,251 @@
+"""XML as it is found in the wild, read so that one broken element costs nobody but itself.
+
+A document that is well-formed is read as it stands. One that is not is mended (stray ampersands, HTML's
+entities, control characters), and if that is not enough, cut at its items and each item read alone.
+No parser here opens a file, a connection or an entity: what stands before the root element, DOCTYPE and
+entity declarations included, is cut away unread.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import pairwise
+from typing import TypeAlias
+from urllib.parse import urljoin, urlsplit
+
+from lxml import etree
+
+Fields: TypeAlias = dict[str, list[etree._Element]]
+"""The elements of one item or channel by name: `title`, `itunes:duration`, `podcast:transcript`.
+
+Names are in lower case and carry the usual prefix of their namespace, whatever prefix (or none) the
+document declares; Atom's and RSS's own elements carry none.
+"""
+
+
+def from_root(text: str, roots: tuple[str, ...]) -> str | None:
+    """The text from the start tag of one of these root elements on; None where there is none."""
+    found = re.search(rf"<(?:[\w-]+:)?(?:{'|'.join(roots)})(?=[\s/>])", text)
+    return text[found.start() :] if found else None
+
+
+def read_items(text: str, *, url: str, items: tuple[str, ...]) -> tuple[Fields, list[Fields], list[str]]:
+    """The fields around the items, the fields of each item, and what was mended.
+
+    `text` begins at the root element. An item is an element named by `items`, at any depth.
+    """
+    try:
+        return *_split_tree(_tree(text, url), items), []
+    except etree.XMLSyntaxError as error:
+        reason = str(error.msg).split(", line")[0]
+    try:
+        return *_split_tree(_tree(_mended(text), url), items), [f"mended: {reason}"]
+    except etree.XMLSyntaxError:
+        return *_split_text(text, url, items), [f"not well-formed, every item was read alone: {reason}"]
+
+
+def read_tree(text: str) -> etree._Element | None:
+    """The root element, with whatever can be saved of a document that is not well-formed."""
+    try:
+        return _tree(text, None)
+    except etree.XMLSyntaxError:
+        return _tree(_mended(text), None, recover=True)
+
+
+def text_of(element: etree._Element) -> str:
+    """All text inside an element, stripped."""
+    return "".join(element.itertext()).strip()
+
+
+def absolute_url(element: etree._Element, value: str | None) -> str | None:
+    """A URL that stands in `element`, resolved against xml:base and the document's URL; None where it is none."""
+    url = re.sub(r"[\t\r\n]", "", value or "").strip().replace(" ", "%20")
+    if not url:
+        return None
+    if url.lower().startswith("www."):
+        url = f"http://{url}"
+    try:
+        joined = urljoin(element.base or "", url)
+        return joined if urlsplit(joined).scheme else None
+    except ValueError:
+        return None
+
+
+def name_of(element: etree._Element) -> str:
+    """The name as in `Fields`."""
+    return _usual_name(str(element.tag), element.prefix or "")
+
+
+@lru_cache(maxsize=4096)
+def _usual_name(tag: str, declared_prefix: str) -> str:
+    namespace, _, local = tag.rpartition("}")
+    if not namespace:  # none, or a prefix that nobody declared
+        return local.lower().removeprefix("atom:")
+    namespace = namespace.lower()
+    prefix = next((prefix for part, prefix in _PREFIXES if part in namespace), declared_prefix)
+    return f"{prefix}:{local.lower()}" if prefix else local.lower()
+
+
+_PREFIXES = (
+    ("itunes", "itunes"),
+    ("podcast-namespace", "podcast"),
+    ("podcastindex.org/namespace", "podcast"),
+    ("search.yahoo.com/mrss", "media"),
+    ("purl.org/dc", "dc"),
+    ("creativecommons", "creativecommons"),
+    ("modules/content", "content"),
+    ("w3.org/2005/atom", ""),
+    ("purl.org/atom", ""),
+    ("purl.org/rss/1.0/modules/link", "link"),
+    ("purl.org/rss/1.0", ""),
+)
+"""A part of the namespace, in lower case → the prefix its elements get. Feeds misspell namespaces."""
+
+_CONTAINERS = ("channel", "media:group")
+"""Elements whose children count as their parent's."""
+
+
+def _tree(text: str, url: str | None, *, recover: bool = False) -> etree._Element:
+    parser = etree.XMLParser(
+        recover=recover,
+        encoding="utf-8",
+        resolve_entities=False,
+        load_dtd=False,
+        no_network=True,
+        huge_tree=False,  # keeps libxml2's limits on depth and on the size of one text
+        remove_comments=True,
+        remove_pis=True,
+    )
+    return etree.fromstring(text.encode("utf-8", "replace"), parser, base_url=url)
+
+
+def _split_tree(root: etree._Element, items: tuple[str, ...]) -> tuple[Fields, list[Fields]]:
+    head = _fields(element for element in _children(root) if name_of(element) not in items)
+    found = (element for element in root.iter() if name_of(element) in items)
+    return head, [_fields(_children(item)) for item in found]
+
+
+def _split_text(text: str, url: str, items: tuple[str, ...]) -> tuple[Fields, list[Fields]]:
+    start_tag = re.compile(rf"<(?:[\w-]+:)?({'|'.join(items)})(?:\s[^<>]*)?(?<!/)>")
+    starts = [found.start() for found in start_tag.finditer(text)]
+    around, parts, last_end = [], [], 0
+    for start, next_start in pairwise([*starts, len(text)]):
+        end_tag = re.compile(rf"</(?:[\w-]+:)?(?:{'|'.join(items)})\s*>").search(text, start, next_start)
+        end = end_tag.end() if end_tag else next_start
+        around.append(text[last_end:start])
+        parts.append(text[start:end])
+        last_end = end
+    around.append(text[last_end:])
+    # The end tag of the last element that is whole is lost with the cut; recovery supplies what is missing.
+    head = _tree(_mended("".join(around)), url, recover=True)
+    wrapper = "<alone" + _declarations(around[0]) + ">"
+    found = [_alone(wrapper, part, url) for part in parts]
+    return _fields(_children(head)) if head is not None else {}, found
+
+
+def _alone(wrapper: str, part: str, url: str) -> Fields:
+    """One item, cut out of a document that is not well-formed."""
+    try:
+        return _fields(_children(_tree(f"{wrapper}{_mended(part)}</alone>", url)[0]))
+    except etree.XMLSyntaxError:
+        part = _with_quotes(_with_escaped_text(_with_ended_cdata(part)))
+        tree = _tree(f"{wrapper}{_mended(part)}</alone>", url, recover=True)
+        # An end tag that is missing pulls its element's followers inside: they count wherever they are.
+        return _fields(tree.iter())
+
+
+def _children(element: etree._Element) -> Iterator[etree._Element]:
+    for child in element:
+        yield child
+        if name_of(child) in _CONTAINERS:
+            yield from child
+
+
+def _fields(elements: Iterator[etree._Element]) -> Fields:
+    fields: Fields = {}
+    for element in elements:
+        fields.setdefault(name_of(element), []).append(element)
+    return fields
+
+
+def _declarations(head: str) -> str:
+    """The namespaces and the base that the start tags before the first item declare."""
+    declared = re.findall(r"""\s(xmlns:[\w.-]+|xmlns|xml:base|xml:lang)\s*=\s*("[^"<]*"|'[^'<]*')""", head)
+    return "".join(f" {name}={value.replace('&', '&amp;')}" for name, value in dict(declared).items())
+
+
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_REFERENCE = re.compile(r"&(#[0-9]{1,7};|#[xX][0-9a-fA-F]{1,6};|[A-Za-z][A-Za-z0-9]{1,31};)?")
+
+
+def _mended(text: str) -> str:
+    """Without characters that XML forbids; with every reference outside of CDATA one that XML knows."""
+    outside_and_cdata = _cdata_apart(_NOT_XML.sub("", text))
+    return "".join(part if is_cdata else _REFERENCE.sub(_known_reference, part) for part, is_cdata in outside_and_cdata)
+
+
+def _cdata_apart(text: str) -> Iterator[tuple[str, bool]]:
+    """The text in order, in pieces that are, and are not, a CDATA section."""
+    position = 0
+    while True:
+        start = text.find("<![CDATA[", position)
+        end = text.find("]]>", start) if start >= 0 else -1
+        if end < 0:
+            yield text[position:], False
+            return
+        yield text[position:start], False
+        yield text[start : end + 3], True
+        position = end + 3
+
+
+def _known_reference(found: re.Match[str]) -> str:
+    reference = found.group(0)
+    if reference in ("&amp;", "&lt;", "&gt;", "&quot;", "&apos;"):
+        return reference
+    character = html.unescape(reference)
+    if found.group(1) is None or character == reference:  # a bare "&", or an entity nobody knows
+        return "&amp;" + reference[1:]
+    return _NOT_XML.sub("", html.escape(character))
+
+
+def _with_ended_cdata(part: str) -> str:
+    """`]]>` added to a CDATA section that its own element ends before it does."""
+    done, position = [], 0
+    for opening in re.finditer(r"<([\w:.-]+)[^<>]*>\s*<!\[CDATA\[", part):
+        if opening.start() < position:
+            continue
+        element_end = part.find(f"</{opening.group(1)}", opening.end())
+        section_end = part.find("]]>", opening.end())
+        if element_end >= 0 and not 0 <= section_end < element_end:
+            done += [part[position:element_end], "]]>"]
+            position = element_end
+    return "".join(done) + part[position:]
+
+
+_TEXT_ELEMENT = re.compile(
+    r"(<(title|description|guid|id|link|pubDate|published|updated|summary|content:encoded|itunes:[a-z]+)(?:\s[^<>]*)?>)"
+    r"((?:(?!</\2).)*)(?=</\2\s*>)",
+    re.DOTALL | re.IGNORECASE,
+)
+
+
+def _with_escaped_text(part: str) -> str:
+    """Tags inside of elements that hold text become text: `<title>a <b>b</title>` has no end of `b`."""
+
+    def escaped(element: re.Match[str]) -> str:
+        body = element.group(3)
+        return element.group(1) + (body if "<![CDATA[" in body else body.replace("<", "&lt;"))
+
+    return _TEXT_ELEMENT.sub(escaped, part)
+
+
+_TAG_WITH_ATTRIBUTES = re.compile(r"<[A-Za-z][^<>]*=[^<>]*>")
+_UNQUOTED = re.compile(r"""(\s[\w:.-]+)=([^\s"'<>]+?)(?=\s|/?>$)""")
+
+
+def _with_quotes(part: str) -> str:
+    """`url=http://…` → `url="http://…"` inside of tags."""
+    return _TAG_WITH_ATTRIBUTES.sub(lambda tag: _UNQUOTED.sub(r'\1="\2"', tag.group(0)), part)
