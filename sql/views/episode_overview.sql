@@ -1,0 +1,37 @@
+-- Where every episode stands: a line each, with what has landed, what came out, and what has failed.
+create or replace view episode_overview as
+with
+landed as (
+    select
+        episode_id,
+        list(distinct stage order by list_position(['audio', 'hashes', 'diarization', 'transcript', 'turns', 'quality'], stage), stage)
+            as stages
+    from stage_runs
+    where outcome = 'landed'
+    group by episode_id
+),
+failed as (
+    select episode_id, list(stage || ': ' || error_class order by stage) as failures
+    from failures
+    group by episode_id
+)
+select
+    episode.episode_id,
+    episode.feed_id,
+    feed.title as feed_title,
+    episode.title,
+    episode.published_at,
+    coalesce(quality.language_detected, episode.language) as language,
+    coalesce(quality.duration_ms, hashes.duration_ms, episode.duration_declared_ms) as duration_ms,
+    coalesce(landed.stages, []) as stages,
+    quality.n_words,
+    quality.n_speakers,
+    quality.flags,
+    coalesce(failed.failures, []) as failures
+from episodes as episode
+left join feeds as feed using (feed_id)
+left join acquisitions as audio using (episode_id)
+left join hashes on hashes.episode_id = episode.episode_id and hashes.audio_sha256 = audio.audio_sha256
+left join quality on quality.episode_id = episode.episode_id and quality.audio_sha256 = audio.audio_sha256
+left join landed on landed.episode_id = episode.episode_id
+left join failed on failed.episode_id = episode.episode_id;
