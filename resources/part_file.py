@@ -1,0 +1,152 @@
+"""The bytes of a download that is not finished: `<target>.part`, and beside it what they are the start of.
+
+A dropped connection or a killed process leaves both behind. The next try goes on from there if the
+server still has the same file, which is what the validator is for.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from speech.errors import StorageError
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What the bytes are the start of."""
+
+    url: str
+    validator: str | None
+    """A strong ETag or Last-Modified; None where the server gave none, and nothing can be resumed."""
+    total_bytes: int | None
+
+
+class PartFile:
+    """The file while it grows, hashed as it is written; one process at a time.
+
+    Raises StorageError where the disk fails or another process is at the same file.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self._target = target
+        self._path = target.with_name(target.name + ".part")
+        self._note = target.with_name(target.name + ".part.json")
+        self.size = 0
+        self.origin: Origin | None = None
+        """None while there is nothing to go on from."""
+
+    def __enter__(self) -> Self:
+        with _disk(self._path):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._path.open("a+b")
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # Another process may have finished, and renamed, the very file that was opened here.
+                if not self._path.exists() or not os.path.samestat(os.fstat(self._file.fileno()), self._path.stat()):
+                    raise BlockingIOError("it was finished this moment")
+            except OSError as error:
+                self._file.close()
+                raise StorageError(
+                    f"{self._path} is being written by another process ({error}); try again later."
+                ) from error
+            self._take_up()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._file.closed:
+            with _disk(self._path), self._file:
+                self._save_progress() if self.origin and self.origin.validator else self.discard()
+
+    def start_over(self, origin: Origin) -> None:
+        """Nothing but what follows, and it comes from `origin`."""
+        with _disk(self._path):
+            self._file.truncate(0)
+            self._reset()
+            self.origin = origin
+            self._save_progress()
+
+    def append(self, chunk: bytes) -> None:
+        with _disk(self._path):
+            self._file.write(chunk)
+        self._hash(chunk)
+        if self.size >= self._saved_size + _SAVE_EVERY_BYTES:
+            with _disk(self._path):
+                self._save_progress()
+
+    def finish(self) -> tuple[str, str]:
+        """The target stands, whole and durable; its SHA-256 and MD5."""
+        with _disk(self._path), self._file:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._path.replace(self._target)
+            self._note.unlink(missing_ok=True)
+        return self._sha256.hexdigest(), self._md5.hexdigest()
+
+    def discard(self) -> None:
+        """Leave nothing behind."""
+        with _disk(self._path):
+            self._note.unlink(missing_ok=True)
+            self._path.unlink(missing_ok=True)
+            self._file.close()
+
+    def _take_up(self) -> None:
+        """What an earlier try is known to have written; what it wrote after that may not be on the disk."""
+        self._reset()
+        try:
+            note = json.loads(self._note.read_text())
+            origin, saved_size = Origin(**note["origin"]), int(note["size"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return
+        if not origin.validator or not 0 < saved_size <= os.fstat(self._file.fileno()).st_size:
+            return
+        self._file.truncate(saved_size)
+        self._file.seek(0)
+        while chunk := self._file.read(_CHUNK_BYTES):
+            self._hash(chunk)
+        self._saved_size = self.size
+        self.origin = origin
+
+    def _reset(self) -> None:
+        self.origin, self.size, self._saved_size = None, 0, 0
+        self._sha256, self._md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+
+    def _hash(self, chunk: bytes) -> None:
+        self._sha256.update(chunk)
+        self._md5.update(chunk)
+        self.size += len(chunk)
+
+    def _save_progress(self) -> None:
+        """First the bytes, then the note that says that they are there."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        note = {"origin": asdict(self.origin) if self.origin else None, "size": self.size}
+        new_note = self._note.with_name(self._note.name + ".new")
+        new_note.write_text(json.dumps(note))
+        new_note.replace(self._note)
+        self._saved_size = self.size
+
+
+_CHUNK_BYTES = 1 << 20
+_SAVE_EVERY_BYTES = 16 << 20
+"""What a killed process costs at most."""
+
+
+@contextmanager
+def _disk(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"{path} could not be written: {error}. Free space, or check the folder's permissions."
+        ) from error
