@@ -44,7 +44,9 @@ class Table:
         """
         rows = list(rows)
         columns = [
-            [constants[field.name]] * len(rows) if field.name in constants else [_value(row, field.name) for row in rows]
+            [constants[field.name]] * len(rows)
+            if field.name in constants
+            else [_value(row, field.name) for row in rows]
             for field in self.schema
         ]
         arrays = [pa.array(values, type=field.type) for values, field in zip(columns, self.schema, strict=True)]
@@ -55,9 +57,7 @@ def _value(row: object, name: str) -> object:
     return row[name] if isinstance(row, Mapping) else getattr(row, name)
 
 
-def _table(
-    name: str, asset: str, key: str, description: str, *columns: pa.Field, landing: str = "episode_id"
-) -> Table:
+def _table(name: str, asset: str, key: str, description: str, *columns: pa.Field, landing: str = "episode_id") -> Table:
     return Table(name, asset, tuple(key.split()), tuple(landing.split()), description, pa.schema(columns))
 
 
@@ -276,8 +276,8 @@ QUALITY = _table(
     _may("language_agrees", pa.bool_(), "Whether the two agree; NULL where either is NULL."),
     _may("mean_confidence", pa.float32(), "Mean confidence of the words; NULL where they have none."),
     _may("words_per_minute", pa.float32(), "Words per minute of speech; NULL where nobody speaks."),
-    _col("usable_ms", MS, "Speech of one identified speaker, spoken over by nobody, with words in it."),
-    _col("flags", TEXTS, "no_speech, truncated, decode_errors, clipped, speakers_saturated, language_disagrees, duration_differs, low_confidence, unassigned_words."),
+    _col("usable_ms", MS, "Length of the turns of a known speaker in which nobody speaks over a word."),
+    _col("flags", TEXTS, "What to be careful about: the flags stand in assets/quality.py."),
 )  # fmt: skip
 
 STAGE_RUNS = _table(

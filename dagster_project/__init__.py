@@ -1,0 +1,1 @@
+"""What Dagster loads: definitions, settings, automation; and the command line."""

@@ -1,0 +1,24 @@
+"""The entry that Dagster loads."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from assets.feeds import feeds
+from assets.warehouse import warehouse
+from dagster_project.given import resources
+from dagster_project.settings import Settings
+from dagster_project.stages import stage_assets
+
+
+def build(settings: Settings) -> dg.Definitions:
+    """Assets, resources and automation for these settings."""
+    given = resources(settings)
+    return dg.Definitions(
+        assets=[feeds, *stage_assets(settings, given["engines"]), warehouse],
+        resources=given,
+        executor=dg.in_process_executor,  # a process per step would load the model again
+    )
+
+
+defs = build(Settings())

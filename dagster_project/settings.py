@@ -1,0 +1,65 @@
+"""Every setting, read once from the environment (`PODLAKE_…`) or a `.env` file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from resources.devices import visible
+from resources.engines import parse_transcribers
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """The configuration of podlake. Raises `pydantic.ValidationError` naming the setting that is wrong."""
+
+    model_config = SettingsConfigDict(env_prefix="PODLAKE_", env_file=".env", extra="ignore", frozen=True)
+
+    home: str = Field(str(ROOT / "data"), description="Where everything lies: a folder, or s3://bucket/prefix.")
+    cache: str | None = Field(
+        None,
+        description="Local folder for waveforms and parts of downloads. Default: the home, or ~/.cache/podlake for s3://.",
+    )
+    cache_gb: float = Field(20.0, gt=0, description="Size limit of the waveform cache, in GB.")
+    diarizer: str = Field(
+        "mfcc", description="Diarizer: `mfcc`, or `nemo[:model]` with a hub name or a local .nemo file."
+    )
+    diarizer_preset: str = Field(
+        "high_latency",
+        description="Sortformer preset: very_high_latency, high_latency, low_latency or ultra_low_latency.",
+    )
+    transcriber: str = Field(
+        "pocketsphinx",
+        description="Transcriber, `name[:model]`, for every language or per language: `en=pocketsphinx,zh=firered:/models/FireRedASR-AED-L,*=nemo`.",
+    )
+    gpus: str = Field("all", description="Devices to lease: `all`, `none`, or numbers such as `0,1,3`.")
+    batch_feeds: int = Field(50, ge=1, description="Feeds polled in one run.")
+    batch_audio: int = Field(64, ge=1, description="Episodes downloaded in one run.")
+    batch_hashes: int = Field(48, ge=1, description="Episodes hashed in one run.")
+    batch_diarization: int = Field(32, ge=1, description="Episodes diarized in one run.")
+    batch_transcript: int = Field(24, ge=1, description="Episodes transcribed in one run.")
+    batch_turns: int = Field(96, ge=1, description="Episodes whose turns are built in one run.")
+    batch_quality: int = Field(128, ge=1, description="Episodes summed up in one run.")
+    owner: str = Field("team:podlake", description="Owner of the assets in the UI: an e-mail address or team:<name>.")
+
+    @field_validator("gpus")
+    @classmethod
+    def _gpus_are_readable(cls, value: str) -> str:
+        visible(value)
+        return value
+
+    @field_validator("transcriber")
+    @classmethod
+    def _transcribers_are_readable(cls, value: str) -> str:
+        parse_transcribers(value)
+        return value
+
+    @property
+    def cache_folder(self) -> Path:
+        """A local folder, whatever the home is."""
+        if self.cache:
+            return Path(self.cache).expanduser().absolute()
+        return Path.home() / ".cache" / "podlake" if "://" in self.home else Path(self.home).expanduser().absolute()

@@ -1,0 +1,56 @@
+"""The partitioned stages in the order of the lineage, and what the settings say of each."""
+
+from __future__ import annotations
+
+import hashlib
+
+import dagster as dg
+
+from assets.audio import audio
+from assets.definition import as_asset
+from assets.diarization import diarization
+from assets.episodes import episodes
+from assets.hashes import hashes
+from assets.quality import quality
+from assets.stage import Stage
+from assets.transcript import transcript
+from assets.turns import turns
+from dagster_project.settings import Settings
+from resources.engines import Engines
+from speech.engines import registry
+
+EPISODE_STAGES = (audio, hashes, diarization, transcript, turns, quality)
+STAGES: dict[str, Stage] = {stage.name: stage for stage in (episodes, *EPISODE_STAGES)}
+
+
+def stage_assets(settings: Settings, engines: Engines) -> list[dg.AssetsDefinition]:
+    """The stages as Dagster assets."""
+    batch_sizes = {
+        "episodes": settings.batch_feeds,
+        **{s.name: getattr(settings, f"batch_{s.name}") for s in EPISODE_STAGES},
+    }
+    return [
+        as_asset(
+            stage, batch_size=batch_sizes[name], code_version=code_version(stage, engines), owners=[settings.owner]
+        )
+        for name, stage in STAGES.items()
+    ]
+
+
+def code_version(stage: Stage, engines: Engines) -> str:
+    """The stage's version, and for inference the engine's fingerprint: what the UI calls outdated."""
+    return ".".join([stage.version, *_fingerprints(stage.name, engines)])
+
+
+def _fingerprints(name: str, engines: Engines) -> list[str]:
+    if name == "diarization":
+        return [engines.diarizer_spec().fingerprint]
+    if name == "transcript":
+        table = {
+            language: registry.describe_transcriber(choice).fingerprint
+            for language, choice in engines.transcribers.items()
+        }
+        if len(set(table.values())) == 1:
+            return [next(iter(table.values()))]
+        return [hashlib.sha256(repr(sorted(table.items())).encode()).hexdigest()[:16]]
+    return []

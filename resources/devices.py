@@ -1,0 +1,105 @@
+"""Devices and their leases: `cuda:N` belongs to one step at a time.
+
+A lease is a lock file that the operating system drops when its process ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+log = logging.getLogger("podlake")
+
+CPU = "cpu"
+_POLL_S = 0.5
+
+
+@dataclass(frozen=True)
+class Devices:
+    """The devices that steps of this machine may lease."""
+
+    names: tuple[str, ...]
+    """`cuda:0`, …; none on a machine without GPUs."""
+    folder: Path = Path(tempfile.gettempdir()) / "podlake-devices"
+
+    @contextmanager
+    def lease(self, *, wants_gpu: bool, wait_s: float = 3600.0) -> Iterator[str]:
+        """A device of one's own until the block ends. Without GPUs, or no wish for one, the CPU.
+
+        Raises TimeoutError when every device stays taken for `wait_s`.
+        """
+        if not wants_gpu:
+            yield CPU
+        elif not self.names:
+            log.warning("No GPU here (or PODLAKE_GPUS=none): the engine runs on the CPU, which is slow.")
+            yield CPU
+        else:
+            name, handle = self._take(wait_s)
+            try:
+                yield name
+            finally:
+                os.close(handle)
+
+    def _take(self, wait_s: float) -> tuple[str, int]:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        deadline = time.monotonic() + wait_s
+        while True:
+            for name in self.names:
+                handle = os.open(
+                    self.folder / f"{name.replace(':', '-')}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666
+                )
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    os.close(handle)
+                else:
+                    os.truncate(handle, 0)
+                    os.write(handle, f"{os.getpid()}\n".encode())
+                    return name, handle
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"every device of {', '.join(self.names)} stayed taken for {wait_s:.0f} s")
+            time.sleep(_POLL_S)
+
+    def holders(self) -> dict[str, int]:
+        """Device → process that holds it now."""
+        held = {}
+        for name in self.names:
+            path = self.folder / f"{name.replace(':', '-')}.lock"
+            if not path.exists():
+                continue
+            with path.open("r+") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    held[name] = int(path.read_text().strip() or 0)
+        return held
+
+
+def visible(setting: str) -> tuple[str, ...]:
+    """The devices that `PODLAKE_GPUS` names: `all` asks the driver, `none` none, `0,1,3` those.
+
+    Raises ValueError for anything else.
+    """
+    if setting == "none":
+        return ()
+    if setting == "all":
+        return tuple(f"cuda:{number}" for number in range(_count()))
+    numbers: Sequence[str] = [part.strip() for part in setting.split(",")]
+    if not all(number.isdigit() for number in numbers):
+        raise ValueError(f"PODLAKE_GPUS={setting!r}: use `all`, `none` or device numbers such as `0,1,3`")
+    return tuple(f"cuda:{number}" for number in dict.fromkeys(numbers))
+
+
+def _count() -> int:
+    """How many NVIDIA devices this process may see, without importing torch."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        return len([part for part in chosen.split(",") if part.strip() not in ("", "-1")])
+    return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
