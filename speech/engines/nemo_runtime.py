@@ -1,0 +1,241 @@
+"""What the two NeMo engines share: a quiet import, finding and loading a `.nemo` archive, telling states of it apart.
+
+A model is a local `.nemo` file or a hub name (`nvidia/parakeet-tdt-0.6b-v3`). Everything that can be
+said without NeMo and torch is: `find_model` reads the archive itself, so that describing an engine
+is cheap and a wrong file is refused before seconds of imports. What cannot load is `EngineUnavailable`.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import logging
+import os
+import re
+import tarfile
+import threading
+import warnings
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from speech.errors import EngineUnavailable
+
+ABSENT = "absent"
+"""The revision of a model that is not there yet: describing an engine never fails for want of its weights."""
+
+_ENDS_BYTES = 1 << 20
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+_LOADING = threading.Lock()
+"""NeMo changes the process's working directory while it unpacks an archive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """A `.nemo` file: what its own configuration says."""
+
+    model_class: str
+    """Name of the NeMo class, `SortformerEncLabelModel`; empty where the configuration names none."""
+    revision: str
+    """16 hex digits that change with the configuration and with any weight."""
+
+
+def model_revision(model: str) -> str:
+    """What tells one state of a model from another, without loading or downloading anything.
+
+    A local archive: a hash (see `_read_archive`). A hub name: the commit of the snapshot in the local
+    hub cache, or `hub` before the first download. `absent` where a local file is missing or unreadable.
+    """
+    if is_hub_name(model):
+        return f"{model}@{_cached_commit(model) or 'hub'}"
+    try:
+        return open_archive(model).revision
+    except EngineUnavailable:
+        return ABSENT
+
+
+def is_hub_name(model: str) -> bool:
+    """Whether `model` is `organisation/name` and not a path."""
+    return bool(_HUB_NAME.fullmatch(model)) and not model.endswith(".nemo") and not Path(model).exists()
+
+
+def open_archive(path: str) -> Archive:
+    """What a local `.nemo` says of itself. Raises `EngineUnavailable` where there is none."""
+    file = Path(path).expanduser().resolve()
+    if not file.is_file():
+        what = "is a folder" if file.is_dir() else "does not exist"
+        raise EngineUnavailable(
+            f"The model {path!r} {what}. Give the path of a .nemo file, or a hub name such as nvidia/parakeet-tdt-0.6b-v3."
+        )
+    state = file.stat()
+    return _read_archive(file, state.st_size, state.st_mtime_ns)
+
+
+def load_model(model: str, model_class: str, device: str) -> Any:
+    """The model, on its device, ready for inference: no dropout, no gradients, no dither.
+
+    `device` is `cpu` or `cuda:N`. Raises `EngineUnavailable`: NeMo is not installed, the weights are
+    missing and cannot be downloaded, the archive holds another class, the device is not there.
+    """
+    if not is_hub_name(model):
+        _require_class(model, open_archive(model), model_class)
+    models = nemo_models()
+    _require_device(device)
+    path = _downloaded(model) if is_hub_name(model) else Path(model).expanduser().resolve()
+    _require_class(model, open_archive(str(path)), model_class)
+    try:
+        with _LOADING, warnings.catch_warnings():  # map_location: else NeMo takes cuda:0, whichever device was leased
+            warnings.simplefilter("ignore")
+            loaded = getattr(models, model_class).restore_from(str(path), map_location="cpu")
+    except Exception as error:
+        raise EngineUnavailable(
+            f"The model {model!r} could not be loaded: {_first_line(error)}. "
+            "The file is damaged or was made by a NeMo that differs too much from the installed one: fetch it again."
+        ) from error
+    return prepared(loaded, device)
+
+
+def prepared(model: Any, device: str) -> Any:
+    """A model made ready for inference on a device: the same audio always gives the same features."""
+    model = model.to(device).eval()
+    model.freeze()
+    model.preprocessor.featurizer.dither = 0.0
+    model.preprocessor.featurizer.pad_to = 0
+    return model
+
+
+def release_memory() -> None:
+    """Give freed tensors back to the device."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the device's memory did not suffice: CUDA says so in more than one way."""
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError) or "ALLOC_FAILED" in str(error)
+
+
+@cache
+def nemo_models() -> ModuleType:
+    """NeMo's speech models, imported without a word on stderr. Takes about 8 s the first time.
+
+    Raises `EngineUnavailable` where NeMo is not installed.
+    """
+    logging.getLogger("nv_one_logger").setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():  # NeMo replaces warnings.showwarning for the whole process: put back on exit
+            warnings.simplefilter("ignore")
+            from nemo.collections.asr import models
+    except ImportError as missing:
+        raise EngineUnavailable(
+            f"The engine `nemo` needs NeMo, which is not installed ({_first_line(missing)}): pip install 'podlake[nemo]'"
+        ) from missing
+    _hush()
+    return models
+
+
+def _hush() -> None:
+    """NeMo says only what went wrong, and keeps nothing: two of its log handlers hold every record forever."""
+    from nemo.utils import logging as nemo_logging
+
+    nemo_logging.setLevel(logging.ERROR)
+    logger = logging.getLogger("nemo_logger")
+    for name in ("memory_err", "memory_all"):
+        handler = nemo_logging._handlers.pop(name, None)
+        if handler is not None:
+            logger.removeHandler(handler)
+
+
+@lru_cache(maxsize=16)
+def _read_archive(file: Path, size: int, mtime_ns: int) -> Archive:  # noqa: ARG001 – a changed file is read again
+    """Class and revision of an archive, without reading gigabytes.
+
+    The revision hashes the file's size, the names and sizes of the archive's members, the whole of
+    `model_config.yaml`, and the first and last MB of the weights. torch saves weights as a zip archive,
+    whose directory stands at its end with a CRC-32 of every tensor: another weight, another revision.
+    """
+    digest = hashlib.sha256(f"{size}\n".encode())
+    model_class = ""
+    try:
+        with tarfile.open(file, "r:*") as archive:
+            members = [member for member in archive if member.isfile()]
+            digest.update("".join(f"{member.name} {member.size}\n" for member in members).encode())
+            for member in members:
+                content = archive.extractfile(member)
+                assert content is not None
+                if member.name.endswith("model_config.yaml"):
+                    config = content.read()
+                    digest.update(config)
+                    found = re.search(rb"^target: .*?(\w+)\s*$", config, re.MULTILINE)
+                    model_class = found[1].decode() if found else ""
+                elif member.name.endswith(".ckpt"):
+                    digest.update(content.read(_ENDS_BYTES))
+                    content.seek(max(0, member.size - _ENDS_BYTES))
+                    digest.update(content.read())
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise EngineUnavailable(
+            f"The model {str(file)!r} is no .nemo archive ({_first_line(error)}): it is damaged, "
+            "a partial download, or another kind of file. Fetch it again."
+        ) from error
+    return Archive(model_class, digest.hexdigest()[:16])
+
+
+def _require_class(model: str, archive: Archive, model_class: str) -> None:
+    if archive.model_class != model_class:
+        raise EngineUnavailable(
+            f"The model {model!r} is a {archive.model_class or 'model of no known class'}; this engine needs a "
+            f"{model_class}. A diarizer and a transcriber are different models: see PODLAKE_DIARIZER and PODLAKE_TRANSCRIBER."
+        )
+
+
+def _require_device(device: str) -> None:
+    import torch
+
+    if device != "cpu" and not torch.cuda.is_available():
+        raise EngineUnavailable(
+            f"The engine is to run on {device}, but torch {torch.__version__} sees no GPU: "
+            "install torch for your CUDA driver, or run on the CPU."
+        )
+
+
+def _downloaded(name: str) -> Path:
+    """The archive of a hub name: from the local cache, else from the hub."""
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache  # noqa: PLC0415 – comes with the extra `nemo`
+
+    file = f"{name.partition('/')[2]}.nemo"
+    cached = try_to_load_from_cache(name, file)
+    if isinstance(cached, str):
+        return Path(cached)
+    try:
+        return Path(hf_hub_download(name, file))
+    except Exception as error:
+        raise EngineUnavailable(
+            f"The model {name!r} is not in the local cache ({_hub_cache()}) and cannot be fetched from the hub: "
+            f"{_first_line(error)}. Check the name and the network, or fetch {file} on a machine that has one "
+            f"and give its path instead: nemo:/path/to/{file}"
+        ) from error
+
+
+def _cached_commit(name: str) -> str | None:
+    ref = _hub_cache() / f"models--{name.replace('/', '--')}" / "refs" / "main"
+    return ref.read_text().strip() if ref.is_file() else None
+
+
+def _hub_cache() -> Path:
+    """Where the hub's client keeps its downloads, found as it does."""
+    if cache_dir := os.environ.get("HF_HUB_CACHE"):
+        return Path(cache_dir).expanduser()
+    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
+    return Path(home).expanduser() / "hub"
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0].rstrip('.')}" if lines else type(error).__name__
