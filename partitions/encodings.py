@@ -111,7 +111,7 @@ def _declared_ebcdic(document: bytes, encoding: str) -> str:
 def _python_name(encoding: str) -> str | None:
     try:
         name = codecs.lookup(encoding).name
-        b"".decode(name)  # raises LookupError for codecs that are not text (zip, hex)
+        bytes(range(256)).decode(name, "replace")  # raises for codecs of something else (zip, hex, idna)
     except (LookupError, ValueError):
         return None
     return _SUPERSETS.get(name, name)

@@ -60,7 +60,7 @@ def episode_key(feed_id: str, guid: str, published_at: datetime | None, taken: C
     `undated` stands where there is no date. A collision takes 16 digits, and 64 if need be.
     """
     digest = hashlib.sha256(guid.encode("utf-8", "replace")).hexdigest()
-    day = f"{published_at:%Y%m%d}" if published_at else "undated"
+    day = f"{published_at.year:04}{published_at:%m%d}" if published_at else "undated"
     for length in (8, 16, 64):
         key = f"{feed_id}-{day}-{digest[:length]}"
         if key not in taken:

@@ -62,7 +62,7 @@ def text_of(element: etree._Element) -> str:
 
 def absolute_url(element: etree._Element, value: str | None) -> str | None:
     """A URL that stands in `element`, resolved against xml:base and the document's URL; None where it is none."""
-    url = re.sub(r"[\t\r\n]", "", value or "").strip().replace(" ", "%20")
+    url = "%20".join((value or "").split())
     if not url:
         return None
     if url.lower().startswith("www."):
@@ -208,7 +208,7 @@ def _known_reference(found: re.Match[str]) -> str:
     character = html.unescape(reference)
     if found.group(1) is None or character == reference:  # a bare "&", or an entity nobody knows
         return "&amp;" + reference[1:]
-    return _NOT_XML.sub("", html.escape(character))
+    return _NOT_XML.sub("", html.escape(character)).replace("\ufffd", "")  # what HTML makes of "&#0;"
 
 
 def _with_ended_cdata(part: str) -> str:
