@@ -46,7 +46,9 @@ class Home:
         """Names of the files in a folder, sorted; none where there is no such folder."""
         selector = fs.FileSelector(self.path(*folder), allow_not_found=True)
         found = self.filesystem.get_file_info(selector)
-        return sorted(info.base_name for info in found if info.type == fs.FileType.File and info.base_name[0] not in "._")
+        return sorted(
+            info.base_name for info in found if info.type == fs.FileType.File and info.base_name[0] not in "._"
+        )
 
     def read(self, *parts: str) -> bytes:
         with self.filesystem.open_input_stream(self.path(*parts)) as stream:
@@ -65,23 +67,27 @@ class Home:
         only when its upload is complete. Raises `StorageError`.
         """
         target = self.path(*parts)
-        folder, _, name = target.rpartition("/")
-        written = f"{folder}/.{name}.{uuid.uuid4().hex[:8]}.tmp" if self.is_local else target
         try:
-            if self.is_local:
-                self.filesystem.create_dir(folder, recursive=True)
-                with Path(written).open("wb") as stream:
-                    yield stream
-                    stream.flush()
-                    os.fsync(stream.fileno())
-                Path(written).replace(target)
-            else:
-                with self.filesystem.open_output_stream(target) as stream:
-                    yield stream
+            with (
+                _written_beside(Path(target)) if self.is_local else self.filesystem.open_output_stream(target) as stream
+            ):
+                yield stream
         except OSError as error:
             raise StorageError(
                 f"{target} could not be written: {error}. Check free space and write permission (`podlake doctor`)."
             ) from error
-        finally:
-            if self.is_local:
-                Path(written).unlink(missing_ok=True)
+
+
+@contextmanager
+def _written_beside(target: Path) -> Iterator[BinaryIO]:
+    """A local file under a hidden name, synced, and renamed when it is complete."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        with beside.open("wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        beside.replace(target)
+    finally:
+        beside.unlink(missing_ok=True)
