@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,8 +65,9 @@ class Home:
     def writing(self, *parts: str) -> Iterator[BinaryIO]:
         """A stream whose bytes appear under the name all at once, or not at all.
 
-        On a local disk they are written beside it, synced and renamed; an object store shows an object
-        only when its upload is complete. Raises `StorageError`.
+        On a local disk they are written beside it, synced and renamed; for an object store they are
+        collected on the local disk first, because a stream that breaks off would upload what it has.
+        Raises `StorageError`.
         """
         target = self.path(*parts)
         try:
@@ -76,6 +79,14 @@ class Home:
             raise StorageError(
                 f"{target} could not be written: {error}. Check free space and write permission (`podlake doctor`)."
             ) from error
+
+    @contextmanager
+    def _uploaded(self, target: str) -> Iterator[BinaryIO]:
+        with tempfile.TemporaryFile() as collected:
+            yield collected
+            collected.seek(0)
+            with self.filesystem.open_output_stream(target) as stream:
+                shutil.copyfileobj(collected, stream, 1 << 20)
 
 
 @contextmanager

@@ -112,6 +112,7 @@ import sys
 sys.path[:0] = {path!r}
 from tests.resources.test_lake import KEY, Home, Lake, SPEAKERS, speakers
 lake = Lake(Home.at(sys.argv[1]))
+lake.land(SPEAKERS, KEY, speakers(KEY, *["S"] * 2000, run_id="1"))
 print("ready", flush=True)
 while True:
     for n in range(1, 4):
