@@ -151,7 +151,7 @@ def _alone(wrapper: str, part: str, url: str) -> Fields:
     try:
         return _fields(_children(_tree(f"{wrapper}{_mended(part)}</alone>", url)[0]))
     except etree.XMLSyntaxError:
-        part = _with_quotes(_with_escaped_text(_with_ended_cdata(part)))
+        part = _with_quotes(_with_whole_texts(part))
         tree = _tree(f"{wrapper}{_mended(part)}</alone>", url, recover=True)
         # An end tag that is missing pulls its element's followers inside: they count wherever they are.
         return _fields(tree.iter())
@@ -211,41 +211,41 @@ def _known_reference(found: re.Match[str]) -> str:
     return _NOT_XML.sub("", html.escape(character)).replace("\ufffd", "")  # what HTML makes of "&#0;"
 
 
-def _with_ended_cdata(part: str) -> str:
-    """`]]>` added to a CDATA section that its own element ends before it does."""
-    done, position = [], 0
-    for opening in re.finditer(r"<([\w:.-]+)[^<>]*>\s*<!\[CDATA\[", part):
-        if opening.start() < position:
-            continue
-        element_end = part.find(f"</{opening.group(1)}", opening.end())
-        section_end = part.find("]]>", opening.end())
-        if element_end >= 0 and not 0 <= section_end < element_end:
-            done += [part[position:element_end], "]]>"]
-            position = element_end
-    return "".join(done) + part[position:]
-
-
-_TEXT_ELEMENT = re.compile(
-    r"(<(title|description|guid|id|link|pubDate|published|updated|summary|content:encoded|itunes:[a-z]+)(?:\s[^<>]*)?>)"
-    r"((?:(?!</\2).)*)(?=</\2\s*>)",
-    re.DOTALL | re.IGNORECASE,
+_OPENING = re.compile(r"<([\w:.-]+)(?:\s[^<>]*)?(?<!/)>\s*(<!\[CDATA\[)?")
+_TEXTS = re.compile(
+    r"title|description|guid|id|link|pubdate|published|updated|summary|itunes:(?!category|owner|image).*"
 )
 
 
-def _with_escaped_text(part: str) -> str:
-    """Tags inside of elements that hold text become text: `<title>a <b>b</title>` has no end of `b`."""
+def _with_whole_texts(part: str) -> str:
+    """What stands between the tags of an element that holds text is made text.
 
-    def escaped(element: re.Match[str]) -> str:
-        body = element.group(3)
-        return element.group(1) + (body if "<![CDATA[" in body else body.replace("<", "&lt;"))
+    A CDATA section that its element ends before it does is ended; tags that are not in one are escaped:
+    in `<title>a <b>b</title>` nothing ends `b`.
+    """
+    done, position, endless = [], 0, set()
+    for opening in _OPENING.finditer(part):
+        name, is_cdata = opening.group(1), opening.group(2) is not None
+        if opening.start() < position or name in endless or not (is_cdata or _TEXTS.fullmatch(name.lower())):
+            continue
+        end = part.find(f"</{name}", opening.end())
+        if end < 0:
+            endless.add(name)
+            continue
+        body = part[opening.end() : end]
+        if is_cdata:
+            body += "" if "]]>" in body else "]]>"
+        elif "<![CDATA[" not in body:
+            body = body.replace("<", "&lt;")
+        done += [part[position : opening.end()], body]
+        position = end
+    return "".join(done) + part[position:]
 
-    return _TEXT_ELEMENT.sub(escaped, part)
 
-
-_TAG_WITH_ATTRIBUTES = re.compile(r"<[A-Za-z][^<>]*=[^<>]*>")
+_TAG = re.compile(r"<[A-Za-z][^<>]*>")
 _UNQUOTED = re.compile(r"""(\s[\w:.-]+)=([^\s"'<>]+?)(?=\s|/?>$)""")
 
 
 def _with_quotes(part: str) -> str:
     """`url=http://…` → `url="http://…"` inside of tags."""
-    return _TAG_WITH_ATTRIBUTES.sub(lambda tag: _UNQUOTED.sub(r'\1="\2"', tag.group(0)), part)
+    return _TAG.sub(lambda tag: _UNQUOTED.sub(r'\1="\2"', tag.group(0)), part)

@@ -33,8 +33,7 @@ def parse_duration_ms(text: str | None) -> int | None:
         seconds = sum(float(value.replace(",", ".")) * worth[unit] for unit, value in found.groupdict("0").items())
     else:
         return None
-    duration_ms = round(seconds * 1000)
-    return duration_ms if 0 < duration_ms <= LONGEST_MS else None
+    return round(seconds * 1000) or None if seconds * 1000 <= LONGEST_MS else None
 
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")

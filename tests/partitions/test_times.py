@@ -100,6 +100,7 @@ def test_every_rfc_822_date(moment: datetime) -> None:
         ("an hour", None),
         ("P", None),
         ("99999999999", None),
+        ("9" * 400, None),
     ],
 )
 def test_duration(text: str | None, expected: int | None) -> None:
