@@ -100,7 +100,6 @@ def parse_feed(document: bytes, *, url: str, content_type: str | None = None) ->
 
 
 def _episode(item: Fields, notes: Counter[str]) -> Episode | None:
-    title = _title(item)
     if not item:
         notes["empty item skipped"] += 1
         return None
@@ -119,7 +118,7 @@ def _episode(item: Fields, notes: Counter[str]) -> Episode | None:
     return Episode(
         guid=guid or media_identity(enclosure.url),
         guid_is_permalink=_is_permalink(item, guid),
-        title=title,
+        title=_title(item),
         description=_first_text(item, "content:encoded", "description", "itunes:summary", "content", "summary"),
         published_at=published_at,
         duration_declared_ms=parse_duration_ms(duration_text) or enclosure.duration_ms,

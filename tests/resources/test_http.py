@@ -376,7 +376,9 @@ class TestErrors:
         with pytest.raises(NetworkError, match=r"The connection to http://127\.0\.0\.1:1/a\.mp3 failed"):
             download("http://127.0.0.1:1/a.mp3", target)
 
-    @pytest.mark.parametrize("url", ["ftp://example.org/a.mp3", "javascript:alert(1)", "a.mp3", "", "http://host:port/"])
+    @pytest.mark.parametrize(
+        "url", ["ftp://example.org/a.mp3", "javascript:alert(1)", "a.mp3", "", "http://host:port/"]
+    )
     def test_no_http_address(self, target: Path, url: str) -> None:
         with pytest.raises(HttpRefused):
             download(url, target)
