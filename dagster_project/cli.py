@@ -1,0 +1,204 @@
+"""The command line: `podlake`. Each command parses, calls and prints; what it needs is imported when it runs."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from speech.errors import EngineUnavailable, PodlakeError
+
+if TYPE_CHECKING:
+    from dagster_project.settings import Settings
+
+FORMATS = {".csv": "csv", ".json": "json", ".parquet": "parquet"}
+"""What a file's name asks for where --format does not say."""
+
+
+class _Podlake(click.Group):
+    """Errors that a user can do something about are a paragraph, not a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (PodlakeError, EngineUnavailable, OSError) as error:
+            if ctx.params["debug"] or getattr(error, "errno", None) == errno.EPIPE:
+                raise
+            raise click.ClickException(str(error)) from error
+
+
+def _examples(*lines: str) -> str:
+    """For the end of a help text; the mark tells click to leave the lines as they are."""
+    return "\n".join(["\b", *lines])
+
+
+@click.group(
+    cls=_Podlake,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=_examples(
+        "podlake add https://example.org/feed.xml     subscribe",
+        "podlake run                                  fetch, diarize, transcribe",
+        'podlake sql "select * from transcript"       ask',
+    ),
+)
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.version_option(package_name="podlake")
+def main(debug: bool) -> None:
+    """Podcast feeds in; speaker-attributed, word-timed, queryable Parquet tables out."""
+
+
+@main.command(
+    epilog=_examples(
+        "podlake add https://example.org/feed.xml --language de",
+        "podlake add subscriptions.opml",
+        'podlake add ./interview.mp3 --title "Interview"',
+    )
+)
+@click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
+@click.option("--language", help="Language of the audio, such as en or zh; outranks what the feed says.")
+@click.option("--title", help="Title, and so the name, of the one feed or file that is added.")
+@click.option("--no-check", is_flag=True, help="Add the URL as a feed without looking at it.")
+def add(targets: tuple[str, ...], language: str | None, title: str | None, no_check: bool) -> None:
+    """Subscribe to feeds, or add single audio files.
+
+    TARGET is the URL or the path of an RSS feed, of an OPML list of feeds, or of audio.
+    """
+    from dagster_project.commands.add import add as add_targets
+    from dagster_project.commands.add import register_feeds
+    from resources.catalogue import Catalogue
+    from resources.home import Home
+    from resources.lake import Lake
+
+    if title and len(targets) > 1:
+        raise click.UsageError("--title names one target; several are given.")
+    settings = _settings()
+    catalogue = Catalogue(Lake(Home.at(settings.home)))
+    try:
+        added = add_targets(catalogue, targets, language=language, title=title, check=not no_check)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    for word, entries in (("added", added.new), ("there already", added.present)):
+        for entry in entries:
+            click.echo(f"{word}: {'  '.join(filter(None, (entry.feed_id, entry.title, entry.url)))}")
+    if added.new:
+        register_feeds(settings)
+        click.echo("\nNext: podlake run takes the episodes through every stage; podlake ui opens Dagster's web UI.")
+    if added.refused:
+        raise click.ClickException("\n".join(added.refused))
+
+
+@main.command("list", epilog=_examples("podlake list", "podlake list --episodes --feed my-show --limit 20"))
+@click.option("--feeds/--episodes", "is_feeds", default=True, help="What to list.", show_default=True)
+@click.option("--feed", help="Only the episodes of this feed.")
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="Episodes to show, newest first.")
+def list_(is_feeds: bool, feed: str | None, limit: int) -> None:
+    """List the feeds, or the episodes and where they stand."""
+    from dagster_project.commands import listing
+    from dagster_project.commands.text_table import render
+    from resources.home import Home
+
+    home = Home.at(_settings().home)
+    names, rows = listing.feeds(home) if is_feeds and not feed else listing.episodes(home, feed_id=feed, limit=limit)
+    click.echo(render(names, rows) if rows else "Nothing yet: podlake add, then podlake run.")
+
+
+@main.command(epilog=_examples("podlake status", "podlake status my-show-20260102-1a2b3c4d"))
+@click.argument("key", required=False, metavar="[EPISODE]")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def status(key: str | None, as_json: bool) -> None:
+    """Show how far all episodes are, or everything about one episode (or one feed's polls)."""
+    from dagster_project.commands import status as of
+    from resources.home import Home
+    from resources.lake import Lake
+
+    home = Home.at(_settings().home)
+    found = of.one(Lake(home), key) if key else of.overview(home)
+    if as_json:
+        click.echo(json.dumps(found, indent=1, ensure_ascii=False, default=of.plain))
+    else:
+        click.echo(of.one_text(found) if key else of.overview_text(found))
+
+
+@main.command(
+    epilog=_examples(
+        'podlake sql "select feed_id, count(*) from episodes group by all"',
+        "podlake sql -f talk_time_share",
+        'podlake sql "from transcript" --output transcript.parquet',
+    )
+)
+@click.argument("query", required=False)
+@click.option("-f", "--file", "source", help="A file with the query, or the name of a question of sql/analysis.")
+@click.option(
+    "--format", "form", type=click.Choice(["table", *FORMATS.values()]), help="Default: as --output is named."
+)
+@click.option("--output", type=click.Path(dir_okay=False, writable=True, path_type=Path), help="Write to this file.")
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="Rows of a table to show.")
+def sql(query: str | None, source: str | None, form: str | None, output: Path | None, limit: int) -> None:
+    """Ask the tables in SQL (DuckDB). Without a query: what there is to ask."""
+    from dagster_project.commands import query as ask
+    from resources.home import Home
+
+    if query and source:
+        raise click.UsageError("Give a query or --file, not both.")
+    form = form or FORMATS.get(output.suffix if output else "", "table")
+    if (form == "parquet" and not output) or (form == "table" and output):
+        raise click.UsageError("Parquet goes to a file, and a table to the screen: see --format and --output.")
+    home = Home.at(_settings().home)
+    try:
+        text = ask.question(source) if source else query
+        if not text:
+            click.echo(ask.contents())
+        elif output:
+            ask.to_file(home, text, form, output)
+        elif form == "table":
+            click.echo(ask.to_text(home, text, limit=limit))
+        else:
+            ask.to_stream(home, text, form, sys.stdout)
+    except ask.QueryError as error:
+        raise click.ClickException(str(error)) from error
+
+
+@main.command(epilog=_examples("podlake doctor", "PODLAKE_DIARIZER=nemo PODLAKE_TRANSCRIBER=nemo podlake doctor"))
+def doctor() -> None:
+    """Check that everything is there that a run needs, and say what to do where it is not."""
+    from dagster_project.commands import doctor as checks
+
+    is_bad = False
+    for finding in checks.findings(_settings()):
+        click.echo(str(finding))
+        is_bad |= finding.mark == checks.BAD
+    if is_bad:
+        raise SystemExit(1)
+
+
+@main.command(epilog=_examples("podlake ui --port 3001"))
+@click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True)
+def ui(port: int) -> None:
+    """Open Dagster's web UI, with its daemon, on this machine. Ctrl-C ends both."""
+    from dagster_project.instance import prepare_home
+    from dagster_project.settings import ROOT
+
+    prepare_home(_settings())
+    arguments = ["-m", "dagster", "dev", "-w", str(ROOT / "workspace.yaml"), "-h", "127.0.0.1", "-p", str(port)]
+    os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606 - Ctrl-C and the exit code are Dagster's
+
+
+def _settings() -> Settings:
+    from pydantic import ValidationError
+
+    from dagster_project.settings import Settings
+
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = [f"PODLAKE_{'_'.join(map(str, one['loc'])).upper()}: {one['msg']}" for one in error.errors()]
+        raise click.ClickException("\n".join([*wrong, "Correct it in the environment or in .env."])) from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What the commands of `podlake` do; `dagster_project.cli` parses their arguments."""

@@ -1,0 +1,214 @@
+"""`podlake doctor`: is everything there that a run needs, and what to do where it is not."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import sys
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, metadata, version
+
+from packaging.requirements import Requirement
+
+from dagster_project.settings import Settings
+from resources.devices import Devices, visible
+from resources.engines import parse_transcribers
+from resources.home import Home
+from speech.engines import registry
+from speech.engines.protocols import EngineChoice, EngineSpec
+from speech.errors import EngineUnavailable, StorageError
+
+OK, DOUBT, BAD = "✓", "!", "✗"
+
+UI_PORT = 3000
+FEW_GB, TOO_FEW_GB = 20.0, 2.0
+"""An hour of audio takes 60 MB as fetched and 115 MB as a waveform."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was looked at, how it is, and, unless all is well, what to do."""
+
+    mark: str
+    subject: str
+    found: str
+    mend: str = ""
+
+    def __str__(self) -> str:
+        mend = f"\n    → {self.mend}" if self.mend else ""
+        return f"{self.mark} {self.subject}: {self.found}{mend}"
+
+
+def findings(settings: Settings) -> Iterator[Finding]:
+    """Everything, in the order in which it is worth mending."""
+    yield _python()
+    yield from _packages("the core", "")
+    yield from _engines(settings)
+    yield _home(Home.at(settings.home))
+    yield _disk(settings)
+    yield _dagster(settings)
+    yield _port()
+
+
+def _python() -> Finding:
+    found = ".".join(map(str, sys.version_info[:3]))
+    if (3, 11) <= sys.version_info < (3, 14):
+        return Finding(OK, "Python", found)
+    return Finding(BAD, "Python", found, "Use Python 3.11, 3.12 or 3.13: make clean; make PYTHON=python3.11 demo")
+
+
+def _packages(subject: str, extra: str) -> Iterator[Finding]:
+    """What podlake's own metadata requires, without or with one of its extras."""
+    name = f"podlake[{extra}]" if extra else "podlake"
+    try:
+        unmet = _unmet(extra)
+    except PackageNotFoundError:
+        yield Finding(DOUBT, subject, "podlake is not installed, only imported", "pip install -e '.[embedded]'")
+        return
+    if unmet:
+        yield Finding(
+            BAD, subject, f"{name} lacks {'; '.join(unmet)}", f"pip install -e '.{name.removeprefix('podlake')}'"
+        )
+    else:
+        yield Finding(OK, subject, f"has the packages of {name}")
+
+
+def _unmet(extra: str) -> list[str]:
+    requirements = [Requirement(text) for text in metadata("podlake").get_all("Requires-Dist") or ()]
+    wanted = [one for one in requirements if (one.marker.evaluate({"extra": extra}) if one.marker else not extra)]
+    return [f"{one.name}{one.specifier} ({found})" for one in wanted if (found := _lacking(one))]
+
+
+def _lacking(requirement: Requirement) -> str | None:
+    """What is wrong with an installed package; None where nothing is."""
+    try:
+        found = version(requirement.name)
+    except PackageNotFoundError:
+        return "not installed"
+    return None if requirement.specifier.contains(found, prereleases=True) else f"{found} is installed"
+
+
+def _engines(settings: Settings) -> Iterator[Finding]:
+    """The engines that the settings choose, and the devices where one gains from a GPU."""
+    diarizer = EngineChoice.parse(settings.diarizer, preset=settings.diarizer_preset)
+    wants_gpu = []
+    try:
+        spec = registry.describe_diarizer(diarizer)
+        wants_gpu.append(spec.needs_gpu)
+        yield from _engine("diarizer", spec)
+    except EngineUnavailable as error:
+        yield Finding(BAD, "diarizer", diarizer.name, str(error))
+    for language, choice in parse_transcribers(settings.transcriber).items():
+        subject = f"transcriber for {'every language' if language == '*' else language}"
+        try:
+            spec = registry.describe_transcriber(choice)
+            wants_gpu.append(spec.needs_gpu)
+            yield from _engine(subject, spec)
+        except EngineUnavailable as error:
+            yield Finding(BAD, subject, choice.name, str(error))
+    yield _devices(settings, wanted=any(wants_gpu))
+
+
+def _engine(subject: str, spec: EngineSpec) -> Iterator[Finding]:
+    """Its weights, as far as they can be told without loading, and its packages: the extra of its name, else `embedded`."""
+    extras = metadata("podlake").get_all("Provides-Extra") or ()
+    yield from _packages(f"{subject}, {spec.name}", spec.name if spec.name in extras else "embedded")
+    weights = f"{subject}, weights"
+    if spec.revision == "absent":
+        yield Finding(
+            BAD,
+            weights,
+            f"{spec.model or 'none chosen'} is not there",
+            f"Name what is: PODLAKE_…={spec.name}:/path/to/it",
+        )
+    elif spec.revision.endswith("@hub"):
+        yield Finding(
+            DOUBT, weights, f"{spec.model} is not in the local cache", "The first run fetches it: let it reach the hub."
+        )
+    else:
+        yield Finding(OK, weights, f"{spec.model} ({spec.revision})")
+
+
+def _devices(settings: Settings, *, wanted: bool) -> Finding:
+    devices = Devices(visible(settings.gpus))
+    if not devices.names:
+        if not wanted:
+            return Finding(OK, "GPU", "none, and the chosen engines want none")
+        return Finding(
+            DOUBT, "GPU", f"none (PODLAKE_GPUS={settings.gpus})",
+            "The chosen engines run on the CPU, slowly. Check the driver (nvidia-smi), or choose others.",
+        )  # fmt: skip
+    held = [f"{name} is held by process {process}" for name, process in devices.holders().items()]
+    found = ", ".join([*devices.names, *held])
+    if wanted and not _torch_sees_gpus():
+        return Finding(
+            BAD, "GPU", f"{found}, which torch cannot use", "Install the torch that fits the driver's CUDA version."
+        )
+    return Finding(OK, "GPU", found)
+
+
+def _torch_sees_gpus() -> bool:
+    try:
+        import torch
+    except ImportError:
+        return False
+    return bool(torch.cuda.is_available())
+
+
+def _home(home: Home) -> Finding:
+    """Written to as landings are: beside the place, synced, renamed."""
+    name = f"doctor-{uuid.uuid4().hex}"
+    try:
+        with home.writing(name) as stream:
+            stream.write(b"podlake")
+        whole = home.read(name) == b"podlake"
+        home.remove(name)
+    except (StorageError, OSError) as error:
+        return Finding(BAD, "data", f"{home.uri} cannot be written to", f"{error}")
+    if not whole:
+        return Finding(BAD, "data", f"{home.uri} gives back other bytes than were written", "Use another disk.")
+    return Finding(OK, "data", f"{home.uri} can be written to; files appear whole")
+
+
+def _disk(settings: Settings) -> Finding:
+    folder = settings.cache_folder
+    while not folder.exists():
+        folder = folder.parent
+    free_gb = shutil.disk_usage(folder).free / 1e9
+    found = f"{free_gb:.0f} GB free for audio, waveforms and tables in {settings.cache_folder}"
+    mark = BAD if free_gb < TOO_FEW_GB else DOUBT if free_gb < FEW_GB else OK
+    mend = (
+        ""
+        if mark == OK
+        else "Free some, or set PODLAKE_HOME or PODLAKE_CACHE to a larger disk, or lower PODLAKE_CACHE_GB."
+    )
+    return Finding(mark, "disk", found, mend)
+
+
+def _dagster(settings: Settings) -> Finding:
+    from dagster_project.instance import open_instance, prepare_home
+
+    try:
+        home = prepare_home(settings)
+        with open_instance(settings) as instance:
+            n_runs = instance.get_runs_count()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the instance cannot be used
+        return Finding(
+            BAD, "Dagster", f"the instance does not open ({type(error).__name__})", " ".join(str(error).split())[:500]
+        )
+    return Finding(OK, "Dagster", f"DAGSTER_HOME={home}, {n_runs} runs")
+
+
+def _port() -> Finding:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", UI_PORT))
+        except OSError as error:
+            return Finding(
+                DOUBT, "web UI", f"port {UI_PORT} cannot be used: {error.strerror}",
+                f"If it is not podlake's own UI already: podlake ui --port {UI_PORT + 1}",
+            )  # fmt: skip
+    return Finding(OK, "web UI", f"port {UI_PORT} is free")

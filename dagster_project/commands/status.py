@@ -1,0 +1,142 @@
+"""`podlake status`: how far all episodes are, or everything about one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from dagster_project.commands.standing import POLL, STAGES, standing
+from dagster_project.commands.text_table import cell, render
+from partitions.keys import feed_of
+from resources.catalogue import Catalogue
+from resources.home import Home
+from resources.lake import Lake
+from resources.schemas import FAILURES, STAGE_RUNS, Table
+from resources.warehouse import connect
+from speech.errors import UpstreamMissing
+
+_FAILURES = """
+select stage, error_class, count(*), bool_or(retryable), min(next_retry_at), arg_max(episode_id, last_at), arg_max(message, last_at)
+from failures group by stage, error_class order by count(*) desc, stage, error_class
+"""
+
+
+def overview(home: Home) -> dict[str, Any]:
+    """Counts per stage and per kind of failure; `audio_hours` is what has been decoded."""
+    stands = standing(Lake(home))
+    with connect(home) as connection:
+        n_feeds = _one(connection.execute("select count(*) from lake.subscriptions").fetchall())
+        known = {key for (key,) in connection.execute("select episode_id from lake.episodes").fetchall()}
+        audio_ms = _one(connection.execute("select sum(duration_ms) from lake.hashes").fetchall())
+        failures = connection.execute(_FAILURES).fetchall() if any(stands.failed.values()) else []
+    fields = ("stage", "error_class", "count", "retryable", "next_retry_at", "example", "message")
+    return {
+        "feeds": n_feeds,
+        "episodes": len(known),
+        "audio_hours": round((audio_ms or 0) / 3.6e6, 2),
+        "stages": {
+            stage: {
+                "landed": len(stands.landed[stage]),
+                "failed": len(stands.failed[stage]),
+                "to_do": len(known - stands.landed[stage] - stands.failed[stage]),
+            }
+            for stage in STAGES
+        },
+        "failures": [dict(zip(fields, row, strict=True)) for row in failures],
+    }
+
+
+def one(lake: Lake, key: str) -> dict[str, Any]:
+    """Everything about an episode, or about the polls of a feed. Raises `UpstreamMissing` for neither."""
+    runs = {stage: _rows(lake, STAGE_RUNS, key, stage) for stage in (POLL, *STAGES)}
+    failures = {stage: _rows(lake, FAILURES, key, stage) for stage in (POLL, *STAGES)}
+    return {
+        **_facts(Catalogue(lake), key),
+        "stages": {stage: rows for stage, rows in runs.items() if rows},
+        "failures": {stage: rows[-1] for stage, rows in failures.items() if rows},
+    }
+
+
+def overview_text(status: Mapping[str, Any]) -> str:
+    """The overview, to read."""
+    lines = [
+        f"{status['episodes']} episodes of {status['feeds']} feeds, {status['audio_hours']:.1f} hours of audio decoded",
+        "",
+        render(
+            ("stage", "landed", "failed", "to do"),
+            [(stage, *counts.values()) for stage, counts in status["stages"].items()],
+        ),
+    ]
+    if status["failures"]:
+        rows = [
+            (f["stage"], f["error_class"], f["count"], f["next_retry_at"] or "never", f["example"])
+            for f in status["failures"]
+        ]
+        lines += ["", render(("failed at", "class", "count", "next try (UTC)", "for example"), rows)]
+        lines += ["", *[f"{f['error_class']}: {f['message']}" for f in status["failures"]]]
+        lines += ["", "podlake status EPISODE says more of one of them."]
+    return "\n".join(lines)
+
+
+def one_text(status: Mapping[str, Any]) -> str:
+    """An episode, to read."""
+    facts = {name: value for name, value in status.items() if name not in ("stages", "failures")}
+    lines = [f"{name:10} {cell(value)}" for name, value in facts.items()]
+    rows = [
+        (stage, row["outcome"], row["finished_at"], _seconds(row["engine_ms"]), row["engine"], row["run_id"][:8])
+        for stage, runs in status["stages"].items()
+        for row in runs
+    ]
+    names = ("stage", "outcome", "finished (UTC)", "engine s", "engine", "run")
+    lines += ["", render(names, rows) if rows else "No stage has tried it yet: podlake run"]
+    for stage, failure in status["failures"].items():
+        lines += ["", *_failure_lines(stage, failure)]
+    return "\n".join(lines)
+
+
+def _failure_lines(stage: str, failure: Mapping[str, Any]) -> Iterator[str]:
+    times = f"{failure['attempts']} times since {cell(failure['first_at'])}" if failure["attempts"] > 1 else "once"
+    yield f"{stage} failed {times} [{failure['error_class']}]: {failure['message']}"
+    if failure["next_retry_at"]:
+        yield f"  It is tried again after {cell(failure['next_retry_at'])} UTC."
+    else:
+        yield (
+            "  It is not tried again by itself. Once the cause is mended: dagster asset materialize "
+            f"-m dagster_project.definitions --select {stage} --partition {failure['episode_id']}"
+        )
+
+
+def _facts(catalogue: Catalogue, key: str) -> dict[str, Any]:
+    feed = next((feed for feed in catalogue.subscriptions() if feed.feed_id == key), None)
+    if feed:
+        return {"feed": key, "title": feed.title, "language": feed.language, "url": feed.url, "added": feed.added_at}
+    entry = catalogue.entries([key]).get(key)
+    if entry is None:
+        raise UpstreamMissing(f"There is no episode and no feed {key!r}. podlake list --episodes shows what there is.")
+    return {
+        "episode": key,
+        "feed": feed_of(key),
+        "title": entry.title,
+        "language": entry.language,
+        "published": entry.published_at,
+        "audio": entry.enclosure_url,
+    }
+
+
+def _rows(lake: Lake, table: Table, key: str, stage: str) -> list[dict[str, Any]]:
+    rows = lake.read(table, table.landing_key(key, stage))
+    return rows.to_pylist() if rows is not None else []
+
+
+def _seconds(ms: int | None) -> float | None:
+    return None if ms is None else round(ms / 1000, 1)
+
+
+def _one(rows: list[tuple[Any, ...]]) -> Any:
+    return rows[0][0]
+
+
+def plain(value: object) -> str:
+    """What JSON has no word for, as text."""
+    return value.isoformat() if isinstance(value, datetime) else str(value)

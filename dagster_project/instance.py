@@ -1,0 +1,39 @@
+"""The Dagster instance: where its history lies, and with which dagster.yaml."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dagster_project.settings import ROOT, Settings
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
+
+CONFIG = "dagster.yaml"
+
+
+def open_instance(settings: Settings) -> DagsterInstance:
+    """The instance of DAGSTER_HOME. Use it as a context manager, or close it with `dispose`."""
+    from dagster import DagsterInstance
+
+    prepare_home(settings)
+    return DagsterInstance.get()
+
+
+def prepare_home(settings: Settings) -> Path:
+    """Make DAGSTER_HOME, by default `<cache folder>/dagster`, and let this process and its children know it.
+
+    The project's dagster.yaml is copied to the default home; a home that the user chose keeps its own.
+    """
+    chosen = os.environ.get("DAGSTER_HOME")
+    home = Path(chosen).expanduser().absolute() if chosen else settings.cache_folder / "dagster"
+    home.mkdir(parents=True, exist_ok=True)
+    config, own = home / CONFIG, (ROOT / CONFIG).read_text()
+    if not config.exists() or (home == settings.cache_folder / "dagster" and config.read_text() != own):
+        fresh = config.with_name(f".{CONFIG}.{os.getpid()}")
+        fresh.write_text(own)
+        fresh.replace(config)
+    os.environ["DAGSTER_HOME"] = str(home)
+    return home
