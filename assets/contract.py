@@ -122,7 +122,7 @@ def _attempt(step: _Step, keys: tuple[str, ...]) -> Iterator[Outcome]:
             yield outcome
     except EngineUnavailable as unavailable:
         raise dg.Failure(description=str(unavailable), allow_retries=False) from unavailable
-    except Exception as unforeseen:  # noqa: BLE001 - whatever it is, it belongs to the keys that are left
+    except Exception as unforeseen:
         log.exception("%s: stopped at an error that nobody foresaw", step.stage.name)
         error = unforeseen
     for key in left:

@@ -68,7 +68,7 @@ def diarization(batch: Batch, catalogue: Catalogue, audio_store: AudioStore, eng
     """Tells who speaks when: segments with overlap, and the speakers that they belong to."""
     for done in engines.diarize(heard(batch, catalogue, audio_store)):
         cost = cost_of(done)
-        if done.result is None:
+        if not isinstance(done.result, Diarization):
             yield Failure(done.audio.episode_id, done.error or RuntimeError("no result"), cost)
         else:
             yield Landing(done.audio.episode_id, _rows(done.result), cost)

@@ -7,7 +7,7 @@ from resources.engines import Done
 from speech.types import Diarization, Transcript
 
 
-def cost_of(done: Done[Diarization] | Done[Transcript]) -> Cost:
+def cost_of(done: Done) -> Cost:
     result, spec = done.result, done.spec
     return Cost(
         audio_sha256=done.audio.audio_sha256,

@@ -1,6 +1,7 @@
 """`feeds`: the subscriptions, as a table."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import dagster as dg
 
@@ -16,7 +17,7 @@ def feeds(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """The subscriptions: every feed that was added with `podlake add`, and `singles` for audio added by URL."""
     catalogue: Catalogue = context.resources.catalogue
     lake: Lake = context.resources.lake
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"feed_id": feed.feed_id, "url": feed.url, "title": feed.title, "language": feed.language, "n_items": 0,
          "added_at": feed.added_at}
         for feed in catalogue.subscriptions()
@@ -27,7 +28,7 @@ def feeds(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
             {"feed_id": SINGLES, "url": "", "title": "Added by hand", "language": None, "n_items": len(singles),
              "added_at": min(single.added_at for single in singles)}
         )  # fmt: skip
-    lake.land(SUBSCRIPTIONS, "all", SUBSCRIPTIONS.of(rows, run_id=context.run_id, landed_at=datetime.now(UTC)))
+    lake.land(SUBSCRIPTIONS, "all", SUBSCRIPTIONS.of(rows, run_id=context.run.run_id, landed_at=datetime.now(UTC)))
     new = add_keys(context.instance, FEEDS, [row["feed_id"] for row in rows])
     return dg.MaterializeResult(
         metadata={"dagster/row_count": len(rows), "new_feeds": len(new)},

@@ -43,13 +43,13 @@ def transcript(batch: Batch, catalogue: Catalogue, audio_store: AudioStore, engi
     """Writes down the words: silence-bounded chunks, each word with its time and, where there is one, its confidence."""
     for done in engines.transcribe(heard(batch, catalogue, audio_store)):
         cost = cost_of(done)
-        if done.result is None:
+        if not isinstance(done.result, Transcript):
             yield Failure(done.audio.episode_id, done.error or RuntimeError("no result"), cost)
         else:
             yield Landing(done.audio.episode_id, {"words": _rows(done, done.result)}, cost)
 
 
-def _rows(done: Done[Transcript], found: Transcript) -> list[dict[str, Any]]:
+def _rows(done: Done, found: Transcript) -> list[dict[str, Any]]:
     language = done.audio.language or ASSUMED_LANGUAGE
     return [
         {

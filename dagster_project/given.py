@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from speech.waveforms import WaveformCache
-
 from dagster_project.settings import Settings
 from resources.audio_store import AudioStore
 from resources.catalogue import Catalogue
@@ -13,7 +11,9 @@ from resources.devices import Devices, visible
 from resources.engines import Engines, parse_transcribers
 from resources.home import Home
 from resources.lake import Lake
+from resources.local_host import LocalHost
 from speech.engines.protocols import EngineChoice
+from speech.waveforms import WaveformCache
 
 
 def resources(settings: Settings) -> dict[str, Any]:
@@ -24,8 +24,7 @@ def resources(settings: Settings) -> dict[str, Any]:
     engines = Engines(
         diarizer=EngineChoice.parse(settings.diarizer, preset=settings.diarizer_preset),
         transcribers=parse_transcribers(settings.transcriber),
-        waveforms=waveforms,
-        devices=Devices(visible(settings.gpus)),
+        host=LocalHost(waveforms, Devices(visible(settings.gpus))),
     )
     return {
         "home": home,

@@ -140,14 +140,14 @@ class EngineUnavailable(Exception):
     """
 
 
-_SOON = dict(retryable=True, tries_in_step=3, first_wait_s=1.0, max_attempts=6, next_try_after_h=1.0)
+_SOON = Policy(retryable=True, tries_in_step=3, first_wait_s=1.0, max_attempts=6, next_try_after_h=1.0)
 
 POLICIES: dict[str, Policy] = {
     NotFound.error_class: Policy(retryable=False),
     HttpRefused.error_class: Policy(retryable=False),
-    HttpServerError.error_class: Policy(**_SOON),
-    RateLimited.error_class: Policy(**_SOON),
-    NetworkError.error_class: Policy(**_SOON),
+    HttpServerError.error_class: _SOON,
+    RateLimited.error_class: _SOON,
+    NetworkError.error_class: _SOON,
     TooLarge.error_class: Policy(retryable=False),
     NotAFeed.error_class: Policy(retryable=False),
     NotAudio.error_class: Policy(retryable=False),
@@ -157,7 +157,9 @@ POLICIES: dict[str, Policy] = {
     BadOutput.error_class: Policy(retryable=True, tries_in_step=1, max_attempts=2, next_try_after_h=24.0),
     EngineCrashed.error_class: Policy(retryable=True, tries_in_step=2, max_attempts=3, next_try_after_h=1.0),
     UpstreamMissing.error_class: Policy(retryable=True, tries_in_step=1, max_attempts=6, next_try_after_h=1.0),
-    StorageError.error_class: Policy(retryable=True, tries_in_step=2, first_wait_s=1.0, max_attempts=6, next_try_after_h=1.0),
+    StorageError.error_class: Policy(
+        retryable=True, tries_in_step=2, first_wait_s=1.0, max_attempts=6, next_try_after_h=1.0
+    ),
     KeepsCrashing.error_class: Policy(retryable=False),
     PodlakeError.error_class: Policy(retryable=False),
 }
