@@ -1,0 +1,1 @@
+"""The sample show: a feed with its audio, a server for it, and what is truly said in it."""
