@@ -18,6 +18,7 @@ from typing import Any
 from speech.chunks import silence_bounded
 from speech.engines.firered_process import Process
 from speech.engines.protocols import EngineChoice, EngineSpec
+from speech.engines.waveform import samples_of
 from speech.errors import BadOutput, EngineUnavailable, OutOfMemory, PodlakeError
 from speech.types import Recording, Span, Transcript, Word
 from speech.vad import FOR_TRANSCRIPTION, speech_spans
@@ -90,7 +91,7 @@ class FireRed:
 
     def _transcribe_one(self, recording: Recording) -> Transcript:
         began = time.perf_counter()
-        samples = recording.samples()
+        samples = samples_of(recording)
         speech = speech_spans(samples, FOR_TRANSCRIPTION)
         chunks = [c for c in silence_bounded(speech, MAX_CHUNK_MS, samples) if c.duration_ms >= MIN_CHUNK_MS]
         words: list[Word] = []

@@ -89,7 +89,7 @@ def _load_aed(folder: Path, device: str) -> Recognise:
 def _load_aed2(folder: Path, device: str) -> Recognise:
     """FireRedASR2-AED, which also gives times of tokens and a confidence per chunk."""
     import torch
-    from fireredasr2s.fireredasr2 import FireRedAsr2, FireRedAsr2Config  # noqa: PLC0415 – one of the two is installed
+    from fireredasr2s.fireredasr2 import FireRedAsr2, FireRedAsr2Config
 
     if device != "cpu":
         torch.cuda.set_device(device)

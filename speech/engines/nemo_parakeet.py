@@ -22,6 +22,7 @@ from speech.chunks import silence_bounded
 from speech.engines import nemo_runtime
 from speech.engines.nemo_tdt import decode, set_decoding, words_of
 from speech.engines.protocols import EngineChoice, EngineSpec
+from speech.engines.waveform import samples_of
 from speech.errors import BadOutput, EngineUnavailable, OutOfMemory, PodlakeError
 from speech.types import SAMPLE_RATE_HZ, Recording, Span, Transcript, Word
 from speech.vad import FOR_TRANSCRIPTION, speech_spans
@@ -190,7 +191,7 @@ class Parakeet:
 def _job(recording: Recording) -> _Job:
     """What is to be decoded of a recording; an error of its own stays with it."""
     try:
-        samples = recording.samples()
+        samples = samples_of(recording)
         speech = speech_spans(samples, FOR_TRANSCRIPTION)
         chunks = silence_bounded(speech, MAX_CHUNK_MS, samples)
     except PodlakeError as error:

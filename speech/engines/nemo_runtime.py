@@ -207,7 +207,7 @@ def _require_device(device: str) -> None:
 
 def _downloaded(name: str) -> Path:
     """The archive of a hub name: from the local cache, else from the hub."""
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache  # noqa: PLC0415 – comes with the extra `nemo`
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
     file = f"{name.partition('/')[2]}.nemo"
     cached = try_to_load_from_cache(name, file)

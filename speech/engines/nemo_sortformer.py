@@ -18,6 +18,7 @@ import numpy as np
 
 from speech.engines import nemo_runtime
 from speech.engines.protocols import EngineChoice, EngineSpec
+from speech.engines.waveform import samples_of
 from speech.errors import BadOutput, EngineUnavailable, OutOfMemory, PodlakeError
 from speech.types import SAMPLE_RATE_HZ, Diarization, Recording, Segment
 
@@ -94,7 +95,7 @@ class Sortformer:
 
     def _diarize_one(self, recording: Recording) -> Diarization:
         began = time.perf_counter()
-        samples = recording.samples()
+        samples = samples_of(recording)
         activity = self._activity(recording, samples)
         return Diarization(
             segments=segments_of(activity, duration_ms=len(samples) * 1000 // SAMPLE_RATE_HZ),

@@ -32,7 +32,7 @@ class Token:
 
 def set_decoding(model: Any, *, cuda_graphs: bool) -> None:
     """Greedy decoding of whole batches, with durations and a confidence per token. Once: it rebuilds the decoder."""
-    from omegaconf import OmegaConf, open_dict  # noqa: PLC0415 – comes with the extra `nemo`
+    from omegaconf import OmegaConf, open_dict
 
     config = OmegaConf.create(OmegaConf.to_container(model.cfg.decoding, resolve=True))
     changes = {

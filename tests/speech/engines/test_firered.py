@@ -6,6 +6,7 @@ import argparse
 import os
 import shutil
 import signal
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from conftest import MODELS
 
 from speech.engines import firered
 from speech.engines.protocols import EngineChoice
-from speech.errors import EngineCrashed, EngineUnavailable, OutOfMemory
+from speech.errors import EngineCrashed, EngineUnavailable, OutOfMemory, StorageError
 from speech.types import Recording, Span, Transcript
 
 RECORDING = Recording("chinese", "0", Path("chinese.wav"))
@@ -157,13 +158,19 @@ def test_a_process_that_dies_costs_one_recording(engine, recording):
 
 
 @installed
-def test_an_error_in_the_process_costs_one_recording(engine, recording):
-    recording.waveform_path.unlink()
-    with pytest.raises(FileNotFoundError):
-        recording.samples()
-    answer = engine._process.ask(recording, [Span(0, 1000)])
-    assert "FileNotFoundError" in answer["error"]
-    assert engine._process.pid is not None
+def test_a_waveform_that_is_gone_costs_its_recording_alone(engine, recording, tmp_path):
+    gone = replace(recording, waveform_path=tmp_path / "gone.wav")
+    first, second = (result for _, result in engine.transcribe([gone, recording]))
+    assert isinstance(first, StorageError)
+    assert isinstance(second, Transcript)
+
+
+@installed
+def test_an_error_in_the_process_does_not_end_it(engine, recording):
+    pid = engine._process.pid
+    answer = engine._process.ask(recording, [Span(20_000, 30_000)])  # after the recording's end
+    assert "Error" in answer["error"]
+    assert engine._process.pid == pid
 
 
 @installed

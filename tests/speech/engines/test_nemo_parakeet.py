@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from difflib import SequenceMatcher
 
 import numpy as np
@@ -12,7 +13,7 @@ from speech.assignment import assign_speakers
 from speech.engines import nemo_parakeet
 from speech.engines.nemo_tdt import Token, decode, words_of
 from speech.engines.protocols import EngineChoice
-from speech.errors import BadOutput, EngineUnavailable, OutOfMemory
+from speech.errors import BadOutput, EngineUnavailable, OutOfMemory, StorageError
 from speech.metrics import WordErrors, cpwer, normalise, wer
 from speech.types import Span, Transcript, Word
 
@@ -167,6 +168,15 @@ def test_a_recording_comes_out_the_same_in_any_company(heldout, transcripts, par
 def test_silence_has_no_words(parakeet, write_recording):
     ((_, transcript),) = parakeet.transcribe([write_recording("silence", np.zeros(80_000, np.int16))])
     assert transcript == Transcript(words=(), speech_ms=0)
+
+
+@nemo
+def test_a_waveform_that_is_gone_costs_its_recording_alone(heldout, parakeet, sortformer, tmp_path):
+    gone = replace(heldout["pod_2spk"].recording, waveform_path=tmp_path / "gone.wav")
+    for work in (parakeet.transcribe, sortformer.diarize):
+        results = dict(work([gone, heldout["pod_solo"].recording]))
+        assert isinstance(results[gone], StorageError)
+        assert not isinstance(results[heldout["pod_solo"].recording], Exception)
 
 
 @nemo
