@@ -1,0 +1,200 @@
+"""Audio bytes of any container → a 16 kHz mono int16 WAV, and a report of what the bytes were.
+
+Decoding streams: memory does not grow with the length. It never passes a part of the audio off as the
+whole: time lost in the middle becomes silence and is counted, more than `MOST_LOST` of it is an error, and
+an end that is missing is flagged.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import wave
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import uuid4
+
+import av
+import numpy as np
+from av.audio.frame import AudioFrame
+
+from speech.containers import container_name, ends_cut, opened, refusal, stated_ms
+from speech.errors import StorageError, TooLarge, Undecodable
+from speech.frames import Gap, Tally, unbroken
+from speech.types import SAMPLE_RATE_HZ
+
+MOST_LOST = 0.05
+"""Share of the timeline that may be lost before the rest is no longer called the episode."""
+SHORTEST_S = 0.1
+MISSING_END_MS = 250
+"""A file holds less than it states by more than this: it is truncated. Encoder padding stays below 100 ms."""
+LONGEST_S = (2**32 - 44) // (2 * SAMPLE_RATE_HZ) - 1
+"""37 hours: what a WAV file's 32-bit sizes can say."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeReport:
+    """What the bytes were, and what became of them."""
+
+    container: str
+    codec: str
+    bitrate_bps: int
+    """Bits of the audio stream over its duration; no container's estimate."""
+    sample_rate_hz: int
+    """Of most of the audio, as are the channels."""
+    channels: int
+    duration_header_ms: int | None
+    """What the file states; None where it states nothing (raw AAC, MP3 without Xing header)."""
+    duration_ms: int
+    """Of the decoded samples, silence for lost time included."""
+    packets: int
+    decode_errors: int
+    """Packets that do not decode, and reads that fail."""
+    lost_ms: int
+    """Time that was lost; inside the audio it was replaced by silence."""
+    format_changes: int
+    """Changes of sample rate, channels or sample format on the way: dynamic ads."""
+    truncated: bool
+    """The file itself promises more than it holds."""
+    pcm16k_sha256: str
+    """Of the decoded samples: little-endian int16, 16 kHz, mono, without the WAV header."""
+    peak_dbfs: float | None
+    """Of the decoded samples; None for digital silence, which has no level."""
+    clip_rate: float
+    """Share of decoded samples at full scale."""
+
+
+def decode_to_wav(source: Path, target: Path) -> DecodeReport:
+    """Decode `source` into `target`, which appears whole or not at all.
+
+    Raises NotAudio, Undecodable, TooLarge (over 37 hours), StorageError (cannot be read or written).
+    """
+    part = target.with_name(f"{target.name}.{uuid4().hex}.part")
+    try:
+        report = _decode(source, part)
+        part.replace(target)
+    except av.error.FFmpegError as error:  # some are OSErrors too, but tell of the bytes, not of the disk
+        raise Undecodable(f"{source}: FFmpeg gives up ({error}). Fetch it again, or ask the publisher.") from error
+    except OSError as error:
+        raise StorageError(
+            f"{source} could not be decoded into {target}: {error}. Check disk space and rights."
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+    return report
+
+
+@dataclass
+class _Formats:
+    """The formats that the frames come in: (sample format, layout, rate)."""
+
+    changes: int = 0
+    samples: Counter[tuple[str, int, int]] = field(default_factory=Counter)
+    last: tuple[str, int, int] | None = None
+    settled: tuple[str, int, int] | None = None
+
+    def add(self, frame: AudioFrame) -> None:
+        """A change counts from its second frame on: FFmpeg labels the first one half with the old format."""
+        now = (frame.format.name, frame.layout.nb_channels, frame.sample_rate)
+        self.samples[now] += frame.samples
+        if now == self.last != self.settled:
+            self.changes += self.settled is not None
+            self.settled = now
+        self.last = now
+
+
+@dataclass
+class _Samples:
+    """Facts over the decoded samples, gathered while they stream by."""
+
+    n: int = 0
+    peak: int = 0
+    clipped: int = 0
+    sha256: hashlib._Hash = field(default_factory=hashlib.sha256)
+
+    def add(self, block: np.ndarray) -> None:
+        low, high = int(block.min()), int(block.max())
+        self.n += len(block)
+        self.peak = max(self.peak, high, -low)
+        if high == 32_767 or low == -32_768:
+            self.clipped += int(np.count_nonzero((block == 32_767) | (block == -32_768)))
+        self.sha256.update(block.data)
+
+
+def _decode(source: Path, part: Path) -> DecodeReport:
+    tally, formats, samples = Tally(), _Formats(), _Samples()
+    with opened(source) as (container, stream), part.open("wb") as file, wave.open(file, "wb") as wav:
+        wav.setnchannels(1)
+        wav.setsampwidth(2)
+        wav.setframerate(SAMPLE_RATE_HZ)
+        for block in _mono_16k(unbroken(source, container, stream, tally), formats):
+            samples.add(block)
+            wav.writeframesraw(block.data)
+            if samples.n > LONGEST_S * SAMPLE_RATE_HZ:
+                raise TooLarge(f"{source} is longer than {LONGEST_S // 3600} hours, the most that a WAV file holds.")
+        duration_ms = round(1000 * samples.n / SAMPLE_RATE_HZ)
+        _check_enough(source, duration_ms, tally)
+        _, channels, rate_hz = formats.samples.most_common(1)[0][0]
+        stated = stated_ms(source, container, stream)
+        name = container_name(container)
+        last = bytes(tally.last_packet) if tally.last_packet else b""
+        return DecodeReport(
+            container=name,
+            codec=stream.codec_context.codec.canonical_name,
+            bitrate_bps=round(8000 * tally.packet_bytes / duration_ms),
+            sample_rate_hz=rate_hz,
+            channels=channels,
+            duration_header_ms=stated,
+            duration_ms=duration_ms,
+            packets=tally.packets,
+            decode_errors=tally.errors,
+            lost_ms=round(1000 * tally.lost_s),
+            format_changes=formats.changes,
+            truncated=tally.last_is_bad
+            or (stated is not None and stated - duration_ms > MISSING_END_MS)
+            or ends_cut(source, name, last),
+            pcm16k_sha256=samples.sha256.hexdigest(),
+            peak_dbfs=round(20 * math.log10(samples.peak / 32_768), 2) if samples.peak else None,
+            clip_rate=samples.clipped / samples.n,
+        )
+
+
+def _check_enough(source: Path, duration_ms: int, tally: Tally) -> None:
+    heard_s = duration_ms / 1000 - tally.filled_s
+    if heard_s < SHORTEST_S:
+        why = f"only {heard_s:.3f} s of it decode ({tally.errors} of {tally.packets} packets are bad)"
+        raise refusal(source, why)
+    if tally.lost_s > MOST_LOST * (heard_s + tally.lost_s):
+        raise Undecodable(
+            f"{source}: {tally.lost_s:.1f} of {heard_s + tally.lost_s:.1f} s cannot be decoded "
+            f"({tally.errors} bad packets), more than {MOST_LOST:.0%}. Fetch it again, or ask the publisher."
+        )
+
+
+def _mono_16k(frames: Iterator[AudioFrame | Gap], formats: _Formats) -> Iterator[np.ndarray]:
+    """Blocks of about a second. int16 as the target makes FFmpeg scale the mix so that it cannot clip."""
+    resampler: av.AudioResampler | None = None
+    shape: tuple[str, str, int] | None = None
+    for frame in frames:
+        if isinstance(frame, Gap):
+            yield from _drained(resampler)
+            resampler = None
+            yield np.zeros(max(1, round(frame.seconds * SAMPLE_RATE_HZ)), np.int16)
+            continue
+        now = (frame.format.name, frame.layout.name, frame.sample_rate)
+        formats.add(frame)
+        if resampler is None or now != shape:
+            yield from _drained(resampler)
+            resampler = av.AudioResampler("s16", "mono", SAMPLE_RATE_HZ, frame_size=SAMPLE_RATE_HZ)
+            shape = now
+        frame.pts = None  # the timeline is ours: counted in samples
+        for block in resampler.resample(frame):
+            yield block.to_ndarray()[0]
+    yield from _drained(resampler)
+
+
+def _drained(resampler: av.AudioResampler | None) -> Iterator[np.ndarray]:
+    for block in resampler.resample(None) if resampler else ():
+        yield block.to_ndarray()[0]
