@@ -92,6 +92,27 @@ def add(targets: tuple[str, ...], language: str | None, title: str | None, no_ch
         raise click.ClickException("\n".join(added.refused))
 
 
+@main.command(epilog=_examples("podlake run", "podlake run --feed my-show --newest 3"))
+@click.option("--feed", "feeds", multiple=True, help="Only this feed, by its name in podlake list; may be repeated.")
+@click.option("--newest", type=click.IntRange(1), help="Only so many of each feed's newest episodes.")
+@click.option("--failed-too", is_flag=True, help="Also what failed and is not due for another try.")
+def run(feeds: tuple[str, ...], newest: int | None, failed_too: bool) -> None:
+    """Take every episode through every stage, in this process; an interrupted run goes on where it was."""
+    import logging
+
+    from dagster_project.given import resources
+    from dagster_project.instance import open_instance
+    from dagster_project.run import Selection
+    from dagster_project.run import run as run_all
+
+    logging.basicConfig(format="%(asctime)s  %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("podlake").setLevel(logging.INFO)
+    settings = _settings()
+    given = resources(settings)
+    with open_instance(settings) as instance:
+        run_all(instance, settings, given["lake"], given["engines"], Selection(feeds, newest, failed_too))
+
+
 @main.command("list", epilog=_examples("podlake list", "podlake list --episodes --feed my-show --limit 20"))
 @click.option("--feeds/--episodes", "is_feeds", default=True, help="What to list.", show_default=True)
 @click.option("--feed", help="Only the episodes of this feed.")
@@ -196,8 +217,13 @@ def _settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        wrong = [f"PODLAKE_{'_'.join(map(str, one['loc'])).upper()}: {one['msg']}" for one in error.errors()]
+        wrong = [f"PODLAKE_{'_'.join(map(str, one['loc'])).upper()}: {_reason(one)}" for one in error.errors()]
         raise click.ClickException("\n".join([*wrong, "Correct it in the environment or in .env."])) from error
+
+
+def _reason(error: Any) -> str:
+    """Why pydantic refuses a value: a validator of ours says it best."""
+    return str(error.get("ctx", {}).get("error", error["msg"]))
 
 
 if __name__ == "__main__":

@@ -93,22 +93,23 @@ def _lacking(requirement: Requirement) -> str | None:
 def _engines(settings: Settings) -> Iterator[Finding]:
     """The engines that the settings choose, and the devices where one gains from a GPU."""
     diarizer = EngineChoice.parse(settings.diarizer, preset=settings.diarizer_preset)
-    wants_gpu = []
-    try:
-        spec = registry.describe_diarizer(diarizer)
-        wants_gpu.append(spec.needs_gpu)
-        yield from _engine("diarizer", spec)
-    except EngineUnavailable as error:
-        yield Finding(BAD, "diarizer", diarizer.name, str(error))
+    chosen = [("diarizer", registry.describe_diarizer, diarizer)]
     for language, choice in parse_transcribers(settings.transcriber).items():
-        subject = f"transcriber for {'every language' if language == '*' else language}"
+        chosen.append((f"transcriber for {_language(language)}", registry.describe_transcriber, choice))
+    wants_gpu = False
+    for subject, describe, choice in chosen:
         try:
-            spec = registry.describe_transcriber(choice)
-            wants_gpu.append(spec.needs_gpu)
-            yield from _engine(subject, spec)
-        except EngineUnavailable as error:
-            yield Finding(BAD, subject, choice.name, str(error))
-    yield _devices(settings, wanted=any(wants_gpu))
+            spec = describe(choice)
+        except (EngineUnavailable, ImportError) as error:
+            yield Finding(BAD, subject, f"{choice.name} cannot be used", str(error))
+            continue
+        yield from _engine(subject, spec)
+        wants_gpu |= spec.needs_gpu
+    yield _devices(settings, wanted=wants_gpu)
+
+
+def _language(language: str) -> str:
+    return "every language" if language == "*" else language
 
 
 def _engine(subject: str, spec: EngineSpec) -> Iterator[Finding]:
@@ -121,7 +122,7 @@ def _engine(subject: str, spec: EngineSpec) -> Iterator[Finding]:
             BAD,
             weights,
             f"{spec.model or 'none chosen'} is not there",
-            f"Name what is: PODLAKE_…={spec.name}:/path/to/it",
+            f"Set the engine as {spec.name}:/path/to/its/model.",
         )
     elif spec.revision.endswith("@hub"):
         yield Finding(
