@@ -121,6 +121,7 @@ def _attempt(step: _Step, keys: tuple[str, ...]) -> Iterator[Outcome]:
             del left[outcome.key]
             yield outcome
     except EngineUnavailable as unavailable:
+        log.error("%s: %s", step.stage.name, unavailable)  # noqa: TRY400 - the message says it all
         raise dg.Failure(description=str(unavailable), allow_retries=False) from unavailable
     except Exception as unforeseen:
         log.exception("%s: stopped at an error that nobody foresaw", step.stage.name)

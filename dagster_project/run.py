@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
+from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from assets.contract import report_if_unknown
@@ -26,6 +27,9 @@ from resources.engines import Engines
 from resources.lake import Lake
 
 log = logging.getLogger("podlake")
+
+DEFINITIONS, ASSET_JOB = "dagster_project.definitions", "__ASSET_JOB"
+"""Dagster's own job for any selection of assets: the runs are the same as those that its UI launches."""
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """The batch contract says what happens, a line per episode; Dagster's own lines are in the UI."""
@@ -106,7 +110,7 @@ def _materialize_range(instance: dg.DagsterInstance, asset: str, keys: Sequence[
 def _materialize(instance: dg.DagsterInstance, assets: Sequence[str], tags: dict[str, str]) -> None:
     """One Dagster run. That episodes failed in it stands in the tables; nothing is raised."""
     dg.execute_job(
-        dg.reconstructable(asset_job),
+        ReconstructableRepository.for_module(DEFINITIONS, "defs").get_reconstructable_job(ASSET_JOB),
         instance=instance,
         asset_selection=[dg.AssetKey(asset) for asset in assets],
         tags=tags,
@@ -114,9 +118,3 @@ def _materialize(instance: dg.DagsterInstance, assets: Sequence[str], tags: dict
         raise_on_error=False,
     )
 
-
-def asset_job() -> dg.JobDefinition:
-    """The job that materializes any of the assets."""
-    from dagster_project.definitions import defs
-
-    return defs.resolve_implicit_global_asset_job_def()

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from dagster_project.given import resources
@@ -23,7 +24,7 @@ from resources.warehouse import connect
 
 QUESTION = DEMO.parent / "sql" / "analysis" / "talk_time_share.sql"
 
-out = Console(highlight=False)
+out = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=120)
 
 
 def main() -> None:
@@ -87,8 +88,8 @@ def _report(home: Home, feed_id: str, took_s: float) -> None:
         table.add_row(title, length, _text(speakers), _text(words), speed, flagged, f"[{colour}]{outcome}[/]")
     out.print()
     out.print(table)
-    for title, stage, error_class, message in failures:
-        out.print(f"[red]✗[/] [bold]{title}[/] failed at {stage} [{error_class}]\n  {message}", soft_wrap=True)
+    for episode_id, title, stage, error_class, message in failures:
+        out.print(f"[red]✗[/] [bold]{escape(title or episode_id)}[/] failed at {stage} {escape(f"[{error_class}]")}\n  {escape(message)}", soft_wrap=True)
     out.print(
         f"\n[bold]{QUESTION.read_text().splitlines()[0].removeprefix('-- ')}[/]  ({QUESTION.relative_to(DEMO.parent)})"
     )
@@ -116,7 +117,7 @@ where e.feed_id = ? and (q.episode_id is not null or f.stage is not null)
 order by e.published_at
 """
 FAILURES = """
-select e.title, f.stage, f.error_class, f.message
+select e.episode_id, e.title, f.stage, f.error_class, f.message
 from failures f join episodes e using (episode_id)
 where e.feed_id = ? order by e.published_at, f.stage
 """

@@ -57,6 +57,7 @@ class Entry:
     enclosure_url: str
     language: str | None
     duration_declared_ms: int | None
+    published_at: datetime | None
     is_single: bool
     """Added by hand, and so allowed to be a local file."""
 

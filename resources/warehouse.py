@@ -115,9 +115,9 @@ def _fill(table: Table, root: str) -> dict[str, str]:
 def _prepare(connection: DuckDBPyConnection, home: Home) -> None:
     connection.execute("set timezone = 'UTC'")
     if not home.is_local:
-        import s3fs
+        from fsspec.implementations.arrow import ArrowFSWrapper
 
-        connection.register_filesystem(s3fs.S3FileSystem())
+        connection.register_filesystem(ArrowFSWrapper(home.filesystem))
 
 
 def _folder(home: Home) -> Path:
