@@ -86,19 +86,22 @@ def decode_to_wav(source: Path, target: Path) -> DecodeReport:
     return report
 
 
+Format = tuple[str, str, int]
+"""Sample format, layout, sample rate of a frame."""
+
+
 @dataclass
 class _Formats:
-    """The formats that the frames come in: (sample format, layout, rate)."""
+    """The formats that the frames come in."""
 
     changes: int = 0
-    samples: Counter[tuple[str, int, int]] = field(default_factory=Counter)
-    last: tuple[str, int, int] | None = None
-    settled: tuple[str, int, int] | None = None
+    samples: Counter[Format] = field(default_factory=Counter)
+    last: Format | None = None
+    settled: Format | None = None
 
-    def add(self, frame: AudioFrame) -> None:
+    def add(self, now: Format, n_samples: int) -> None:
         """A change counts from its second frame on: FFmpeg labels the first one half with the old format."""
-        now = (frame.format.name, frame.layout.nb_channels, frame.sample_rate)
-        self.samples[now] += frame.samples
+        self.samples[now] += n_samples
         if now == self.last != self.settled:
             self.changes += self.settled is not None
             self.settled = now
@@ -136,7 +139,7 @@ def _decode(source: Path, part: Path) -> DecodeReport:
                 raise TooLarge(f"{source} is longer than {LONGEST_S // 3600} hours, the most that a WAV file holds.")
         duration_ms = round(1000 * samples.n / SAMPLE_RATE_HZ)
         _check_enough(source, duration_ms, tally)
-        _, channels, rate_hz = formats.samples.most_common(1)[0][0]
+        _, layout, rate_hz = formats.samples.most_common(1)[0][0]
         stated = stated_ms(source, container, stream)
         name = container_name(container)
         last = bytes(tally.last_packet) if tally.last_packet else b""
@@ -145,7 +148,7 @@ def _decode(source: Path, part: Path) -> DecodeReport:
             codec=stream.codec_context.codec.canonical_name,
             bitrate_bps=round(8000 * tally.packet_bytes / duration_ms),
             sample_rate_hz=rate_hz,
-            channels=channels,
+            channels=av.AudioLayout(layout).nb_channels,
             duration_header_ms=stated,
             duration_ms=duration_ms,
             packets=tally.packets,
@@ -176,19 +179,17 @@ def _check_enough(source: Path, duration_ms: int, tally: Tally) -> None:
 def _mono_16k(frames: Iterator[AudioFrame | Gap], formats: _Formats) -> Iterator[np.ndarray]:
     """Blocks of about a second. int16 as the target makes FFmpeg scale the mix so that it cannot clip."""
     resampler: av.AudioResampler | None = None
-    shape: tuple[str, str, int] | None = None
     for frame in frames:
         if isinstance(frame, Gap):
             yield from _drained(resampler)
             resampler = None
             yield np.zeros(max(1, round(frame.seconds * SAMPLE_RATE_HZ)), np.int16)
             continue
-        now = (frame.format.name, frame.layout.name, frame.sample_rate)
-        formats.add(frame)
-        if resampler is None or now != shape:
+        before, now = formats.last, (frame.format.name, frame.layout.name, frame.sample_rate)
+        formats.add(now, frame.samples)
+        if resampler is None or now != before:
             yield from _drained(resampler)
             resampler = av.AudioResampler("s16", "mono", SAMPLE_RATE_HZ, frame_size=SAMPLE_RATE_HZ)
-            shape = now
         frame.pts = None  # the timeline is ours: counted in samples
         for block in resampler.resample(frame):
             yield block.to_ndarray()[0]
