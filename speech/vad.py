@@ -7,7 +7,7 @@ probability is four bytes, 2 MB for five hours).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -38,8 +38,12 @@ class VadSettings:
     pad_ms: int
     """Added to both ends, without overlapping a neighbour or leaving the recording."""
 
+    def as_settings(self) -> dict[str, float]:
+        """For an `EngineSpec`: what is detected otherwise makes other rows."""
+        return {f"vad_{name}": value for name, value in asdict(self).items()}
 
-FOR_DIARIZATION = VadSettings(on=0.4, off=0.25, min_silence_ms=300, min_speech_ms=200, pad_ms=60)
+
+FOR_DIARIZATION = VadSettings(on=0.25, off=0.15, min_silence_ms=300, min_speech_ms=200, pad_ms=100)
 FOR_TRANSCRIPTION = VadSettings(on=0.25, off=0.15, min_silence_ms=500, min_speech_ms=100, pad_ms=100)
 """Generous: a missed word cannot be had back, a decoded pause costs only time."""
 
