@@ -44,6 +44,7 @@ UNSTATED = frozenset({"mp3", "aac", "ac3", "amr"})
 LONGEST_FRAME_BYTES = 1441
 """MPEG-1 Layer III at 320 kbit/s and 32 kHz."""
 
+END_TAGS = (b"TAG", b"APETAGEX", b"LYRICSBEGIN")
 MAGIC = (b"ID3", b"OggS", b"fLaC", b"RIFF", b"\x1aE\xdf\xa3", b"FORM", b"caff")
 
 
@@ -86,6 +87,8 @@ def stated_ms(source: Path, container: InputContainer, stream: AudioStream) -> i
     name = container_name(container)
     if name == "mp3":
         return _xing_ms(source)
+    if name == "wav":
+        return _wav_ms(source)
     if name in UNSTATED:
         return None
     if stream.duration is not None and stream.time_base is not None:
@@ -95,16 +98,29 @@ def stated_ms(source: Path, container: InputContainer, stream: AudioStream) -> i
     return None
 
 
-def ends_cut(source: Path, container_kind: str, last_packet: bytes) -> bool:
-    """Whether the file's last bytes are visibly not its end: half an MP3 frame, an Ogg without its last page."""
-    if container_kind == "mp3":
-        length = mp3_frame(last_packet)
-        return length is not None and len(last_packet) < length[0]
-    return container_kind == "ogg" and not _ogg_is_closed(source)
+def is_cut_frame(packet: bytes) -> bool:
+    """Whether an MP3 packet holds less than its header says."""
+    frame = mp3_frame(packet)
+    return frame is not None and len(packet) < frame[0]
+
+
+def ogg_is_closed(source: Path) -> bool:
+    """Whether the last page carries the end-of-stream flag (RFC 3533); a page is at most 65 307 bytes."""
+    with source.open("rb") as file:
+        file.seek(max(0, source.stat().st_size - 65_307))
+        tail = file.read()
+    page = tail[tail.rfind(b"OggS") :]
+    if not page.startswith(b"OggS") or len(page) < 27:
+        return False
+    n_segments = page[26]
+    whole = len(page) >= 27 + n_segments + sum(page[27 : 27 + n_segments])
+    return bool(page[5] & 4) and whole
 
 
 def is_seam(junk: bytes) -> bool:
-    """Whether `junk` is what stands between stitched MP3 files: ID3v2 tags and at most the next one's Xing frame."""
+    """Whether `junk` is what stands between or behind stitched MP3 files: tags, and at most the next one's Xing frame."""
+    if junk.startswith(END_TAGS):
+        return True
     rest = junk
     while tag := id3_bytes(rest):
         rest = rest[tag:]
@@ -160,14 +176,17 @@ def _xing_ms(source: Path) -> int | None:
     return round(1000 * int.from_bytes(frame[at + 8 : at + 12], "big") * samples / rate_hz)
 
 
-def _ogg_is_closed(source: Path) -> bool:
-    """Whether the last page carries the end-of-stream flag (RFC 3533); a page is at most 65 307 bytes."""
+def _wav_ms(source: Path) -> int | None:
+    """The size of the chunk `data` as a time; None where the file was written as a stream, with no size."""
     with source.open("rb") as file:
-        file.seek(max(0, source.stat().st_size - 65_307))
-        tail = file.read()
-    page = tail[tail.rfind(b"OggS") :]
-    if not page.startswith(b"OggS") or len(page) < 27:
-        return False
-    n_segments = page[26]
-    whole = len(page) >= 27 + n_segments + sum(page[27 : 27 + n_segments])
-    return bool(page[5] & 4) and whole
+        head = file.read(65_536)
+    at, bytes_per_s = 12, 0
+    while at + 24 <= len(head):
+        name, size = head[at : at + 4], int.from_bytes(head[at + 4 : at + 8], "little")
+        if name == b"fmt ":
+            bytes_per_s = int.from_bytes(head[at + 16 : at + 20], "little")
+        if name == b"data":
+            stated = 0 < size < 0xFFFF_0000 and bytes_per_s > 0
+            return round(1000 * size / bytes_per_s) if stated else None
+        at += 8 + size + size % 2
+    return None

@@ -20,7 +20,7 @@ import av
 import numpy as np
 from av.audio.frame import AudioFrame
 
-from speech.containers import container_name, ends_cut, opened, refusal, stated_ms
+from speech.containers import container_name, is_cut_frame, ogg_is_closed, opened, refusal, stated_ms
 from speech.errors import StorageError, TooLarge, Undecodable
 from speech.frames import Gap, Tally, unbroken
 from speech.types import SAMPLE_RATE_HZ
@@ -138,11 +138,14 @@ def _decode(source: Path, part: Path) -> DecodeReport:
             if samples.n > LONGEST_S * SAMPLE_RATE_HZ:
                 raise TooLarge(f"{source} is longer than {LONGEST_S // 3600} hours, the most that a WAV file holds.")
         duration_ms = round(1000 * samples.n / SAMPLE_RATE_HZ)
-        _check_enough(source, duration_ms, tally)
-        _, layout, rate_hz = formats.samples.most_common(1)[0][0]
         stated = stated_ms(source, container, stream)
+        missing_ms = None if stated is None else stated - duration_ms
+        lost_s = tally.filled_s
+        if missing_ms is None or missing_ms > MISSING_END_MS:  # else what follows the stated end is no audio
+            lost_s += tally.tail_s
+        _check_enough(source, duration_ms / 1000 - tally.filled_s, lost_s, tally)
         name = container_name(container)
-        last = bytes(tally.last_packet) if tally.last_packet else b""
+        _, layout, rate_hz = formats.samples.most_common(1)[0][0]
         return DecodeReport(
             container=name,
             codec=stream.codec_context.codec.canonical_name,
@@ -153,25 +156,32 @@ def _decode(source: Path, part: Path) -> DecodeReport:
             duration_ms=duration_ms,
             packets=tally.packets,
             decode_errors=tally.errors,
-            lost_ms=round(1000 * tally.lost_s),
+            lost_ms=round(1000 * lost_s),
             format_changes=formats.changes,
-            truncated=tally.last_is_bad
-            or (stated is not None and stated - duration_ms > MISSING_END_MS)
-            or ends_cut(source, name, last),
+            truncated=_is_truncated(source, name, missing_ms, tally),
             pcm16k_sha256=samples.sha256.hexdigest(),
             peak_dbfs=round(20 * math.log10(samples.peak / 32_768), 2) if samples.peak else None,
             clip_rate=samples.clipped / samples.n,
         )
 
 
-def _check_enough(source: Path, duration_ms: int, tally: Tally) -> None:
-    heard_s = duration_ms / 1000 - tally.filled_s
+def _is_truncated(source: Path, container: str, missing_ms: int | None, tally: Tally) -> bool:
+    if container == "ogg":  # its duration is only that of the last page that is there
+        return not ogg_is_closed(source)
+    if container == "mp3" and tally.last_packet is not None and is_cut_frame(bytes(tally.last_packet)):
+        return True
+    if missing_ms is not None:
+        return missing_ms > MISSING_END_MS
+    return tally.last_is_bad and container != "wav"  # samples without a stated end may end anywhere
+
+
+def _check_enough(source: Path, heard_s: float, lost_s: float, tally: Tally) -> None:
     if heard_s < SHORTEST_S:
         why = f"only {heard_s:.3f} s of it decode ({tally.errors} of {tally.packets} packets are bad)"
         raise refusal(source, why)
-    if tally.lost_s > MOST_LOST * (heard_s + tally.lost_s):
+    if lost_s > MOST_LOST * (heard_s + lost_s):
         raise Undecodable(
-            f"{source}: {tally.lost_s:.1f} of {heard_s + tally.lost_s:.1f} s cannot be decoded "
+            f"{source}: {lost_s:.1f} of {heard_s + lost_s:.1f} s cannot be decoded "
             f"({tally.errors} bad packets), more than {MOST_LOST:.0%}. Fetch it again, or ask the publisher."
         )
 

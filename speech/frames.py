@@ -39,10 +39,10 @@ class Tally:
     packets: int = 0
     packet_bytes: int = 0
     errors: int = 0
-    lost_s: float = 0.0
-    """All lost time that is known of."""
     filled_s: float = 0.0
-    """The part of it that lies between frames, and comes back as a Gap; the rest is at the end."""
+    """Time that was lost between frames, and came back as Gaps."""
+    tail_s: float = 0.0
+    """Time that bytes stand for which do not decode, and behind which nothing does; or that cannot be placed."""
     last_packet: Packet | None = None
     last_is_bad: bool = False
 
@@ -74,7 +74,6 @@ def unbroken(source: Path, container: InputContainer, stream: AudioStream, tally
                 raise Undecodable(
                     f"{source}: the time stamps jump by {item.seconds:.0f} s. Ask the publisher for a whole file."
                 )
-            tally.lost_s += item.seconds
             tally.filled_s += item.seconds
         yield item
 
@@ -125,7 +124,7 @@ def _by_stamp(decoded: Decoded, tally: Tally) -> Iterator[AudioFrame | Gap]:
             end_s = (start_s or 0.0) + frame.samples / frame.sample_rate
             yield frame
     if end_s is not None and bad_until_s > end_s:
-        tally.lost_s += bad_until_s - end_s
+        tally.tail_s = bad_until_s - end_s
 
 
 def _by_frame_number(decoded: Decoded) -> Iterator[AudioFrame | Gap]:
@@ -136,7 +135,7 @@ def _by_frame_number(decoded: Decoded) -> Iterator[AudioFrame | Gap]:
         for idx, frame in enumerate(frames or ()):
             block_size = max(block_size, frame.samples)
             start_s = end_s  # damage joins frames into one packet, of which the first can be read
-            if idx == 0:
+            if idx == 0 and packet.size:
                 header = bytes(packet)[:11]
                 unit = 1 if header[1] & 1 else block_size
                 start_s = _coded_number(header[4:]) * unit / frame.sample_rate
@@ -164,7 +163,7 @@ def _by_bytes(decoded: Decoded, tally: Tally, end: int | None) -> Iterator[Audio
             yield frame
     skipped = 0 if end is None else max(0, end - start - tally.packet_bytes)
     if good_bytes:
-        tally.lost_s += (junk_bytes + skipped) * good_s / good_bytes
+        tally.tail_s = (junk_bytes + skipped) * good_s / good_bytes
 
 
 def _gap(start_s: float | None, end_s: float | None, frame: AudioFrame) -> Iterator[Gap]:

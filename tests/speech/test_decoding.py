@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import wave
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -170,6 +171,47 @@ def test_refuses_what_is_not_the_episode_and_leaves_nothing_behind(tmp_path, nam
     with pytest.raises(error, match=says):
         decode_to_wav(AUDIO / name, tmp_path / "out.wav")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        pytest.param(b"TAG" + bytes(125), id="ID3v1"),
+        pytest.param(b"APETAGEX" + bytes(600), id="APEv2"),
+        pytest.param(b"LYRICSBEGIN" + b"IND0000200" * 30 + b"000311LYRICS200", id="Lyrics3"),
+        pytest.param(b"ID3\x03\x00\x00\x00\x00\x07\x68" + bytes(1_000), id="ID3v2"),
+        pytest.param(bytes(2_000), id="padding"),
+    ],
+)
+def test_what_follows_the_stated_end_is_no_lost_audio(tmp_path, tail):
+    (tmp_path / "in.mp3").write_bytes((AUDIO / "cbr.mp3").read_bytes() + tail)
+    report = decode_to_wav(tmp_path / "in.mp3", tmp_path / "out.wav")
+    assert (report.lost_ms, report.truncated) == (0, False)
+    assert report.duration_ms in (4_000, 4_024), "24 ms of padding stay where the end is not the stated one"
+
+
+@pytest.mark.parametrize("size", [b"\x00\x00\x00\x00", b"\xff\xff\xff\xff"])
+def test_a_wav_that_was_streamed_states_nothing(tmp_path, size):
+    whole = (AUDIO / "stereo.wav").read_bytes()
+    at = whole.index(b"data") + 4
+    (tmp_path / "in.wav").write_bytes(whole[:at] + size + whole[at + 4 :])
+    report = decode_to_wav(tmp_path / "in.wav", tmp_path / "out.wav")
+    assert (report.duration_header_ms, report.duration_ms, report.truncated) == (None, 1_000, False)
+
+
+def test_damage_anywhere_ends_in_a_report_or_a_typed_error(tmp_path):
+    rng = np.random.default_rng(7)
+    sources = sorted(path for path in AUDIO.glob("tone.*"))
+    assert len(sources) == 5
+    for source in (*sources, AUDIO / "vbr.mp3", AUDIO / "stereo.wav"):
+        for _ in range(6):
+            data = bytearray(source.read_bytes())
+            for at in rng.integers(0, len(data), 8):
+                data[at : at + 20] = rng.bytes(20)
+            (tmp_path / "in").write_bytes(data[: rng.integers(50, len(data))])
+            with suppress(NotAudio, Undecodable):
+                report = decode_to_wav(tmp_path / "in", tmp_path / "out.wav")
+                assert report.duration_ms == round(len(mapped_samples(tmp_path / "out.wav")) / 16)
 
 
 def test_refuses_random_bytes_that_open_as_mp3(tmp_path):
