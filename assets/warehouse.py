@@ -10,7 +10,7 @@ from resources.home import Home
     group_name="lake",
     kinds={"duckdb"},
     required_resource_keys={"home"},
-    deps=["feeds", "quality"],
+    deps=["quality"],
     code_version="1",
 )
 def warehouse(context: dg.AssetExecutionContext) -> dg.MaterializeResult:

@@ -17,7 +17,8 @@ from dagster_project.given import resources
 from dagster_project.instance import open_instance
 from dagster_project.run import Selection, run
 from dagster_project.settings import Settings
-from demo.serve import DEMO, USUAL_PORT, serving
+from dagster_project.stages import EPISODE_STAGES
+from demo.serve import DEMO, serving, usual_or_free_port
 from resources.catalogue import Catalogue
 from resources.home import Home
 from resources.warehouse import connect
@@ -50,7 +51,7 @@ def _arguments() -> argparse.Namespace:
 
 @contextmanager
 def _feed(url: str | None) -> Iterator[str]:
-    with nullcontext(url) if url else serving(DEMO, USUAL_PORT) as base:
+    with nullcontext(url) if url else serving(DEMO, usual_or_free_port()) as base:
         yield base if url else f"{base}/feed.xml"
 
 
@@ -69,9 +70,10 @@ def _subscribe(catalogue: Catalogue, url: str) -> str:
 
 def _report(home: Home, feed_id: str, took_s: float) -> None:
     """A line per episode, the failures with their reasons, a question with its answer, and where to go on."""
+    asked = {"feed": feed_id, "stages": [stage.name for stage in EPISODE_STAGES]}
     with connect(home) as lake:
-        episodes = lake.execute(EPISODES, [feed_id]).fetchall()
-        failures = lake.execute(FAILURES, [feed_id]).fetchall()
+        episodes = lake.execute(EPISODES, asked).fetchall()
+        failures = lake.execute(FAILURES, asked).fetchall()
         question = lake.execute(QUESTION.read_text())
         names = [column[0] for column in question.description]
         answer = question.fetchmany(10)
@@ -88,8 +90,9 @@ def _report(home: Home, feed_id: str, took_s: float) -> None:
         table.add_row(title, length, _text(speakers), _text(words), speed, flagged, f"[{colour}]{outcome}[/]")
     out.print()
     out.print(table)
-    for episode_id, title, stage, error_class, message in failures:
-        out.print(f"[red]✗[/] [bold]{escape(title or episode_id)}[/] failed at {stage} {escape(f"[{error_class}]")}\n  {escape(message)}", soft_wrap=True)
+    for title, stages, error_class, message in failures:
+        reason = escape(f"failed at {stages} [{error_class}]\n  {message}")
+        out.print(f"[red]✗[/] [bold]{escape(title)}[/] {reason}", soft_wrap=True)
     out.print(
         f"\n[bold]{QUESTION.read_text().splitlines()[0].removeprefix('-- ')}[/]  ({QUESTION.relative_to(DEMO.parent)})"
     )
@@ -108,18 +111,22 @@ select e.title, q.duration_ms, q.n_speakers, q.n_words, t.rtfx, q.flags,
        case when q.episode_id is not null then 'landed' when f.stage is not null then 'failed at ' || f.stage else 'not done' end
 from episodes e
 left join quality q using (episode_id)
-left join (select episode_id, min(stage) as stage from failures group by all) f using (episode_id)
+left join (select episode_id, arg_min(stage, list_position($stages, stage)) as stage from failures group by all) f
+    using (episode_id)
 left join (
     select episode_id, arg_max(rtfx, finished_at) as rtfx
     from stage_runs where stage = 'transcript' and outcome = 'landed' group by all
 ) t using (episode_id)
-where e.feed_id = ? and (q.episode_id is not null or f.stage is not null)
+where e.feed_id = $feed and (q.episode_id is not null or f.stage is not null)
 order by e.published_at
 """
 FAILURES = """
-select e.episode_id, e.title, f.stage, f.error_class, f.message
+select any_value(coalesce(e.title, e.episode_id)), string_agg(f.stage, ', ' order by list_position($stages, f.stage)),
+       f.error_class, f.message
 from failures f join episodes e using (episode_id)
-where e.feed_id = ? order by e.published_at, f.stage
+where e.feed_id = $feed
+group by e.episode_id, e.published_at, f.error_class, f.message
+order by e.published_at
 """
 NEXT = """[bold]Look further[/]
   make ui                                                    the Dagster UI: lineage, partitions, runs
