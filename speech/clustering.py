@@ -73,7 +73,8 @@ def spectral_labels(vectors: np.ndarray) -> np.ndarray:
     The number of groups, up to `MAX_SPEAKERS`, and the number of neighbours in the graph are the
     pair with the largest normalised maximum eigengap (NME-SC: Park, Han, Kumar and Narayanan,
     "Auto-tuning spectral clustering for speaker diarization using normalized maximum eigengap",
-    2019). Many vectors are first gathered into micro-clusters, part by part.
+    2019), and one group more: two voices in one group cannot be told apart later, one voice in two
+    can be joined. Many vectors are first gathered into micro-clusters, part by part.
     """
     micro = _micro_clusters(_unit(vectors))
     centres = np.array([vectors[micro == label].mean(axis=0) for label in range(micro.max() + 1)])
@@ -141,7 +142,7 @@ def _spectral(units: np.ndarray) -> np.ndarray:
         ratio = (neighbours / n) / max(gaps.max() / values[-1], 1e-9)
         if ratio < best_ratio:
             best_ratio, groups, spectrum = ratio, int(gaps.argmax()) + 1, vectors
-    return _k_means(spectrum[:, :groups], groups)
+    return _k_means(spectrum[:, : groups + 1], groups + 1)
 
 
 def _k_means(points: np.ndarray, k: int) -> np.ndarray:

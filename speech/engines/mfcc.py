@@ -7,6 +7,7 @@ are clustered by the mean and spread of theirs. One speaker at a time: of overla
 from __future__ import annotations
 
 import time
+import wave
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -62,7 +63,7 @@ class Mfcc:
         for recording in recordings:
             try:
                 samples = recording.samples()
-            except OSError as error:
+            except (OSError, EOFError, ValueError, wave.Error) as error:
                 yield recording, StorageError(f"{recording.episode_id}: the waveform cannot be read: {error}")
             else:
                 yield recording, _diarization(samples)

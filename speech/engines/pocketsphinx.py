@@ -10,6 +10,7 @@ several recordings wait in one queue: no core rests while another finishes the l
 from __future__ import annotations
 
 import time
+import wave
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -168,7 +169,7 @@ def _answer(request: Json) -> Json:
     started = time.perf_counter()
     try:
         samples = mapped_samples(Path(request["waveform"]))
-    except OSError as error:
+    except (OSError, EOFError, ValueError, wave.Error) as error:
         return {"unreadable": str(error)}
     found = _chunks(samples) if request["chunk"] is None else {"words": _words(samples, Span(*request["chunk"]))}
     return {**found, "engine_ms": round((time.perf_counter() - started) * 1000)}
@@ -187,6 +188,7 @@ def _words(samples: np.ndarray, chunk: Span) -> list[tuple[str, int, int, float]
     """Text, start, end and confidence of every word, on the recording's timeline and inside the chunk."""
     decoder = _decoder()
     first, end = (edge_ms * SAMPLE_RATE_HZ // 1000 for edge_ms in (chunk.start_ms, chunk.end_ms))
+    decoder.reinit_feat()  # its noise floor starts anew: words must not depend on chunks decoded before
     decoder.start_utt()
     decoder.process_raw(samples[first:end].tobytes(), full_utt=True)
     decoder.end_utt()
@@ -206,7 +208,6 @@ def _words(samples: np.ndarray, chunk: Span) -> list[tuple[str, int, int, float]
 def _decoder() -> Decoder:
     from pocketsphinx import Decoder
 
-    # cmn=batch: a chunk's words must not depend on the chunks that its worker decoded before
     return Decoder(samprate=SAMPLE_RATE_HZ, maxhmmpf=MAX_HMMS_PER_FRAME, cmn="batch", loglevel="FATAL")
 
 
