@@ -100,11 +100,12 @@ class SealedFiles:
         if last is not None and self.home.filesystem.get_file_info(self._path(last)).size < self.sizes.file_bytes:
             with self._open(last) as file:
                 if pq.read_schema(file).equals(self.table.schema):
-                    return self._write(last, self.table.schema, landings, before=file)
-        return self._write(f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}.parquet", self.table.schema, landings)
+                    return self._write(last, self.table.schema, landings, until_full=True, before=file)
+        new = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}.parquet"
+        return self._write(new, self.table.schema, landings, until_full=True)
 
     def to_be_moved(self) -> Iterator[tuple[str, pa.Table]]:
-        """Landings that must move before a file which is more than half dead bytes can go."""
+        """Landings to land anew, so that a later sealing moves them out of a file that is more than half dead bytes."""
         for name in self.names():
             with self._open(name) as file:
                 parquet = pq.ParquetFile(file)
@@ -118,18 +119,17 @@ class SealedFiles:
         for left in Path(self._path("")).glob(".[0-9]*.tmp"):
             left.unlink()
 
-    def _write(self, name: str, schema: pa.Schema, landings: Iterator[pa.Table], **version: Any) -> int:
-        bloom = {self.table.landing[0]: _BLOOM}
+    def _write(
+        self, name: str, schema: pa.Schema, landings: Iterator[pa.Table], *, until_full: bool = False, **version: Any
+    ) -> int:
         with self.home.writing("lake", self.table.name, SEALED, name) as sink:
-            row_groups = _concatenated(self._until_full(landings, sink), self.sizes.row_group_rows)
-            rows = write_version(sink, schema, row_groups, bloom=bloom, **version)
+            if until_full:
+                landings = _while_smaller(landings, sink, self.sizes.file_bytes)
+            row_groups = _concatenated(landings, self.sizes.row_group_rows)
+            rows = write_version(sink, schema, row_groups, bloom={self.table.landing[0]: _BLOOM}, **version)
         if self.home.is_local:
             _sync(self._path(""))
         return rows
-
-    def _until_full(self, landings: Iterator[pa.Table], sink: BinaryIO) -> Iterator[pa.Table]:
-        while sink.tell() < self.sizes.file_bytes and (rows := next(landings, None)) is not None:
-            yield rows
 
     def _keys_by_row_group(self, parquet: pq.ParquetFile, ids: Collection[str]) -> Iterator[tuple[int, set[str]]]:
         """Row groups whose statistics do not rule the ids out, with all keys that they hold."""
@@ -150,6 +150,12 @@ class SealedFiles:
 
     def _path(self, name: str) -> str:
         return self.home.path("lake", self.table.name, SEALED, name)
+
+
+def _while_smaller(landings: Iterator[pa.Table], sink: BinaryIO, limit: int) -> Iterator[pa.Table]:
+    """Landings until the file has grown to the limit; what follows stays in the iterator."""
+    while sink.tell() < limit and (rows := next(landings, None)) is not None:
+        yield rows
 
 
 def _keys(rows: pa.Table, table: Table) -> pa.ChunkedArray:

@@ -19,7 +19,7 @@ import fcntl
 import tempfile
 import time
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -39,6 +39,7 @@ SEALABLE = tuple(table for table in TABLES.values() if table.landing and table i
 """All but the subscriptions, which are one landing, and the failures, which go away by themselves."""
 _LAST = (QUALITY, POLLS)
 """What an episode, and a feed, lands last: without it, it is not complete."""
+Identity = tuple[int, ...]
 _TAKEN = ".taken"
 _REOPENED = ".reopened"
 
@@ -106,51 +107,50 @@ def _seal(lake: Lake, sealed: SealedFiles, ids: set[str]) -> Sealed:
     """The three steps, for one table."""
     started = time.monotonic()
     table, size = sealed.table, sealed.size()
-    for key, rows in sealed.to_be_moved():
-        _land_unless_open(lake, table, key, rows)
-        ids = ids | {_id_of(key)}
     keys = sorted(key for key in lake.open_keys(table) if _id_of(key) in ids)
     sealed.take_out(keys)
     waiting, n_rows = deque(keys), 0
     while waiting:
-        read: dict[str, tuple[int, ...]] = {}
+        read: dict[str, Identity] = {}
         n_rows += sealed.put_in(_reading(lake, table, waiting, read))
-        for key, identity in read.items():
-            _remove_open(lake.home, table, key, identity)
+        _remove_open(lake.home, table, read)
+    for key, rows in sealed.to_be_moved():
+        _land_unless_open(lake, table, key, rows)
     return Sealed(table.name, len(keys), n_rows, sealed.size() - size, len(sealed.names()), time.monotonic() - started)
 
 
-def _reading(lake: Lake, table: Table, waiting: deque[str], read: dict[str, tuple[int, ...]]) -> Iterator[pa.Table]:
+def _reading(lake: Lake, table: Table, waiting: deque[str], read: dict[str, Identity]) -> Iterator[pa.Table]:
     """The open landings in order, and in `read` what each file was before it was opened."""
     while waiting:
         key = waiting.popleft()
         path = _open_path(lake.home, table, key)
         read[key] = _identity(lake.home, path)
         with lake.home.filesystem.open_input_file(path) as file:
-            rows = pq.ParquetFile(file).read()
+            rows = pq.ParquetFile(file).read(use_threads=False)
         yield rows.cast(table.schema)
 
 
-def _remove_open(home: Home, table: Table, key: str, read: tuple[int, ...]) -> None:
-    """Take an open file away if it still is the one that was read.
+def _remove_open(home: Home, table: Table, read: Mapping[str, Identity]) -> None:
+    """Take the open files away that still are the ones that were read.
 
     POSIX cannot remove a file on a condition. So whatever stands there is renamed first, looked at, and put back
-    where it is another: a killed process leaves it to the next sealing to do so. An object store cannot rename
-    either: there, a landing made between the look and the removal would be lost, so do not re-land what is a day old
-    while sealing runs.
+    where it is another; what a killed process leaves renamed, the next sealing puts back. An object store cannot
+    rename either: there, a landing made between the look and the removal would be lost, so do not land episodes
+    again that are due for sealing while it runs.
     """
-    path = _open_path(home, table, key)
-    if _identity(home, path) != read:
-        return
+    same = [path for key, identity in read.items() if _identity(home, path := _open_path(home, table, key)) == identity]
     if not home.is_local:
-        home.filesystem.delete_file(path)
+        for path in same:
+            home.filesystem.delete_file(path)
         return
-    taken = _hidden(path, _TAKEN)
-    Path(path).rename(taken)
-    if _identity(home, str(taken)) == read:
-        taken.unlink()
-    else:
-        _put_back(taken, path)
+    taken = {}
+    for path in same:
+        hidden = taken[path] = _hidden(path, _TAKEN)
+        Path(path).rename(hidden)
+        if _identity(home, str(hidden)) != read[_key_of(path)]:
+            _put_back(taken.pop(path), path)
+    for hidden in taken.values():
+        hidden.unlink()
 
 
 def _land_unless_open(lake: Lake, table: Table, key: str, rows: pa.Table) -> bool:
@@ -205,7 +205,7 @@ def _alone(home: Home) -> Iterator[None]:
         yield
 
 
-def _identity(home: Home, path: str) -> tuple[int, ...]:
+def _identity(home: Home, path: str) -> Identity:
     """Tells a file from any other that has had its name (none: no file)."""
     if home.is_local:
         try:
@@ -229,6 +229,10 @@ def _open_ids(lake: Lake, table: Table) -> set[str]:
 def _id_of(key: str) -> str:
     """The episode or feed of a landing's key or file name: what stands before the first dot."""
     return key.split(".", 1)[0]
+
+
+def _key_of(path: str) -> str:
+    return Path(path).name.removesuffix(".parquet")
 
 
 def _open_path(home: Home, table: Table, key: str) -> str:
