@@ -209,6 +209,24 @@ def ui(port: int) -> None:
     os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606 - Ctrl-C and the exit code are Dagster's
 
 
+@main.command(epilog=_examples('eval "$(.venv/bin/podlake env)"'))
+def env() -> None:
+    """Print what the shell needs for Dagster's own commands: its home, where the definitions are, the PATH."""
+    import shlex
+
+    from dagster_project.instance import prepare_home
+
+    settings = _settings()
+    exports = {
+        "PODLAKE_HOME": settings.home if "://" in settings.home else str(Path(settings.home).absolute()),
+        "DAGSTER_HOME": str(prepare_home(settings)),
+        "DAGSTER_MODULE_NAME": "dagster_project.definitions",
+    }
+    for name, value in exports.items():
+        click.echo(f"export {name}={shlex.quote(value)}")
+    click.echo(f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"')
+
+
 def _settings() -> Settings:
     from pydantic import ValidationError
 
