@@ -21,11 +21,12 @@ from typing import Any
 import dagster as dg
 from dagster._core.storage.tags import ROOT_RUN_ID_TAG
 
+from assets.crashes import CRASHES_ALLOWED, watching
 from assets.events import EVENTS_LOGGED, materialization
 from assets.records import Run, land_rows, landed_by, last_landings, record
 from assets.stage import Batch, Failure, Landed, Landing, Outcome, Stage
 from resources.lake import Lake
-from speech.errors import EngineUnavailable, PodlakeError, UpstreamMissing, policy_of
+from speech.errors import EngineUnavailable, KeepsCrashing, PodlakeError, UpstreamMissing, policy_of
 
 log = logging.getLogger("podlake")
 
@@ -85,13 +86,22 @@ def report_if_unknown(instance: dg.DagsterInstance, lake: Lake, stage: Stage, ke
 
 
 def _outcomes(step: _Step, todo: Sequence[str]) -> Iterator[tuple[Outcome, int]]:
-    """Each key exactly once, with the number of tries; transient errors are tried again after the others."""
+    """Each key exactly once, with the number of tries."""
     missing = {key: [name for name in step.stage.upstream if key not in step.upstream[name]] for key in todo}
     for key in todo:
         if missing[key]:
             yield Failure(key, _not_upstream(step.stage, key, missing[key])), 1
-    pending = tuple(key for key in todo if not missing[key])
-    attempt = 1
+    ready = [key for key in todo if not missing[key]]
+    with watching(step.context.instance, step.lake, step.stage.name, step.run.run_id, ready) as watch:
+        for key in watch.set_aside:
+            yield Failure(key, _keeps_crashing(step.stage, key)), 1
+        for keys in watch.hand_outs():
+            yield from _tried(step, keys)
+
+
+def _tried(step: _Step, keys: tuple[str, ...]) -> Iterator[tuple[Outcome, int]]:
+    """The stage's outcomes; transient errors are tried again after the others."""
+    pending, attempt = keys, 1
     while pending:
         again: list[str] = []
         wait_s = 0.0
@@ -169,6 +179,14 @@ def _not_upstream(stage: Stage, key: str, missing: Sequence[str]) -> UpstreamMis
     return UpstreamMissing(
         f"{stage.name} needs {names} of {key}, which has not landed. Materialize {names} first, "
         f"or see why it failed: podlake status {key}"
+    )
+
+
+def _keeps_crashing(stage: Stage, key: str) -> KeepsCrashing:
+    return KeepsCrashing(
+        f"{CRASHES_ALLOWED} runs died while {stage.name} worked on {key}, so it is set aside and the others go on. "
+        f"Look at its audio, or at the memory that runs may take; then: podlake retry --stage {stage.name} "
+        f"--error-class {KeepsCrashing.error_class}"
     )
 
 

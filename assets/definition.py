@@ -12,7 +12,7 @@ EMPTY_MAPPING = dg.SpecificPartitionsPartitionMapping([])
 """In the lineage, but no partition of it makes one of ours outdated."""
 
 
-def as_asset(stage: Stage, *, batch_size: int, code_version: str, owners: list[str]) -> dg.AssetsDefinition:
+def as_asset(stage: Stage, *, batch_size: int, code_version: str) -> dg.AssetsDefinition:
     """The asset whose materializations run the stage under the batch contract."""
     deps = [dg.AssetDep(name) for name in stage.upstream]
     deps += [dg.AssetDep(name, partition_mapping=_mapping(stage)) for name in stage.catalogue]
@@ -22,7 +22,6 @@ def as_asset(stage: Stage, *, batch_size: int, code_version: str, owners: list[s
         description=stage.description,
         group_name=stage.group,
         kinds=set(stage.kinds),
-        owners=owners,
         code_version=code_version,
         partitions_def=stage.partitions,
         metadata=table_metadata(stage.lands),

@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from assets.definition import table_metadata
 from assets.events import CATALOGUE_VERSION
 from partitions.definitions import FEEDS, add_keys
 from resources.catalogue import SINGLES, Catalogue
@@ -12,7 +13,13 @@ from resources.lake import Lake
 from resources.schemas import SUBSCRIPTIONS
 
 
-@dg.asset(group_name="catalogue", kinds={"parquet"}, required_resource_keys={"lake", "catalogue"}, code_version="1")
+@dg.asset(
+    group_name="catalogue",
+    kinds={"parquet"},
+    required_resource_keys={"lake", "catalogue"},
+    code_version="1",
+    metadata=table_metadata((SUBSCRIPTIONS,)),
+)
 def feeds(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """The subscriptions: every feed that was added with `podlake add`, and `singles` for audio added by URL."""
     catalogue: Catalogue = context.resources.catalogue

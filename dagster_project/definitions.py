@@ -14,8 +14,9 @@ from dagster_project.stages import stage_assets
 def build(settings: Settings) -> dg.Definitions:
     """Assets, resources and automation for these settings."""
     given = resources(settings)
+    assets = [feeds, *stage_assets(settings, given["engines"]), warehouse]
     return dg.Definitions(
-        assets=[feeds, *stage_assets(settings, given["engines"]), warehouse],
+        assets=dg.map_asset_specs(lambda spec: spec.replace_attributes(owners=[settings.owner]), assets),
         resources=given,
         executor=dg.in_process_executor,  # a process per step would load the model again
     )

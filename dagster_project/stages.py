@@ -30,9 +30,7 @@ def stage_assets(settings: Settings, engines: Engines) -> list[dg.AssetsDefiniti
         **{s.name: getattr(settings, f"batch_{s.name}") for s in EPISODE_STAGES},
     }
     return [
-        as_asset(
-            stage, batch_size=batch_sizes[name], code_version=code_version(stage, engines), owners=[settings.owner]
-        )
+        as_asset(stage, batch_size=batch_sizes[name], code_version=code_version(stage, engines))
         for name, stage in STAGES.items()
     ]
 

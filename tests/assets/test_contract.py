@@ -88,7 +88,7 @@ def materialize(
     code_version: str = "1",
     parent: str | None = None,
 ) -> dg.ExecuteInProcessResult:
-    assets = [as_asset(one, batch_size=6, code_version=code_version, owners=["team:test"]) for one in (FIRST, SECOND)]
+    assets = [as_asset(one, batch_size=6, code_version=code_version) for one in (FIRST, SECOND)]
     tags = {ASSET_PARTITION_RANGE_START_TAG: keys[0], ASSET_PARTITION_RANGE_END_TAG: keys[-1]}
     if parent:
         tags |= {"dagster/parent_run_id": parent, "dagster/root_run_id": parent}
@@ -210,7 +210,7 @@ def test_an_engine_that_cannot_load_fails_the_step_and_no_episode(instance: dg.D
         raise EngineUnavailable("pip install podlake[nemo]")
         yield
 
-    broken = as_asset(replace(FIRST, work=unavailable), batch_size=6, code_version="1", owners=["team:test"])
+    broken = as_asset(replace(FIRST, work=unavailable), batch_size=6, code_version="1")
     tags = {ASSET_PARTITION_RANGE_START_TAG: KEYS[0], ASSET_PARTITION_RANGE_END_TAG: KEYS[1]}
     given = {"lake": world.lake, "world": world}
     result = dg.materialize([broken], instance=instance, resources=given, tags=tags, raise_on_error=False)

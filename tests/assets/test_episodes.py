@@ -27,7 +27,9 @@ ITEM = """<item><title>{title}</title><guid>{guid}</guid><pubDate>{date}</pubDat
 <itunes:duration>1:02</itunes:duration><enclosure url="{url}" length="123" type="audio/mpeg"/></item>"""
 ONE = ITEM.format(title="One", guid="g1", date="Thu, 01 Jan 2026 08:00:00 +0200", url="https://example.org/1.mp3")
 TWO = ITEM.format(title="Two", guid="g2", date="Fri, 02 Jan 2026 08:00:00 GMT", url="https://example.org/2.mp3")
-RENAMED = ITEM.format(title="One, again", guid="g1", date="Sat, 03 Jan 2026 08:00:00 GMT", url="https://example.org/1b.mp3")
+RENAMED = ITEM.format(
+    title="One, again", guid="g1", date="Sat, 03 Jan 2026 08:00:00 GMT", url="https://example.org/1b.mp3"
+)
 
 
 @pytest.fixture
@@ -42,7 +44,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 
 def poll(instance: dg.DagsterInstance, lake: Lake, feed_id: str) -> dg.ExecuteInProcessResult:
-    assets = [feeds, as_asset(episodes, batch_size=5, code_version="1", owners=["team:test"])]
+    assets = [feeds, as_asset(episodes, batch_size=5, code_version="1")]
     given = {"lake": lake, "catalogue": Catalogue(lake)}
     dg.materialize(assets, selection=["feeds"], instance=instance, resources=given)
     return dg.materialize(
@@ -69,7 +71,11 @@ def test_a_poll_lands_the_episodes_and_a_later_one_changes_no_key(
         first = rows(lake, feed.feed_id)
         assert [row["title"] for row in first] == ["One", "Two"]
         assert first[0]["episode_id"].startswith("night-train-20260101-")
-        assert (first[0]["language"], first[0]["language_declared"], first[0]["duration_declared_ms"]) == ("en", "en-GB", 62_000)
+        assert (first[0]["language"], first[0]["language_declared"], first[0]["duration_declared_ms"]) == (
+            "en",
+            "en-GB",
+            62_000,
+        )
         assert instance.get_dynamic_partitions("episodes") == [first[1]["episode_id"], first[0]["episode_id"]]
 
         assert poll(instance, lake, feed.feed_id).success
@@ -88,7 +94,9 @@ def test_a_poll_lands_the_episodes_and_a_later_one_changes_no_key(
         assert len(instance.get_dynamic_partitions("episodes")) == 2
 
 
-def test_a_feed_that_is_gone_is_a_failure_with_its_name(instance: dg.DagsterInstance, lake: Lake, tmp_path: Path) -> None:
+def test_a_feed_that_is_gone_is_a_failure_with_its_name(
+    instance: dg.DagsterInstance, lake: Lake, tmp_path: Path
+) -> None:
     with serving(tmp_path) as base:
         (feed,) = Catalogue(lake).subscribe([(f"{base}/nothing.xml", "Gone")])
         assert not poll(instance, lake, feed.feed_id).success
@@ -99,7 +107,9 @@ def test_a_feed_that_is_gone_is_a_failure_with_its_name(instance: dg.DagsterInst
     assert "nothing.xml" in row["message"]
 
 
-def test_audio_added_by_hand_is_a_feed_of_its_own_with_the_language_given(instance: dg.DagsterInstance, lake: Lake) -> None:
+def test_audio_added_by_hand_is_a_feed_of_its_own_with_the_language_given(
+    instance: dg.DagsterInstance, lake: Lake
+) -> None:
     catalogue = Catalogue(lake)
     assert catalogue.add_single("https://example.org/talk.mp3", None, "zh-CN")
     assert not catalogue.add_single("https://example.org/talk.mp3", None, "cn")

@@ -1,0 +1,140 @@
+"""Episodes that take their worker down: who was in hand when a process died, counted from run to run.
+
+Before a run hands episodes to its stage it notes them in `working/<stage>/<run_id>.json`; however the step ends,
+it takes the note away. A note whose process is gone is what a crash leaves behind. Those that were in hand and
+have no outcome are suspects: the next run hands them over one at a time, the most suspect last, so that its
+crash has one culprit and costs the fewest others. At `CRASHES_ALLOWED` an episode is set aside.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+
+from dagster import DagsterInstance
+
+from resources.home import Home
+from resources.lake import Lake
+from resources.schemas import STAGE_RUNS
+
+CRASHES_ALLOWED = 3
+"""Runs that may die over an episode before it is set aside."""
+
+_FOLDER = "working"
+
+
+@dataclass(frozen=True)
+class Watch:
+    """The episodes of one run at one stage, and how often a run has died over each."""
+
+    home: Home
+    stage: str
+    run_id: str
+    keys: tuple[str, ...]
+    crashes: Mapping[str, int]
+    """Of those that a run has died over since they last had an outcome."""
+
+    @property
+    def set_aside(self) -> list[str]:
+        return [key for key in self.keys if self.crashes.get(key, 0) >= CRASHES_ALLOWED]
+
+    def hand_outs(self) -> Iterator[tuple[str, ...]]:
+        """The other keys: those above suspicion together, then each suspect alone. Noted before they are given."""
+        trusted = tuple(key for key in self.keys if key not in self.crashes)
+        suspects = [key for key in self.keys if 0 < self.crashes.get(key, 0) < CRASHES_ALLOWED]
+        for group in (trusted, *((key,) for key in sorted(suspects, key=lambda key: self.crashes[key]))):
+            if group:
+                self.note(group)
+                yield group
+
+    def note(self, in_hand: Sequence[str]) -> None:
+        note = _Note(self.run_id, socket.gethostname(), os.getpid(), list(in_hand), dict(self.crashes))
+        _write(self.home, self.stage, note)
+
+
+@contextmanager
+def watching(instance: DagsterInstance, lake: Lake, stage: str, run_id: str, keys: Sequence[str]) -> Iterator[Watch]:
+    """Watch over the keys while a step works on them. Only the death of the process leaves a note behind."""
+    dead = [note for note in _notes(lake.home, stage) if note.run_id == run_id or _is_gone(instance, note)]
+    watch = Watch(lake.home, stage, run_id, tuple(keys), _counted(lake, stage, dead, keys))
+    if watch.crashes:
+        watch.note(())  # what is known is written here before it is struck out there
+    for note in dead:
+        if note.run_id != run_id:
+            _strike_out(lake.home, stage, note, keys)
+    try:
+        yield watch
+    finally:
+        _remove(lake.home, stage, run_id)
+
+
+@dataclass(frozen=True)
+class _Note:
+    """What a run has in hand at a stage, and who works on it."""
+
+    run_id: str
+    host: str
+    pid: int
+    in_hand: list[str]
+    crashes: dict[str, int]
+    """From earlier runs, also of keys that are not in hand yet."""
+
+
+def _counted(lake: Lake, stage: str, dead: Collection[_Note], keys: Sequence[str]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for note in dead:
+        for key in (key for key in keys if key in note.in_hand or key in note.crashes):
+            if not _has_outcome(lake, stage, key, note.run_id):
+                count = note.crashes.get(key, 0) + (key in note.in_hand)
+                counts[key] = max(count, counts.get(key, 0))
+    return counts
+
+
+def _has_outcome(lake: Lake, stage: str, key: str, run_id: str) -> bool:
+    rows = lake.read(STAGE_RUNS, STAGE_RUNS.landing_key(key, stage))
+    return rows is not None and run_id in rows["run_id"].to_pylist()
+
+
+def _is_gone(instance: DagsterInstance, note: _Note) -> bool:
+    """Whether nobody works on it any more: its process has died, or Dagster says that the run has ended."""
+    if note.host == socket.gethostname() and not _is_alive(note.pid):
+        return True
+    run = instance.get_run_by_id(note.run_id)
+    return run is None or run.is_finished
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _strike_out(home: Home, stage: str, note: _Note, keys: Collection[str]) -> None:
+    """Leave in a dead run's note what other runs have yet to take over."""
+    in_hand = [key for key in note.in_hand if key not in keys]
+    crashes = {key: count for key, count in note.crashes.items() if key not in keys}
+    if in_hand or crashes:
+        _write(home, stage, _Note(note.run_id, note.host, note.pid, in_hand, crashes))
+    else:
+        _remove(home, stage, note.run_id)
+
+
+def _notes(home: Home, stage: str) -> list[_Note]:
+    return [_Note(**json.loads(home.read(_FOLDER, stage, name))) for name in home.names(_FOLDER, stage)]
+
+
+def _write(home: Home, stage: str, note: _Note) -> None:
+    with home.writing(_FOLDER, stage, f"{note.run_id}.json") as stream:
+        stream.write(json.dumps(asdict(note)).encode())
+
+
+def _remove(home: Home, stage: str, run_id: str) -> None:
+    home.remove(_FOLDER, stage, f"{run_id}.json")
