@@ -13,7 +13,7 @@ import os
 import socket
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from dagster import DagsterInstance
 
@@ -59,8 +59,12 @@ class Watch:
 @contextmanager
 def watching(instance: DagsterInstance, lake: Lake, stage: str, run_id: str, keys: Sequence[str]) -> Iterator[Watch]:
     """Watch over the keys while a step works on them. Only the death of the process leaves a note behind."""
-    dead = [note for note in _notes(lake.home, stage) if note.run_id == run_id or _is_gone(instance, note)]
-    watch = Watch(lake.home, stage, run_id, tuple(keys), _counted(lake, stage, dead, keys))
+    dead = [
+        _without_outcomes(lake, stage, note)
+        for note in _notes(lake.home, stage)
+        if note.run_id == run_id or _is_gone(instance, note)
+    ]
+    watch = Watch(lake.home, stage, run_id, tuple(keys), _counted(dead, keys))
     if watch.crashes:
         watch.note(())  # what is known is written here before it is struck out there
     for note in dead:
@@ -84,19 +88,28 @@ class _Note:
     """From earlier runs, also of keys that are not in hand yet."""
 
 
-def _counted(lake: Lake, stage: str, dead: Collection[_Note], keys: Sequence[str]) -> dict[str, int]:
+def _counted(dead: Collection[_Note], keys: Sequence[str]) -> dict[str, int]:
     counts: dict[str, int] = {}
     for note in dead:
         for key in (key for key in keys if key in note.in_hand or key in note.crashes):
-            if not _has_outcome(lake, stage, key, note.run_id):
-                count = note.crashes.get(key, 0) + (key in note.in_hand)
-                counts[key] = max(count, counts.get(key, 0))
+            count = note.crashes.get(key, 0) + (key in note.in_hand)
+            counts[key] = max(count, counts.get(key, 0))
     return counts
 
 
-def _has_outcome(lake: Lake, stage: str, key: str, run_id: str) -> bool:
-    rows = lake.read(STAGE_RUNS, STAGE_RUNS.landing_key(key, stage))
-    return rows is not None and run_id in rows["run_id"].to_pylist()
+def _without_outcomes(lake: Lake, stage: str, note: _Note) -> _Note:
+    """What the dead run owes an outcome."""
+
+    def is_done(key: str) -> bool:
+        rows = lake.read(STAGE_RUNS, STAGE_RUNS.landing_key(key, stage))
+        return rows is not None and note.run_id in rows["run_id"].to_pylist()
+
+    return _left(note, [key for key in {*note.in_hand, *note.crashes} if is_done(key)])
+
+
+def _left(note: _Note, gone: Collection[str]) -> _Note:
+    crashes = {key: count for key, count in note.crashes.items() if key not in gone}
+    return replace(note, in_hand=[key for key in note.in_hand if key not in gone], crashes=crashes)
 
 
 def _is_gone(instance: DagsterInstance, note: _Note) -> bool:
@@ -119,10 +132,9 @@ def _is_alive(pid: int) -> bool:
 
 def _strike_out(home: Home, stage: str, note: _Note, keys: Collection[str]) -> None:
     """Leave in a dead run's note what other runs have yet to take over."""
-    in_hand = [key for key in note.in_hand if key not in keys]
-    crashes = {key: count for key, count in note.crashes.items() if key not in keys}
-    if in_hand or crashes:
-        _write(home, stage, _Note(note.run_id, note.host, note.pid, in_hand, crashes))
+    left = _left(note, keys)
+    if left.in_hand or left.crashes:
+        _write(home, stage, left)
     else:
         _remove(home, stage, note.run_id)
 

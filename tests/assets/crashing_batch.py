@@ -1,13 +1,12 @@
-"""One run of a toy stage over the batch, in a process of its own: `crashing_batch.py HOME PARENT POISONED…`.
+"""A toy stage that dies by SIGKILL over poisoned episodes.
 
-The stage reads ahead, as engines do: it has four episodes in hand when it yields the first.
+It reads ahead, as engines do: it has four episodes in hand when it yields the first.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Iterator
 
 import dagster as dg
@@ -47,15 +46,9 @@ def materialize(instance: dg.DagsterInstance, home: str, parent: str, poisoned: 
     if parent:
         tags |= {"dagster/parent_run_id": parent, "dagster/root_run_id": parent}
     return dg.materialize(
-        [as_asset(crashing, batch_size=8, code_version="1", owners=["team:test"])],
+        [as_asset(crashing, batch_size=8, code_version="1")],
         instance=instance,
         resources={"lake": Lake(Home.at(home)), "poisoned": poisoned},
         tags=tags,
         raise_on_error=False,
     ).success
-
-
-if __name__ == "__main__":
-    _, home, parent, *poisoned = sys.argv
-    with dg.DagsterInstance.get() as instance:
-        sys.exit(0 if materialize(instance, home, parent, poisoned) else 1)
