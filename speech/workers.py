@@ -1,27 +1,22 @@
 """Processes that do one job at a time each, and whose death costs no more than the job they held.
 
-A worker is `python -m <module>`, a plain child: unlike one of `multiprocessing` it never imports the
-program that uses it (Dagster, a notebook, a script without a main guard), and unlike those of a
-process pool its fellows live on when it dies. Requests and answers are JSON, a line each. A worker
-whose parent is gone reads the end of its input and goes too.
+Unlike those of a process pool, the fellows of a worker live on when it dies.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import selectors
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
-from contextlib import suppress
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from speech.errors import EngineCrashed
+from speech.processes import Json, Owner, Process
 
-Json = dict[str, Any]
 Ticket = TypeVar("Ticket")
+
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+"""One process per core is parallel enough."""
 
 
 def usable_cores() -> int:
@@ -30,16 +25,10 @@ def usable_cores() -> int:
 
 
 def serve(answer: Callable[[Json], Json]) -> None:
-    """What a worker's module runs: answer requests until there are no more.
-
-    An exception ends the worker, with its traceback on standard error.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what a C library prints must not end up among the answers
-    for request in sys.stdin:
-        answers.write(json.dumps(answer(json.loads(request))) + "\n")
-        answers.flush()
+    """What a worker's module runs: answer requests until there are no more. An exception ends the worker."""
+    owner = Owner()
+    while (request := owner.hear()) is not None:
+        owner.tell(answer(request))
 
 
 class Workers(Generic[Ticket]):
@@ -48,7 +37,7 @@ class Workers(Generic[Ticket]):
     def __init__(self, module: str, count: int) -> None:
         self._module = module
         self._idle = [self._started() for _ in range(count)]
-        self._busy: dict[subprocess.Popen[str], Ticket] = {}
+        self._busy: dict[Process, Ticket] = {}
 
     @property
     def idle(self) -> int:
@@ -61,26 +50,22 @@ class Workers(Generic[Ticket]):
     def give(self, ticket: Ticket, request: Json) -> None:
         """Start a job on an idle worker; its answer comes back with the ticket."""
         worker = self._idle.pop()
-        if worker.poll() is not None:  # it died while nobody looked: no job is lost by that
+        if not worker.is_alive:  # it died while nobody looked: no job is lost by that
             worker = self._replaced(worker)
         self._busy[worker] = ticket
-        assert worker.stdin
-        with suppress(BrokenPipeError):  # `take` reads the end of its output and says so
-            worker.stdin.write(json.dumps(request) + "\n")
-            worker.stdin.flush()
+        worker.tell(request)
 
     def take(self) -> tuple[Ticket, Json | EngineCrashed]:
         """Wait for the next answer of any worker; a dead worker's is the error, and it is replaced."""
         worker = self._next_ready()
         ticket = self._busy.pop(worker)
-        assert worker.stdout
-        line = worker.stdout.readline()
-        if line.endswith("\n"):
+        answer = worker.hear()
+        if answer is not None:
             self._idle.append(worker)
-            return ticket, json.loads(line)
-        cause = _cause(worker.wait())
+            return ticket, answer
+        last_words = worker.last_words()
         self._idle.append(self._replaced(worker))
-        return ticket, EngineCrashed(f"A process of {self._module} died at work ({cause}).")
+        return ticket, EngineCrashed(f"A process of {self._module} died at work ({last_words}).")
 
     def abandon(self) -> None:
         """Forget the jobs under way; their workers are replaced."""
@@ -89,42 +74,19 @@ class Workers(Generic[Ticket]):
 
     def close(self) -> None:
         for worker in (*self._idle, *self._busy):
-            _ended(worker)
+            worker.end()
         self._idle, self._busy = [], {}
 
-    def _next_ready(self) -> subprocess.Popen[str]:
+    def _next_ready(self) -> Process:
         with selectors.DefaultSelector() as selector:
             for worker in self._busy:
-                assert worker.stdout
-                selector.register(worker.stdout, selectors.EVENT_READ, worker)
-            ready: subprocess.Popen[str] = selector.select()[0][0].data
+                selector.register(worker, selectors.EVENT_READ, worker)
+            ready: Process = selector.select()[0][0].data
             return ready
 
-    def _started(self) -> subprocess.Popen[str]:
-        one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # one process per core is parallel enough
-        return subprocess.Popen(
-            [sys.executable, "-m", self._module],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **one_thread},
-        )
+    def _started(self) -> Process:
+        return Process(self._module, environment=_ONE_THREAD)
 
-    def _replaced(self, worker: subprocess.Popen[str]) -> subprocess.Popen[str]:
-        _ended(worker)
+    def _replaced(self, worker: Process) -> Process:
+        worker.end()
         return self._started()
-
-
-def _ended(worker: subprocess.Popen[str]) -> None:
-    worker.kill()
-    worker.wait()
-    for pipe in (worker.stdin, worker.stdout):
-        assert pipe
-        with suppress(BrokenPipeError):  # a request that nobody read
-            pipe.close()
-
-
-def _cause(returncode: int) -> str:
-    if returncode < 0:
-        return f"signal {signal.Signals(-returncode).name}"
-    return f"exit status {returncode}; its traceback is on standard error"
