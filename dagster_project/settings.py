@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -36,6 +37,16 @@ class Settings(BaseSettings):
         description="Transcriber, `name[:model]`, for every language or per language: `en=pocketsphinx,zh=firered:/models/FireRedASR-AED-L,*=nemo`.",
     )
     gpus: str = Field("all", description="Devices to lease: `all`, `none`, or numbers such as `0,1,3`.")
+    engine_host: Literal["local", "ray"] = Field(
+        "local",
+        description="Where engines run: `local`, in the run's own process, or `ray`, in actors of a Ray cluster.",
+    )
+    ray_address: str = Field(
+        "auto", description="The Ray cluster: `auto` (this machine is a node of it), or host:port."
+    )
+    ray_gpus_per_engine: float = Field(
+        1.0, ge=0, description="GPUs for each actor: 1, a fraction to put several on a GPU, or 0 for none."
+    )
     batch_feeds: int = Field(50, ge=1, description="Feeds polled in one run.")
     batch_audio: int = Field(64, ge=1, description="Episodes downloaded in one run.")
     batch_hashes: int = Field(48, ge=1, description="Episodes hashed in one run.")
