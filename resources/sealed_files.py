@@ -38,7 +38,7 @@ class Sizes:
     row_group_rows: int = 100_000
     """A row group is closed at this many rows; it holds whole landings, so it is larger by one of them at most."""
     moved_landings: int = 2_000
-    """A file that is more than half dead bytes gives up so many of its landings at each sealing."""
+    """A full file that is more than half dead bytes gives up so many of its landings at each sealing."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class SealedFiles:
         for name in self.names():
             with self._open(name) as file:
                 parquet = pq.ParquetFile(file)
-                if file.size() < 2 * _live_bytes(parquet.metadata):
+                if file.size() < max(self.sizes.file_bytes, 2 * _live_bytes(parquet.metadata)):
                     continue
                 ids = parquet.read(columns=[self.table.landing[0]]).column(0).unique().to_pylist()
             yield from self.landings(name, set(ids[: self.sizes.moved_landings]))
