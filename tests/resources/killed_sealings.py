@@ -13,6 +13,8 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
+import pyarrow as pa
+
 from resources.home import Home
 from resources.lake import Lake
 from resources.sealing import seal
@@ -36,8 +38,8 @@ def seal_until(home: Path, last: int) -> None:
 
 
 def main(original: Path, copies: Path) -> None:
-    status = 1
-    last = 0
+    pa.array([""]).to_pylist()  # pyarrow looks for pandas at its first array: once, not in every process
+    status, last = 1, 0
     while status:
         last += 1
         copy = copies / str(last)

@@ -1,0 +1,76 @@
+"""The asset `sealed_tables`, on a real Dagster instance with real Parquet."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import dagster as dg
+import pytest
+
+from assets.sealed_tables import Sealing, sealed_tables
+from resources.home import Home
+from resources.lake import Lake
+from resources.schemas import FAILURES, SPEAKERS, STAGE_RUNS, SUBSCRIPTIONS, TABLES
+from resources.sealing import sealed_episodes
+
+EPISODE_IDS = [f"show-20260101-{n:08x}" for n in range(5)]
+
+
+@pytest.fixture
+def lake(tmp_path) -> Lake:
+    lake = Lake(Home.at(str(tmp_path)))
+    for episode_id in EPISODE_IDS:
+        for name in ("speakers", "quality"):
+            lake.land(TABLES[name], episode_id, TABLES[name].of([_row(name, episode_id)]))
+    return lake
+
+
+def _row(name: str, episode_id: str) -> dict[str, object]:
+    """Zero of everything, for the episode."""
+    zero = {"string": "", "bool": False, "timestamp[us, tz=UTC]": datetime(2026, 1, 1, tzinfo=UTC)}
+    row = {
+        field.name: None
+        if field.nullable
+        else []
+        if str(field.type).startswith("list")
+        else zero.get(str(field.type), 0)
+        for field in TABLES[name].schema
+    }
+    return {**row, "episode_id": episode_id}
+
+
+def materialize(lake: Lake, config: Sealing) -> dict[str, dg.MetadataValue]:
+    result = dg.materialize(
+        [sealed_tables],
+        instance=dg.DagsterInstance.ephemeral(),
+        resources={"lake": lake},
+        run_config=dg.RunConfig(ops={"sealed_tables": config}),
+    )
+    return dict(result.asset_materializations_for_node("sealed_tables")[0].metadata)
+
+
+def test_complete_episodes_are_sealed_and_the_metadata_says_what_was_done(lake):
+    metadata = materialize(lake, Sealing(after_hours=0))
+
+    assert sealed_episodes(lake) == EPISODE_IDS
+    assert lake.open_keys(SPEAKERS) == []
+    assert metadata["landings_sealed"].value == metadata["rows_sealed"].value == 10
+    assert metadata["bytes_added"].value > 0
+    records = {record.data["table"]: record.data for record in metadata["tables"].records}
+    assert set(records) == set(TABLES) - {SUBSCRIPTIONS.name, FAILURES.name}
+    assert (records["speakers"]["landings"], records["speakers"]["sealed files"]) == (5, 1)
+    assert (records[STAGE_RUNS.name]["landings"], records[STAGE_RUNS.name]["sealed files"]) == (0, 0)
+
+
+def test_what_was_landed_today_stays_open(lake):
+    metadata = materialize(lake, Sealing())
+
+    assert metadata["landings_sealed"].value == 0
+    assert lake.open_keys(SPEAKERS) == EPISODE_IDS
+
+
+def test_it_has_a_place_in_the_lineage_and_a_pool_of_its_own():
+    spec = next(iter(sealed_tables.specs))
+
+    assert (spec.group_name, spec.kinds, sealed_tables.op.pool) == ("lake", {"parquet"}, "sealing")
+    assert [dep.asset_key.to_user_string() for dep in spec.deps] == ["quality"]
