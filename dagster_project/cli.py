@@ -98,19 +98,57 @@ def add(targets: tuple[str, ...], language: str | None, title: str | None, no_ch
 @click.option("--failed-too", is_flag=True, help="Also what failed and is not due for another try.")
 def run(feeds: tuple[str, ...], newest: int | None, failed_too: bool) -> None:
     """Take every episode through every stage, in this process; an interrupted run goes on where it was."""
-    import logging
-
     from dagster_project.given import resources
     from dagster_project.instance import open_instance
     from dagster_project.run import Selection
     from dagster_project.run import run as run_all
 
-    logging.basicConfig(format="%(asctime)s  %(message)s", datefmt="%H:%M:%S")
-    logging.getLogger("podlake").setLevel(logging.INFO)
+    _log_to_screen()
     settings = _settings()
     given = resources(settings)
     with open_instance(settings) as instance:
         run_all(instance, settings, given["lake"], given["engines"], Selection(feeds, newest, failed_too))
+
+
+@main.command(
+    epilog=_examples(
+        "podlake retry --error-class network",
+        "podlake retry --stage transcript --stage diarization --feed my-show --here",
+    )
+)
+@click.option("--stage", "stages", multiple=True, help="Only what failed at this stage; may be repeated.")
+@click.option("--error-class", "classes", multiple=True, help="Only failures of this class, as podlake status says it.")
+@click.option("--feed", "feeds", multiple=True, help="Only this feed; may be repeated.")
+@click.option("--here", is_flag=True, help="In this process, instead of asking Dagster's daemon.")
+def retry(stages: tuple[str, ...], classes: tuple[str, ...], feeds: tuple[str, ...], here: bool) -> None:
+    """Try again what failed, whether it is due for another try or not; without options all of it."""
+    from dagster_project.backfills import daemon_is_running, request_backfill
+    from dagster_project.instance import open_instance
+    from dagster_project.retry import bring_back, failed, retry_here
+    from dagster_project.stages import STAGES
+    from resources.home import Home
+
+    settings = _settings()
+    unknown = [stage for stage in stages if stage not in STAGES]
+    if unknown:
+        raise click.BadParameter(f"There is no stage {unknown[0]}. Choose among: {', '.join(STAGES)}.")
+    wanted = failed(Home.at(settings.home), stages=stages, classes=classes, feeds=feeds)
+    if not wanted:
+        click.echo("Nothing of the kind has failed.")
+        return
+    for stage, keys in wanted.items():
+        click.echo(f"{stage}: {len(keys)} to try again")
+    with open_instance(settings) as instance:
+        bring_back(instance, wanted)
+        if here:
+            _log_to_screen()
+            retry_here(instance, settings, wanted)
+            click.echo("What is made from what has landed now is left to podlake run.")
+            return
+        backfill_id = request_backfill(instance, settings, wanted, "podlake retry")
+        click.echo(f"Backfill {backfill_id} is requested, through all later stages.")
+        if not daemon_is_running(instance):
+            click.echo("Dagster's daemon is not running; it starts on this with `podlake ui`, or `dagster-daemon run`.")
 
 
 @main.command("list", epilog=_examples("podlake list", "podlake list --episodes --feed my-show --limit 20"))
@@ -225,6 +263,14 @@ def env() -> None:
     for name, value in exports.items():
         click.echo(f"export {name}={shlex.quote(value)}")
     click.echo(f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"')
+
+
+def _log_to_screen() -> None:
+    """What the batch contract says, a line per episode."""
+    import logging
+
+    logging.basicConfig(format="%(asctime)s  %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("podlake").setLevel(logging.INFO)
 
 
 def _settings() -> Settings:

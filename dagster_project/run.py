@@ -7,7 +7,7 @@ Every batch is an ordinary Dagster run, visible in the UI.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import dagster as dg
@@ -18,13 +18,15 @@ from assets.contract import report_if_unknown
 from assets.records import last_landings
 from assets.stage import Stage
 from dagster_project.settings import Settings
-from dagster_project.stages import EPISODE_STAGES, STAGES, code_version
+from dagster_project.stages import EPISODE_STAGES, STAGES, batch_size, code_version
 from dagster_project.todo import left_to_do
-from partitions.definitions import EPISODES, FEEDS, contiguous, move_to_end
+from partitions.batches import batched
+from partitions.definitions import EPISODES, FEEDS
 from partitions.keys import feed_of
 from resources.catalogue import Catalogue
 from resources.engines import Engines
 from resources.lake import Lake
+from resources.tries import Tries
 
 log = logging.getLogger("podlake")
 
@@ -51,15 +53,15 @@ def run(instance: dg.DagsterInstance, settings: Settings, lake: Lake, engines: E
     """Everything that is left to do. An episode's failure is recorded and logged, and stops nothing."""
     _materialize(instance, ["feeds"], {})
     feeds = [key for key in instance.get_dynamic_partitions("feeds") if not selection.feeds or key in selection.feeds]
-    for batch in _batches(instance, FEEDS, feeds, settings.batch_feeds):
-        _materialize_range(instance, "episodes", batch)
+    for batch in batched(instance, FEEDS, feeds, settings.batch_feeds):
+        materialize_range(instance, "episodes", batch)
     keys = selected(lake, instance, selection)
     log.info("%d episodes of %d feeds", len(keys), len(feeds))
     for stage in EPISODE_STAGES:
         _catch_up(instance, lake, stage, keys, code_version(stage, engines))
-        todo = left_to_do(lake, stage, keys, failed_too=selection.failed_too)
-        for batch in _batches(instance, EPISODES, todo, getattr(settings, f"batch_{stage.name}")):
-            _materialize_range(instance, stage.name, batch)
+        todo = left_to_do(Tries.listed(lake), stage, keys, failed_too=selection.failed_too)
+        for batch in batched(instance, EPISODES, todo, batch_size(settings, stage)):
+            materialize_range(instance, stage.name, batch)
     _materialize(instance, ["warehouse"], {})
 
 
@@ -90,19 +92,8 @@ def _catch_up(instance: dg.DagsterInstance, lake: Lake, stage: Stage, keys: Sequ
             log.info("%s: %s had landed before a run was killed; Dagster knows it now", stage.name, key)
 
 
-def _batches(
-    instance: dg.DagsterInstance, definition: dg.DynamicPartitionsDefinition, keys: Sequence[str], size: int
-) -> Iterator[list[str]]:
-    """Contiguous batches of the keys; scattered keys are moved to the end of the order first."""
-    if not contiguous(instance.get_dynamic_partitions(definition.name or ""), keys):
-        move_to_end(instance, definition, keys)
-    position = {key: index for index, key in enumerate(instance.get_dynamic_partitions(definition.name or ""))}
-    ordered = sorted(keys, key=position.__getitem__)
-    for start in range(0, len(ordered), size):
-        yield ordered[start : start + size]
-
-
-def _materialize_range(instance: dg.DagsterInstance, asset: str, keys: Sequence[str]) -> None:
+def materialize_range(instance: dg.DagsterInstance, asset: str, keys: Sequence[str]) -> None:
+    """One run over keys that stand together in their order. Which episodes failed in it stands in the tables."""
     log.info("%s: %d %s", asset, len(keys), "feeds" if STAGES[asset].partitions is FEEDS else "episodes")
     _materialize(instance, [asset], {ASSET_PARTITION_RANGE_START_TAG: keys[0], ASSET_PARTITION_RANGE_END_TAG: keys[-1]})
 
@@ -117,4 +108,3 @@ def _materialize(instance: dg.DagsterInstance, assets: Sequence[str], tags: dict
         run_config=QUIET,
         raise_on_error=False,
     )
-

@@ -54,6 +54,18 @@ class Settings(BaseSettings):
     batch_transcript: int = Field(24, ge=1, description="Episodes transcribed in one run.")
     batch_turns: int = Field(96, ge=1, description="Episodes whose turns are built in one run.")
     batch_quality: int = Field(128, ge=1, description="Episodes summed up in one run.")
+    runs_ahead: int = Field(
+        2, ge=1, description="Runs of a stage that automation keeps queued or running: one more than there are GPUs."
+    )
+    nightly_audio_hours: float = Field(
+        24.0, gt=0, description="Hours of audio that the nightly schedule requests at most, whatever is left to do."
+    )
+    job_timeout_hours: float = Field(
+        2.0,
+        gt=0,
+        validation_alias="JOB_TIMEOUT_HOURS",
+        description="A run that takes longer is ended; what it has landed stays.",
+    )
     owner: str = Field("team:podlake", description="Owner of the assets in the UI: an e-mail address or team:<name>.")
 
     @field_validator("gpus")

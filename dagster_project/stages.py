@@ -16,6 +16,7 @@ from assets.stage import Stage
 from assets.transcript import transcript
 from assets.turns import turns
 from dagster_project.settings import Settings
+from partitions.definitions import FEEDS
 from resources.engines import Engines
 from speech.engines import registry
 
@@ -25,14 +26,16 @@ STAGES: dict[str, Stage] = {stage.name: stage for stage in (episodes, *EPISODE_S
 
 def stage_assets(settings: Settings, engines: Engines) -> list[dg.AssetsDefinition]:
     """The stages as Dagster assets."""
-    batch_sizes = {
-        "episodes": settings.batch_feeds,
-        **{s.name: getattr(settings, f"batch_{s.name}") for s in EPISODE_STAGES},
-    }
     return [
-        as_asset(stage, batch_size=batch_sizes[name], code_version=code_version(stage, engines))
-        for name, stage in STAGES.items()
+        as_asset(stage, batch_size=batch_size(settings, stage), code_version=code_version(stage, engines))
+        for stage in STAGES.values()
     ]
+
+
+def batch_size(settings: Settings, stage: Stage) -> int:
+    """Partitions in one run of the stage."""
+    size: int = settings.batch_feeds if stage.partitions is FEEDS else getattr(settings, f"batch_{stage.name}")
+    return size
 
 
 def code_version(stage: Stage, engines: Engines) -> str:
