@@ -14,6 +14,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 from resources.engines import Audio, Done, Slot
@@ -76,8 +77,8 @@ def _dealt(batch: _Batch, hands: list[_Hand]) -> Iterator[Done]:
     heard_at = looked_at = time.monotonic()
     while batch.has_more or any(hand.groups for hand in hands):
         hands = _fillable(hands, time.monotonic() - heard_at)
-        for hand in hands:
-            hand.take(batch, len(hands))
+        for n_held, hand in product(range(1, _GROUPS_IN_HAND + 1), hands):  # everybody one, then everybody another
+            hand.take(batch, len(hands), n_held)
         of = {awaited: hand for hand in hands if (awaited := hand.awaits()) is not None}
         ready, _ = ray.wait(list(of), timeout=_LOOK_EVERY_S)
         for awaited in ready:
@@ -174,11 +175,11 @@ class _Hand:
     failed_starts: int = 0
     last_words: str = ""
 
-    def take(self, batch: _Batch, n_hands: int) -> None:
-        """Take groups from the batch up to the number that is held; hire first, where that has not happened."""
+    def take(self, batch: _Batch, n_hands: int, n_held: int) -> None:
+        """Take a group from the batch where fewer are held; hire first, where that has not happened."""
         if self.actor is None and batch.has_more:
             self._hire()
-        while self.is_ready and len(self.groups) < _GROUPS_IN_HAND and (group := batch.deal(n_hands)):
+        if self.is_ready and len(self.groups) < n_held and (group := batch.deal(n_hands)):
             if self.groups:
                 self.actor.decode.options(concurrency_group=BESIDE).remote(group)
             answers = self.actor.work.options(num_returns="streaming").remote(group)
