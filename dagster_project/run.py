@@ -15,6 +15,7 @@ from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from assets.contract import report_if_unknown
+from assets.process import bury_dead_runs
 from assets.records import last_landings
 from assets.stage import Stage
 from dagster_project.settings import Settings
@@ -51,6 +52,8 @@ class Selection:
 
 def run(instance: dg.DagsterInstance, settings: Settings, lake: Lake, engines: Engines, selection: Selection) -> None:
     """Everything that is left to do. An episode's failure is recorded and logged, and stops nothing."""
+    for run_id in bury_dead_runs(instance):
+        log.info("run %s was killed; its pool slots are free again", run_id)
     _materialize(instance, ["feeds"], {})
     feeds = [key for key in instance.get_dynamic_partitions("feeds") if not selection.feeds or key in selection.feeds]
     for batch in batched(instance, FEEDS, feeds, settings.batch_feeds):

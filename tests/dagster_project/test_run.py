@@ -83,7 +83,7 @@ def test_killed_again_and_again_it_ends_with_everything_landed_once(site: Path, 
     with serving(site) as base:
         Catalogue(lake).subscribe([(f"{base}/feed.xml", "Parts")])
         before: Counter[tuple[str, str]] = Counter()
-        for expected in ("audio", "hashes", "transcript"):
+        for expected in ("hashes", "transcript"):
             process = _run(home)
             deadline = time.monotonic() + 240
             while process.poll() is None and time.monotonic() < deadline:
