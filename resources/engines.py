@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 from speech.engines import registry
-from speech.engines.protocols import EngineChoice, EngineSpec
+from speech.engines.protocols import EngineChoice, EngineResult, EngineSpec, Slot
 from speech.errors import LanguageWithoutEngine
-from speech.types import Diarization, Transcript
 
 ASSUMED_LANGUAGE = "en"
 """An episode whose language nobody declared is transcribed as English; `quality` compares with the text."""
-
-Slot = Literal["diarizer", "transcriber"]
-EngineResult = Diarization | Transcript
 
 
 @dataclass(frozen=True)

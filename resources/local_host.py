@@ -36,7 +36,7 @@ class LocalHost:
     def run(self, slot: Slot, choice: EngineChoice, spec: EngineSpec, audio: Iterable[Audio]) -> Iterator[Done]:
         """Each episode exactly once, in any order. Raises `EngineUnavailable`."""
         with self.devices.lease(wants_gpu=spec.needs_gpu) as device, closing(load(slot, choice, device)) as engine:
-            yield from work(slot, engine, device, self.waveforms, audio)
+            yield from work(slot, engine, self.waveforms, audio)
 
 
 def load(slot: Slot, choice: EngineChoice, device: str) -> Diarizer | Transcriber:
@@ -45,7 +45,7 @@ def load(slot: Slot, choice: EngineChoice, device: str) -> Diarizer | Transcribe
 
 
 def work(
-    slot: Slot, engine: Diarizer | Transcriber, device: str, waveforms: WaveformCache, audio: Iterable[Audio]
+    slot: Slot, engine: Diarizer | Transcriber, waveforms: WaveformCache, audio: Iterable[Audio]
 ) -> Iterator[Done]:
     """Decode ahead, let the engine work, and say of each episode what it gave and cost."""
     ahead = Decoded(waveforms, audio)
@@ -54,13 +54,14 @@ def work(
         wall_s = time.monotonic() - started
         one, decode_ms, audio_ms = ahead.taken[recording.episode_id]
         waveforms.release(one.audio_sha256)
+        use = engine.device_use()
         yield Done(
             one,
             None if isinstance(result, Exception) else result,
             result if isinstance(result, Exception) else None,
             engine.spec,
-            device_name(device),
-            peak_device_mb(device),
+            use.name,
+            use.peak_mb,
             decode_ms,
             audio_ms,
             max(0.0, 1 - ahead.waited_s / wall_s) if wall_s > 0 else None,
@@ -122,21 +123,3 @@ def ahead(
         if len(begun) > count:
             yield begun.pop(0)
     yield from begun
-
-
-def device_name(device: str) -> str:
-    """`cpu`, or the GPU's own name."""
-    if not device.startswith("cuda"):
-        return device
-    import torch
-
-    return f"{device} {torch.cuda.get_device_name(device)}"
-
-
-def peak_device_mb(device: str) -> float | None:
-    """Peak memory that this process had allocated on a GPU; None on a CPU."""
-    if not device.startswith("cuda"):
-        return None
-    import torch
-
-    return float(torch.cuda.max_memory_allocated(device) / 2**20)

@@ -75,7 +75,7 @@ class EngineActor:
 
         assert self._engine is not None, "load() comes first"
         with self._at_it():
-            for done in work(self._post.slot, self._engine, self._device, self._waveforms, group):
+            for done in work(self._post.slot, self._engine, self._waveforms, group):
                 yield replace(done, error=_portable(done.error))
                 if ray.get_runtime_context().is_canceled():
                     return

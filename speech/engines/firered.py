@@ -1,8 +1,7 @@
-"""Transcriber `firered` for Chinese: FireRedASR-AED (Xu et al. 2025, arXiv:2501.14350), in a process of its own.
+"""Transcriber `firered` for Chinese: FireRedASR-AED (Xu et al. 2025, arXiv:2501.14350).
 
-The process gives all memory back when it ends, and a crash of it costs one recording: the next one
-finds a new process. The first version gives text alone: word times are spread over the speech in a
-chunk and marked as estimated, confidence stays NULL. FireRedASR2, where it is installed, gives both.
+The first version gives text alone: word times are spread over the speech in a chunk and marked as
+estimated, confidence stays NULL. FireRedASR2, where it is installed, gives both.
 """
 
 from __future__ import annotations
@@ -11,22 +10,22 @@ import hashlib
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+
+import numpy as np
 
 from speech.chunks import silence_bounded
-from speech.engines.firered_process import Process
-from speech.engines.protocols import EngineChoice, EngineSpec
+from speech.engines import torch_runtime
+from speech.engines.firered_models import LOADERS, Recognise, Recognised
+from speech.engines.installed import first_importable
+from speech.engines.protocols import DeviceUse, EngineChoice, EngineSpec
 from speech.engines.waveform import samples_of
 from speech.errors import BadOutput, EngineUnavailable, OutOfMemory, PodlakeError
-from speech.types import Recording, Span, Transcript, Word
+from speech.types import SAMPLE_RATE_HZ, Recording, Span, Transcript, Word
 from speech.vad import FOR_TRANSCRIPTION, speech_spans
 
 FILES = ("model.pth.tar", "cmvn.ark", "dict.txt", "train_bpe1000.model")
 """What a model's folder holds."""
-PACKAGES = ("fireredasr2s", "fireredasr")
-"""Tried in this order."""
 MAX_CHUNK_MS = 20_000
 """The model takes 60 s; the shorter a chunk, the closer are times that are spread over it."""
 MIN_CHUNK_MS = 100
@@ -46,7 +45,7 @@ def describe(choice: EngineChoice) -> EngineSpec:
         name="firered",
         model=choice.model or "",
         revision=_revision(Path(choice.model).expanduser()) if choice.model else "absent",
-        settings={"package": _package() or PACKAGES[-1], "max_chunk_ms": MAX_CHUNK_MS},
+        settings={"package": _package(choice) or "fireredasr", "max_chunk_ms": MAX_CHUNK_MS},
         languages=frozenset({"zh"}),
         needs_gpu=True,
     )
@@ -61,33 +60,44 @@ def load(choice: EngineChoice, device: str) -> FireRed:
             f"there is no {', '.join(missing)}. Download FireRedTeam/FireRedASR-AED-L from the model hub and "
             "choose it as firered:/path/to/FireRedASR-AED-L."
         )
-    package = _package()
+    package = _package(choice)
     if package is None:
         raise EngineUnavailable(
-            "The engine `firered` needs the package fireredasr, which is not installed: pip install 'podlake[firered]'"
+            "The engine `firered` needs the package fireredasr, which is not installed. Install it with: make firered"
         )
-    process = Process(folder.resolve(), package, device)
-    process.start()
-    return FireRed(describe(choice), process)
+    try:
+        recognise = LOADERS[package](folder.resolve(), device)
+    except Exception as error:
+        raise EngineUnavailable(
+            f"FireRedASR could not be loaded from {folder}: {type(error).__name__}: {error}. "
+            "A damaged download, or too little memory: the model takes 5 GB while it loads."
+        ) from error
+    return FireRed(describe(choice), recognise, device)
 
 
 class FireRed:
-    """An engine whose model is warm in a process of its own."""
+    """A warm model."""
 
-    def __init__(self, spec: EngineSpec, process: Process) -> None:
+    def __init__(self, spec: EngineSpec, recognise: Recognise, device: str) -> None:
         self.spec = spec
         self.batch_s = float(BATCH_S)
-        self._process = process
+        self._recognise: Recognise | None = recognise
+        self._device = device
 
     def transcribe(self, recordings: Iterable[Recording]) -> Iterator[tuple[Recording, Transcript | PodlakeError]]:
+        torch_runtime.forget_peak(self._device)
         for recording in recordings:
             try:
                 yield recording, self._transcribe_one(recording)
             except PodlakeError as error:
                 yield recording, error
 
+    def device_use(self) -> DeviceUse:
+        return torch_runtime.device_use(self._device)
+
     def close(self) -> None:
-        self._process.close()
+        self._recognise = None
+        torch_runtime.release_memory()
 
     def _transcribe_one(self, recording: Recording) -> Transcript:
         began = time.perf_counter()
@@ -96,8 +106,8 @@ class FireRed:
         chunks = [c for c in silence_bounded(speech, MAX_CHUNK_MS, samples) if c.duration_ms >= MIN_CHUNK_MS]
         words: list[Word] = []
         confident = True
-        for idx, (chunk, found) in enumerate(zip(chunks, self._recognise(recording, chunks), strict=True)):
-            confident &= found["confidence"] is not None
+        for idx, (chunk, found) in enumerate(zip(chunks, self._recognised(recording, samples, chunks), strict=True)):
+            confident &= found.confidence is not None
             words += _words(found, chunk, speech, idx)
         speech_ms = sum(span.duration_ms for span in speech)
         if not words and speech_ms > SPEECH_HAS_WORDS_MS:
@@ -112,35 +122,45 @@ class FireRed:
             engine_ms=round((time.perf_counter() - began) * 1000),
         )
 
-    def _recognise(self, recording: Recording, chunks: Sequence[Span]) -> Iterator[dict[str, Any]]:
-        """What was recognised in every chunk, in order; batches by seconds, halved when memory does not suffice."""
+    def _recognised(self, recording: Recording, samples: np.ndarray, chunks: Sequence[Span]) -> Iterator[Recognised]:
+        """What was heard in every chunk, in order; batches by seconds, halved when memory does not suffice."""
+        assert self._recognise is not None
         done = 0
         while done < len(chunks):
-            size = max(1, int(self.batch_s * 1000 / MAX_CHUNK_MS))
-            batch = chunks[done : done + size]
-            answer = self._process.ask(recording, batch)
-            if "chunks" in answer:
-                yield from answer["chunks"]
-                done += len(batch)
-            elif "out_of_memory" in answer and len(batch) > 1:
+            batch = chunks[done : done + max(1, int(self.batch_s * 1000 / MAX_CHUNK_MS))]
+            try:
+                found = self._recognise([_cut(samples, chunk) for chunk in batch])
+            except Exception as error:
+                if not torch_runtime.is_out_of_memory(error):
+                    raise BadOutput(
+                        f"FireRedASR failed on {recording.episode_id}: {type(error).__name__}: {error}"
+                    ) from error
+                if len(batch) == 1:
+                    raise OutOfMemory(
+                        f"FireRedASR ran out of memory on one chunk of {recording.episode_id}: {error}"
+                    ) from None
+                found = []
+            if not found:  # out of the except block, whose traceback holds the batch's tensors
+                torch_runtime.release_memory()
                 self.batch_s = len(batch) * MAX_CHUNK_MS / 2000
-            elif "out_of_memory" in answer:
-                raise OutOfMemory(
-                    f"FireRedASR ran out of memory on one chunk of {recording.episode_id}: {answer['out_of_memory']}"
-                )
-            else:
-                raise BadOutput(f"FireRedASR failed on {recording.episode_id}: {answer['error']}")
+            yield from found
+            done += len(found)
 
 
-def _words(found: dict[str, Any], chunk: Span, speech: Sequence[Span], chunk_idx: int) -> list[Word]:
-    if found["tokens"] is not None:
-        timed = [(text, Span(_at(chunk, start_s), _at(chunk, end_s))) for text, start_s, end_s in found["tokens"]]
+def _cut(samples: np.ndarray, chunk: Span) -> np.ndarray:
+    per_ms = SAMPLE_RATE_HZ // 1000
+    return np.array(samples[chunk.start_ms * per_ms : chunk.end_ms * per_ms])
+
+
+def _words(found: Recognised, chunk: Span, speech: Sequence[Span], chunk_idx: int) -> list[Word]:
+    if found.tokens is not None:
+        timed = [(text, Span(_at(chunk, start_s), _at(chunk, end_s))) for text, start_s, end_s in found.tokens]
     else:
-        units = _UNITS.findall(found["text"])
+        units = _UNITS.findall(found.text)
         timed = list(zip(units, _spread(len(units), chunk, speech), strict=True))
-    estimated = found["tokens"] is None
+    estimated = found.tokens is None
     return [
-        Word(text, span.start_ms, span.end_ms, found["confidence"], chunk_idx, times_estimated=estimated)
+        Word(text, span.start_ms, span.end_ms, found.confidence, chunk_idx, times_estimated=estimated)
         for text, span in timed
     ]
 
@@ -171,8 +191,9 @@ def _within(spans: Sequence[Span], offset_ms: int) -> int:
     return spans[-1].end_ms
 
 
-def _package() -> str | None:
-    return next((package for package in PACKAGES if find_spec(package)), None)
+def _package(choice: EngineChoice) -> str | None:
+    """The package that the engine runs with, under the interpreter that it runs under."""
+    return first_importable(tuple(LOADERS), choice.options.get("python"))
 
 
 def _revision(folder: Path) -> str:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 
 from speech.errors import EngineUnavailable
 
@@ -17,6 +21,23 @@ def require(extra: str, *packages: str) -> None:
     missing = [package for package in packages if _version(package) is None]
     if missing:
         raise EngineUnavailable(f"Not installed: {', '.join(missing)}. Install it with: pip install 'podlake[{extra}]'")
+
+
+def first_importable(modules: Sequence[str], python: str | None = None) -> str | None:
+    """The first of some modules that can be imported, here or under another interpreter; none of them is."""
+    found = _importable(python, tuple(modules)) if python else [name for name in modules if find_spec(name)]
+    return next(iter(found), None)
+
+
+@cache
+def _importable(python: str, modules: tuple[str, ...]) -> list[str]:
+    """Asked of the interpreter itself, once."""
+    script = "import sys; from importlib.util import find_spec; print(*[m for m in sys.argv[1:] if find_spec(m)])"
+    try:
+        asked = subprocess.run([python, "-c", script, *modules], capture_output=True, text=True, check=False)
+    except OSError:  # there is no such interpreter: loading the engine says so
+        return []
+    return asked.stdout.split()
 
 
 def _version(package: str) -> str | None:

@@ -17,7 +17,7 @@ import numpy as np
 
 from speech.clustering import MAX_SPEAKERS, Moments, assign, join_voices, spectral_labels
 from speech.engines.installed import require, revision
-from speech.engines.protocols import EngineChoice, EngineSpec
+from speech.engines.protocols import ON_CPU, DeviceUse, EngineChoice, EngineSpec
 from speech.errors import PodlakeError, StorageError
 from speech.types import SAMPLE_RATE_HZ, Diarization, Recording, Segment, Span
 from speech.vad import FOR_DIARIZATION, speech_spans
@@ -67,6 +67,9 @@ class Mfcc:
                 yield recording, StorageError(f"{recording.episode_id}: the waveform cannot be read: {error}")
             else:
                 yield recording, _diarization(samples)
+
+    def device_use(self) -> DeviceUse:
+        return ON_CPU
 
     def close(self) -> None:
         """Nothing is held."""

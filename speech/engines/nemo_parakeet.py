@@ -19,9 +19,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from speech.chunks import silence_bounded
-from speech.engines import nemo_runtime
+from speech.engines import nemo_runtime, torch_runtime
 from speech.engines.nemo_tdt import decode, set_decoding, words_of
-from speech.engines.protocols import EngineChoice, EngineSpec
+from speech.engines.protocols import DeviceUse, EngineChoice, EngineSpec
 from speech.engines.waveform import samples_of
 from speech.errors import BadOutput, EngineUnavailable, OutOfMemory, PodlakeError
 from speech.types import SAMPLE_RATE_HZ, Recording, Span, Transcript, Word
@@ -121,6 +121,7 @@ class Parakeet:
 
     def transcribe(self, recordings: Iterable[Recording]) -> Iterator[tuple[Recording, Transcript | PodlakeError]]:
         """Recordings are read ahead until they fill some batches; each is yielded when its last chunk is decoded."""
+        torch_runtime.forget_peak(str(self._model.device))
         window: list[_Job] = []
         waiting_ms = 0
         for job in _ahead(_job, recordings, workers=os.cpu_count() or 1):
@@ -131,9 +132,12 @@ class Parakeet:
                 window, waiting_ms = [], 0
         yield from self._decode_window(window)
 
+    def device_use(self) -> DeviceUse:
+        return torch_runtime.device_use(str(self._model.device))
+
     def close(self) -> None:
         self._model = None
-        nemo_runtime.release_memory()
+        torch_runtime.release_memory()
 
     def _decode_window(self, jobs: Sequence[_Job]) -> Iterator[tuple[Recording, Transcript | PodlakeError]]:
         yield from ((job.recording, _result(job)) for job in jobs if job.finished())
@@ -156,7 +160,7 @@ class Parakeet:
         try:
             decoded = decode(self._model, [piece.samples() for piece in batch])
         except RuntimeError as error:
-            if not nemo_runtime.is_out_of_memory(error):
+            if not torch_runtime.is_out_of_memory(error):
                 raise
             decoded = None
         if decoded is None:  # out of the except block, whose traceback holds the batch's tensors
@@ -175,7 +179,7 @@ class Parakeet:
 
     def _give_way(self, batch: Sequence[_Piece]) -> bool:
         """After running out of memory: half the budget from now on, or the end for a chunk that does not fit alone."""
-        nemo_runtime.release_memory()
+        torch_runtime.release_memory()
         if len(batch) > 1:
             self.batch_s = len(batch) * batch[0].span.duration_ms / 2000
             return False

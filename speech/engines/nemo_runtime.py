@@ -7,7 +7,6 @@ is cheap and a wrong file is refused before seconds of imports. What cannot load
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import logging
 import os
@@ -104,22 +103,6 @@ def prepared(model: Any, device: str) -> Any:
     model.preprocessor.featurizer.dither = 0.0
     model.preprocessor.featurizer.pad_to = 0
     return model
-
-
-def release_memory() -> None:
-    """Give freed tensors back to the device."""
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the device's memory did not suffice: CUDA says so in more than one way."""
-    import torch
-
-    return isinstance(error, torch.OutOfMemoryError) or "ALLOC_FAILED" in str(error)
 
 
 @cache

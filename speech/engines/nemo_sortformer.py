@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from speech.engines import nemo_runtime
-from speech.engines.protocols import EngineChoice, EngineSpec
+from speech.engines import nemo_runtime, torch_runtime
+from speech.engines.protocols import DeviceUse, EngineChoice, EngineSpec
 from speech.engines.waveform import samples_of
 from speech.errors import BadOutput, EngineUnavailable, OutOfMemory, PodlakeError
 from speech.types import SAMPLE_RATE_HZ, Diarization, Recording, Segment
@@ -83,15 +83,19 @@ class Sortformer:
         apply_preset(model, PRESETS[str(spec.settings["preset"])])
 
     def diarize(self, recordings: Iterable[Recording]) -> Iterator[tuple[Recording, Diarization | PodlakeError]]:
+        torch_runtime.forget_peak(str(self._model.device))
         for recording in recordings:
             try:
                 yield recording, self._diarize_one(recording)
             except PodlakeError as error:
                 yield recording, error
 
+    def device_use(self) -> DeviceUse:
+        return torch_runtime.device_use(str(self._model.device))
+
     def close(self) -> None:
         self._model = None
-        nemo_runtime.release_memory()
+        torch_runtime.release_memory()
 
     def _diarize_one(self, recording: Recording) -> Diarization:
         began = time.perf_counter()
@@ -107,9 +111,9 @@ class Sortformer:
         try:
             activity = speaker_activity(self._model, samples)
         except RuntimeError as error:
-            if not nemo_runtime.is_out_of_memory(error):
+            if not torch_runtime.is_out_of_memory(error):
                 raise
-            nemo_runtime.release_memory()
+            torch_runtime.release_memory()
             raise OutOfMemory(
                 f"Sortformer ran out of memory on {recording.episode_id}: it needs the same for every length, "
                 "so something else fills the device, or it is too small."

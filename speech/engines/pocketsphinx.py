@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from speech.chunks import silence_bounded
 from speech.engines.installed import require, revision
-from speech.engines.protocols import EngineChoice, EngineSpec
+from speech.engines.protocols import ON_CPU, DeviceUse, EngineChoice, EngineSpec
 from speech.errors import BadOutput, EngineCrashed, PodlakeError, StorageError
 from speech.types import SAMPLE_RATE_HZ, Recording, Span, Transcript, Word
 from speech.vad import FOR_TRANSCRIPTION, speech_spans
@@ -78,6 +78,9 @@ class PocketSphinx:
                     yield job.of.recording, outcome
         finally:
             self._workers.abandon()
+
+    def device_use(self) -> DeviceUse:
+        return ON_CPU
 
     def close(self) -> None:
         self._workers.close()

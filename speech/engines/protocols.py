@@ -12,10 +12,14 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from speech.errors import PodlakeError
 from speech.types import Diarization, Recording, Transcript
+
+Slot = Literal["diarizer", "transcriber"]
+"""What an engine is for."""
+EngineResult = Diarization | Transcript
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,19 @@ class EngineChoice:
         return cls(name.strip(), model.strip() or None, options)
 
 
+@dataclass(frozen=True)
+class DeviceUse:
+    """What an engine works on, and how much of its memory it has taken."""
+
+    name: str
+    """`cpu`, or the device and what it calls itself: `cuda:0 NVIDIA H200`."""
+    peak_mb: float | None = None
+    """The most that was allocated at once since the stream of recordings began; None on a CPU."""
+
+
+ON_CPU = DeviceUse("cpu")
+
+
 class Diarizer(Protocol):
     """Tells who speaks when."""
 
@@ -66,6 +83,10 @@ class Diarizer(Protocol):
 
     def diarize(self, recordings: Iterable[Recording]) -> Iterator[tuple[Recording, Diarization | PodlakeError]]:
         """Each recording exactly once, in any order."""
+        ...
+
+    def device_use(self) -> DeviceUse:
+        """So far in the stream under way."""
         ...
 
     def close(self) -> None:
@@ -80,6 +101,10 @@ class Transcriber(Protocol):
 
     def transcribe(self, recordings: Iterable[Recording]) -> Iterator[tuple[Recording, Transcript | PodlakeError]]:
         """Each recording exactly once, in any order."""
+        ...
+
+    def device_use(self) -> DeviceUse:
+        """So far in the stream under way."""
         ...
 
     def close(self) -> None:

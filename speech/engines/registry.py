@@ -2,6 +2,8 @@
 
 A line names the module; nothing is imported before the engine is asked for. Every engine module has
 `describe(choice) -> EngineSpec`, cheap and without heavy imports, and `load(choice, device) -> engine`.
+The option `python` of a choice is nobody's but the registry's: the interpreter to load the engine under,
+in a process of its own; without it, an engine is loaded here.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
+from speech.engines import apart
 from speech.engines.protocols import Diarizer, EngineChoice, EngineSpec, Transcriber
 from speech.errors import EngineUnavailable
 
@@ -28,7 +31,8 @@ def describe_diarizer(choice: EngineChoice) -> EngineSpec:
 
 
 def load_diarizer(choice: EngineChoice, device: str) -> Diarizer:
-    return _module(DIARIZERS, choice.name, "diarizer", "PODLAKE_DIARIZER").load(choice, device)
+    module = _module(DIARIZERS, choice.name, "diarizer", "PODLAKE_DIARIZER")
+    return apart.load("diarizer", choice, device) if "python" in choice.options else module.load(choice, device)
 
 
 def describe_transcriber(choice: EngineChoice) -> EngineSpec:
@@ -36,10 +40,13 @@ def describe_transcriber(choice: EngineChoice) -> EngineSpec:
 
 
 def load_transcriber(choice: EngineChoice, device: str) -> Transcriber:
-    return _module(TRANSCRIBERS, choice.name, "transcriber", "PODLAKE_TRANSCRIBER").load(choice, device)
+    module = _module(TRANSCRIBERS, choice.name, "transcriber", "PODLAKE_TRANSCRIBER")
+    return apart.load("transcriber", choice, device) if "python" in choice.options else module.load(choice, device)
 
 
 def _module(modules: dict[str, str], name: str, slot: str, setting: str) -> ModuleType:
     if name not in modules:
-        raise EngineUnavailable(f"{setting} names the {slot} {name!r}, which does not exist. Choose one of: {', '.join(modules)}.")
+        raise EngineUnavailable(
+            f"{setting} names the {slot} {name!r}, which does not exist. Choose one of: {', '.join(modules)}."
+        )
     return import_module(modules[name])

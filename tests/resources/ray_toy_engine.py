@@ -1,7 +1,8 @@
 """A diarizer that finds one speaker, writes down what it does, and kills its process where it is told to.
 
 Options: `journal`, a file that gets a line for each thing done; `meet`, how many engines have to be at work before
-one answers; `kill_once` and `kill_always`, lengths in ms of the recordings that kill; `unavailable`, why it cannot load.
+one answers; `hold`, a file that all but an engine's first recording wait to see removed; `kill_once` and
+`kill_always`, lengths in ms of the recordings that kill; `unavailable`, why it cannot load.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from speech.engines.protocols import EngineChoice, EngineSpec
+from speech.engines import torch_runtime
+from speech.engines.protocols import DeviceUse, EngineChoice, EngineSpec
 from speech.errors import EngineUnavailable
 from speech.types import SAMPLE_RATE_HZ, Diarization, Recording, Segment
 
@@ -34,6 +36,8 @@ class Toy:
         self.spec = describe(choice)
         self._options = choice.options
         self._journal = Path(choice.options["journal"])
+        self._device = device
+        self._has_worked = False
         self._write("loaded", device, os.environ.get("CUDA_VISIBLE_DEVICES", ""))
 
     def diarize(self, recordings: Iterable[Recording]) -> Iterator[tuple[Recording, Diarization]]:
@@ -43,9 +47,15 @@ class Toy:
         for recording in recordings:
             duration_ms = len(recording.samples()) * 1000 // SAMPLE_RATE_HZ
             self._kill_if(duration_ms)
+            while self._has_worked and Path(self._options.get("hold", "")).is_file():
+                time.sleep(0.05)
+            self._has_worked = True
             self._write("did", recording.episode_id)
             voice = np.ones(3, np.float32)
             yield recording, Diarization((Segment("S1", 0, duration_ms),), 4, {"S1": voice}, "toy", engine_ms=10)
+
+    def device_use(self) -> DeviceUse:
+        return torch_runtime.device_use(self._device)
 
     def close(self) -> None:
         self._write("closed")

