@@ -18,8 +18,8 @@ from __future__ import annotations
 import fcntl
 import tempfile
 import time
-from collections import deque
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -42,6 +42,9 @@ _LAST = (QUALITY, POLLS)
 Identity = tuple[int, ...]
 _TAKEN = ".taken"
 _REOPENED = ".reopened"
+_AT_ONCE = 8
+"""Open files that are read, or removed, at once: each waits for the disk or the object store, not for the processor."""
+_READ_AHEAD = 64
 
 
 @dataclass(frozen=True)
@@ -109,25 +112,33 @@ def _seal(lake: Lake, sealed: SealedFiles, ids: set[str]) -> Sealed:
     table, size = sealed.table, sealed.size()
     keys = sorted(key for key in lake.open_keys(table) if _id_of(key) in ids)
     sealed.take_out(keys)
-    waiting, n_rows = deque(keys), 0
-    while waiting:
-        read: dict[str, Identity] = {}
-        n_rows += sealed.put_in(_reading(lake, table, waiting, read))
+    read: dict[str, Identity] = {}
+    landings = _reading(lake, table, keys, read)
+    left, n_rows = len(keys), 0
+    while left:
+        n_rows += sealed.put_in(landings)
         _remove_open(lake.home, table, read)
+        left -= len(read)
+        read.clear()
     for key, rows in sealed.to_be_moved():
         _land_unless_open(lake, table, key, rows)
     return Sealed(table.name, len(keys), n_rows, sealed.size() - size, len(sealed.names()), time.monotonic() - started)
 
 
-def _reading(lake: Lake, table: Table, waiting: deque[str], read: dict[str, Identity]) -> Iterator[pa.Table]:
-    """The open landings in order, and in `read` what each file was before it was opened."""
-    while waiting:
-        key = waiting.popleft()
+def _reading(lake: Lake, table: Table, keys: Sequence[str], read: dict[str, Identity]) -> Iterator[pa.Table]:
+    """The open landings in order, and in `read` what the file of each that was handed out was before it was opened."""
+
+    def one(key: str) -> tuple[str, Identity, pa.Table]:
         path = _open_path(lake.home, table, key)
-        read[key] = _identity(lake.home, path)
+        identity = _identity(lake.home, path)
         with lake.home.filesystem.open_input_file(path) as file:
-            rows = pq.ParquetFile(file).read(use_threads=False)
-        yield rows.cast(table.schema)
+            return key, identity, pq.ParquetFile(file).read(use_threads=False).cast(table.schema)
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for start in range(0, len(keys), _READ_AHEAD):
+            for key, identity, rows in pool.map(one, keys[start : start + _READ_AHEAD]):
+                read[key] = identity
+                yield rows
 
 
 def _remove_open(home: Home, table: Table, read: Mapping[str, Identity]) -> None:
@@ -140,8 +151,8 @@ def _remove_open(home: Home, table: Table, read: Mapping[str, Identity]) -> None
     """
     same = [path for key, identity in read.items() if _identity(home, path := _open_path(home, table, key)) == identity]
     if not home.is_local:
-        for path in same:
-            home.filesystem.delete_file(path)
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            list(pool.map(home.filesystem.delete_file, same))
         return
     taken = {}
     for path in same:
@@ -149,8 +160,8 @@ def _remove_open(home: Home, table: Table, read: Mapping[str, Identity]) -> None
         Path(path).rename(hidden)
         if _identity(home, str(hidden)) != read[_key_of(path)]:
             _put_back(taken.pop(path), path)
-    for hidden in taken.values():
-        hidden.unlink()
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        list(pool.map(Path.unlink, taken.values()))
 
 
 def _land_unless_open(lake: Lake, table: Table, key: str, rows: pa.Table) -> bool:
