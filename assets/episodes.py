@@ -1,4 +1,4 @@
-"""`episodes`: poll a feed, land its episodes, register their partitions."""
+"""`episodes`: poll a feed, land its episodes, admit them to the live window."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import dagster as dg
 import pyarrow as pa
 
 from assets.stage import Batch, Cost, Landing, Outcome, each, stage
-from partitions.definitions import EPISODES as EPISODE_KEYS
-from partitions.definitions import FEEDS, add_keys
+from assets.window import admit_from_feed
+from partitions.definitions import FEEDS
 from partitions.keys import KnownEpisode, assign_keys
 from partitions.languages import normalise_language
 from partitions.rss import Episode, Feed, parse_feed
@@ -52,18 +52,12 @@ def _shows(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
     }
 
 
-def _register(instance: dg.DagsterInstance, tables: Mapping[str, pa.Table]) -> None:
-    """Partitions for the episodes that have none, newest first."""
-    rows = tables["episodes"].select(["episode_id", "published_at"]).sort_by([("published_at", "descending")])
-    add_keys(instance, EPISODE_KEYS, rows["episode_id"].to_pylist())
-
-
 @stage(
     lands=[EPISODES, POLLS], shows=_shows, group="catalogue", version="1", catalogue=("feeds",), partitions=FEEDS,
-    pool="feeds", kinds=frozenset({"rss", "parquet"}), afterwards=_register,
+    pool="feeds", kinds=frozenset({"rss", "parquet"}), afterwards=admit_from_feed,
 )  # fmt: skip
 def episodes(batch: Batch, catalogue: Catalogue) -> Iterator[Outcome]:
-    """Polls a feed with a conditional GET, lands every episode it has ever listed, and registers their partitions.
+    """Polls a feed with a conditional GET, lands every episode it has ever listed, and admits them to the window.
 
     An episode's key is made once: a title, date or URL that changes later does not change it.
     """
@@ -86,7 +80,7 @@ def _poll(feed_id: str, subscriptions: Mapping[str, Subscription], catalogue: Ca
         return _landing(feed_id, feed, subscription, known, {"http_status": None})
     document = fetch_document(subscription.url, etag=last.get("etag"), last_modified=last.get("last_modified"))
     if isinstance(document, NotModified):
-        return _unchanged(feed_id, last, known, document)
+        return _unchanged(feed_id, subscription, last, known, document)
     feed = parse_feed(document.content, url=document.final_url, content_type=document.content_type)
     answer = {"http_status": document.http_status, "etag": document.etag, "last_modified": document.last_modified}
     return _landing(feed_id, feed, subscription, known, answer)
@@ -120,8 +114,14 @@ def _landing(
     return Landing(feed_id, {"episodes": rows, "polls": [poll]}, Cost())
 
 
-def _unchanged(feed_id: str, last: Mapping[str, Any], known: list[dict[str, Any]], document: NotModified) -> Landing:
-    poll = {**last, "http_status": document.http_status, "last_polled_at": datetime.now(UTC)}
+def _unchanged(
+    feed_id: str, subscription: Subscription, last: Mapping[str, Any], known: list[dict[str, Any]], answer: NotModified
+) -> Landing:
+    """Nothing new in the feed; a language that the user has given since holds all the same."""
+    poll = {**last, "http_status": answer.http_status, "last_polled_at": datetime.now(UTC)}
+    if subscription.language:
+        own = {"language_declared": subscription.language, "language": normalise_language(subscription.language)}
+        known = [{**row, **own} for row in known]
     return Landing(feed_id, {"episodes": known, "polls": [poll]}, Cost())
 
 
@@ -173,7 +173,7 @@ def _local(path: str) -> bytes:
         return Path(path).read_bytes()
     except OSError as error:
         raise NotAFeed(
-            f"The RSS file {path} cannot be read: {error.strerror}. Put it back, or remove the feed."
+            f"The RSS file {path} cannot be read: {error.strerror}. Put it back, or delete the feed in subscriptions/"
         ) from error
 
 

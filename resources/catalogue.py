@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,6 +36,8 @@ class Subscription:
     title: str | None
     language: str | None
     added_at: datetime
+    priority: int = 0
+    """Its episodes are admitted to the window before those of lower priority."""
 
 
 @dataclass(frozen=True)
@@ -80,19 +82,25 @@ class Catalogue:
             Single(**self._read("subscriptions", SINGLES, name)) for name in self.home.names("subscriptions", SINGLES)
         ]
 
-    def subscribe(self, feeds: Iterable[tuple[str, str | None]], language: str | None = None) -> list[Subscription]:
-        """Add feeds (URL, title); those whose URL is there already are left out of the answer."""
+    def subscribe(
+        self, feeds: Iterable[tuple[str, str | None]], language: str | None = None, priority: int = 0
+    ) -> list[Subscription]:
+        """Add feeds (URL, title); those whose URL is there already take over the language, and are not in the answer."""
         present = self.subscriptions()
         taken = {subscription.feed_id for subscription in present} | {SINGLES}
-        urls = {subscription.url for subscription in present}
+        urls = {subscription.url: subscription for subscription in present}
         added = []
         for url, title in feeds:
             if url in urls:
+                if language and language != urls[url].language:
+                    self._write(
+                        asdict(replace(urls[url], language=language)), "subscriptions", f"{urls[url].feed_id}.json"
+                    )
                 continue
-            new = Subscription(feed_slug(title, url, taken), url, title, language, datetime.now(UTC))
+            new = Subscription(feed_slug(title, url, taken), url, title, language, datetime.now(UTC), priority)
             self._write(asdict(new), "subscriptions", f"{new.feed_id}.json")
             taken.add(new.feed_id)
-            urls.add(url)
+            urls[url] = new
             added.append(new)
         return added
 

@@ -13,6 +13,7 @@ from assets.definition import as_asset
 from assets.episodes import episodes
 from assets.feeds import feeds
 from demo.serve import serving
+from partitions.window import Window
 from resources.catalogue import Catalogue
 from resources.home import Home
 from resources.lake import Lake
@@ -45,7 +46,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 def poll(instance: dg.DagsterInstance, lake: Lake, feed_id: str) -> dg.ExecuteInProcessResult:
     assets = [feeds, as_asset(episodes, batch_size=5, code_version="1")]
-    given = {"lake": lake, "catalogue": Catalogue(lake)}
+    given = {"lake": lake, "catalogue": Catalogue(lake), "window": Window()}
     dg.materialize(assets, selection=["feeds"], instance=instance, resources=given)
     return dg.materialize(
         assets, selection=["episodes"], partition_key=feed_id, instance=instance, resources=given, raise_on_error=False
@@ -83,6 +84,10 @@ def test_a_poll_lands_the_episodes_and_a_later_one_changes_no_key(
         assert unchanged is not None
         assert unchanged["http_status"].to_pylist() == [304]
         assert [row["episode_id"] for row in rows(lake, feed.feed_id)] == [row["episode_id"] for row in first]
+
+        Catalogue(lake).subscribe([(f"{base}/feed.xml", None)], language="de")
+        assert poll(instance, lake, feed.feed_id).success
+        assert {row["language"] for row in rows(lake, feed.feed_id)} == {"de"}, "also when the feed has not changed"
 
         (folder / "feed.xml").write_text(FEED.format(items=RENAMED))
         assert poll(instance, lake, feed.feed_id).success
