@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from dagster_project.settings import Settings
+from partitions.languages import normalise_language
+from partitions.window import Window
 from resources.audio_store import AudioStore
 from resources.catalogue import Catalogue
 from resources.devices import Devices, visible
@@ -23,8 +27,8 @@ def resources(settings: Settings) -> dict[str, Any]:
     lake = Lake(home)
     waveforms = WaveformCache(settings.cache_folder / "waveforms", limit_bytes=int(settings.cache_gb * 1e9))
     engines = Engines(
-        diarizer=EngineChoice.parse(settings.diarizer, preset=settings.diarizer_preset),
-        transcribers=parse_transcribers(settings.transcriber),
+        diarizer=chosen_diarizer(settings),
+        transcribers=chosen_transcribers(settings),
         host=_host(settings, waveforms),
     )
     return {
@@ -34,7 +38,41 @@ def resources(settings: Settings) -> dict[str, Any]:
         "audio_store": AudioStore(home, settings.cache_folder),
         "waveforms": waveforms,
         "engines": engines,
+        "window": window(settings),
     }
+
+
+def window(settings: Settings) -> Window:
+    """The rules by which episodes are admitted."""
+    days = settings.window_max_age_days
+    return Window(
+        size=settings.window,
+        feeds=_names(settings.window_feeds),
+        languages=frozenset(filter(None, map(normalise_language, _names(settings.window_languages)))),
+        max_age=timedelta(days=days) if days else None,
+        audio_hours=settings.window_audio_hours,
+    )
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(name.strip() for name in text.split(",") if name.strip())
+
+
+def chosen_diarizer(settings: Settings) -> EngineChoice:
+    return _placed(EngineChoice.parse(settings.diarizer, preset=settings.diarizer_preset), settings)
+
+
+def chosen_transcribers(settings: Settings) -> dict[str, EngineChoice]:
+    """Language → transcriber; `*` is any other language."""
+    return {
+        language: _placed(choice, settings) for language, choice in parse_transcribers(settings.transcriber).items()
+    }
+
+
+def _placed(choice: EngineChoice, settings: Settings) -> EngineChoice:
+    """With the Python that it runs under, where that is not this one."""
+    python = settings.pythons.get(choice.name)
+    return replace(choice, options={**choice.options, "python": python}) if python else choice
 
 
 def _host(settings: Settings, waveforms: WaveformCache) -> Host:

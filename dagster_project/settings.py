@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +13,8 @@ from resources.devices import visible
 from resources.engines import parse_transcribers
 
 ROOT = Path(__file__).resolve().parent.parent
+NEMO_PYTHON = ROOT / ".venv-nemo" / "bin" / "python"
+"""Made by `make nemo`: NeMo and Dagster need different versions of antlr4-python3-runtime."""
 
 
 class Settings(BaseSettings):
@@ -36,6 +39,13 @@ class Settings(BaseSettings):
         "pocketsphinx",
         description="Transcriber, `name[:model]`, for every language or per language: `en=pocketsphinx,zh=firered:/models/FireRedASR-AED-L,*=nemo`.",
     )
+    nemo_python: str = Field(
+        default_factory=lambda: str(NEMO_PYTHON) if NEMO_PYTHON.exists() else "",
+        description="Python that the NeMo engines run under, in a process of their own. Default: that of `make nemo`, if it was made; empty: the run's own process.",
+    )
+    firered_python: str | None = Field(
+        None, description="The same for FireRedASR. Default: as for NeMo, else a process of its own under this Python."
+    )
     gpus: str = Field("all", description="Devices to lease: `all`, `none`, or numbers such as `0,1,3`.")
     engine_host: Literal["local", "ray"] = Field(
         "local",
@@ -54,6 +64,11 @@ class Settings(BaseSettings):
     batch_transcript: int = Field(24, ge=1, description="Episodes transcribed in one run.")
     batch_turns: int = Field(96, ge=1, description="Episodes whose turns are built in one run.")
     batch_quality: int = Field(128, ge=1, description="Episodes summed up in one run.")
+    window: int = Field(10_000, ge=1, description="Episodes that Dagster knows at once; the catalogue knows all.")
+    window_feeds: str = Field("", description="Admit only these feeds to the window: `my-show,another`. Empty: all.")
+    window_languages: str = Field("", description="Admit only these languages: `en,de`. Empty: all.")
+    window_max_age_days: float | None = Field(None, gt=0, description="Admit nothing that was published longer ago.")
+    window_audio_hours: float | None = Field(None, gt=0, description="Hours of audio in the window at most.")
     runs_ahead: int = Field(
         2, ge=1, description="Runs of a stage that automation keeps queued or running: one more than there are GPUs."
     )
@@ -79,6 +94,12 @@ class Settings(BaseSettings):
     def _transcribers_are_readable(cls, value: str) -> str:
         parse_transcribers(value)
         return value
+
+    @property
+    def pythons(self) -> dict[str, str]:
+        """Engine → the Python that it runs under in a process of its own; the others run in the run's process."""
+        nemo = {"nemo": str(Path(self.nemo_python).expanduser())} if self.nemo_python else {}
+        return {**nemo, "firered": self.firered_python or nemo.get("nemo") or sys.executable}
 
     @property
     def cache_folder(self) -> Path:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from partitions.languages import normalise_language
 from speech.engines import registry
 from speech.engines.protocols import EngineChoice, EngineResult, EngineSpec, Slot
 from speech.errors import LanguageWithoutEngine
@@ -89,14 +90,23 @@ class Engines:
             yield from self.host.run("transcriber", choice, registry.describe_transcriber(choice), group)
 
 
-def parse_transcribers(text: str, default_options: Mapping[str, str] | None = None) -> dict[str, EngineChoice]:
-    """`nemo`, or `en=pocketsphinx,zh=firered:/models/FireRedASR-AED-L,*=nemo`."""
+def parse_transcribers(text: str) -> dict[str, EngineChoice]:
+    """`nemo`, or `en=pocketsphinx,zh=firered:/models/FireRedASR-AED-L,*=nemo`: language → engine, `*` for the others.
+
+    Languages are read as those of feeds are: `cn` is `zh`. Raises ValueError for what is none.
+    """
     table = {}
     for part in text.split(","):
         language, found, engine = part.partition("=")
-        key = language.strip().lower() if found else "*"
-        table[key] = EngineChoice.parse(engine if found else part, **(default_options or {}))
+        table[_language(language) if found else "*"] = EngineChoice.parse(engine if found else part)
     return table
+
+
+def _language(text: str) -> str:
+    language = "*" if text.strip() == "*" else normalise_language(text)
+    if language is None:
+        raise ValueError(f"{text.strip()!r} names no language: use a tag such as `en` or `zh`, or `*` for the others")
+    return language
 
 
 def _no_engine(language: str | None, why: str) -> str:

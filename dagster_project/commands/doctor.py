@@ -6,18 +6,20 @@ import shutil
 import socket
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, metadata, version
 
 from packaging.requirements import Requirement
 
+from dagster_project.given import chosen_diarizer, chosen_transcribers
 from dagster_project.settings import Settings
 from resources.devices import Devices, visible
-from resources.engines import parse_transcribers
 from resources.home import Home
 from speech.engines import registry
-from speech.engines.protocols import EngineChoice, EngineSpec
+from speech.engines.installed import answer_of
+from speech.engines.protocols import EngineSpec
 from speech.errors import EngineUnavailable, StorageError
 
 OK, DOUBT, BAD = "✓", "!", "✗"
@@ -25,6 +27,19 @@ OK, DOUBT, BAD = "✓", "!", "✗"
 UI_PORT = 3000
 FEW_GB, TOO_FEW_GB = 20.0, 2.0
 """An hour of audio takes 60 MB as fetched and 115 MB as a waveform."""
+
+
+VERSIONS = """
+import sys
+from importlib.metadata import PackageNotFoundError, version
+for package in sys.argv[1:]:
+    try:
+        print(package, version(package))
+    except PackageNotFoundError:
+        pass
+"""
+GPUS = "import torch; print(torch.cuda.is_available())"
+"""Asked of the Python that an engine runs under."""
 
 
 @dataclass(frozen=True)
@@ -59,63 +74,76 @@ def _python() -> Finding:
     return Finding(BAD, "Python", found, "Use Python 3.11, 3.12 or 3.13: make clean; make PYTHON=python3.11 demo")
 
 
-def _packages(subject: str, extra: str) -> Iterator[Finding]:
-    """What podlake's own metadata requires, without or with one of its extras."""
+def _packages(subject: str, extra: str, python: str | None = None) -> Iterator[Finding]:
+    """What podlake's own metadata requires, without or with one of its extras, here or under another Python."""
     name = f"podlake[{extra}]" if extra else "podlake"
+    where = f" in {python}" if python else ""
     try:
-        unmet = _unmet(extra)
+        unmet = _unmet(extra, python)
     except PackageNotFoundError:
         yield Finding(DOUBT, subject, "podlake is not installed, only imported", "pip install -e '.[embedded]'")
         return
     if unmet:
-        yield Finding(
-            BAD, subject, f"{name} lacks {'; '.join(unmet)}", f"pip install -e '.{name.removeprefix('podlake')}'"
-        )
+        pip = f"{python} -m pip" if python else "pip"
+        install = f"{pip} install -e '.{name.removeprefix('podlake')}'"
+        yield Finding(BAD, subject, f"{name} lacks {'; '.join(unmet)}{where}", install)
     else:
-        yield Finding(OK, subject, f"has the packages of {name}")
+        yield Finding(OK, subject, f"has the packages of {name}{where}")
 
 
-def _unmet(extra: str) -> list[str]:
+def _unmet(extra: str, python: str | None) -> list[str]:
     requirements = [Requirement(text) for text in metadata("podlake").get_all("Requires-Dist") or ()]
     wanted = [one for one in requirements if (one.marker.evaluate({"extra": extra}) if one.marker else not extra)]
-    return [f"{one.name}{one.specifier} ({found})" for one in wanted if (found := _lacking(one))]
+    versions = _versions([one.name for one in wanted], python)
+    return [f"{one.name}{one.specifier} ({found})" for one in wanted if (found := _lacking(one, versions))]
 
 
-def _lacking(requirement: Requirement) -> str | None:
+def _lacking(requirement: Requirement, versions: Mapping[str, str]) -> str | None:
     """What is wrong with an installed package; None where nothing is."""
-    try:
-        found = version(requirement.name)
-    except PackageNotFoundError:
+    found = versions.get(requirement.name)
+    if found is None:
         return "not installed"
     return None if requirement.specifier.contains(found, prereleases=True) else f"{found} is installed"
 
 
+def _versions(packages: Sequence[str], python: str | None) -> dict[str, str]:
+    """Those of the packages that are installed, here or under another Python."""
+    if python:
+        return dict(line.split() for line in answer_of(python, VERSIONS, *packages).splitlines())
+    found = {}
+    for package in packages:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
 def _engines(settings: Settings) -> Iterator[Finding]:
     """The engines that the settings choose, and the devices where one gains from a GPU."""
-    diarizer = EngineChoice.parse(settings.diarizer, preset=settings.diarizer_preset)
-    chosen = [("diarizer", registry.describe_diarizer, diarizer)]
-    for language, choice in parse_transcribers(settings.transcriber).items():
+    chosen = [("diarizer", registry.describe_diarizer, chosen_diarizer(settings))]
+    for language, choice in chosen_transcribers(settings).items():
         chosen.append((f"transcriber for {_language(language)}", registry.describe_transcriber, choice))
-    wants_gpu = False
+    pythons = []  # of the engines that gain from a GPU
     for subject, describe, choice in chosen:
         try:
             spec = describe(choice)
         except (EngineUnavailable, ImportError) as error:
             yield Finding(BAD, subject, f"{choice.name} cannot be used", str(error))
             continue
-        yield from _engine(subject, spec)
-        wants_gpu |= spec.needs_gpu
-    yield _devices(settings, wanted=wants_gpu)
+        python = choice.options.get("python")
+        yield from _engine(subject, spec, python)
+        if spec.needs_gpu:
+            pythons.append(python or sys.executable)
+    yield _devices(settings, pythons)
 
 
 def _language(language: str) -> str:
     return "every language" if language == "*" else language
 
 
-def _engine(subject: str, spec: EngineSpec) -> Iterator[Finding]:
+def _engine(subject: str, spec: EngineSpec, python: str | None) -> Iterator[Finding]:
     """Its weights, as far as they can be told without loading, and its packages: the extra of its name, else `embedded`."""
     extras = metadata("podlake").get_all("Provides-Extra") or ()
-    yield from _packages(f"{subject}, {spec.name}", spec.name if spec.name in extras else "embedded")
+    yield from _packages(f"{subject}, {spec.name}", spec.name if spec.name in extras else "embedded", python)
     weights = f"{subject}, weights"
     if spec.revision == "absent":
         yield Finding(
@@ -132,10 +160,11 @@ def _engine(subject: str, spec: EngineSpec) -> Iterator[Finding]:
         yield Finding(OK, weights, f"{spec.model} ({spec.revision})")
 
 
-def _devices(settings: Settings, *, wanted: bool) -> Finding:
+def _devices(settings: Settings, pythons: Sequence[str]) -> Finding:
+    """What there is for the engines that want a GPU, which run under these Pythons."""
     devices = Devices(visible(settings.gpus))
     if not devices.names:
-        if not wanted:
+        if not pythons:
             return Finding(OK, "GPU", "none, and the chosen engines want none")
         return Finding(
             DOUBT, "GPU", f"none (PODLAKE_GPUS={settings.gpus})",
@@ -143,19 +172,13 @@ def _devices(settings: Settings, *, wanted: bool) -> Finding:
         )  # fmt: skip
     held = [f"{name} is held by process {process}" for name, process in devices.holders().items()]
     found = ", ".join([*devices.names, *held])
-    if wanted and not _torch_sees_gpus():
+    blind = [python for python in dict.fromkeys(pythons) if answer_of(python, GPUS).strip() != "True"]
+    if blind:
         return Finding(
-            BAD, "GPU", f"{found}, which torch cannot use", "Install the torch that fits the driver's CUDA version."
-        )
+            BAD, "GPU", f"{found}, which torch cannot use in {' and '.join(blind)}",
+            "Install the torch that fits the driver's CUDA version.",
+        )  # fmt: skip
     return Finding(OK, "GPU", found)
-
-
-def _torch_sees_gpus() -> bool:
-    try:
-        import torch
-    except ImportError:
-        return False
-    return bool(torch.cuda.is_available())
 
 
 def _home(home: Home) -> Finding:

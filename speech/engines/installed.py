@@ -29,15 +29,20 @@ def first_importable(modules: Sequence[str], python: str | None = None) -> str |
     return next(iter(found), None)
 
 
+def answer_of(python: str, script: str, *arguments: str) -> str:
+    """What a script prints under another interpreter; nothing where that cannot be, which loading an engine explains."""
+    try:
+        asked = subprocess.run([python, "-c", script, *arguments], capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return asked.stdout
+
+
 @cache
 def _importable(python: str, modules: tuple[str, ...]) -> list[str]:
     """Asked of the interpreter itself, once."""
     script = "import sys; from importlib.util import find_spec; print(*[m for m in sys.argv[1:] if find_spec(m)])"
-    try:
-        asked = subprocess.run([python, "-c", script, *modules], capture_output=True, text=True, check=False)
-    except OSError:  # there is no such interpreter: loading the engine says so
-        return []
-    return asked.stdout.split()
+    return answer_of(python, script, *modules).split()
 
 
 def _version(package: str) -> str | None:
