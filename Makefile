@@ -3,12 +3,14 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+NEMO_VENV ?= .venv-nemo
+NEMO_BIN := $(NEMO_VENV)/bin
 export PODLAKE_HOME ?= $(CURDIR)/data
 FEED ?=
 EPISODES ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test test-nemo lint check bench bench-accuracy notebooks chaos clean
+.PHONY: help demo ui test test-nemo nemo firered lint check bench bench-accuracy notebooks chaos clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -22,8 +24,13 @@ ui: $(VENV)/.embedded ## Dagster's web UI on the same instance and data
 test: $(VENV)/.dev ## The test suite, without what needs NeMo
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not nemo" tests
 
-test-nemo: $(VENV)/.nemo ## The tests of the NeMo engines, on small real models
-	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -m nemo tests
+test-nemo: $(NEMO_VENV)/.dev $(NEMO_VENV)/.firered $(VENV)/.dev ## The tests of the NeMo engines and FireRed, on small real models
+	OMP_NUM_THREADS=2 $(NEMO_BIN)/python -m pytest -m "nemo or firered" tests/speech/engines
+	OMP_NUM_THREADS=2 PODLAKE_NEMO_PYTHON=$(CURDIR)/$(NEMO_BIN)/python $(BIN)/python -m pytest -m nemo tests/assets
+
+nemo: $(NEMO_VENV)/.nemo ## NeMo in an environment of its own, which podlake then uses by itself
+
+firered: $(NEMO_VENV)/.firered ## FireRedASR (Chinese), beside NeMo
 
 lint: $(VENV)/.dev ## ruff, format, types, floors
 	$(BIN)/ruff check .
@@ -39,8 +46,8 @@ bench-accuracy: $(VENV)/.dev ## Word and diarization error rates of the embedded
 notebooks: $(VENV)/.notebooks ## JupyterLab on notebooks/
 	$(BIN)/jupyter lab notebooks
 
-clean: ## Remove the virtual environment and the data
-	rm -rf $(VENV) data
+clean: ## Remove the virtual environments and the data
+	rm -rf $(VENV) $(NEMO_VENV) data
 
 # A stamp per set of extras: made again when what it was made from changes.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
@@ -61,12 +68,28 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	@$(INSTALL) --editable '.[embedded,dev]'
 	@touch $@ $(VENV)/.embedded
 
-$(VENV)/.nemo: pyproject.toml constraints.txt | $(BIN)/python
-	@echo "Installing NeMo and torch into $(VENV) (another 2 GB on a CPU, several minutes) …"
-	@$(INSTALL) torch==2.13.0
-	@$(INSTALL) --editable '.[embedded,dev,nemo]'
-	@touch $@ $(VENV)/.dev $(VENV)/.embedded
-
 $(VENV)/.notebooks: pyproject.toml constraints.txt | $(BIN)/python
 	@$(INSTALL) --editable '.[embedded,notebooks]'
 	@touch $@ $(VENV)/.embedded
+
+# NeMo and Dagster need different versions of antlr4-python3-runtime: two environments, and engines in a process apart.
+INSTALL_NEMO = $(NEMO_BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+$(NEMO_BIN)/python: | $(BIN)/python
+	@$(BIN)/python -m venv $(NEMO_VENV)
+
+$(NEMO_VENV)/.nemo: pyproject.toml constraints.txt | $(NEMO_BIN)/python
+	@echo "Installing NeMo and torch into $(NEMO_VENV) (2.5 GB on a CPU, several minutes) …"
+	@$(INSTALL_NEMO) torch==2.13.0
+	@$(INSTALL_NEMO) --editable '.[nemo]'
+	@touch $@
+
+$(NEMO_VENV)/.dev: $(NEMO_VENV)/.nemo
+	@$(INSTALL_NEMO) --editable '.[nemo,dev]'
+	@touch $@
+
+# fireredasr declares what it only needs to download models by itself (modelscope, peft): it goes in without.
+$(NEMO_VENV)/.firered: pyproject.toml constraints.txt | $(NEMO_BIN)/python
+	@$(INSTALL_NEMO) --editable '.[firered]'
+	@$(INSTALL_NEMO) --no-deps fireredasr==0.0.2
+	@touch $@
