@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from assets.stage import Cost
 from resources.engines import Done
+from speech.engines.protocols import EngineSpec
 from speech.types import Diarization, Transcript
 
 
@@ -13,7 +14,7 @@ def cost_of(done: Done) -> Cost:
         audio_sha256=done.audio.audio_sha256,
         engine_fingerprint=spec.fingerprint if spec else None,
         engine=spec.name if spec else None,
-        model=f"{spec.model} {spec.revision}" if spec else None,
+        model=_model(spec) if spec else None,
         device=done.device,
         peak_device_mb=done.peak_device_mb,
         speaker_capacity=result.speaker_capacity if isinstance(result, Diarization) else None,
@@ -23,3 +24,8 @@ def cost_of(done: Done) -> Cost:
         audio_ms=done.audio_ms,
         batch_busy=done.busy,
     )
+
+
+def _model(spec: EngineSpec) -> str:
+    """What a person tells models apart by: name, revision, and the preset where there is one."""
+    return " ".join(str(part) for part in (spec.model, spec.revision, spec.settings.get("preset")) if part)
