@@ -149,7 +149,8 @@ def _land(step: _Step, outcome: Outcome, attempts: int) -> Outcome:
         try:
             tables = land_rows(step.lake, step.stage, outcome, step.run)
             if step.stage.afterwards:
-                step.stage.afterwards(step.context.instance, tables)
+                more = {name: getattr(step.context.resources, name) for name in step.stage.needs_afterwards}
+                step.stage.afterwards(step.context.instance, tables, **more)
         except PodlakeError as error:
             outcome = Failure(outcome.key, error, outcome.cost)
         else:

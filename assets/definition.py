@@ -33,7 +33,7 @@ def as_asset(stage: Stage, *, batch_size: int, code_version: str) -> dg.AssetsDe
         name=stage.name,
         pool=stage.pool,
         backfill_policy=dg.BackfillPolicy.multi_run(batch_size),
-        required_resource_keys={"lake", *stage.needs},
+        required_resource_keys={"lake", *stage.needs, *stage.needs_afterwards},
     )
     def materialize(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
         yield from run_stage(context, stage, code_version)

@@ -5,8 +5,9 @@ from datetime import timedelta
 import dagster as dg
 from pydantic import Field
 
+from assets.window import admit, archive
 from resources.lake import Lake
-from resources.sealing import Sealed, seal
+from resources.sealing import Sealed, seal, settled
 
 
 class Sealing(dg.Config):
@@ -24,18 +25,25 @@ class Sealing(dg.Config):
     kinds={"parquet"},
     pool="sealing",
     deps=["quality"],
-    required_resource_keys={"lake"},
+    required_resource_keys={"lake", "catalogue", "window"},
     code_version="1",
 )
 def sealed_tables(context: dg.AssetExecutionContext, config: Sealing) -> dg.MaterializeResult:
     """Folds complete episodes into sealed files of 128 MB, sorted by episode: DuckDB opens a few instead of thousands.
 
-    Safe at any time: what is read meanwhile stays the same, what is landed meanwhile stays.
+    Safe at any time: what is read meanwhile stays the same, what is landed meanwhile stays. The episodes leave the
+    live window first, so that nobody takes one whose open files go for one that has yet to be worked on; others
+    that wait are admitted in their place.
     """
     lake: Lake = context.resources.lake
-    done = list(seal(lake, older_than=timedelta(hours=config.after_hours)))
+    older_than = timedelta(hours=config.after_hours)
+    archived = archive(context.instance, settled(lake, older_than))
+    done = list(seal(lake, older_than=older_than))
+    admitted = admit(context.instance, context.resources.catalogue, context.resources.window)
     return dg.MaterializeResult(
         metadata={
+            "episodes_archived": len(archived),
+            "episodes_admitted": len(admitted),
             "landings_sealed": sum(sealed.landings for sealed in done),
             "rows_sealed": sum(sealed.rows for sealed in done),
             "bytes_added": sum(sealed.bytes_added for sealed in done),

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
-from dagster import DagsterInstance, DynamicPartitionsDefinition
+from dagster import DynamicPartitionsDefinition
 
 from partitions.definitions import EPISODES
 from resources.schemas import Table
@@ -136,13 +136,18 @@ class Stage:
     partitions: DynamicPartitionsDefinition = EPISODES
     pool: str | None = None
     kinds: frozenset[str] = frozenset()
-    afterwards: Callable[[DagsterInstance, Mapping[str, pa.Table]], None] | None = None
-    """Called with the landed tables, before the event."""
+    afterwards: Callable[..., None] | None = None
+    """Called with the instance, the landed tables, and the resources that its keyword parameters name, before the event."""
 
     @property
     def needs(self) -> frozenset[str]:
         """The resources that the work asks for: its parameters after the batch."""
         return frozenset(list(inspect.signature(self.work).parameters)[1:])
+
+    @property
+    def needs_afterwards(self) -> frozenset[str]:
+        """The resources that `afterwards` asks for: its parameters after the instance and the tables."""
+        return frozenset(list(inspect.signature(self.afterwards).parameters)[2:] if self.afterwards else ())
 
 
 def stage(*, lands: Sequence[Table], shows: Shows, group: str, version: str, **more: Any) -> Callable[[Work], Stage]:

@@ -20,14 +20,17 @@ from dagster._core.storage.tags import (
 )
 
 from assets.stage import Stage
+from assets.window import admit
 from dagster_project.backfills import run_tags
-from dagster_project.in_flight import InFlight, in_flight
 from dagster_project.nightly import request_night
 from dagster_project.settings import Settings
 from dagster_project.stages import EPISODE_STAGES, STAGES, batch_size
 from dagster_project.todo import is_due, left_to_do
 from partitions.batches import batched
 from partitions.definitions import EPISODES, FEEDS
+from partitions.in_flight import InFlight, in_flight
+from partitions.window import Window
+from resources.catalogue import Catalogue
 from resources.lake import Lake
 from resources.sealing import backlog
 from resources.tries import Tries
@@ -44,10 +47,14 @@ def automation(settings: Settings) -> dict[str, Any]:
         asset_selection=dg.AssetSelection.assets(*(stage.name for stage in EPISODE_STAGES)),
         minimum_interval_seconds=FLOW_SECONDS,
     )
-    def flow(context: dg.SensorEvaluationContext, lake: dg.ResourceParam[Lake]) -> dg.SensorResult | dg.SkipReason:
+    def flow(
+        context: dg.SensorEvaluationContext, catalogue: dg.ResourceParam[Catalogue], window: dg.ResourceParam[Window]
+    ) -> dg.SensorResult:
         """Requests what can be worked on, stage by stage, in batches."""
-        requests = list(next_runs(context.instance, lake, settings))
-        return dg.SensorResult(requests) if requests else dg.SkipReason("Nothing is left to do, or it is under way.")
+        cursor = admit_what_is_new(context.instance, catalogue, window, context.cursor)
+        requests = list(next_runs(context.instance, catalogue.lake, settings))
+        nothing = None if requests else "Nothing is left to do, or it is under way."
+        return dg.SensorResult(requests, skip_reason=nothing, cursor=cursor)
 
     @dg.schedule(cron_schedule="5 * * * *", target=["episodes"])
     def poll_feeds(context: dg.ScheduleEvaluationContext, lake: dg.ResourceParam[Lake]) -> list[dg.RunRequest]:
@@ -74,6 +81,21 @@ def automation(settings: Settings) -> dict[str, Any]:
 
     nightly = dg.ScheduleDefinition("nightly", job=night, cron_schedule="15 2 * * *")
     return {"sensors": [flow], "schedules": [poll_feeds, nightly, seal], "jobs": [night]}
+
+
+def admit_what_is_new(
+    instance: dg.DagsterInstance, catalogue: Catalogue, window: Window, cursor: str | None
+) -> str | None:
+    """Fill the window's room where there may be somebody to fill it: since the last time, a poll or an archiving.
+
+    The cursor says what was seen then. While polls are under way, the room is theirs.
+    """
+    order = instance.get_dynamic_partitions(EPISODES.name or "")
+    last_poll = max(Tries.listed(catalogue.lake).tried["episodes"].values(), default=0)
+    seen = f"{len(order)}:{last_poll}"
+    if seen == cursor or in_flight(instance, order).runs.get("episodes"):
+        return cursor
+    return f"{len(order) + len(admit(instance, catalogue, window))}:{last_poll}"
 
 
 def next_runs(instance: dg.DagsterInstance, lake: Lake, settings: Settings) -> Iterator[dg.RunRequest]:

@@ -12,11 +12,11 @@ from dagster._core.storage.tags import MAX_RUNTIME_SECONDS_TAG
 from dagster._core.utils import make_new_backfill_id
 from dagster._daemon.controller import get_daemon_statuses
 
-from dagster_project.in_flight import in_flight
 from dagster_project.settings import Settings
 from dagster_project.stages import STAGES
 from partitions.batches import plan
 from partitions.definitions import EPISODES, FEEDS, move_to_end
+from partitions.in_flight import in_flight
 
 BACKFILL_DAEMONS = ("BACKFILL", "QUEUED_RUN_COORDINATOR")
 

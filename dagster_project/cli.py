@@ -62,8 +62,9 @@ def main(debug: bool) -> None:
 @click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
 @click.option("--language", help="Language of the audio, such as en or zh; outranks what the feed says.")
 @click.option("--title", help="Title, and so the name, of the one feed or file that is added.")
+@click.option("--priority", default=0, help="Feeds of a higher one are worked on first.", show_default=True)
 @click.option("--no-check", is_flag=True, help="Add the URL as a feed without looking at it.")
-def add(targets: tuple[str, ...], language: str | None, title: str | None, no_check: bool) -> None:
+def add(targets: tuple[str, ...], language: str | None, title: str | None, priority: int, no_check: bool) -> None:
     """Subscribe to feeds, or add single audio files.
 
     TARGET is the URL or the path of an RSS feed, of an OPML list of feeds, or of audio.
@@ -79,7 +80,7 @@ def add(targets: tuple[str, ...], language: str | None, title: str | None, no_ch
     settings = _settings()
     catalogue = Catalogue(Lake(Home.at(settings.home)))
     try:
-        added = add_targets(catalogue, targets, language=language, title=title, check=not no_check)
+        added = add_targets(catalogue, targets, language=language, title=title, check=not no_check, priority=priority)
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
     for word, entries in (("added", added.new), ("there already", added.present)):
@@ -149,6 +150,31 @@ def retry(stages: tuple[str, ...], classes: tuple[str, ...], feeds: tuple[str, .
         click.echo(f"Backfill {backfill_id} is requested, through all later stages.")
         if not daemon_is_running(instance):
             click.echo("Dagster's daemon is not running; it starts on this with `podlake ui`, or `dagster-daemon run`.")
+
+
+@main.command(epilog=_examples("podlake reopen my-show-20260102-1a2b3c4d"))
+@click.argument("keys", nargs=-1, required=True, metavar="EPISODE...")
+def reopen(keys: tuple[str, ...]) -> None:
+    """Bring archived episodes back to work, so that any stage can be made again."""
+    from dagster_project.instance import open_instance
+    from partitions.definitions import EPISODES, move_to_end
+    from resources.home import Home
+    from resources.lake import Lake
+    from resources.sealing import reopen as reopen_landings
+    from resources.tries import Tries
+
+    settings = _settings()
+    lake = Lake(Home.at(settings.home))
+    unknown = [key for key in keys if key not in Tries.listed(lake).sealed]
+    if unknown:
+        raise click.BadParameter(f"{unknown[0]} is not in the archive. podlake status {unknown[0]} says where it is.")
+    landings = reopen_landings(lake, keys)
+    with open_instance(settings) as instance:
+        move_to_end(instance, EPISODES, keys)
+    click.echo(f"{len(keys)} in work again, with {landings} landings: the last partitions of every asset in the UI.")
+    click.echo("To make a stage again, here for one of them:")
+    click.echo(f"  dagster asset materialize -m dagster_project.definitions --select transcript --partition {keys[0]}")
+    click.echo("What nobody touches for a day is archived again at the next sealing.")
 
 
 @main.command("list", epilog=_examples("podlake list", "podlake list --episodes --feed my-show --limit 20"))

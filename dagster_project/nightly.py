@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterator, Mapping
 import dagster as dg
 
 from dagster_project.backfills import request_backfill
-from dagster_project.in_flight import in_flight
 from dagster_project.settings import Settings
 from dagster_project.stages import EPISODE_STAGES
 from dagster_project.todo import left_to_do
 from partitions.definitions import EPISODES, add_keys
+from partitions.in_flight import in_flight
 from resources.engines import Engines
 from resources.home import Home
 from resources.lake import Lake

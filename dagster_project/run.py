@@ -18,6 +18,8 @@ from assets.contract import report_if_unknown
 from assets.process import bury_dead_runs
 from assets.records import last_landings
 from assets.stage import Stage
+from assets.window import admit
+from dagster_project.given import window
 from dagster_project.settings import Settings
 from dagster_project.stages import EPISODE_STAGES, STAGES, batch_size, code_version
 from dagster_project.todo import left_to_do
@@ -58,6 +60,7 @@ def run(instance: dg.DagsterInstance, settings: Settings, lake: Lake, engines: E
     feeds = [key for key in instance.get_dynamic_partitions("feeds") if not selection.feeds or key in selection.feeds]
     for batch in batched(instance, FEEDS, feeds, settings.batch_feeds):
         materialize_range(instance, "episodes", batch)
+    admit(instance, Catalogue(lake), window(settings))
     keys = selected(lake, instance, selection)
     log.info("%d episodes of %d feeds", len(keys), len(feeds))
     for stage in EPISODE_STAGES:

@@ -34,7 +34,15 @@ class Added:
     """Why a target could not be added; the others were."""
 
 
-def add(catalogue: Catalogue, targets: Sequence[str], *, language: str | None, title: str | None, check: bool) -> Added:
+def add(
+    catalogue: Catalogue,
+    targets: Sequence[str],
+    *,
+    language: str | None,
+    title: str | None,
+    check: bool,
+    priority: int = 0,
+) -> Added:
     """Add every target that can be added. Raises ValueError for a language that is none."""
     if language is not None and normalise_language(language) is None:
         raise ValueError(f"{language!r} names no language. Give a tag such as en, de or zh.")
@@ -48,7 +56,7 @@ def add(catalogue: Catalogue, targets: Sequence[str], *, language: str | None, t
         if target.audio:
             is_new = catalogue.add_single(target.audio, title, language)
             (added.new if is_new else added.present).append(Entry(SINGLES, title, target.audio))
-        _subscribe(catalogue, _titled(target, title), language, added)
+        _subscribe(catalogue, _titled(target, title), language, priority, added)
     return added
 
 
@@ -67,11 +75,11 @@ def register_feeds(settings: Settings) -> None:
 
 
 def _subscribe(
-    catalogue: Catalogue, feeds: Sequence[tuple[str, str | None]], language: str | None, added: Added
+    catalogue: Catalogue, feeds: Sequence[tuple[str, str | None]], language: str | None, priority: int, added: Added
 ) -> None:
     if not feeds:
         return
-    new = {one.url: one for one in catalogue.subscribe(feeds, language)}
+    new = {one.url: one for one in catalogue.subscribe(feeds, language, priority)}
     known = {one.url: one for one in catalogue.subscriptions()}
     for url in dict.fromkeys(url for url, _ in feeds):
         where = added.new if url in new else added.present

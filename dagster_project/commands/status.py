@@ -13,6 +13,7 @@ from resources.catalogue import Catalogue
 from resources.home import Home
 from resources.lake import Lake
 from resources.schemas import FAILURES, STAGE_RUNS, Table
+from resources.sealing import sealed_episodes
 from resources.warehouse import connect
 from speech.errors import UpstreamMissing
 
@@ -23,8 +24,12 @@ from failures group by stage, error_class order by count(*) desc, stage, error_c
 
 
 def overview(home: Home) -> dict[str, Any]:
-    """Counts per stage and per kind of failure; `audio_hours` is what has been decoded."""
-    stands = standing(Lake(home))
+    """Counts per stage and per kind of failure; `audio_hours` is what has been decoded.
+
+    `archived` episodes have all their rows in sealed files; those `in_work` have been begun and are not archived.
+    """
+    stands, archived = standing(Lake(home)), set(sealed_episodes(Lake(home)))
+    begun = set().union(*(stands.landed[stage] | stands.failed[stage] for stage in STAGES))
     with connect(home) as connection:
         n_feeds = _one(connection.execute("select count(*) from lake.subscriptions").fetchall())
         known = {key for (key,) in connection.execute("select episode_id from lake.episodes").fetchall()}
@@ -34,6 +39,8 @@ def overview(home: Home) -> dict[str, Any]:
     return {
         "feeds": n_feeds,
         "episodes": len(known),
+        "in_work": len(begun - archived),
+        "archived": len(archived),
         "audio_hours": round((audio_ms or 0) / 3.6e6, 2),
         "stages": {
             stage: {
@@ -62,6 +69,7 @@ def overview_text(status: Mapping[str, Any]) -> str:
     """The overview, to read."""
     lines = [
         f"{status['episodes']} episodes of {status['feeds']} feeds, {status['audio_hours']:.1f} hours of audio decoded",
+        f"{status['in_work']} in work, {status['archived']} archived, {_waiting(status)} not begun",
         "",
         render(
             ("stage", "landed", "failed", "to do"),
@@ -77,6 +85,10 @@ def overview_text(status: Mapping[str, Any]) -> str:
         lines += ["", *[f"{f['error_class']}: {f['message']}" for f in status["failures"]]]
         lines += ["", "podlake status EPISODE says more of one of them."]
     return "\n".join(lines)
+
+
+def _waiting(status: Mapping[str, Any]) -> int:
+    return int(status["episodes"] - status["in_work"] - status["archived"])
 
 
 def one_text(status: Mapping[str, Any]) -> str:

@@ -1,0 +1,73 @@
+"""The live window: which of the catalogue's episodes are given to Dagster as partitions.
+
+The catalogue knows every episode; what Dagster costs grows with the partitions that it knows. So it knows those in
+work: episodes are admitted while there is room, and leave when they are complete and sealed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+UNKNOWN_HOURS = 1.0
+"""What an episode counts as that does not say how long it is."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """The rules of admission. An empty set admits all, None sets no limit."""
+
+    size: int = 10_000
+    feeds: frozenset[str] = frozenset()
+    languages: frozenset[str] = frozenset()
+    max_age: timedelta | None = None
+    """Since it was published; an episode without a date has no age."""
+    audio_hours: float | None = None
+    """Of all episodes inside, as their feeds declare them."""
+
+    def share(self, n_feeds: int) -> Window:
+        """An even part of it, for one of so many feeds: no feed's back catalogue takes all of the room at once."""
+        hours = None if self.audio_hours is None else self.audio_hours / max(1, n_feeds)
+        return replace(self, size=max(1, self.size // max(1, n_feeds)), audio_hours=hours)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """An episode that asks to be admitted."""
+
+    key: str
+    feed_id: str
+    language: str
+    published_at: datetime | None
+    duration_ms: int | None
+
+
+def hours(duration_ms: int | None) -> float:
+    return UNKNOWN_HOURS if duration_ms is None else duration_ms / 3.6e6
+
+
+def admitted(
+    waiting: Iterable[Waiting], window: Window, *, inside: int, hours_inside: float, now: datetime
+) -> Iterator[str]:
+    """The keys to admit, of episodes that come best first, given what is inside already.
+
+    One that is too long for the hours that are left is passed over. Stops reading when the window is full.
+    """
+    for episode in waiting:
+        if inside >= window.size:
+            return
+        length_hours = hours(episode.duration_ms)
+        fits = window.audio_hours is None or hours_inside + length_hours <= window.audio_hours
+        if fits and _is_allowed(episode, window, now):
+            yield episode.key
+            inside, hours_inside = inside + 1, hours_inside + length_hours
+
+
+def _is_allowed(episode: Waiting, window: Window, now: datetime) -> bool:
+    is_old = window.max_age and episode.published_at and now - episode.published_at > window.max_age
+    return (
+        not is_old
+        and (not window.feeds or episode.feed_id in window.feeds)
+        and (not window.languages or episode.language in window.languages)
+    )
