@@ -217,6 +217,22 @@ def test_idle_actors_of_another_engine_make_room(host: RayHost, journal: Path, a
 
 
 @ON_A_CLUSTER
+def test_a_run_that_is_stopped_takes_its_work_along_and_leaves_its_actors_warm(
+    host: RayHost, journal: Path, audio: list[Audio], tmp_path: Path
+) -> None:
+    hold = tmp_path / "hold"
+    hold.touch()
+    choice = EngineChoice("toy", None, {"journal": str(journal), "meet": "2", "hold": str(hold)})
+    stopped = host.run("diarizer", choice, toy.describe(choice), audio)
+    next(stopped)
+    stopped.close()
+    hold.unlink()
+    assert len(run(host, choice, audio)) == 8
+    assert len(pids(journal, "loaded")) == 2
+    assert 9 <= len(pids(journal, "did")) <= 8 + 2 * 2  # of the stopped run's, what each actor had begun
+
+
+@ON_A_CLUSTER
 def test_half_a_gpu_each_puts_two_actors_on_a_gpu(host: RayHost, journal: Path, audio: list[Audio]) -> None:
     choice = EngineChoice("toy", None, {"journal": str(journal), "meet": "4"})
     run(replace(host, gpus_per_engine=0.5), choice, audio)
