@@ -39,7 +39,7 @@ class Done:
     decode_ms: int | None = None
     audio_ms: int | None = None
     busy: float | None = None
-    """Share of the engine phase so far in which the engine did not wait for audio."""
+    """Share of the batch so far in which the engine waited neither for audio nor to be rid of results."""
 
 
 class Host(Protocol):

@@ -304,7 +304,7 @@ STAGE_RUNS = _table(
     _may("write_ms", pa.int32(), "Time landing the rows."),
     _may("audio_ms", MS, "Length of the audio."),
     _may("rtfx", pa.float32(), "Audio time ÷ engine time: times real time."),
-    _may("batch_busy", pa.float32(), "Share of the engine phase in which the engine worked; NULL for stages without one."),
+    _may("batch_busy", pa.float32(), "Share of the batch so far in which the engine waited neither for audio nor to be rid of results; NULL for stages without one."),
     _col("batch_episodes", pa.int32(), "Episodes in the batch."),
     _col("attempts", pa.int16(), "Tries within the run."),
     landing="episode_id stage",
