@@ -14,24 +14,17 @@ from assets.diarization import diarization
 from assets.episodes import episodes
 from assets.feeds import feeds
 from assets.stage import Stage
-from resources.audio_store import AudioStore
-from resources.catalogue import SINGLES, Catalogue
+from dagster_project.given import resources
+from dagster_project.settings import Settings
+from resources.catalogue import SINGLES
 from resources.engines import Engines
-from resources.home import Home
-from resources.lake import Lake
 from resources.ray_host import RayHost
 from speech.engines.protocols import EngineChoice
 
 
 def materialize(home: Path, host: RayHost, choice: EngineChoice) -> bool:
     """Take all singles as far as `diarization`, in one batch; what has landed before is done again."""
-    lake = Lake(Home.at(str(home)))
-    given = {
-        "lake": lake,
-        "catalogue": Catalogue(lake),
-        "audio_store": AudioStore(lake.home, home),
-        "engines": Engines(choice, {}, host),
-    }
+    given = {**resources(Settings(home=str(home), cache=str(home))), "engines": Engines(choice, {}, host)}
     stages = [as_asset(one, batch_size=100, code_version="1") for one in _STAGES]
     with dg.DagsterInstance.ephemeral() as instance:
 

@@ -23,7 +23,7 @@ from resources.catalogue import Catalogue
 from resources.engines import Audio, Done
 from resources.home import Home
 from resources.lake import Lake
-from resources.ray_cluster import NAMESPACE, EngineName
+from resources.ray_cluster import NAMESPACE, EngineName, connect
 from resources.ray_host import RayHost
 from resources.schemas import SEGMENTS, STAGE_RUNS
 from speech.engines import registry
@@ -100,6 +100,7 @@ def host(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     import ray
 
     monkeypatch.setitem(registry.DIARIZERS, "toy", "ray_toy_engine")
+    connect(address)
     yield RayHost(address, 1.0, str(tmp_path / "home"), str(tmp_path / "home" / "node"), 10**9)
     for name in actors():
         ray.kill(ray.get_actor(name, NAMESPACE))
