@@ -6,8 +6,7 @@
 
 `--random-weights` builds models as large as the published ones, so that throughput on a GPU can be
 measured without a model hub; what they say means nothing. Every rate is also given as a ratio to the
-slowest stage: what the pipeline as a whole cannot exceed. `recordings_of`, `measured` and
-`table` serve other benchmarks.
+slowest stage: what the pipeline as a whole cannot exceed. What the pipeline adds: `bench/pipeline.py`.
 """
 
 from __future__ import annotations
@@ -81,6 +80,17 @@ def recordings_of(folder: Path, episodes: int, minutes: float) -> list[Recording
     return [_recording(folder / f"episode{i}.wav", np.roll(samples, i * 7 * SAMPLE_RATE_HZ)) for i in range(episodes)]
 
 
+def write_mp3(path: Path, samples: np.ndarray) -> None:
+    """64 kbit/s, mono: as podcasts come."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mp3", rate=SAMPLE_RATE_HZ, layout="mono", bit_rate=64_000)
+        frame = av.AudioFrame.from_ndarray(np.asarray(samples)[None], format="s16p", layout="mono")
+        frame.sample_rate = SAMPLE_RATE_HZ
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+
+
 def _stages(options: argparse.Namespace, recordings: Sequence[Recording]) -> Iterator[Measured]:
     audio_s = sum(len(recording.samples()) for recording in recordings) / SAMPLE_RATE_HZ
     yield _decoding(recordings)
@@ -102,12 +112,12 @@ def _stages(options: argparse.Namespace, recordings: Sequence[Recording]) -> Ite
 
 
 def _decoding(recordings: Sequence[Recording]) -> Measured:
-    """From MP3, 64 kbit/s mono, as podcasts come."""
+    """From an MP3."""
     from speech.decoding import decode_to_wav
 
     recording = recordings[0]
     mp3 = recording.waveform_path.with_suffix(".mp3")
-    _write_mp3(mp3, recording.samples())
+    write_mp3(mp3, recording.samples())
     target = recording.waveform_path.with_suffix(".decoded.wav")
     audio_s = len(recording.samples()) / SAMPLE_RATE_HZ
     return measured("decode (MP3, one thread)", audio_s, lambda: decode_to_wav(mp3, target))
@@ -152,16 +162,6 @@ def _recording(path: Path, samples: np.ndarray) -> Recording:
         file.setparams((1, 2, SAMPLE_RATE_HZ, 0, "NONE", ""))
         file.writeframes(samples.astype("<i2").tobytes())
     return Recording(path.stem, path.stem, path)
-
-
-def _write_mp3(path: Path, samples: np.ndarray) -> None:
-    import av
-
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mp3", rate=SAMPLE_RATE_HZ, layout="mono", bit_rate=64_000)
-        frame = av.AudioFrame.from_ndarray(np.asarray(samples)[None], format="s16p", layout="mono")
-        frame.sample_rate = SAMPLE_RATE_HZ
-        container.mux([*stream.encode(frame), *stream.encode(None)])
 
 
 def _options() -> argparse.Namespace:

@@ -1,0 +1,101 @@
+"""What the pipeline costs beside its engines: the same episodes through each engine alone, and through its stage.
+
+    python bench/pipeline.py --diarizer nemo:tests/nemo/sortformer_tiny.nemo --transcriber nemo:tests/nemo/parakeet_tdt_tiny.nemo
+    python bench/pipeline.py --device cuda:0 --diarizer nemo --transcriber nemo --episodes 8 --minutes 60
+
+Alone, an engine is loaded and given waveforms. Its stage is a Dagster run: it loads the engine, decodes MP3s ahead
+of it, lands every row and logs every event. The ratio of the two wall times is what all that costs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import dagster as dg
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
+from engines import Measured, measured, recordings_of, table, write_mp3
+
+from assets.feeds import feeds
+from dagster_project.given import resources
+from dagster_project.settings import Settings
+from dagster_project.stages import stage_assets
+from resources.catalogue import SINGLES
+from resources.engines import Slot
+from resources.local_host import load
+from speech.engines.protocols import EngineChoice
+from speech.types import SAMPLE_RATE_HZ, Recording
+
+STAGES: dict[str, Slot] = {"diarization": "diarizer", "transcript": "transcriber"}
+
+
+def main() -> None:
+    options = _options()
+    with tempfile.TemporaryDirectory() as folder, dg.instance_for_test() as instance:
+        recordings = recordings_of(Path(folder), options.episodes, options.minutes)
+        rows = list(_rows(options, recordings, Path(folder), instance))
+    print(table(rows))
+    for alone, staged in zip(rows[::2], rows[1::2], strict=True):
+        print(f"{staged.stage}: {staged.wall_s / alone.wall_s:.2f} × the engine alone")
+
+
+def _rows(
+    options: argparse.Namespace, recordings: Sequence[Recording], folder: Path, instance: dg.DagsterInstance
+) -> Iterator[Measured]:
+    """For each stage: its engine alone, then the stage."""
+    settings = Settings(
+        home=str(folder / "home"),
+        diarizer=options.diarizer,
+        transcriber=options.transcriber,
+        gpus=options.device.partition(":")[2] or "none",
+    )
+    given = resources(settings)
+    assets = [feeds, *stage_assets(settings, given["engines"])]
+
+    def run(name: str, **partitions: object) -> None:
+        made = dg.materialize(assets, selection=[name], instance=instance, resources=given, **partitions)  # type: ignore[arg-type]
+        assert made.success
+
+    for recording in recordings:
+        mp3 = recording.waveform_path.with_suffix(".mp3")
+        write_mp3(mp3, recording.samples())
+        given["catalogue"].add_single(str(mp3), None, "en")
+    run("feeds")
+    run("episodes", partition_key=SINGLES)
+    keys = instance.get_dynamic_partitions("episodes")
+    every_one = {ASSET_PARTITION_RANGE_START_TAG: keys[0], ASSET_PARTITION_RANGE_END_TAG: keys[-1]}
+    run("audio", tags=every_one)
+    choices = {"diarization": given["engines"].diarizer, "transcript": given["engines"].transcriber_for("en")}
+    audio_s = sum(len(recording.samples()) for recording in recordings) / SAMPLE_RATE_HZ
+    for stage, slot in STAGES.items():
+        _alone(slot, choices[stage], options.device, recordings[:1])  # what the system reads from the disk is read once
+        yield measured(
+            f"{slot}, alone",
+            audio_s,
+            lambda: _alone(slot, choices[stage], options.device, recordings),  # noqa: B023
+        )
+        yield measured(f"{stage}, a Dagster run", audio_s, lambda: run(stage, tags=every_one))  # noqa: B023
+
+
+def _alone(slot: Slot, choice: EngineChoice, device: str, recordings: Sequence[Recording]) -> None:
+    with closing(load(slot, choice, device)) as engine:
+        work = engine.diarize if slot == "diarizer" else engine.transcribe  # type: ignore[union-attr]
+        for _, result in work(recordings):
+            assert not isinstance(result, Exception), result
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--diarizer", default="mfcc", help="engine[:model], as in PODLAKE_DIARIZER")
+    parser.add_argument("--transcriber", default="pocketsphinx", help="engine[:model], as in PODLAKE_TRANSCRIBER")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda:N")
+    parser.add_argument("--episodes", type=int, default=6)
+    parser.add_argument("--minutes", type=float, default=10.0, help="length of every episode")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
