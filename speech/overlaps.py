@@ -25,7 +25,8 @@ def overlap_of_each(segments: Sequence[Segment]) -> list[int]:
     for segment in segments:
         by_speaker.setdefault(segment.speaker, []).append(segment)
     covered = {
-        speaker: _Cover(other for name, own in by_speaker.items() if name != speaker for other in own) for speaker in by_speaker
+        speaker: _Cover(other for name, own in by_speaker.items() if name != speaker for other in own)
+        for speaker in by_speaker
     }
     return [covered[segment.speaker].within(segment.start_ms, segment.end_ms) for segment in segments]
 
