@@ -51,8 +51,9 @@ def automation(settings: Settings) -> dict[str, Any]:
         context: dg.SensorEvaluationContext, catalogue: dg.ResourceParam[Catalogue], window: dg.ResourceParam[Window]
     ) -> dg.SensorResult:
         """Requests what can be worked on, stage by stage, in batches."""
-        cursor = admit_what_is_new(context.instance, catalogue, window, context.cursor)
-        requests = list(next_runs(context.instance, catalogue.lake, settings))
+        tries = Tries.listed(catalogue.lake)
+        cursor = admit_what_is_new(context.instance, catalogue, window, tries, context.cursor)
+        requests = list(next_runs(context.instance, tries, settings))
         nothing = None if requests else "Nothing is left to do, or it is under way."
         return dg.SensorResult(requests, skip_reason=nothing, cursor=cursor)
 
@@ -84,36 +85,37 @@ def automation(settings: Settings) -> dict[str, Any]:
 
 
 def admit_what_is_new(
-    instance: dg.DagsterInstance, catalogue: Catalogue, window: Window, cursor: str | None
+    instance: dg.DagsterInstance, catalogue: Catalogue, window: Window, tries: Tries, cursor: str | None
 ) -> str | None:
     """Fill the window's room where there may be somebody to fill it: since the last time, a poll or an archiving.
 
     The cursor says what was seen then. While polls are under way, the room is theirs.
     """
     order = instance.get_dynamic_partitions(EPISODES.name or "")
-    last_poll = max(Tries.listed(catalogue.lake).tried["episodes"].values(), default=0)
+    last_poll = max(tries.tried["episodes"].values(), default=0)
     seen = f"{len(order)}:{last_poll}"
     if seen == cursor or in_flight(instance, order).runs.get("episodes"):
         return cursor
     return f"{len(order) + len(admit(instance, catalogue, window))}:{last_poll}"
 
 
-def next_runs(instance: dg.DagsterInstance, lake: Lake, settings: Settings) -> Iterator[dg.RunRequest]:
+def next_runs(instance: dg.DagsterInstance, tries: Tries, settings: Settings) -> Iterator[dg.RunRequest]:
     """What can be worked on and is not in flight, at most `runs_ahead` runs of a stage at once.
 
     What is in flight is looked up, so there is no run key: a batch that failed is requested again when it is due.
     """
     order = instance.get_dynamic_partitions(EPISODES.name or "")
-    flying, tries = in_flight(instance, order), Tries.listed(lake)
+    flying = in_flight(instance, order)
     pinned = flying.anywhere()
     for priority, stage in enumerate(EPISODE_STAGES):
         free = settings.runs_ahead - flying.runs.get(stage.name, 0)
         at_work = flying.keys.get(stage.name, set())
         keys = left_to_do(tries, stage, [key for key in order if key not in at_work]) if free > 0 else []
         size = batch_size(settings, stage)
-        if len(keys) < size and _more_is_coming(flying, stage):
-            continue
-        batches = batched(instance, EPISODES, keys[: free * size], size, pinned=pinned)
+        count = min(len(keys), free * size)
+        if _more_is_coming(flying, stage):
+            count -= count % size
+        batches = batched(instance, EPISODES, keys[:count], size, pinned=pinned)
         for batch in batches[:free]:
             pinned |= set(batch)
             yield _request(settings, stage, batch, tags={PRIORITY_TAG: str(priority)})

@@ -1,0 +1,120 @@
+"""What a quiet tick of automation costs: `python -m bench.automation [keys…]`, by default 1 000 and 10 000.
+
+Nothing is left to do: every episode of a full window has landed at every stage. Beside our sensor over the files,
+Dagster's automation conditions (`eager`) on the same stages with nothing to request either. CPU seconds, best of 3.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+
+from assets.records import Run, record
+from assets.stage import Cost, Landing
+from dagster_project.automation import admit_what_is_new, next_runs
+from dagster_project.settings import Settings
+from dagster_project.stages import EPISODE_STAGES
+from partitions.definitions import EPISODES, add_keys
+from partitions.window import Window
+from resources.catalogue import Catalogue
+from resources.home import Home
+from resources.lake import Lake
+from resources.tries import Tries
+
+
+def main() -> None:
+    print(f"{'live keys':>10} {'sensor, s':>10} {'conditions, s':>14} {'ratio':>6} {'archive a key, ms':>18}")
+    for count in map(int, sys.argv[1:] or ("1000", "10000")):
+        keys = [f"show-20260101-{n:08x}" for n in range(count)]
+        with _instance(keys) as instance:
+            ours = _sensor(instance, keys)
+            theirs = _conditions(instance)
+            archived_ms = _deleting(instance, keys[:500])
+        print(f"{count:10d} {ours:10.2f} {theirs:14.2f} {theirs / ours:5.0f}× {archived_ms:18.1f}")
+
+
+@contextmanager
+def _instance(keys: list[str]) -> Iterator[dg.DagsterInstance]:
+    with dg.instance_for_test() as instance:
+        add_keys(instance, EPISODES, keys)
+        yield instance
+
+
+def _sensor(instance: dg.DagsterInstance, keys: list[str]) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        catalogue, settings = Catalogue(Lake(Home.at(folder))), Settings(home=folder)
+        _land_everywhere(catalogue.lake, keys)
+        window = Window(size=len(keys))
+
+        def tick() -> None:
+            tries = Tries.listed(catalogue.lake)
+            cursor = admit_what_is_new(instance, catalogue, window, tries, f"{len(keys)}:0")
+            assert cursor == f"{len(keys)}:0"
+            assert not list(next_runs(instance, tries, settings))
+
+        return _best_of_3(tick)
+
+
+def _land_everywhere(lake: Lake, keys: list[str]) -> None:
+    """The record of a landing for one key, and links to it for the others: a quiet tick opens none of them."""
+    for stage in EPISODE_STAGES:
+        run = Run("run", "run", datetime.now(UTC), 1)
+        record(lake, stage, Landing(keys[0], {}, Cost()), run, write_ms=0, attempts=1)
+        first = Path(lake.home.path("lake", "stage_runs", "open", f"{keys[0]}.{stage.name}.parquet"))
+        for n, key in enumerate(keys[1:]):
+            if n % 30_000 == 0:  # file systems limit the links to a file
+                source = first.with_name(f"{key}.{stage.name}.parquet")
+                source.write_bytes(first.read_bytes())
+            else:
+                os.link(source, first.with_name(f"{key}.{stage.name}.parquet"))
+
+
+def _conditions(instance: dg.DagsterInstance) -> float:
+    """The same stages as bare assets, each requested once: from then on there is nothing new."""
+
+    def bare(name: str, deps: tuple[str, ...]) -> dg.AssetsDefinition:
+        @dg.asset(
+            name=name, deps=list(deps), partitions_def=EPISODES, automation_condition=dg.AutomationCondition.eager()
+        )
+        def made() -> None: ...
+
+        return made
+
+    definitions = dg.Definitions([bare(stage.name, stage.upstream) for stage in EPISODE_STAGES])
+    cursor = None
+    for _ in range(2):
+        cursor = dg.evaluate_automation_conditions(definitions, instance, cursor=cursor).cursor
+
+    def tick() -> None:
+        result = dg.evaluate_automation_conditions(definitions, instance, cursor=cursor)
+        assert result.total_requested == 0
+
+    return _best_of_3(tick)
+
+
+def _deleting(instance: dg.DagsterInstance, keys: list[str]) -> float:
+    started = time.monotonic()
+    for key in keys:
+        instance.delete_dynamic_partition("episodes", key)
+    return 1000 * (time.monotonic() - started) / len(keys)
+
+
+def _best_of_3(tick: Callable[[], None]) -> float:
+    def cpu_s() -> float:
+        started = time.process_time()
+        tick()
+        return time.process_time() - started
+
+    return min(cpu_s() for _ in range(3))
+
+
+if __name__ == "__main__":
+    main()

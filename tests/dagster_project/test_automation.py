@@ -1,0 +1,204 @@
+"""What automation asks for: batches of what can be worked on, nothing twice, and the night within its hours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.execution.backfill import PartitionBackfill
+
+from assets.records import Run, record
+from assets.stage import Cost, Failure, Landing
+from dagster_project.automation import admit_what_is_new, next_runs, polls
+from dagster_project.backfills import with_downstream
+from dagster_project.definitions import build
+from dagster_project.given import resources
+from dagster_project.nightly import outdated, request_night
+from dagster_project.settings import Settings
+from dagster_project.stages import STAGES
+from partitions.definitions import EPISODES, FEEDS, add_keys
+from partitions.window import Window
+from resources.catalogue import Catalogue
+from resources.engines import Engines
+from resources.lake import Lake
+from resources.schemas import EPISODES as CATALOGUE
+from resources.tries import Tries
+from speech.errors import NetworkError, NotFound
+
+KEYS = [f"show-20260101-{n:08x}" for n in range(20)]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    sizes = {"audio": 8, "hashes": 6, "diarization": 4, "transcript": 3, "turns": 12, "quality": 16}
+    return Settings(home=str(tmp_path / "home"), batch_feeds=5, **{f"batch_{name}": n for name, n in sizes.items()})
+
+
+@pytest.fixture
+def lake(settings: Settings) -> Lake:
+    given: Lake = resources(settings)["lake"]
+    return given
+
+
+@pytest.fixture
+def engines(settings: Settings) -> Engines:
+    given: Engines = resources(settings)["engines"]
+    return given
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.instance_for_test() as instance:
+        add_keys(instance, EPISODES, KEYS)
+        yield instance
+
+
+def land(lake: Lake, stages: str, keys: Sequence[str], fingerprint: str = "f" * 16) -> None:
+    for name in stages.split():
+        for key in keys:
+            run = Run("run", "run", datetime.now(UTC), 1)
+            record(lake, STAGES[name], Landing(key, {}, Cost("a" * 64, fingerprint)), run, write_ms=1, attempts=1)
+
+
+def fail(lake: Lake, stage: str, keys: Sequence[str], error: Exception) -> None:
+    for key in keys:
+        run = Run("run", "run", datetime.now(UTC), 1)
+        record(lake, STAGES[stage], Failure(key, error), run, write_ms=None, attempts=1)
+
+
+def asked(instance: dg.DagsterInstance, lake: Lake, settings: Settings) -> list[tuple[str, str, str]]:
+    """Stage, first and last key of what a tick asks for, which is queued like the daemon does."""
+    job = build(settings).resolve_implicit_global_asset_job_def()
+    found = []
+    for request in next_runs(instance, Tries.listed(lake), settings):
+        (asset,) = request.asset_selection or ()
+        instance.create_run_for_job(job, tags=request.tags, asset_selection=frozenset([asset]))
+        first, last = (request.tags[f"dagster/asset_partition_range_{end}"] for end in ("start", "end"))
+        found.append((asset.to_user_string(), first, last))
+    return found
+
+
+def test_full_batches_are_asked_for_ahead_and_nothing_twice(
+    instance: dg.DagsterInstance, lake: Lake, settings: Settings
+) -> None:
+    assert asked(instance, lake, settings) == [("audio", KEYS[0], KEYS[7]), ("audio", KEYS[8], KEYS[15])]
+    assert asked(instance, lake, settings) == []
+    (run, *_) = instance.get_runs()
+    assert run.tags["dagster/max_runtime"] == "7200"
+
+
+def test_a_short_batch_waits_while_more_is_coming(instance: dg.DagsterInstance, lake: Lake, settings: Settings) -> None:
+    asked(instance, lake, settings)
+    land(lake, "audio", KEYS[:5])
+    assert asked(instance, lake, settings) == [("diarization", KEYS[0], KEYS[3]), ("transcript", KEYS[0], KEYS[2])]
+    for run in instance.get_runs():
+        if run.asset_selection == {dg.AssetKey("audio")}:
+            instance.report_run_failed(run)
+    assert [one for one in asked(instance, lake, settings) if one[0] != "audio"] == [("hashes", KEYS[0], KEYS[4])]
+
+
+def test_scattered_keys_become_one_batch_and_what_is_in_flight_stays_where_it_is(
+    instance: dg.DagsterInstance, lake: Lake, settings: Settings
+) -> None:
+    land(lake, "audio", KEYS)
+    scattered = KEYS[1:20:4]
+    others = [key for key in KEYS if key not in scattered]
+    land(lake, "hashes diarization transcript", others)
+    found = asked(instance, lake, settings)
+    order = instance.get_dynamic_partitions("episodes")
+    assert order[-len(scattered) :] == scattered
+    assert found[0] == ("hashes", scattered[0], scattered[-1])
+    assert found[1:3] == [("diarization", scattered[0], scattered[3]), ("diarization", scattered[4], scattered[4])]
+    assert asked(instance, lake, settings) == []
+
+
+def test_the_room_is_given_out_when_something_has_changed(
+    instance: dg.DagsterInstance, lake: Lake, settings: Settings
+) -> None:
+    catalogue, window = Catalogue(lake), Window(size=21)
+    _in_catalogue(lake, [*KEYS, "show-20260102-00000001"], hours=1.0)
+    cursor = admit_what_is_new(instance, catalogue, window, Tries.listed(lake), None)
+    assert cursor == "21:0"
+    assert admit_what_is_new(instance, catalogue, Window(size=300), Tries.listed(lake), cursor) == cursor
+    assert instance.get_dynamic_partitions("episodes")[-1] == "show-20260102-00000001"
+
+
+def test_feeds_are_polled_longest_ago_first_and_a_dead_one_not_at_all(
+    instance: dg.DagsterInstance, lake: Lake, settings: Settings
+) -> None:
+    feeds = [f"feed-{n:03d}" for n in range(12)]
+    add_keys(instance, FEEDS, feeds)
+    land(lake, "episodes", feeds[:10])
+    fail(lake, "episodes", [feeds[3]], NotFound("gone"))
+    requests = polls(instance, lake, settings, "tick")
+    ranges = [
+        tuple(request.tags[f"dagster/asset_partition_range_{end}"] for end in ("start", "end")) for request in requests
+    ]
+    assert len(requests) == 3
+    assert len({request.run_key for request in requests}) == 3
+    assert not any(feeds[3] in span for span in ranges)
+    assert sum(order_length(instance, span) for span in ranges) == 11
+
+
+def order_length(instance: dg.DagsterInstance, span: tuple[str, ...]) -> int:
+    order = instance.get_dynamic_partitions("feeds")
+    return order.index(span[1]) - order.index(span[0]) + 1
+
+
+def test_the_night_asks_for_what_is_left_the_newest_first_within_its_hours(
+    instance: dg.DagsterInstance, lake: Lake, engines: Engines, settings: Settings
+) -> None:
+    _in_catalogue(lake, KEYS, hours=2.0)
+    now = engines.diarizer_spec().fingerprint
+    land(lake, "audio hashes turns quality", KEYS[:5])
+    land(lake, "diarization transcript", KEYS[:5], "another")
+    land(lake, "diarization", KEYS[:4], now)
+    fail(lake, "audio", KEYS[5:19], NetworkError("not due yet"))
+    assert outdated(lake.home, engines)["diarization"] == {KEYS[4]}
+    assert len(outdated(lake.home, engines)["transcript"]) == 5
+    short = settings.model_copy(update={"nightly_audio_hours": 5.0})
+    assert request_night(instance, short, lake, engines).endswith("2 episodes, 4.0 hours of audio; 0 from the archive.")
+    (backfill,) = instance.get_backfills()
+    assert _targets(backfill) == {
+        "audio": {KEYS[19]}, "hashes": {KEYS[19]}, "diarization": {KEYS[4], KEYS[19]},
+        "transcript": {KEYS[4], KEYS[19]}, "turns": {KEYS[4], KEYS[19]}, "quality": {KEYS[4], KEYS[19]},
+    }  # fmt: skip
+    assert asked(instance, lake, settings)[0][0] != "audio"
+
+
+def _targets(backfill: PartitionBackfill) -> dict[str, set[str]]:
+    data = backfill.asset_backfill_data
+    assert data is not None
+    subsets = data.target_subset.partitions_subsets_by_asset_key
+    return {asset.to_user_string(): set(subset.get_partition_keys()) for asset, subset in subsets.items()}
+
+
+def _in_catalogue(lake: Lake, keys: Sequence[str], hours: float) -> None:
+    now = datetime.now(UTC)
+    plain = {"string": "x", "bool": True, "timestamp[us, tz=UTC]": now}
+    row = {field.name: plain.get(str(field.type)) for field in CATALOGUE.schema}
+    row |= {
+        "feed_id": "show",
+        "language": "en",
+        "transcript_urls": [],
+        "duration_declared_ms": round(hours * 3_600_000),
+    }
+    dates = {key: datetime(2026, 1, 1, tzinfo=UTC).replace(microsecond=n) for n, key in enumerate(keys)}
+    rows = [{**row, "episode_id": key, "published_at": dates[key]} for key in keys]
+    lake.land(CATALOGUE, "show", CATALOGUE.of(rows))
+
+
+def test_what_is_made_from_it_is_asked_for_too() -> None:
+    assert with_downstream({"diarization": ["x"], "transcript": ["y"]}) == {
+        "diarization": ["x"], "transcript": ["y"], "turns": ["x", "y"], "quality": ["x", "y"]
+    }  # fmt: skip
+
+
+def test_everything_is_off_until_it_is_switched_on(settings: Settings) -> None:
+    repository = build(settings).get_repository_def()
+    switches = [*repository.sensor_defs, *repository.schedule_defs]
+    assert {one.name for one in switches} >= {"flow", "poll_feeds", "nightly", "seal"}
+    assert {one.default_status.value for one in switches} == {"STOPPED"}
