@@ -29,7 +29,7 @@ class Sealing(dg.Config):
     code_version="1",
 )
 def sealed_tables(context: dg.AssetExecutionContext, config: Sealing) -> dg.MaterializeResult:
-    """Folds complete episodes into sealed files of 128 MB, sorted by episode: DuckDB opens a few instead of thousands.
+    """Folds complete episodes into sealed files of 64 MB, sorted by episode: DuckDB opens a few instead of thousands.
 
     Safe at any time: what is read meanwhile stays the same, what is landed meanwhile stays. The episodes leave the
     live window first, so that nobody takes one whose open files go for one that has yet to be worked on; others

@@ -27,9 +27,10 @@ from resources.warehouse import SQL, connect
 FEEDS = 1_000
 PER_EPISODE = {WORDS: 20, TURNS: 3, QUALITY: 1, HASHES: 1, EPISODES: 1}
 LAYOUTS = {
-    "2 000 a sealing": (2_000, Sizes()),
-    "20 000 a sealing": (20_000, Sizes()),
-    "20 000, row groups of 25 000": (20_000, Sizes(row_group_rows=25_000)),
+    # episodes in a sealing, rows in a row group
+    "2 000 a sealing": (2_000, 100_000),
+    "20 000 a sealing": (20_000, 100_000),
+    "20 000, row groups of 25 000": (20_000, 25_000),
 }
 QUESTIONS = {
     "one transcript": "select line from transcript where episode_id = '{one}' order by turn_idx",
@@ -44,13 +45,11 @@ QUESTIONS = {
 def main(n_episodes: int) -> None:
     print(f"{n_episodes:,} episodes; milliseconds, first time / best of five\n")
     print(f"{'layout':<30}{'GB':>6}{'files':>7}" + "".join(f"{name:>21}" for name in QUESTIONS))
-    for name, (at_once, sizes) in LAYOUTS.items():
+    for name, (at_once, row_group_rows) in LAYOUTS.items():
         with tempfile.TemporaryDirectory() as folder:
             home = Home.at(folder)
             for table in PER_EPISODE:
-                sealed = SealedFiles(home, table, sizes)
-                for first in range(0, n_episodes, at_once):
-                    sealed.put_in(_landings(table, first, min(at_once, n_episodes - first), sizes))
+                _seal(SealedFiles(home, table, Sizes(row_group_rows=1)), n_episodes, at_once, row_group_rows)
             files = list(Path(folder, "lake").rglob("sealed/*.parquet"))
             size_gb = sum(file.stat().st_size for file in files) / 1e9
             times = _ask(home, _episode_id(n_episodes // 2))
@@ -62,11 +61,23 @@ def _episode_id(n: int) -> str:
     return f"feed-{n % FEEDS:04}-20260101-{n:08x}"
 
 
-def _landings(table: Table, first: int, count: int, sizes: Sizes) -> Iterator[pa.Table]:
-    """A sealing's rows in the order of their keys, in pieces of a row group."""
+def _seal(sealed: SealedFiles, n_episodes: int, at_once: int, row_group_rows: int) -> None:
+    """Files as many sealings leave them, written at once: growing them sealing by sealing copies them every time."""
+    row_groups = (
+        rows
+        for first in range(0, n_episodes, at_once)
+        for rows in _row_groups(sealed.table, first, min(at_once, n_episodes - first), row_group_rows)
+    )
+    left = n_episodes * PER_EPISODE[sealed.table]
+    while left:
+        left -= sealed.put_in(row_groups)
+
+
+def _row_groups(table: Table, first: int, count: int, row_group_rows: int) -> Iterator[pa.Table]:
+    """A sealing's rows in the order of their keys."""
     keys = sorted(_episode_id(n) for n in range(first, first + count))
     each = PER_EPISODE[table]
-    step = max(1, sizes.row_group_rows // each)
+    step = row_group_rows // each
     for start in range(0, count, step):
         ids = pa.array(np.repeat(np.array(keys[start : start + step], dtype=object), each), pa.string())
         idx = pa.array(np.tile(np.arange(each, dtype=np.int32), len(ids) // each))

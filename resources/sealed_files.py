@@ -33,8 +33,8 @@ _BLOOM = {"ndv": 4096, "fpp": 0.01}
 class Sizes:
     """How large sealed files and their row groups become."""
 
-    file_bytes: int = 128 << 20
-    """A file of this size is full, and not added to any more."""
+    file_bytes: int = 64 << 20
+    """A file of this size is full. Until then, each sealing that adds to it writes all of it again."""
     row_group_rows: int = 100_000
     """A row group is closed at this many rows; it holds whole landings, so it is larger by one of them at most."""
     moved_landings: int = 2_000
