@@ -33,7 +33,8 @@ SOUND = ROOT / "demo" / "audio" / "the-sound-of-rain.flac"
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    monkeypatch.setenv("DAGSTER_HOME", "")  # so that it is put back: opening the instance sets it
+    monkeypatch.delenv("DAGSTER_HOME")
     monkeypatch.setenv("PODLAKE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("JOB_TIMEOUT_HOURS", "0.5")
     return Settings()

@@ -1,0 +1,112 @@
+"""`podlake retry` and `podlake reopen`, as a user types them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from assets.records import Run, record
+from assets.stage import Cost, Failure, Landing
+from dagster_project.definitions import build
+from dagster_project.instance import open_instance
+from dagster_project.retry import failed
+from dagster_project.settings import ROOT, Settings
+from dagster_project.stages import STAGES
+from partitions.definitions import EPISODES, add_keys
+from resources.catalogue import Catalogue
+from resources.home import Home
+from resources.lake import Lake
+from resources.schemas import ACQUISITIONS, FAILURES, QUALITY, STAGE_RUNS
+from resources.sealing import seal
+from resources.tries import Tries
+from speech.errors import NetworkError, NotFound
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("DAGSTER_HOME", "")  # so that it is put back: opening the instance sets it
+    monkeypatch.delenv("DAGSTER_HOME")
+    return Settings(home=str(tmp_path / "home"))
+
+
+def podlake(settings: Settings, *arguments: str) -> str:
+    environment = {name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"}
+    environment |= {"PODLAKE_HOME": settings.home, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "dagster_project.cli", *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def fail(lake: Lake, stage: str, key: str, error: Exception) -> None:
+    record(lake, STAGES[stage], Failure(key, error), Run("run", "run", datetime.now(UTC), 1), write_ms=None, attempts=1)
+
+
+def test_failures_are_chosen_by_stage_class_and_feed(settings: Settings) -> None:
+    lake = Lake(Home.at(settings.home))
+    fail(lake, "audio", "a-20260101-00000001", NetworkError("the line broke"))
+    fail(lake, "audio", "b-20260101-00000001", NotFound("gone"))
+    fail(lake, "transcript", "a-20260101-00000002", NetworkError("?"))
+    everything = {"audio": ["b-20260101-00000001", "a-20260101-00000001"], "transcript": ["a-20260101-00000002"]}
+    assert failed(lake.home) == everything
+    assert failed(lake.home, stages=["transcript"]) == {"transcript": ["a-20260101-00000002"]}
+    assert failed(lake.home, classes=["http_not_found"]) == {"audio": ["b-20260101-00000001"]}
+    assert failed(lake.home, feeds=["a"], stages=["audio"]) == {"audio": ["a-20260101-00000001"]}
+    assert failed(lake.home, feeds=["c"]) == {}
+
+
+def test_fifty_scattered_failures_are_tried_again_in_one_run(settings: Settings) -> None:
+    lake = Lake(Home.at(settings.home))
+    catalogue = Catalogue(lake)
+    for n in range(100):
+        path = Path(settings.home).parent / f"{n}.wav"
+        path.write_bytes(b"RIFF" + bytes([n]))
+        catalogue.add_single(str(path), f"Part {n}", "en")
+    job = build(settings).resolve_implicit_global_asset_job_def()
+    with open_instance(settings) as instance:
+        for asset, partition in (("feeds", None), ("episodes", "singles")):
+            job.execute_in_process(instance=instance, asset_selection=[dg.AssetKey(asset)], partition_key=partition)
+        scattered = instance.get_dynamic_partitions("episodes")[::2]
+        for key in scattered:
+            fail(lake, "audio", key, NetworkError("the line broke"))
+        said = podlake(settings, "retry", "--stage", "audio", "--here")
+        runs = [run for run in instance.get_runs() if run.asset_selection == {dg.AssetKey("audio")}]
+        assert said.startswith("audio: 50 to try again\n")
+        assert sorted(lake.open_keys(ACQUISITIONS)) == sorted(scattered)
+        assert lake.open_keys(FAILURES) == []
+        assert [run.status for run in runs] == [dg.DagsterRunStatus.SUCCESS]
+        assert instance.get_dynamic_partitions("episodes")[-50:] == scattered
+
+        fail(lake, "audio", scattered[0], NotFound("gone"))
+        said = podlake(settings, "retry", "--error-class", "http_not_found")
+        (backfill,) = instance.get_backfills()
+        assert f"Backfill {backfill.backfill_id} is requested" in said
+        assert "daemon is not running" in said
+        assert backfill.tags["dagster/max_runtime"] == "7200"
+
+
+def test_an_archived_episode_is_brought_back_to_work(settings: Settings) -> None:
+    lake, key = Lake(Home.at(settings.home)), "show-20260101-00000001"
+    for stage in STAGES.values():
+        if stage.partitions is EPISODES:
+            run = Run("run", "run", datetime.now(UTC), 1)
+            record(lake, stage, Landing(key, {}, Cost("a" * 64)), run, write_ms=1, attempts=1)
+    plain = {"string": "x", "int32": 0, "timestamp[us, tz=UTC]": datetime.now(UTC)}
+    row = {field.name: plain.get(str(field.type)) for field in QUALITY.schema} | {"flags": []}
+    lake.land(QUALITY, key, QUALITY.of([row], episode_id=key))
+    list(seal(lake, older_than=timedelta(0)))
+    assert lake.open_keys(STAGE_RUNS) == []
+    with open_instance(settings) as instance:
+        add_keys(instance, EPISODES, ["show-20260102-00000002"])
+        said = podlake(settings, "reopen", key)
+        assert instance.get_dynamic_partitions("episodes") == ["show-20260102-00000002", key]
+    assert said.startswith("1 in work again, with 7 landings")
+    assert f"--partition {key}" in said
+    assert len(lake.open_keys(STAGE_RUNS)) == 6
+    assert Tries.listed(lake).sealed == {key}
