@@ -8,6 +8,8 @@ import dagster as dg
 import pytest
 
 from assets.sealed_tables import Sealing, sealed_tables
+from partitions.window import Window
+from resources.catalogue import Catalogue
 from resources.home import Home
 from resources.lake import Lake
 from resources.schemas import FAILURES, SPEAKERS, STAGE_RUNS, SUBSCRIPTIONS, TABLES
@@ -39,21 +41,30 @@ def _row(name: str, episode_id: str) -> dict[str, object]:
     return {**row, "episode_id": episode_id}
 
 
-def materialize(lake: Lake, config: Sealing) -> dict[str, dg.MetadataValue]:
+def materialize(lake: Lake, config: Sealing, instance: dg.DagsterInstance) -> dict[str, dg.MetadataValue]:
     result = dg.materialize(
         [sealed_tables],
-        instance=dg.DagsterInstance.ephemeral(),
-        resources={"lake": lake},
+        instance=instance,
+        resources={"lake": lake, "catalogue": Catalogue(lake), "window": Window()},
         run_config=dg.RunConfig(ops={"sealed_tables": config}),
     )
     return dict(result.asset_materializations_for_node("sealed_tables")[0].metadata)
 
 
-def test_complete_episodes_are_sealed_and_the_metadata_says_what_was_done(lake):
-    metadata = materialize(lake, Sealing(after_hours=0))
+@pytest.fixture
+def instance() -> dg.DagsterInstance:
+    instance = dg.DagsterInstance.ephemeral()
+    instance.add_dynamic_partitions("episodes", [*EPISODE_IDS, "new-20260101-00000001"])
+    return instance
+
+
+def test_complete_episodes_are_sealed_and_the_metadata_says_what_was_done(lake, instance):
+    metadata = materialize(lake, Sealing(after_hours=0), instance)
 
     assert sealed_episodes(lake) == EPISODE_IDS
     assert lake.open_keys(SPEAKERS) == []
+    assert instance.get_dynamic_partitions("episodes") == ["new-20260101-00000001"]
+    assert metadata["episodes_archived"].value == 5
     assert metadata["landings_sealed"].value == metadata["rows_sealed"].value == 10
     assert metadata["bytes_added"].value > 0
     records = {record.data["table"]: record.data for record in metadata["tables"].records}
@@ -62,11 +73,12 @@ def test_complete_episodes_are_sealed_and_the_metadata_says_what_was_done(lake):
     assert (records[STAGE_RUNS.name]["landings"], records[STAGE_RUNS.name]["sealed files"]) == (0, 0)
 
 
-def test_what_was_landed_today_stays_open(lake):
-    metadata = materialize(lake, Sealing())
+def test_what_was_landed_today_stays_open(lake, instance):
+    metadata = materialize(lake, Sealing(), instance)
 
     assert metadata["landings_sealed"].value == 0
     assert lake.open_keys(SPEAKERS) == EPISODE_IDS
+    assert len(instance.get_dynamic_partitions("episodes")) == 6
 
 
 def test_it_has_a_place_in_the_lineage_and_a_pool_of_its_own():
