@@ -141,7 +141,7 @@ def test_what_cannot_be_decoded_fails_alone(host: LocalHost, steps: Steps, tmp_p
 def test_an_engine_that_breaks_has_given_what_it_had(host: LocalHost, steps: Steps, tmp_path: Path) -> None:
     steps.breaks_at = "e2"
     steps.may_go_on.release(3)
-    seen = []
+    seen: list[str] = []
     results = host.run("transcriber", CHOICE, SPEC, [audio(tmp_path, n) for n in range(9)])
     with pytest.raises(RuntimeError, match="the engine broke"):
         seen.extend(done.audio.episode_id for done in results)
