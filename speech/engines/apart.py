@@ -153,5 +153,5 @@ def _first_of(suspects: deque[Recording]) -> Iterator[Recording]:
     yield suspects.popleft()
 
 
-class _Death(Exception):  # noqa: N818 – nobody's error yet
+class _Death(Exception):
     """The process ended without an answer: how, and its last words."""
