@@ -12,6 +12,7 @@ import pytest
 
 from assets.episodes import episodes
 from assets.records import Run, land_rows
+from assets.sealed_tables import sealed_tables
 from assets.stage import Batch, Landing
 from assets.window import admit, admit_from_feed, archive
 from partitions.definitions import EPISODES, FEEDS, add_keys
@@ -116,6 +117,26 @@ def test_archiving_makes_room_but_leaves_what_is_in_flight(instance: dg.DagsterI
     assert archive(instance, [newest, second]) == [newest]
     assert inside(instance) == ["a-20260103"]
     assert len(admit(instance, catalogue, Window(size=2))) == 1
+
+
+def test_sealing_archives_what_is_complete_and_admits_others(
+    instance: dg.DagsterInstance, catalogue: Catalogue
+) -> None:
+    feed(instance, catalogue, "a", range(3))
+    newest, second = admit(instance, catalogue, Window(size=2))
+    catalogue.lake.land(QUALITY, newest, QUALITY.of([_quality(newest)]))
+    result = dg.materialize(
+        [sealed_tables],
+        instance=instance,
+        resources={"lake": catalogue.lake, "catalogue": catalogue, "window": Window(size=2)},
+        run_config={"ops": {"sealed_tables": {"config": {"after_hours": 0.0}}}},
+        selection=["sealed_tables"],
+    )
+    (event,) = result.asset_materializations_for_node("sealed_tables")
+    assert (event.metadata["episodes_archived"].value, event.metadata["episodes_admitted"].value) == (1, 1)
+    assert inside(instance) == ["a-20260102", "a-20260101"]
+    assert catalogue.lake.open_keys(QUALITY) == []
+    assert second in instance.get_dynamic_partitions("episodes")
 
 
 @dg.asset(partitions_def=EPISODES)

@@ -43,6 +43,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 def test_the_daemon_runs_what_the_sensor_and_a_retry_ask_for(settings: Settings, tmp_path: Path) -> None:
     lake = Lake(Home.at(settings.home))
     with open_instance(settings) as instance:
+        assert "max_runtime_seconds: 1800 " in (Path(settings.home) / "dagster" / "dagster.yaml").read_text()
         new, failed = _two_episodes(instance, settings, lake)
         backfill_id = request_backfill(instance, settings, {"audio": [failed]}, "a retry")
         with _daemon(tmp_path / "daemon.log"):
