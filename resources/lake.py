@@ -37,11 +37,12 @@ class Lake:
 
     def read(self, table: Table, key: str) -> pa.Table | None:
         """What `key` has landed, None where it never has."""
-        name = f"{key}.parquet"
-        if self.home.exists("lake", table.name, OPEN, name):
-            with self.home.filesystem.open_input_file(self.home.path("lake", table.name, OPEN, name)) as file:
+        path = self.home.path("lake", table.name, OPEN, f"{key}.parquet")
+        try:
+            with self.home.filesystem.open_input_file(path) as file:
                 return pq.read_table(file, partitioning=None).cast(table.schema)
-        return self._read_sealed(table, key)
+        except FileNotFoundError:  # never landed, or sealed
+            return self._read_sealed(table, key)
 
     def remove(self, table: Table, key: str) -> None:
         """Take a landing out of the open files. Sealed rows of the key come to light again."""
@@ -52,7 +53,9 @@ class Lake:
         return [name.removesuffix(".parquet") for name in self.home.names("lake", table.name, OPEN)]
 
     def sealed_files(self, table: Table) -> list[str]:
-        return [self.home.path("lake", table.name, SEALED, name) for name in self.home.names("lake", table.name, SEALED)]
+        return [
+            self.home.path("lake", table.name, SEALED, name) for name in self.home.names("lake", table.name, SEALED)
+        ]
 
     def _read_sealed(self, table: Table, key: str) -> pa.Table | None:
         files = self.sealed_files(table)

@@ -1,13 +1,22 @@
 -- A table of the lake: what has landed lately, and what sealing has folded together.
 -- $landing are its naming columns, taken from the file name: so DuckDB opens only the files that a filter names.
+-- A landing counts as open if it was listed both before and after the sealed files were: whatever is landed, sealed
+-- or removed while a query begins, it is seen once.
 create or replace view lake.$name as
+with listed as materialized (
+    select parse_filename(file, true) as key
+    from glob('$root/lake/$name/open/*.parquet')
+)
+select $open_columns
+from listed
+join read_parquet(['$root/lake/$name/_schema.parquet', '$root/lake/$name/open/*.parquet'], filename = true) as landed
+    on key = parse_filename(filename, true)
+where not starts_with(key, '_')
+union all
 select $columns
-from (
-    select $open_columns
-    from read_parquet(['$root/lake/$name/_schema.parquet', '$root/lake/$name/open/*.parquet'], filename = true)
-    where not starts_with(parse_filename(filename, true), '_')
-    union all
-    select $columns
-    from read_parquet(['$root/lake/$name/_schema.parquet', '$root/lake/$name/sealed/*.parquet'])
-    where $sealed_key not in (select parse_filename(file, true) from glob('$root/lake/$name/open/*.parquet'))
+from read_parquet(['$root/lake/$name/_schema.parquet', '$root/lake/$name/sealed/*.parquet'])
+where $sealed_key not in (
+    select key from listed
+    intersect
+    select parse_filename(file, true) from glob('$root/lake/$name/open/*.parquet')
 );
