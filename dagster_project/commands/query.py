@@ -123,11 +123,9 @@ def _own_errors(connection: DuckDBPyConnection) -> Iterator[None]:
             "select view_name from duckdb_views() where not internal and schema_name = 'main' order by 1"
         ).fetchall()
         raise QueryError(f"{error}\nThere are: {', '.join(name for (name,) in views)}.") from error
-    except duckdb.IOException as error:
-        if "No such file" not in str(error):
-            raise
-        raise QueryError("Landings were being sealed while the query began to read them. Ask again.") from error
     except duckdb.Error as error:
+        if isinstance(error, duckdb.IOException) and "No such file" in str(error):
+            raise QueryError("Landings were being sealed while the query began to read them. Ask again.") from error
         raise QueryError(str(error)) from error
 
 
