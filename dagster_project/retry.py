@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import dagster as dg
 
-from dagster_project.run import materialize_range
+from dagster_project.in_process import materialize_range
 from dagster_project.settings import Settings
 from dagster_project.stages import STAGES, batch_size
 from partitions.batches import batched

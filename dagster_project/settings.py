@@ -69,6 +69,10 @@ class Settings(BaseSettings):
     window_languages: str = Field("", description="Admit only these languages: `en,de`. Empty: all.")
     window_max_age_days: float | None = Field(None, gt=0, description="Admit nothing that was published longer ago.")
     window_audio_hours: float | None = Field(None, gt=0, description="Hours of audio in the window at most.")
+    ahead_episodes: int = Field(
+        256, ge=1, description="Episodes that `podlake run` downloads at most before an engine has taken some."
+    )
+    ahead_gb: float = Field(20.0, gt=0, description="The same in GB of audio as it was fetched.")
     runs_ahead: int = Field(
         2, ge=1, description="Runs of a stage that automation keeps queued or running: one more than there are GPUs."
     )

@@ -1,0 +1,91 @@
+"""The engines' lane: a process of its own, started and ended by `podlake run`.
+
+It loads while feeds are polled, is told the episodes in a line of JSON, and ends when nothing is left of them, or when
+its standard input closes: because its owner lets go, or has died.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from importlib import import_module
+from threading import Thread
+
+from assets.process import bury_dead_runs
+from assets.stage import Stage
+from dagster_project.in_process import DEFINITIONS
+from dagster_project.instance import open_instance
+from dagster_project.lanes import ENGINES, THE_OTHERS, Work, work_off
+from dagster_project.settings import Settings
+from dagster_project.stages import EPISODE_STAGES
+from resources.home import Home
+from resources.lake import Lake
+
+log = logging.getLogger("podlake")
+
+
+class EngineLane:
+    """The owner's end."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    def start(self) -> None:
+        """Let it load while there is no work yet."""
+        command = [sys.executable, "-m", "dagster_project.engine_lane"]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, text=True)
+
+    def begin(self, work: Work) -> None:
+        """Say what is to be done; start it where that has not happened."""
+        if self._process is None:
+            self.start()
+        assert self._process
+        assert self._process.stdin
+        with suppress(BrokenPipeError):  # it has died: `stages_left` says so
+            self._process.stdin.write(json.dumps({"keys": list(work.keys), "failed_too": work.failed_too}) + "\n")
+            self._process.stdin.flush()
+
+    def stages_left(self, work: Work) -> tuple[Stage, ...]:
+        """The owner's stages: all but the engines'; once the lane's process has ended, in whatever way, all of them."""
+        if self._process and self._process.poll() is None:
+            return THE_OTHERS
+        bury_dead_runs(work.instance)
+        return EPISODE_STAGES
+
+    def close(self) -> None:
+        """End it, and wait until it has ended."""
+        if self._process and self._process.stdin:
+            with suppress(BrokenPipeError):
+                self._process.stdin.close()
+            self._process.wait()
+
+
+def main() -> None:
+    logging.basicConfig(format="%(asctime)s  %(message)s", datefmt="%H:%M:%S")
+    log.setLevel(logging.INFO)
+    import_module(DEFINITIONS)
+    told = sys.stdin.readline()
+    if told:
+        Thread(target=_end_with_owner, daemon=True).start()
+        settings = Settings()
+        with suppress(KeyboardInterrupt), open_instance(settings) as instance:
+            work_off(Work(instance, settings, Lake(Home.at(settings.home)), **json.loads(told)), lambda: ENGINES)
+
+
+def _end_with_owner() -> None:
+    while os.read(0, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+if __name__ == "__main__":
+    main()

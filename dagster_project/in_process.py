@@ -1,0 +1,48 @@
+"""A Dagster run in this process: the same as those that its UI launches, and visible there."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+import dagster as dg
+from dagster._core.definitions.reconstruct import ReconstructableRepository
+from dagster._core.events import RunFailureReason
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
+
+from dagster_project.stages import STAGES
+from partitions.definitions import FEEDS
+
+log = logging.getLogger("podlake")
+
+DEFINITIONS, ASSET_JOB = "dagster_project.definitions", "__ASSET_JOB"
+"""Dagster's own job for any selection of assets."""
+
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+"""The batch contract says what happens, a line per episode; Dagster's own lines are in the UI."""
+
+
+def materialize_range(instance: dg.DagsterInstance, asset: str, keys: Sequence[str]) -> None:
+    """One run over keys that stand together in their order. Which episodes failed in it stands in the tables."""
+    log.info("%s: %d %s", asset, len(keys), "feeds" if STAGES[asset].partitions is FEEDS else "episodes")
+    materialize(instance, asset, {ASSET_PARTITION_RANGE_START_TAG: keys[0], ASSET_PARTITION_RANGE_END_TAG: keys[-1]})
+
+
+def materialize(instance: dg.DagsterInstance, asset: str, tags: Mapping[str, str] = MappingProxyType({})) -> None:
+    """One run. That episodes failed in it stands in the tables; only an interrupt is raised."""
+    made = dg.execute_job(
+        ReconstructableRepository.for_module(DEFINITIONS, "defs").get_reconstructable_job(ASSET_JOB),
+        instance=instance,
+        asset_selection=[dg.AssetKey(asset)],
+        tags=dict(tags),
+        run_config=QUIET,
+        raise_on_error=False,
+    )
+    if any(_is_interrupt(event) for event in made.all_events):
+        raise KeyboardInterrupt
+
+
+def _is_interrupt(event: dg.DagsterEvent) -> bool:
+    """Dagster takes note of a Ctrl-C, and holds it back."""
+    return event.is_run_failure and event.job_failure_data.failure_reason is RunFailureReason.UNEXPECTED_TERMINATION

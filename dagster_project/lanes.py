@@ -1,0 +1,115 @@
+"""Many episodes through every stage, in two lanes side by side: one for the engines, one for everything else.
+
+While the engines work on a batch, the other lane downloads and hashes what comes next, and builds turns of what is
+transcribed. A lane is a process (`engine_lane`); they share nothing but the tables, from which each tells what is left
+for it. With few episodes one process is enough, and has all stages.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import dagster as dg
+
+from assets.audio import acquisition, audio
+from assets.stage import Stage
+from dagster_project.in_process import materialize_range
+from dagster_project.settings import Settings
+from dagster_project.stages import EPISODE_STAGES, batch_size
+from dagster_project.todo import left_to_do
+from partitions.batches import Plan, plan
+from partitions.definitions import EPISODES, move_to_end
+from resources.lake import Lake
+from resources.tries import Tries
+
+log = logging.getLogger("podlake")
+
+ENGINES = tuple(stage for stage in EPISODE_STAGES if stage.pool == "gpu")
+THE_OTHERS = tuple(stage for stage in EPISODE_STAGES if stage not in ENGINES)
+
+POLL_S = 0.5
+"""How often a lane that has nothing to do looks again."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be done, each episode at most once at each stage."""
+
+    instance: dg.DagsterInstance
+    settings: Settings
+    lake: Lake
+    keys: Sequence[str]
+    failed_too: bool
+    _bytes: dict[str, int] = field(default_factory=dict)
+
+    @cached_property
+    def _before(self) -> Tries:
+        return Tries.listed(self.lake)
+
+    def is_many(self) -> bool:
+        """Whether there is more to fetch than an engine takes in a batch."""
+        to_fetch = left_to_do(self._before, audio, self.keys, failed_too=self.failed_too)
+        return len(to_fetch) > min(batch_size(self.settings, stage) for stage in ENGINES)
+
+    def left(self, given: Mapping[str, Collection[str]]) -> dict[str, list[str]]:
+        """Stage → what can be worked on by now, and has not been given to it before.
+
+        Whatever a stage of the same episode before it is still to do is waited for.
+        """
+        before, now = self._before.tried, Tries.listed(self.lake)
+        found: dict[str, list[str]] = {}
+        to_come: dict[str, set[str]] = {}
+        for stage in EPISODE_STAGES:
+            name = stage.name
+            earlier = {key for upstream in stage.upstream for key in to_come[upstream]}
+            found[name] = [
+                key
+                for key in left_to_do(now, stage, self.keys, failed_too=self.failed_too)
+                if key not in earlier and key not in given[name] and now.tried[name].get(key) == before[name].get(key)
+            ]
+            to_come[name] = earlier.union(found[name])
+        return found
+
+    def room(self, left: Mapping[str, Sequence[str]]) -> int:
+        """How many more may be fetched before an engine has to take some."""
+        waiting = {key for stage in ENGINES for key in left[stage.name]}
+        for key in waiting - self._bytes.keys():
+            self._bytes[key] = acquisition(self.lake, key)["bytes"]
+        is_full = sum(self._bytes[key] for key in waiting) >= self.settings.ahead_gb * 1e9
+        return 0 if is_full else max(0, self.settings.ahead_episodes - len(waiting))
+
+
+def work_off(work: Work, stages: Callable[[], tuple[Stage, ...]]) -> None:
+    """Batch by batch, the largest first, until nothing is left of any stage; `stages` says which are ours by now."""
+    given: dict[str, set[str]] = {stage.name: set() for stage in EPISODE_STAGES}
+    while any((left := work.left(given)).values()):
+        ours = stages()
+        if audio in ours:
+            left[audio.name] = left[audio.name][: work.room(left)]
+        stage, planned = _next(work, ours, left)
+        batch = _largest(planned)
+        if batch:
+            move_to_end(work.instance, EPISODES, planned.moved)
+            materialize_range(work.instance, stage.name, batch)
+            given[stage.name].update(batch)
+        else:
+            time.sleep(POLL_S)
+
+
+def _next(work: Work, ours: tuple[Stage, ...], left: Mapping[str, Sequence[str]]) -> tuple[Stage, Plan]:
+    """The stage that has the largest batch. Its keys are put together only where all stages are ours.
+
+    Otherwise another lane may be at work on a range of them.
+    """
+    order = work.instance.get_dynamic_partitions(EPISODES.name or "")
+    pinned = () if ours == EPISODE_STAGES else order
+    plans = [(stage, plan(order, left[stage.name], batch_size(work.settings, stage), pinned=pinned)) for stage in ours]
+    return max(plans, key=lambda one: len(_largest(one[1])))
+
+
+def _largest(planned: Plan) -> list[str]:
+    return max(planned.batches, key=len, default=[])
