@@ -123,7 +123,7 @@ def test_dagster_takes_our_settings() -> None:
     with open_instance(Settings()) as instance:
         assert not instance.telemetry_enabled
         assert instance.run_monitoring_enabled
-        assert (instance.run_retries_enabled, instance.run_retries_max_retries) == (True, 2)
+        assert (instance.run_retries_enabled, instance.run_retries_max_retries) == (True, 3)
         assert not instance.run_retries_retry_on_asset_or_op_failure
         concurrency = instance.get_concurrency_config()
         pools, queue = concurrency.pool_config, concurrency.run_queue_config
