@@ -1,4 +1,4 @@
-"""How fast decoding is, per container: `python bench/decode.py [minutes]`.
+"""How fast decoding is, per container: `python -m bench.decode [minutes]`.
 
 Prints times real time per core (process CPU time, best of three), and what `decode_to_wav` costs over a bare
 FFmpeg loop that decodes and resamples the same file and throws the samples away.

@@ -1,12 +1,12 @@
 """How fast the engines are: audio seconds per second of decoding, voice activity detection, diarizing, transcribing.
 
-    python bench/engines.py --diarizer nemo:/models/sortformer.nemo --transcriber nemo:/models/parakeet.nemo
-    python bench/engines.py --random-weights --device cuda:0 --minutes 60
-    python bench/engines.py --batching --transcriber nemo:tests/nemo/parakeet_tdt_tiny.nemo
+    python -m bench.engines --diarizer nemo:/models/sortformer.nemo --transcriber nemo:/models/parakeet.nemo
+    python -m bench.engines --random-weights --device cuda:0 --minutes 60
+    python -m bench.engines --batching --transcriber nemo:tests/nemo/parakeet_tdt_tiny.nemo
 
 `--random-weights` builds models as large as the published ones, so that throughput on a GPU can be
 measured without a model hub; what they say means nothing. Every rate is also given as a ratio to the
-slowest stage: what the pipeline as a whole cannot exceed. What the pipeline adds: `bench/pipeline.py`.
+slowest stage: what the pipeline as a whole cannot exceed. What the pipeline adds: `bench.pipeline`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import random_models
 
+from bench import random_models
 from speech.engines import nemo_parakeet, nemo_sortformer, nemo_tdt, registry
 from speech.engines.protocols import Diarizer, EngineChoice, Transcriber
 from speech.types import SAMPLE_RATE_HZ, Recording

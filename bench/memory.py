@@ -1,7 +1,7 @@
 """How much memory an engine takes beyond its model, on an episode of two hours.
 
-    python bench/memory.py --diarizer nemo:tests/nemo/sortformer_tiny.nemo
-    python bench/memory.py --transcriber nemo:tests/nemo/parakeet_tdt_tiny.nemo --hours 5
+    python -m bench.memory --diarizer nemo:tests/nemo/sortformer_tiny.nemo
+    python -m bench.memory --transcriber nemo:tests/nemo/parakeet_tdt_tiny.nemo --hours 5
 
 Anonymous memory is what counts: pages of the memory-mapped waveform are the system's, to drop at will.
 """
@@ -16,8 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from engines import recordings_of
-
+from bench.engines import recordings_of
 from speech.engines import registry
 from speech.engines.protocols import EngineChoice
 

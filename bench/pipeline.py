@@ -1,7 +1,7 @@
 """What the pipeline costs beside its engines: the same episodes through each engine alone, and through its stage.
 
-    python bench/pipeline.py --diarizer nemo:tests/nemo/sortformer_tiny.nemo --transcriber nemo:tests/nemo/parakeet_tdt_tiny.nemo
-    python bench/pipeline.py --device cuda:0 --diarizer nemo --transcriber nemo --episodes 8 --minutes 60
+    python -m bench.pipeline --diarizer nemo:tests/nemo/sortformer_tiny.nemo --transcriber nemo:tests/nemo/parakeet_tdt_tiny.nemo
+    python -m bench.pipeline --device cuda:0 --diarizer nemo --transcriber nemo --episodes 8 --minutes 60
 
 Alone, an engine is loaded and given waveforms. Its stage is a Dagster run: it loads the engine, decodes MP3s ahead
 of it, lands every row and logs every event. The ratio of the two wall times is what all that costs.
@@ -17,10 +17,11 @@ from pathlib import Path
 
 import dagster as dg
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
-from engines import Measured, measured, recordings_of, table, write_mp3
 
 from assets.feeds import feeds
+from bench.engines import Measured, measured, recordings_of, table, write_mp3
 from dagster_project.given import resources
+from dagster_project.in_process import QUIET
 from dagster_project.settings import Settings
 from dagster_project.stages import stage_assets
 from resources.catalogue import SINGLES
@@ -56,7 +57,9 @@ def _rows(
     assets = [feeds, *stage_assets(settings, given["engines"])]
 
     def run(name: str, **partitions: object) -> None:
-        made = dg.materialize(assets, selection=[name], instance=instance, resources=given, **partitions)  # type: ignore[arg-type]
+        made = dg.materialize(
+            assets, selection=[name], instance=instance, resources=given, run_config=QUIET, **partitions
+        )  # type: ignore[arg-type]
         assert made.success
 
     for recording in recordings:
@@ -92,8 +95,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--diarizer", default="mfcc", help="engine[:model], as in PODLAKE_DIARIZER")
     parser.add_argument("--transcriber", default="pocketsphinx", help="engine[:model], as in PODLAKE_TRANSCRIBER")
     parser.add_argument("--device", default="cpu", help="cpu or cuda:N")
-    parser.add_argument("--episodes", type=int, default=6)
-    parser.add_argument("--minutes", type=float, default=10.0, help="length of every episode")
+    parser.add_argument("--episodes", type=int, default=4)
+    parser.add_argument("--minutes", type=float, default=3.0, help="length of every episode")
     return parser.parse_args()
 
 

@@ -19,9 +19,9 @@ from assets.audio import acquisition, audio
 from assets.stage import Stage
 from dagster_project.in_process import materialize_range
 from dagster_project.settings import Settings
-from dagster_project.stages import EPISODE_STAGES, batch_size
+from dagster_project.stages import EPISODE_STAGES, STAGES, batch_size
 from dagster_project.todo import left_to_do
-from partitions.batches import Plan, plan
+from partitions.batches import plan
 from partitions.definitions import EPISODES, move_to_end
 from resources.lake import Lake
 from resources.tries import Tries
@@ -30,6 +30,12 @@ log = logging.getLogger("podlake")
 
 ENGINES = tuple(stage for stage in EPISODE_STAGES if stage.pool == "gpu")
 THE_OTHERS = tuple(stage for stage in EPISODE_STAGES if stage not in ENGINES)
+AT_ONCE = (audio, *ENGINES)
+"""What an engine would wait for. Every other stage waits for a full batch while more may come to it: a run costs the
+same second of a core for one episode as for a hundred, and would take it from the engines."""
+
+FEW = 24
+"""Episodes that one process fetches before another would have loaded."""
 
 POLL_S = 0.5
 """How often a lane that has nothing to do looks again."""
@@ -51,9 +57,8 @@ class Work:
         return Tries.listed(self.lake)
 
     def is_many(self) -> bool:
-        """Whether there is more to fetch than an engine takes in a batch."""
-        to_fetch = left_to_do(self._before, audio, self.keys, failed_too=self.failed_too)
-        return len(to_fetch) > min(batch_size(self.settings, stage) for stage in ENGINES)
+        """Whether there is so much to fetch that a second process is worth its start."""
+        return len(left_to_do(self._before, audio, self.keys, failed_too=self.failed_too)) > FEW
 
     def left(self, given: Mapping[str, Collection[str]]) -> dict[str, list[str]]:
         """Stage → what can be worked on by now, and has not been given to it before.
@@ -90,26 +95,43 @@ def work_off(work: Work, stages: Callable[[], tuple[Stage, ...]]) -> None:
         ours = stages()
         if audio in ours:
             left[audio.name] = left[audio.name][: work.room(left)]
-        stage, planned = _next(work, ours, left)
-        batch = _largest(planned)
-        if batch:
-            move_to_end(work.instance, EPISODES, planned.moved)
-            materialize_range(work.instance, stage.name, batch)
-            given[stage.name].update(batch)
+        batch = next_batch(work, ours, left)
+        if batch.keys:
+            move_to_end(work.instance, EPISODES, batch.moved)
+            materialize_range(work.instance, batch.stage.name, batch.keys)
+            given[batch.stage.name].update(batch.keys)
         else:
             time.sleep(POLL_S)
 
 
-def _next(work: Work, ours: tuple[Stage, ...], left: Mapping[str, Sequence[str]]) -> tuple[Stage, Plan]:
-    """The stage that has the largest batch. Its keys are put together only where all stages are ours.
+@dataclass(frozen=True)
+class Batch:
+    """Keys for one run."""
+
+    stage: Stage
+    keys: Sequence[str]
+    moved: Sequence[str]
+    """Keys that have to be put at the end of the order for it."""
+
+
+def next_batch(work: Work, ours: tuple[Stage, ...], left: Mapping[str, Sequence[str]]) -> Batch:
+    """The largest batch, which may have no keys. Keys are put together only where all stages are ours.
 
     Otherwise another lane may be at work on a range of them.
     """
     order = work.instance.get_dynamic_partitions(EPISODES.name or "")
     pinned = () if ours == EPISODE_STAGES else order
-    plans = [(stage, plan(order, left[stage.name], batch_size(work.settings, stage), pinned=pinned)) for stage in ours]
-    return max(plans, key=lambda one: len(_largest(one[1])))
+
+    def largest(stage: Stage) -> Batch:
+        size = batch_size(work.settings, stage)
+        planned = plan(order, left[stage.name], size, pinned=pinned)
+        keys = max(planned.batches, key=len, default=[])
+        waits = len(keys) < size and stage not in AT_ONCE and any(left[name] for name in _all_before(stage))
+        return Batch(stage, [] if waits else keys, planned.moved)
+
+    return max(map(largest, ours), key=lambda batch: len(batch.keys))
 
 
-def _largest(planned: Plan) -> list[str]:
-    return max(planned.batches, key=len, default=[])
+def _all_before(stage: Stage) -> set[str]:
+    """The stages that it follows, at one remove or more."""
+    return set(stage.upstream).union(*(_all_before(STAGES[name]) for name in stage.upstream))

@@ -1,0 +1,98 @@
+"""What landing costs: a batch of episodes through a stage that does nothing, and where its time goes.
+
+    python -m bench.landings [episodes [words]]
+
+Prints landings per second with Dagster's own event log on SQLite and with podlake's (dagster.yaml), their ratio, and
+the share of each part of a landing.
+"""
+
+from __future__ import annotations
+
+import cProfile
+import os
+import pstats
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
+
+from assets.definition import as_asset
+from assets.stage import Batch, Cost, Landing, Outcome, each, stage
+from dagster_project.in_process import QUIET
+from partitions.definitions import EPISODES, add_keys
+from resources.home import Home
+from resources.lake import Lake
+from resources.schemas import WORDS
+
+OWN_LOG = {"event_log_storage": {"module": "resources.event_log", "class": "EventLog"}}
+
+PARTS = {
+    "rows into the lake": ("records.py", "land_rows"),
+    "the record in stage_runs": ("records.py", "record"),
+    "Dagster's event": ("", "log_event"),
+    "of all this: fsync": ("~", "<built-in method posix.fsync>"),
+}
+"""Part → where the profile has it: the end of the file's name, and the function."""
+
+WORD = {
+    "word": "word", "start_ms": 0, "end_ms": 100, "times_estimated": False, "confidence": 1.0,
+    "confidence_absent_reason": None, "chunk_idx": 0, "language": "en",
+}  # fmt: skip
+
+
+def main(n_episodes: int, n_words: int) -> None:
+    print(f"{n_episodes} episodes of {n_words} words, one batch; load {os.getloadavg()[0]:.1f}\n")
+    plain_s = _timed("Dagster's event log on SQLite", n_episodes, n_words, {})
+    own_s = _timed("podlake's, which keeps its connections", n_episodes, n_words, OWN_LOG)
+    print(f"\n{own_s / plain_s:.2f} × the time with podlake's\n")
+    profile = cProfile.Profile()
+    profile.runcall(_run, n_episodes, n_words, OWN_LOG)
+    _report(pstats.Stats(profile))
+
+
+def _timed(name: str, n_episodes: int, n_words: int, overrides: dict[str, Any]) -> float:
+    wall_s, cpu_s = _run(n_episodes, n_words, overrides)
+    each_ms, each_cpu_ms = 1000 * wall_s / n_episodes, 1000 * cpu_s / n_episodes
+    print(f"{name:<40}{n_episodes / wall_s:>6.0f} landings/s, {each_ms:5.1f} ms each, {each_cpu_ms:5.1f} ms of CPU")
+    return wall_s
+
+
+def _run(n_episodes: int, n_words: int, overrides: dict[str, Any]) -> tuple[float, float]:
+    """Wall and CPU seconds of one run over all episodes, in an instance and a lake of its own."""
+    rows = [{"word_idx": index, **WORD} for index in range(n_words)]
+
+    @stage(lands=[WORDS], shows=lambda _: {}, group="bench", version="1")
+    def nothing(batch: Batch) -> Iterator[Outcome]:
+        """The same words for every episode."""
+        return each(batch.keys, lambda key: Landing(key, {"words": rows}, Cost(f"{key:0>64}", "f" * 16)))
+
+    keys = [f"feed-20260101-{n:08x}" for n in range(n_episodes)]
+    with tempfile.TemporaryDirectory() as folder, dg.instance_for_test(overrides, temp_dir=folder) as instance:
+        add_keys(instance, EPISODES, keys)
+        started_s, started_cpu_s = time.perf_counter(), time.process_time()
+        dg.materialize(
+            [as_asset(nothing, batch_size=n_episodes, code_version="1")],
+            instance=instance,
+            run_config=QUIET,
+            resources={"lake": Lake(Home.at(str(Path(folder) / "home")))},
+            tags={ASSET_PARTITION_RANGE_START_TAG: keys[0], ASSET_PARTITION_RANGE_END_TAG: keys[-1]},
+        )
+        return time.perf_counter() - started_s, time.process_time() - started_cpu_s
+
+
+def _report(stats: pstats.Stats) -> None:
+    whole_s = stats.total_tt  # type: ignore[attr-defined]
+    for part, (file_end, function) in PARTS.items():
+        found = [row for (file, _, name), row in stats.stats.items() if file.endswith(file_end) and name == function]  # type: ignore[attr-defined]
+        spent_s = sum(cumulative for _, _, _, cumulative, _ in found)
+        print(f"{part:<40}{100 * spent_s / whole_s:>5.0f} %")
+
+
+if __name__ == "__main__":
+    arguments = [int(argument) for argument in sys.argv[1:]]
+    main(*(arguments + [200, 300][len(arguments) :]))
