@@ -72,11 +72,9 @@ def world(tmp_path: Path) -> World:
     return World(Lake(Home.at(str(tmp_path / "home"))))
 
 
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.instance_for_test() as instance:
-        add_keys(instance, EPISODES, KEYS)
-        yield instance
+@pytest.fixture(autouse=True)
+def _live(instance: dg.DagsterInstance) -> None:
+    add_keys(instance, EPISODES, KEYS)
 
 
 def materialize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +35,6 @@ RENAMED = ITEM.format(
 @pytest.fixture
 def lake(tmp_path: Path) -> Lake:
     return Lake(Home.at(str(tmp_path / "home")))
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.instance_for_test() as instance:
-        yield instance
 
 
 def poll(instance: dg.DagsterInstance, lake: Lake, feed_id: str) -> dg.ExecuteInProcessResult:

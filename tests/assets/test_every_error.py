@@ -42,20 +42,19 @@ def mixed(batch: Batch, tries: Counter[str]) -> Iterator[Outcome]:
     return each(batch.keys, one)
 
 
-def test_every_class_ends_as_the_table_says(tmp_path: Path) -> None:
+def test_every_class_ends_as_the_table_says(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     assert sorted(BAD.values()) == sorted(POLICIES) == sorted(CLASSES)
     lake, tries = Lake(Home.at(str(tmp_path))), Counter[str]()
-    with dg.instance_for_test() as instance:
-        add_keys(instance, EPISODES, KEYS)
-        result = dg.materialize(
-            [as_asset(mixed, batch_size=64, code_version="1")],
-            instance=instance,
-            resources={"lake": lake, "tries": tries},
-            tags={ASSET_PARTITION_RANGE_START_TAG: KEYS[0], ASSET_PARTITION_RANGE_END_TAG: KEYS[-1]},
-            raise_on_error=False,
-        )
-        green = instance.get_materialized_partitions(dg.AssetKey("mixed"))
-        states = instance.get_status_by_partition(dg.AssetKey("mixed"), KEYS, EPISODES) or {}
+    add_keys(instance, EPISODES, KEYS)
+    result = dg.materialize(
+        [as_asset(mixed, batch_size=64, code_version="1")],
+        instance=instance,
+        resources={"lake": lake, "tries": tries},
+        tags={ASSET_PARTITION_RANGE_START_TAG: KEYS[0], ASSET_PARTITION_RANGE_END_TAG: KEYS[-1]},
+        raise_on_error=False,
+    )
+    green = instance.get_materialized_partitions(dg.AssetKey("mixed"))
+    states = instance.get_status_by_partition(dg.AssetKey("mixed"), KEYS, EPISODES) or {}
     good = [key for key in KEYS if key not in BAD]
     assert not result.success
     assert sorted(green) == good == lake.open_keys(TABLE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -31,12 +31,6 @@ FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 @pytest.fixture
 def catalogue(tmp_path: Path) -> Catalogue:
     return Catalogue(Lake(Home.at(str(tmp_path / "home"))))
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.instance_for_test() as instance:
-        yield instance
 
 
 def feed(instance: dg.DagsterInstance, catalogue: Catalogue, name: str, days: Sequence[int], priority: int = 0) -> None:

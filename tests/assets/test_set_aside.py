@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -19,10 +21,10 @@ from resources.schemas import FAILURES, STAGE_RUNS
 
 
 @pytest.fixture
-def dagster_home(tmp_path: Path) -> Path:
+def dagster_home(tmp_path: Path, storage: dict[str, Any]) -> Path:
     folder = tmp_path / "dagster"
     folder.mkdir()
-    (folder / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    (folder / "dagster.yaml").write_text(json.dumps({"telemetry": {"enabled": False}} | storage))
     return folder
 
 
