@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from itertools import chain
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from dagster import DagsterInstance
 
 from partitions.definitions import EPISODES, FEEDS, add_keys
@@ -15,7 +14,7 @@ from partitions.in_flight import in_flight
 from partitions.window import Waiting, Window, admitted, hours
 from resources.catalogue import Catalogue
 from resources.engines import ASSUMED_LANGUAGE
-from resources.lake import Lake, sealed_filter
+from resources.lake import Lake
 from resources.schemas import QUALITY
 from resources.sealed_files import SealedFiles
 from resources.warehouse import connect
@@ -91,12 +90,9 @@ def archive(instance: DagsterInstance, keys: Collection[str]) -> list[str]:
 def _complete(lake: Lake, keys: Sequence[str]) -> set[str]:
     """Those of the episodes that have landed everywhere, open or sealed."""
     found = set(lake.open_keys(QUALITY)) & set(keys)
-    files = lake.sealed_files(QUALITY)
-    if keys and files:
-        ids = pq.read_table(
-            files, columns=["episode_id"], filters=sealed_filter(QUALITY, keys), filesystem=lake.home.filesystem
-        )
-        found.update(ids["episode_id"].to_pylist())
+    sealed = lake.read_sealed(QUALITY, ["episode_id"], keys) if keys else None
+    if sealed is not None:
+        found.update(sealed["episode_id"].to_pylist())
     return found
 
 

@@ -1,9 +1,10 @@
-"""Automation: episodes flow through the stages by themselves. Everything is off until it is switched on in the UI.
+"""Automation: episodes flow through the stages by themselves. All that asks for work is off until it is switched on.
 
 * `flow`, a sensor: whatever can be worked on at a stage is requested, in full batches while more is on its way;
 * `poll_feeds`, hourly: every feed, the ones that have waited longest first;
 * `nightly`: what is missing, due for another try, or made by another engine, within a budget of audio hours;
-* `seal`, hourly: sealed files, once there are enough open ones to be worth it.
+* `seal`, hourly: sealed files, once there are enough open ones to be worth it;
+* `dead_runs`, a sensor that is on: a killed run gives its pool slots back, and is tried again.
 
 Why a sensor over the tables and not automation conditions: docs/automation.md.
 """
@@ -19,6 +20,7 @@ from dagster._core.storage.tags import (
     PRIORITY_TAG,
 )
 
+from assets.process import bury_dead_runs
 from assets.stage import Stage
 from assets.window import admit
 from dagster_project.backfills import run_tags
@@ -36,6 +38,7 @@ from resources.sealing import backlog
 from resources.tries import Tries
 
 FLOW_SECONDS = 30
+DEAD_RUNS_SECONDS = 30
 WORTH_SEALING = 2_000
 """Open landings of a table from which on readers notice them: DuckDB takes 0.13 s to open a thousand."""
 
@@ -56,6 +59,12 @@ def automation(settings: Settings) -> dict[str, Any]:
         requests = list(next_runs(context.instance, tries, settings))
         nothing = None if requests else "Nothing is left to do, or it is under way."
         return dg.SensorResult(requests, skip_reason=nothing, cursor=cursor)
+
+    @dg.sensor(minimum_interval_seconds=DEAD_RUNS_SECONDS, default_status=dg.DefaultSensorStatus.RUNNING)
+    def dead_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        """Fails the runs whose process on this machine is gone: Dagster would wait for them until their time is up."""
+        buried = bury_dead_runs(context.instance)
+        return dg.SkipReason(f"Its process was gone: {', '.join(buried)}" if buried else "Every run has its process.")
 
     @dg.schedule(cron_schedule="5 * * * *", target=["episodes"])
     def poll_feeds(context: dg.ScheduleEvaluationContext, lake: dg.ResourceParam[Lake]) -> list[dg.RunRequest]:
@@ -81,7 +90,7 @@ def automation(settings: Settings) -> dict[str, Any]:
         return dg.RunRequest(tags=run_tags(settings))
 
     nightly = dg.ScheduleDefinition("nightly", job=night, cron_schedule="15 2 * * *")
-    return {"sensors": [flow], "schedules": [poll_feeds, nightly, seal], "jobs": [night]}
+    return {"sensors": [flow, dead_runs], "schedules": [poll_feeds, nightly, seal], "jobs": [night]}
 
 
 def admit_what_is_new(

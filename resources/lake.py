@@ -6,7 +6,7 @@ has folded together. An open file outranks sealed rows of the same key, also whe
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import and_, or_
@@ -42,7 +42,8 @@ class Lake:
             with self.home.filesystem.open_input_file(path) as file:
                 return pq.read_table(file, partitioning=None).cast(table.schema)
         except FileNotFoundError:  # never landed, or sealed
-            return self._read_sealed(table, key)
+            rows = self.read_sealed(table, table.schema.names, {key})
+            return rows.cast(table.schema) if rows is not None and rows.num_rows else None
 
     def remove(self, table: Table, key: str) -> None:
         """Take a landing out of the open files. Sealed rows of the key come to light again."""
@@ -57,12 +58,15 @@ class Lake:
             self.home.path("lake", table.name, SEALED, name) for name in self.home.names("lake", table.name, SEALED)
         ]
 
-    def _read_sealed(self, table: Table, key: str) -> pa.Table | None:
-        files = self.sealed_files(table)
-        if not files:
-            return None
-        rows = pq.read_table(files, filters=sealed_filter(table, {key}), filesystem=self.home.filesystem)
-        return rows.select(table.schema.names).cast(table.schema) if rows.num_rows else None
+    def read_sealed(self, table: Table, columns: Sequence[str], keys: Collection[str] | None = None) -> pa.Table | None:
+        """Columns of what these landings (None: all) have in the sealed files; None where the table has no such file."""
+        wanted = None if keys is None else sealed_filter(table, keys)
+        while files := self.sealed_files(table):
+            try:
+                return pq.read_table(files, columns=list(columns), filters=wanted, filesystem=self.home.filesystem)
+            except FileNotFoundError:  # a sealing has taken a file away since it was listed
+                continue
+        return None
 
 
 def sealed_filter(table: Table, keys: Collection[str]) -> pc.Expression:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -61,9 +61,9 @@ class SealedFiles:
         """Every episode (or feed) that has sealed rows."""
         found: set[str] = set()
         for name in self.names():
-            with self._open(name) as file:
+            with suppress(FileNotFoundError), self._open(name) as file:  # gone: what it held has landed again
                 ids = pq.ParquetFile(file).read(columns=[self.table.landing[0]])
-            found.update(ids.column(0).unique().to_pylist())
+                found.update(ids.column(0).unique().to_pylist())
         return found
 
     def landings(self, name: str, ids: Collection[str]) -> Iterator[tuple[str, pa.Table]]:

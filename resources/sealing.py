@@ -45,6 +45,7 @@ _REOPENED = ".reopened"
 _AT_ONCE = 8
 """Open files that are read, or removed, at once: each waits for the disk or the object store, not for the processor."""
 _READ_AHEAD = 64
+_NOBODY_WRITES_SO_LONG_S = 86_400
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,7 @@ def _put_back(hidden: Path, path: str) -> bool:
 
 
 def _tidy(home: Home) -> None:
-    """Put right what a killed sealing has left behind."""
+    """Put right what a killed sealing, or a killed landing, has left behind."""
     if not home.is_local:
         return
     for table in SEALABLE:
@@ -200,6 +201,9 @@ def _tidy(home: Home) -> None:
             _put_back(hidden, str(folder / hidden.name[1 : -len(_TAKEN)]))
         for hidden in folder.glob(f".*{_REOPENED}*"):
             hidden.unlink()
+        for unfinished in folder.glob(".*.tmp"):
+            if time.time() - unfinished.stat().st_mtime > _NOBODY_WRITES_SO_LONG_S:
+                unfinished.unlink(missing_ok=True)
         SealedFiles(home, table).tidy()
 
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import pyarrow.parquet as pq
-
 from resources.lake import Lake
 from resources.schemas import FAILURES, STAGE_RUNS, TABLES, Table
 
@@ -55,9 +53,7 @@ def _by_stage(lake: Lake, table: Table) -> Mapping[str, frozenset[str]]:
 
 def _landing_keys(lake: Lake, table: Table) -> set[str]:
     """Keys of all landings, open or sealed."""
-    files = lake.sealed_files(table)
-    keys = set(lake.open_keys(table))
-    if files:
-        sealed = pq.read_table(files, columns=list(table.landing), filesystem=lake.home.filesystem)
+    keys, sealed = set(lake.open_keys(table)), lake.read_sealed(table, table.landing)
+    if sealed is not None:
         keys |= {".".join(names) for names in zip(*(sealed[name].to_pylist() for name in table.landing), strict=True)}
     return keys

@@ -357,3 +357,14 @@ def test_readers_are_right_while_others_land_and_seal(lake):
     seal_now(lake)
     assert len(sealed_episodes(lake)) == landed.value
     assert set(TABLES) == {path.name for path in Path(lake.home.path("lake")).iterdir() if path.is_dir()}
+
+
+def test_what_a_killed_landing_has_begun_goes_away_once_nobody_can_be_at_it(lake):
+    land_episode(lake, EPISODE_IDS[0], 3)
+    folder = Path(lake.home.path("lake", "words", "open"))
+    old, young = folder / ".a.parquet.01234567.tmp", folder / ".b.parquet.01234567.tmp"
+    for path in (old, young):
+        path.write_bytes(b"PAR1")
+    os.utime(old, (0, 0))
+    list(seal(lake, older_than=NOW))
+    assert (old.exists(), young.exists()) == (False, True)

@@ -1,0 +1,317 @@
+"""kill -9 at random moments of a backfill of 40 episodes; in the end, the tables of one that nobody disturbed.
+
+Lap after lap, each in a home of its own, until CHAOS_KILLS processes have been killed: a few in every run of the
+suite, 100 in `make chaos`. CHAOS_SEED says which and when; what the machine was doing at that moment is chance.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from assets.process import PROCESS_TAG
+from dagster_project.backfills import request_backfill
+from dagster_project.instance import open_instance
+from dagster_project.settings import ROOT, Settings
+from dagster_project.stages import EPISODE_STAGES
+from dagster_project.todo import left_to_do
+from demo.serve import serving
+from resources.catalogue import Catalogue
+from resources.devices import Devices
+from resources.home import Home
+from resources.lake import Lake
+from resources.schemas import TABLES
+from resources.tries import Tries
+from resources.warehouse import connect
+
+KILLS = int(os.environ.get("CHAOS_KILLS", "4"))
+SEED = int(os.environ.get("CHAOS_SEED", "1"))
+VICTIMS = ("worker", "daemon", "sealing", "engines")
+"""In turn, so that few kills are one of each: `podlake run` with all it started; Dagster's daemon with the runs of a
+backfill; a process that seals beside a run, and then the run; the lane of engines of a run that goes on without."""
+DELAY_S = {"worker": (6, 12), "daemon": (0, 10), "sealing": (3, 8), "engines": (3, 8)}
+"""From the start of the process; for the daemon, from that of its first run."""
+
+EPISODES = 40
+BAD = {"http_not_found": "gone.flac", "not_audio": "page.flac"}
+STAGES = [stage.name for stage in EPISODE_STAGES]
+ITEM = '<item><title>{name}</title><guid>{name}</guid><enclosure url="http://demo.invalid/{name}" length="1" type="audio/flac"/></item>'
+
+MAY_DIFFER = {
+    "run_id", "root_run_id", "landed_at", "fetched_at", "started_at", "finished_at", "first_at", "last_at",
+    "next_retry_at", "attempts", "added_at", "last_polled_at", "first_seen_at", "last_changed_at", "batch_size",
+    "batch_busy", "device", "gpu_peak_mb", "download_ms", "decode_ms", "engine_ms", "write_ms", "host", "message",
+}  # fmt: skip
+"""What says when, where and how fast, and not what."""
+COMPARED = [name for name in TABLES if name not in ("subscriptions", "polls", "stage_runs", "failures")]
+
+
+@pytest.mark.timeout(7200)
+def test_whatever_is_killed_every_episode_lands_once_and_says_the_same(tmp_path: Path) -> None:
+    chance = random.Random(SEED)
+    _write_site(tmp_path / "site")
+    killed: Counter[str] = Counter()
+    with serving(tmp_path / "site") as base:
+        calm = Place(tmp_path / "calm", base)
+        with calm.podlake_run() as run:
+            assert run.wait() == 0, calm.log()
+        expected = calm.rows()
+        _assert_complete(calm)
+        lap = 0
+        while killed.total() < KILLS:
+            lap += 1
+            place = Place(tmp_path / f"lap{lap}", base)
+            killed += _lap(place, chance, KILLS - killed.total(), killed.total())
+            sys.stderr.write(f"lap {lap} (seed {SEED}): {dict(killed)}\n")
+            for name, rows in place.rows().items():
+                assert rows == expected[name], name
+            _assert_complete(place)
+    assert killed.total() == KILLS
+
+
+def _lap(place: Place, chance: random.Random, most: int, before: int) -> Counter[str]:
+    """From an empty home to the end of the work, through as many kills as it takes, or as are left."""
+    killed: Counter[str] = Counter()
+    while killed.total() < most and place.is_work_left():
+        victim = VICTIMS[(before + killed.total()) % len(VICTIMS)]
+        if victim == "daemon" and not place.left():
+            victim = "worker"  # the last one was killed before it had polled
+        if _kill(place, victim, chance.uniform(*DELAY_S[victim])):
+            killed[victim] += 1
+        else:
+            break
+        place.assert_no_file_is_torn()
+        place.assert_nothing_is_there_twice()
+    with place.sealing(), place.podlake_run("--failed-too") as run:
+        assert run.wait() == 0, place.log()
+    return killed
+
+
+def _kill(place: Place, victim: str, delay_s: float) -> bool:
+    """Let the work go on, and kill one of those who do it; False: they had ended."""
+    if victim == "daemon":
+        with place.daemon() as daemon, place.sealing():
+            place.wait_for_a_run()
+            time.sleep(delay_s)
+            place.kill_runs()
+            _kill_group(daemon)
+            return True
+    with place.podlake_run() as run, place.sealing() as sealing:
+        if not _goes_on(run, delay_s):
+            return False
+        if victim == "worker":
+            _kill_group(run)
+            return True
+        if victim == "sealing":
+            _kill_group(sealing)
+            _goes_on(run, 1)
+            return True
+        lanes = [pid for pid in _children(run.pid) if b"engine_lane" in _command(pid)]
+        for pid in lanes:
+            os.kill(pid, signal.SIGKILL)
+        return run.wait() == 0 and bool(lanes)
+
+
+class Place:
+    """A home, and the processes that work on it."""
+
+    def __init__(self, folder: Path, base: str) -> None:
+        folder.mkdir()
+        self._folder = folder
+        self.home = Home.at(str(folder / "home"))
+        self.lake = Lake(self.home)
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"},
+            "PODLAKE_HOME": self.home.root, "PODLAKE_DIARIZER": "chaos", "PODLAKE_TRANSCRIBER": "chaos",
+            "PODLAKE_GPUS": "0", "TMPDIR": str(folder), "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent / "node"), str(ROOT)]),
+            **{f"PODLAKE_BATCH_{name.upper()}": "16" for name in STAGES},
+        }  # fmt: skip
+        Catalogue(self.lake).subscribe([(f"{base}/feed.xml", "Noises")], language="en")
+
+    def log(self) -> str:
+        return (self._folder / "log").read_text()[-5000:]
+
+    def podlake_run(self, *arguments: str) -> Any:
+        return self._process(["-m", "dagster_project.cli", "run", *arguments])
+
+    def sealing(self) -> Any:
+        return self._process([str(Path(__file__).parent / "keep_sealing.py")])
+
+    @contextmanager
+    def daemon(self) -> Iterator[subprocess.Popen[bytes]]:
+        """Dagster's daemon, and a backfill of all that is left for it to carry out."""
+        wanted = self.left()
+        with self._own_environment(), open_instance(Settings()) as instance:
+            dagster_home = os.environ["DAGSTER_HOME"]
+            request_backfill(instance, Settings(), wanted, "chaos")
+        with self._process(
+            ["-m", "dagster._daemon", "run", "-w", str(ROOT / "workspace.yaml")], DAGSTER_HOME=dagster_home
+        ) as process:
+            yield process
+
+    def wait_for_a_run(self) -> None:
+        deadline = time.monotonic() + 120
+        while not self._runs_of_the_daemon():
+            assert time.monotonic() < deadline, self.log()
+            time.sleep(0.5)
+
+    def kill_runs(self) -> None:
+        """Those that a daemon launched."""
+        for pid in self._runs_of_the_daemon():
+            os.kill(pid, signal.SIGKILL)
+
+    def _runs_of_the_daemon(self) -> list[int]:
+        with self._own_environment(), open_instance(Settings()) as instance:
+            unfinished = [run for run in instance.get_runs() if not run.is_finished]
+        pids = [int(run.tags.get(PROCESS_TAG, ":0:").split(":")[1]) for run in unfinished]
+        return [pid for pid in pids if pid and self.home.root.encode() in _environment_of(pid)]
+
+    def is_work_left(self) -> bool:
+        return not self.lake.open_keys(TABLES["polls"]) or len(self._complete()) < EPISODES
+
+    def left(self) -> dict[str, list[str]]:
+        """Stage → episodes that can be worked on there by now."""
+        with self._own_environment(), open_instance(Settings()) as instance:
+            keys = instance.get_dynamic_partitions("episodes")
+        tries = Tries.listed(self.lake)
+        left = {stage.name: left_to_do(tries, stage, keys) for stage in EPISODE_STAGES}
+        return {name: keys for name, keys in left.items() if keys}
+
+    def rows(self) -> dict[str, list[tuple[Any, ...]]]:
+        """Table → what it says, in order."""
+        found = {}
+        with connect(self.home) as lake:
+            for name in COMPARED:
+                columns = ", ".join(column for column in TABLES[name].schema.names if column not in MAY_DIFFER)
+                found[name] = lake.execute(f"select {columns} from lake.{name} order by all").fetchall()
+        return found
+
+    def assert_no_file_is_torn(self) -> None:
+        for name, table in TABLES.items():
+            for path in (Path(self.home.root) / "lake" / name).rglob("*.parquet"):
+                if not path.name.startswith("."):
+                    _read(path, table.schema)
+
+    def assert_nothing_is_there_twice(self) -> None:
+        with connect(self.home) as lake:
+            for name in COMPARED:
+                key = ", ".join(TABLES[name].key)
+                twice = lake.execute(f"select {key} from lake.{name} group by all having count(*) > 1").fetchall()
+                assert not twice, name
+
+    def devices_held(self) -> dict[str, int]:
+        return Devices(("cuda:0",), self._folder / "podlake-devices").holders()
+
+    def _complete(self) -> set[str]:
+        with connect(self.home) as lake:
+            return {str(key) for (key,) in lake.execute("select episode_id from lake.quality").fetchall()}
+
+    @contextmanager
+    def _process(self, arguments: list[str], **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+        """A process with a group of its own, which is ended with the block."""
+        with (self._folder / "log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, *arguments],
+                cwd=ROOT, env=self._environment | environment, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        try:
+            yield process
+        finally:
+            _kill_group(process)
+
+    @contextmanager
+    def _own_environment(self) -> Iterator[None]:
+        before = dict(os.environ)
+        os.environ.clear()
+        os.environ.update(self._environment)
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+
+def _assert_complete(place: Place) -> None:
+    with connect(place.home) as lake:
+        landed = lake.execute("select stage, count(*), count(distinct episode_id) from stage_runs "
+                              "where outcome = 'landed' and stage <> 'episodes' group by stage").fetchall()  # fmt: skip
+        failures = lake.execute("select distinct error_class from failures where stage = 'audio' or "
+                                "error_class = 'not_audio' order by 1").fetchall()  # fmt: skip
+    assert {stage: episodes for stage, _, episodes in landed} == {name: EPISODES + (name == "audio") for name in STAGES}
+    assert all(count == episodes for _, count, episodes in landed), landed
+    assert [error for (error,) in failures] == sorted(BAD)
+    place.assert_no_file_is_torn()
+    place.assert_nothing_is_there_twice()
+    assert place.devices_held() == {}
+
+
+def _write_site(folder: Path) -> None:
+    folder.mkdir()
+    names = [f"{n:02}.flac" for n in range(EPISODES)]
+    noise = np.random.default_rng(1)
+    for name in names:
+        with av.open(str(folder / name), "w", format="flac") as container:
+            stream = container.add_stream("flac", rate=16_000, layout="mono")
+            samples = noise.integers(-3000, 3000, (1, 16_000), np.int16)
+            frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+            frame.sample_rate, frame.pts = 16_000, 0
+            for packet in [*stream.encode(frame), *stream.encode(None)]:
+                container.mux(packet)
+    (folder / BAD["not_audio"]).write_text("<html>not found, but 200</html>")
+    items = "".join(ITEM.format(name=name) for name in [*names, *BAD.values()])
+    feed = f'<rss version="2.0"><channel><title>Noises</title><language>en</language>{items}</channel></rss>'
+    (folder / "feed.xml").write_text(feed)
+
+
+def _read(path: Path, schema: Any) -> None:
+    """A file that sealing takes away meanwhile is not torn."""
+    try:
+        assert pq.read_table(path).schema.equals(schema), path
+    except FileNotFoundError:
+        assert not path.exists()
+
+
+def _goes_on(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return True
+    return False
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _children(pid: int) -> list[int]:
+    return [
+        int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
+    ]
+
+
+def _command(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def _environment_of(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return b""
