@@ -168,3 +168,51 @@ def test_a_caller_that_goes_away_ends_the_engine_and_holds_no_waveform(
     assert steps.is_closed
     assert steps.began.empty()
     assert held(tmp_path, "b") == []
+
+
+ON_A_GPU = EngineSpec("together", "together", "1", needs_gpu=True)
+
+
+@dataclass
+class Together:
+    """A transcriber on a GPU that answers once as many as there are devices are at work, each on its own."""
+
+    device: str
+    barrier: threading.Barrier
+    at_work: list[str]
+    spec: EngineSpec = ON_A_GPU
+
+    def transcribe(self, recordings: Iterable[Recording]) -> Iterator[tuple[Recording, Transcript]]:
+        for recording in recordings:
+            assert self.device not in self.at_work
+            self.at_work.append(self.device)
+            self.barrier.wait(timeout=AT_MOST_S)
+            self.at_work.remove(self.device)
+            yield recording, Transcript((), speech_ms=0, engine_ms=1)
+
+    def device_use(self) -> DeviceUse:
+        return DeviceUse(self.device)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def test_as_many_batches_as_devices_run_side_by_side_each_on_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    devices = Devices(("cuda:0", "cuda:1", "cuda:2"), tmp_path / "leases")
+    host = LocalHost(WaveformCache(tmp_path / "waveforms", 10**9), devices)
+    barrier, at_work = threading.Barrier(len(devices.names)), list[str]()
+    monkeypatch.setattr("resources.local_host.load", lambda slot, choice, device: Together(device, barrier, at_work))
+    used: list[str | None] = []
+
+    def batch(n: int) -> None:
+        used.extend(done.device for done in host.run("transcriber", CHOICE, ON_A_GPU, [audio(tmp_path, n)]))
+
+    batches = [threading.Thread(target=batch, args=(n,)) for n in range(2 * len(devices.names))]
+    for thread in batches:
+        thread.start()
+    for thread in batches:
+        thread.join(AT_MOST_S)
+    assert sorted(map(str, used)) == sorted(2 * devices.names)
+    assert devices.holders() == {}
