@@ -40,14 +40,14 @@ lint: $(VENV)/.dev ## ruff, format, types, floors
 
 check: lint test ## What CI runs, without NeMo
 
-bench: $(VENV)/.dev ## Speed: landings, overlap, sealing, views, automation, decoding, pipeline (a quarter of an hour)
+bench: $(VENV)/.dev ## Speed: landings, overlap, sealing, views, automation, decoding, pipeline
 	@set -e; for name in landings overlap sealing views automation decode pipeline; do \
 	  echo "== python -m bench.$$name"; $(BIN)/python -m bench.$$name; done
 
 bench-accuracy: $(VENV)/.dev ## Word and diarization error rates of the embedded engines
 	$(BIN)/python -m bench.accuracy
 
-chaos: $(VENV)/.dev ## kill -9 at 100 random moments; CHAOS_KILLS=20 CHAOS_SEED=7 for fewer and others (half an hour)
+chaos: $(VENV)/.dev ## kill -9 at 100 random moments; CHAOS_KILLS=20 CHAOS_SEED=7 for fewer and others
 	CHAOS_KILLS=$${CHAOS_KILLS:-100} $(BIN)/python -m pytest -s tests/chaos
 
 notebooks: $(VENV)/.notebooks ## JupyterLab on notebooks/

@@ -35,10 +35,6 @@ class EngineLane:
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
 
-    @property
-    def pid(self) -> int | None:
-        return self._process.pid if self._process else None
-
     def start(self) -> None:
         """Let it load while there is no work yet."""
         command = [sys.executable, "-m", "dagster_project.engine_lane"]

@@ -37,13 +37,13 @@ class Lake:
 
     def read(self, table: Table, key: str) -> pa.Table | None:
         """What `key` has landed, None where it never has."""
-        path = self.home.path("lake", table.name, OPEN, f"{key}.parquet")
-        try:
-            with self.home.filesystem.open_input_file(path) as file:
-                return pq.read_table(file, partitioning=None).cast(table.schema)
-        except FileNotFoundError:  # never landed, or sealed
-            rows = self.read_sealed(table, table.schema.names, {key})
-            return rows.cast(table.schema) if rows is not None and rows.num_rows else None
+        rows = self._read_open(table, key)
+        if rows is None:
+            sealed = self.read_sealed(table, table.schema.names, {key})
+            if sealed is not None and sealed.num_rows:
+                return sealed.cast(table.schema)
+            rows = self._read_open(table, key)  # it may have landed anew, and its sealed rows have gone, meanwhile
+        return rows
 
     def remove(self, table: Table, key: str) -> None:
         """Take a landing out of the open files. Sealed rows of the key come to light again."""
@@ -57,6 +57,15 @@ class Lake:
         return [
             self.home.path("lake", table.name, SEALED, name) for name in self.home.names("lake", table.name, SEALED)
         ]
+
+    def _read_open(self, table: Table, key: str) -> pa.Table | None:
+        try:
+            with self.home.filesystem.open_input_file(
+                self.home.path("lake", table.name, OPEN, f"{key}.parquet")
+            ) as file:
+                return pq.read_table(file, partitioning=None).cast(table.schema)
+        except FileNotFoundError:  # never landed, or sealed
+            return None
 
     def read_sealed(self, table: Table, columns: Sequence[str], keys: Collection[str] | None = None) -> pa.Table | None:
         """Columns of what these landings (None: all) have in the sealed files; None where the table has no such file."""
