@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +40,33 @@ def prepare_home(settings: Settings) -> Path:
         fresh.write_text(own)
         fresh.replace(config)
     os.environ["DAGSTER_HOME"] = str(home)
+    _make_databases(home)
     return home
+
+
+def _make_databases(home: Path) -> None:
+    """Dagster's databases on SQLite appear whole, before Dagster looks for them.
+
+    Two processes that Dagster lets make them at once, or one that is killed over it, leave two revisions of one
+    database, or none: no process can ever open that again.
+    """
+    history, schedules = home / "history", home / "schedules"
+    if history.exists():
+        return
+    from dagster import DagsterInstance
+    from dagster._core.instance import InstanceRef
+
+    chosen = InstanceRef.from_dir(str(home)).run_storage_data
+    if chosen is None or chosen.class_name != "SqliteRunStorage":
+        return
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=home) as folder:
+        new = Path(folder)
+        (new / CONFIG).touch()  # nothing but the defaults
+        with DagsterInstance.from_ref(InstanceRef.from_dir(folder)) as instance:
+            instance.get_runs_count()
+        for made, place in ((new / "schedules", schedules), (new / "history", history)):
+            with suppress(OSError):  # another process was first
+                made.rename(place)
 
 
 def _own_config(settings: Settings) -> str:

@@ -1,4 +1,4 @@
-"""`podlake doctor`, and the Dagster instance that it opens."""
+"""`podlake doctor`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from click.testing import CliRunner
 from dagster_project.cli import main
 from dagster_project.commands import doctor
 from dagster_project.commands.doctor import BAD, DOUBT, OK, Finding, findings
-from dagster_project.instance import open_instance, prepare_home
 from dagster_project.settings import ROOT, Settings
 from resources.home import Home
 
@@ -97,36 +96,3 @@ def test_every_finding_says_what_to_do_unless_all_is_well(monkeypatch: pytest.Mo
     monkeypatch.setenv("PODLAKE_TRANSCRIBER", "firered")
     for finding in findings(Settings()):
         assert bool(finding.mend) == (finding.mark != OK), finding
-
-
-def test_the_default_home_of_dagster_follows_our_dagster_yaml(tmp_path: Path) -> None:
-    own = (ROOT / "dagster.yaml").read_text()
-    home = prepare_home(Settings())
-    assert (home, os.environ["DAGSTER_HOME"]) == (tmp_path / "home" / "dagster", str(home))
-    (home / "dagster.yaml").write_text("telemetry: {enabled: true}\n")
-    del os.environ["DAGSTER_HOME"]
-    prepare_home(Settings())
-    assert (home / "dagster.yaml").read_text() == own
-    assert [path.name for path in home.iterdir()] == ["dagster.yaml"]
-
-
-def test_a_home_of_ones_own_keeps_its_dagster_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "own"))
-    prepare_home(Settings())
-    assert (tmp_path / "own" / "dagster.yaml").exists()
-    (tmp_path / "own" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-    prepare_home(Settings())
-    assert (tmp_path / "own" / "dagster.yaml").read_text() == "telemetry: {enabled: false}\n"
-
-
-def test_dagster_takes_our_settings() -> None:
-    with open_instance(Settings()) as instance:
-        assert not instance.telemetry_enabled
-        assert instance.run_monitoring_enabled
-        assert (instance.run_retries_enabled, instance.run_retries_max_retries) == (True, 3)
-        assert not instance.run_retries_retry_on_asset_or_op_failure
-        concurrency = instance.get_concurrency_config()
-        pools, queue = concurrency.pool_config, concurrency.run_queue_config
-        assert (pools.default_pool_limit, pools.pool_granularity.value) == (1, "op")
-        assert queue is not None
-        assert queue.max_concurrent_runs == 4

@@ -1,0 +1,81 @@
+"""Where the Dagster instance lies, with which settings, and that several processes may open a fresh one at once."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dagster_project.instance import open_instance, prepare_home
+from dagster_project.settings import ROOT, Settings
+
+OPEN = "from dagster_project.instance import *\nwith open_instance(Settings()) as it: print(it.get_runs_count())"
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PODLAKE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("DAGSTER_HOME", "")  # put back after what `prepare_home` sets
+    monkeypatch.delenv("DAGSTER_HOME")
+
+
+def test_the_default_home_follows_our_dagster_yaml(tmp_path: Path) -> None:
+    own = (ROOT / "dagster.yaml").read_text()
+    home = prepare_home(Settings())
+    assert (home, os.environ["DAGSTER_HOME"]) == (tmp_path / "home" / "dagster", str(home))
+    (home / "dagster.yaml").write_text("telemetry: {enabled: true}\n")
+    del os.environ["DAGSTER_HOME"]
+    prepare_home(Settings())
+    assert (home / "dagster.yaml").read_text() == own
+    assert {path.name for path in home.iterdir()} == {"dagster.yaml", "history", "schedules"}
+
+
+def test_a_home_of_ones_own_keeps_its_dagster_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "own"))
+    prepare_home(Settings())
+    assert (tmp_path / "own" / "dagster.yaml").exists()
+    (tmp_path / "own" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    prepare_home(Settings())
+    assert (tmp_path / "own" / "dagster.yaml").read_text() == "telemetry: {enabled: false}\n"
+
+
+def test_a_home_with_another_storage_gets_no_databases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    (tmp_path / "dagster.yaml").write_text("storage: {postgres: {postgres_url: {env: NOWHERE}}}\n")
+    prepare_home(Settings())
+    assert [path.name for path in tmp_path.iterdir()] == ["dagster.yaml"]
+
+
+def test_processes_that_open_a_fresh_home_at_once(tmp_path: Path) -> None:
+    together = [subprocess.Popen([sys.executable, "-c", OPEN], cwd=ROOT, stdout=subprocess.PIPE) for _ in range(4)]
+    assert [process.communicate(timeout=120)[0].strip() for process in together] == [b"0"] * 4
+    home = tmp_path / "home" / "dagster"
+    for database in ("history/runs.db", "history/runs/index.db", "schedules/schedules.db"):
+        with sqlite3.connect(home / database) as made:
+            assert made.execute("select count(*) from alembic_version").fetchall() == [(1,)], database
+    assert {path.name for path in home.iterdir()} == {"dagster.yaml", "history", "schedules"}
+
+
+def test_databases_that_were_half_made_when_their_process_died_are_not_used(tmp_path: Path) -> None:
+    half = tmp_path / "home" / "dagster" / ".new-dead" / "history"
+    half.mkdir(parents=True)
+    (half / "runs.db").write_bytes(b"torn")
+    with open_instance(Settings()) as instance:
+        assert instance.get_runs_count() == 0
+
+
+def test_dagster_takes_our_settings() -> None:
+    with open_instance(Settings()) as instance:
+        assert not instance.telemetry_enabled
+        assert instance.run_monitoring_enabled
+        assert (instance.run_retries_enabled, instance.run_retries_max_retries) == (True, 3)
+        assert not instance.run_retries_retry_on_asset_or_op_failure
+        concurrency = instance.get_concurrency_config()
+        pools, queue = concurrency.pool_config, concurrency.run_queue_config
+        assert (pools.default_pool_limit, pools.pool_granularity.value) == (1, "op")
+        assert queue is not None
+        assert queue.max_concurrent_runs == 4
