@@ -1,9 +1,9 @@
-"""What the views answer at a million sealed episodes, and in which layout: a table of milliseconds.
+"""What the views answer over 10 000 open episodes and over a million sealed ones: a table of milliseconds.
 
-python -m bench.views [episodes]
+python -m bench.views [open sealed]
 
-Words and turns are fewer than in life (20 and 3 per episode); the number of episodes is what is simulated. The
-episodes arrive as they do when a thousand feeds are followed: each sealing holds some of every feed.
+Words, segments and turns are fewer than in life (20, 3 and 3 per episode); the number of episodes is what is simulated.
+The sealed ones arrived as they do when a thousand feeds are followed: each sealing holds some of every feed.
 """
 
 from __future__ import annotations
@@ -20,41 +20,63 @@ import pyarrow as pa
 
 from bench.lake_rows import blank_rows
 from resources.home import Home
-from resources.schemas import EPISODES, HASHES, QUALITY, TURNS, WORDS, Table
+from resources.lake import Lake
+from resources.schemas import EPISODES, HASHES, QUALITY, SEGMENTS, TURNS, WORDS, Table
 from resources.sealed_files import SealedFiles, Sizes
 from resources.warehouse import SQL, connect
 
 FEEDS = 1_000
-PER_EPISODE = {WORDS: 20, TURNS: 3, QUALITY: 1, HASHES: 1, EPISODES: 1}
-LAYOUTS = {
-    # episodes in a sealing, rows in a row group
-    "2 000 a sealing": (2_000, 100_000),
-    "20 000 a sealing": (20_000, 100_000),
-    "20 000, row groups of 25 000": (20_000, 25_000),
-}
+PER_EPISODE = {WORDS: 20, SEGMENTS: 3, TURNS: 3, QUALITY: 1, HASHES: 1, EPISODES: 1}
+AT_ONCE = (2_000, 20_000)
+"""Episodes in a sealing."""
+VOCABULARY = pa.array([f"word{n}" for n in range(20_000)])
+ROW_GROUP_ROWS = Sizes().row_group_rows
 QUESTIONS = {
     "one transcript": "select line from transcript where episode_id = '{one}' order by turn_idx",
     "one episode's words": "select word from words where episode_id = '{one}' order by word_idx",
+    "one's talk time": "select speaker, speech_ms, share from talk_time where episode_id = '{one}'",
     "one quality row": "select * from quality where episode_id = '{one}'",
     "hours by feed": (SQL / "analysis" / "hours_by_feed_and_language.sql").read_text(),
+    "talk time by speaker": "select speaker, sum(speech_ms), sum(n_words) from talk_time group by all",
     "count words": "select count(*) from words",
 }
-"""The bars: one transcript under 100 ms, hours by feed under 1 000 ms."""
+"""The bars: one transcript under 500 ms open and 100 ms sealed, hours by feed under 1 000 ms sealed."""
 
 
-def main(n_episodes: int) -> None:
-    print(f"{n_episodes:,} episodes; milliseconds, first time / best of five\n")
-    print(f"{'layout':<30}{'GB':>6}{'files':>7}" + "".join(f"{name:>21}" for name in QUESTIONS))
-    for name, (at_once, row_group_rows) in LAYOUTS.items():
+def main(n_open: int, n_sealed: int) -> None:
+    print("milliseconds, first time / best of five\n")
+    print(f"{'episodes':<34}{'GB':>6}{'files':>8}" + "".join(f"{name:>21}" for name in QUESTIONS))
+    with tempfile.TemporaryDirectory() as folder:
+        home = Home.at(folder)
+        _land(Lake(home), n_open)
+        opened = _show(f"{n_open:,} open", home, n_open, "open")
+    for at_once in AT_ONCE:
         with tempfile.TemporaryDirectory() as folder:
             home = Home.at(folder)
             for table in PER_EPISODE:
-                _seal(SealedFiles(home, table, Sizes(row_group_rows=1)), n_episodes, at_once, row_group_rows)
-            files = list(Path(folder, "lake").rglob("sealed/*.parquet"))
-            size_gb = sum(file.stat().st_size for file in files) / 1e9
-            times = _ask(home, _episode_id(n_episodes // 2))
-        print(f"{name:<30}{size_gb:>6.2f}{len(files):>7}" + "".join(f"{a:>11.0f} /{b:>8.1f}" for a, b in times))
+                _seal(SealedFiles(home, table, Sizes(row_group_rows=1)), n_sealed, at_once, ROW_GROUP_ROWS)
+            sealed = _show(f"{n_sealed:,} sealed, {at_once:,} at once", home, n_sealed, "sealed")
+    ratios = "".join(f"{last / first:>20.2f}×" for first, last in zip(opened, sealed, strict=True))
+    print(f"{'the last ÷ the first':<48}{ratios}")
     print(f"\npeak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
+
+
+def _show(name: str, home: Home, n_episodes: int, state: str) -> list[float]:
+    """Ask everything, print a line and give the best times, ms."""
+    files = list(Path(home.root, "lake").rglob(f"{state}/*.parquet"))
+    size_gb = sum(file.stat().st_size for file in files) / 1e9
+    times = _ask(home, _episode_id(n_episodes // 2))
+    line = "".join(f"{first:>11.0f} /{best:>8.1f}" for first, best in times)
+    print(f"{name:<34}{size_gb:>6.2f}{len(files):>8}{line}", flush=True)
+    return [best for _, best in times]
+
+
+def _land(lake: Lake, n_episodes: int) -> None:
+    """As the stages land them: a file for each episode, and for each feed its episodes."""
+    for table, each in PER_EPISODE.items():
+        (key,) = table.landing
+        for rows in _row_groups(table, 0, n_episodes, each * (n_episodes // FEEDS if key == "feed_id" else 1)):
+            lake.land(table, rows[key][0].as_py(), rows)
 
 
 def _episode_id(n: int) -> str:
@@ -88,7 +110,7 @@ def _columns(table: Table, ids: pa.Array, idx: pa.Array) -> dict[str, pa.Array]:
     """What tells the rows apart and what the questions ask for."""
     generator = np.random.default_rng(len(ids))
     number = pa.array(generator.integers(1_000, 5_000_000, len(ids), dtype=np.int32))
-    text = pa.array([f"word{n}" for n in range(20_000)]).take(pa.array(generator.zipf(1.3, len(ids)) % 20_000))
+    text = VOCABULARY.take(pa.array(generator.zipf(1.3, len(ids)) % 20_000))
     sha = pa.compute.binary_join_element_wise(ids, "0" * 38, "")
     numbers = dict.fromkeys(("start_ms", "end_ms", "duration_ms", "speech_ms", "usable_ms", "n_words"), number)
     columns = {
@@ -114,4 +136,4 @@ def _ask(home: Home, one: str) -> list[tuple[float, float]]:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000)
+    main(*(int(number) for number in sys.argv[1:3] or (10_000, 1_000_000)))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -63,12 +65,22 @@ def connect(address: str) -> None:
     if ray.is_initialized():
         return
     try:
+        _ask_whether_anybody_listens(os.environ.get("RAY_ADDRESS", "") if address == "auto" else address)
         ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.WARNING)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise EngineUnavailable(
-            f"No Ray cluster at {address!r} (PODLAKE_RAY_ADDRESS): {error} Start one with `ray start --head`, or run "
-            "in this process with PODLAKE_ENGINE_HOST=local."
+            f"No Ray cluster at {address!r} (PODLAKE_RAY_ADDRESS): {str(error).rstrip('.')}. Start one with "
+            "`ray start --head`, or run in this process with PODLAKE_ENGINE_HOST=local."
         ) from error
+
+
+def _ask_whether_anybody_listens(address: str) -> None:
+    """Ray itself takes minutes to give up on a port where nobody does. Raises `OSError`, `ValueError`."""
+    if "://" in address:
+        raise ValueError("a run has to be on a node of the cluster, which is reached as host:port")
+    host, colon, port = address.rpartition(":")
+    if colon:
+        socket.create_connection((host, int(port)), timeout=_ANSWERS_WITHIN_S * 5).close()
 
 
 def places(gpus: float, *, at_most: int) -> list[Any]:

@@ -61,6 +61,8 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield _python()
     yield from _packages("the core", "")
     yield from _engines(settings)
+    if settings.engine_host == "ray":
+        yield from _ray(settings.ray_address)
     yield _home(Home.at(settings.home))
     yield _disk(settings)
     yield _dagster(settings)
@@ -179,6 +181,26 @@ def _devices(settings: Settings, pythons: Sequence[str]) -> Finding:
             "Install the torch that fits the driver's CUDA version.",
         )  # fmt: skip
     return Finding(OK, "GPU", found)
+
+
+def _ray(address: str) -> Iterator[Finding]:
+    """The package here, and the cluster that it reaches."""
+    packages = list(_packages("Ray", "ray"))
+    yield from packages
+    if any(finding.mark == BAD for finding in packages):
+        return
+    import ray
+
+    from resources.ray_cluster import connect
+
+    try:
+        connect(address)
+        nodes, gpus = sum(node["Alive"] for node in ray.nodes()), ray.cluster_resources().get("GPU", 0.0)
+        yield Finding(OK, "Ray cluster", f"{address} answers: nodes {nodes}, GPUs {gpus:g}")
+    except EngineUnavailable as error:
+        yield Finding(BAD, "Ray cluster", f"{address} cannot be joined", str(error))
+    finally:
+        ray.shutdown()
 
 
 def _home(home: Home) -> Finding:

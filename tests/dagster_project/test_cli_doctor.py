@@ -75,6 +75,15 @@ def test_packages_are_held_against_our_own_metadata() -> None:
         assert nemo.mend == "pip install -e '.[nemo]'"
 
 
+def test_a_ray_cluster_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray", reason="needs the extra `ray`")
+    monkeypatch.setenv("PODLAKE_ENGINE_HOST", "ray")
+    monkeypatch.setenv("PODLAKE_RAY_ADDRESS", "127.0.0.1:1")
+    found = by_subject(list(findings(Settings())))
+    assert (found["Ray"].mark, found["Ray cluster"].mark) == (OK, BAD)
+    assert "PODLAKE_ENGINE_HOST=local" in found["Ray cluster"].mend
+
+
 def test_a_home_that_cannot_be_written_to(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert doctor._home(Home.at(str(tmp_path / "file" / "home"))).mark == BAD

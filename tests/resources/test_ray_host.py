@@ -266,6 +266,21 @@ def test_audio_that_the_node_cannot_reach_fails_alone(host: RayHost, journal: Pa
     assert "PODLAKE_HOME has to lie on a volume" in str(done["e500"].error)
 
 
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("127.0.0.1:1", "refused"),
+        ("127.0.0.1:port", "'port'"),
+        ("ray://127.0.0.1:10001", "has to be on a node"),
+    ],
+)
+def test_a_cluster_that_cannot_be_joined_is_told_at_once(address: str, why: str) -> None:
+    ray = pytest.importorskip("ray", reason="needs the extra `ray`")
+    ray.shutdown()  # of the tests above
+    with pytest.raises(EngineUnavailable, match=f"No Ray cluster at '{address}' .+{why}"):
+        connect(address)
+
+
 def test_nothing_to_do_asks_for_no_cluster() -> None:
     choice = EngineChoice("toy")
     host = RayHost("127.0.0.1:1", 1.0, "home", "cache", 1)
