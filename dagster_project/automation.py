@@ -20,11 +20,11 @@ from dagster._core.storage.tags import (
     PRIORITY_TAG,
 )
 
-from assets.process import bury_dead_runs
 from assets.stage import Stage
 from assets.window import admit
 from dagster_project.backfills import run_tags
 from dagster_project.nightly import request_night
+from dagster_project.run_process import bury_dead_runs
 from dagster_project.settings import Settings
 from dagster_project.stages import EPISODE_STAGES, STAGES, batch_size
 from dagster_project.todo import is_due, left_to_do

@@ -8,6 +8,7 @@ from assets.feeds import feeds
 from assets.sealed_tables import sealed_tables
 from assets.warehouse import warehouse
 from dagster_project.automation import automation
+from dagster_project.executor import in_own_process
 from dagster_project.given import resources
 from dagster_project.settings import Settings
 from dagster_project.stages import stage_assets
@@ -21,7 +22,7 @@ def build(settings: Settings) -> dg.Definitions:
         assets=dg.map_asset_specs(lambda spec: spec.replace_attributes(owners=[settings.owner]), assets),
         resources=given,
         **automation(settings),
-        executor=dg.in_process_executor,  # a process per step would load the model again
+        executor=in_own_process,
     )
 
 

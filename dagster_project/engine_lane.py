@@ -16,11 +16,11 @@ from contextlib import suppress
 from importlib import import_module
 from threading import Thread
 
-from assets.process import bury_dead_runs
 from assets.stage import Stage
 from dagster_project.in_process import DEFINITIONS
 from dagster_project.instance import open_instance
 from dagster_project.lanes import ENGINES, THE_OTHERS, Work, work_off
+from dagster_project.run_process import bury_dead_runs
 from dagster_project.settings import Settings
 from dagster_project.stages import EPISODE_STAGES
 from resources.home import Home

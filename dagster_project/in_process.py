@@ -8,9 +8,10 @@ from types import MappingProxyType
 
 import dagster as dg
 from dagster._core.definitions.reconstruct import ReconstructableRepository
-from dagster._core.events import RunFailureReason
+from dagster._core.events import JobFailureData, RunFailureReason
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
+from dagster_project.run_process import signature
 from dagster_project.stages import STAGES
 from partitions.definitions import FEEDS
 
@@ -30,19 +31,25 @@ def materialize_range(instance: dg.DagsterInstance, asset: str, keys: Sequence[s
 
 
 def materialize(instance: dg.DagsterInstance, asset: str, tags: Mapping[str, str] = MappingProxyType({})) -> None:
-    """One run. That episodes failed in it stands in the tables; only an interrupt is raised."""
+    """One run. That episodes failed in it stands in the tables. Raises `KeyboardInterrupt`, and `RuntimeError` for what
+    is nobody's episode.
+    """
     made = dg.execute_job(
         ReconstructableRepository.for_module(DEFINITIONS, "defs").get_reconstructable_job(ASSET_JOB),
         instance=instance,
         asset_selection=[dg.AssetKey(asset)],
-        tags=dict(tags),
+        tags={**signature(), **tags},
         run_config=QUIET,
         raise_on_error=False,
     )
-    if any(_is_interrupt(event) for event in made.all_events):
+    for event in made.all_events:
+        if event.is_run_failure:
+            _raise_unless_a_step_failed(event.job_failure_data)
+
+
+def _raise_unless_a_step_failed(failed: JobFailureData) -> None:
+    """Dagster takes note of a Ctrl-C, and of what went wrong around the steps, and holds it back."""
+    if failed.failure_reason is RunFailureReason.UNEXPECTED_TERMINATION:
         raise KeyboardInterrupt
-
-
-def _is_interrupt(event: dg.DagsterEvent) -> bool:
-    """Dagster takes note of a Ctrl-C, and holds it back."""
-    return event.is_run_failure and event.job_failure_data.failure_reason is RunFailureReason.UNEXPECTED_TERMINATION
+    if failed.failure_reason is RunFailureReason.RUN_EXCEPTION and failed.error:
+        raise RuntimeError(failed.error.to_string())

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import dagster as dg
 
 from assets.contract import report_if_unknown
-from assets.process import bury_dead_runs
 from assets.records import last_landings
 from assets.stage import Stage
 from assets.window import admit
@@ -22,6 +21,7 @@ from dagster_project.engine_lane import EngineLane
 from dagster_project.given import window
 from dagster_project.in_process import materialize, materialize_range
 from dagster_project.lanes import Work, work_off
+from dagster_project.run_process import bury_dead_runs
 from dagster_project.settings import Settings
 from dagster_project.stages import EPISODE_STAGES, code_version
 from partitions.batches import batched

@@ -23,9 +23,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from assets.process import PROCESS_TAG
 from dagster_project.backfills import request_backfill
 from dagster_project.instance import open_instance
+from dagster_project.run_process import PROCESS_TAG
 from dagster_project.settings import ROOT, Settings
 from dagster_project.stages import EPISODE_STAGES
 from dagster_project.todo import left_to_do
@@ -45,6 +45,9 @@ VICTIMS = ("worker", "daemon", "sealing", "engines")
 backfill; a process that seals beside a run, and then the run; the lane of engines of a run that goes on without."""
 DELAY_S = {"worker": (6, 12), "daemon": (0, 10), "sealing": (3, 8), "engines": (3, 8)}
 """From the start of the process; for the daemon, from that of its first run."""
+
+PATIENCE_S = 600
+"""Nothing that goes on takes so long."""
 
 EPISODES = 40
 BAD = {"http_not_found": "gone.flac", "not_audio": "page.flac"}
@@ -68,7 +71,7 @@ def test_whatever_is_killed_every_episode_lands_once_and_says_the_same(tmp_path:
     with serving(tmp_path / "site") as base:
         calm = Place(tmp_path / "calm", base)
         with calm.podlake_run() as run:
-            assert run.wait() == 0, calm.log()
+            assert run.wait(PATIENCE_S) == 0, calm.log()
         expected = calm.rows()
         _assert_complete(calm)
         lap = 0
@@ -79,6 +82,7 @@ def test_whatever_is_killed_every_episode_lands_once_and_says_the_same(tmp_path:
             sys.stderr.write(f"lap {lap} (seed {SEED}): {dict(killed)}\n")
             for name, rows in place.rows().items():
                 assert rows == expected[name], name
+            assert place.failed() == calm.failed()
             _assert_complete(place)
     assert killed.total() == KILLS
 
@@ -97,7 +101,7 @@ def _lap(place: Place, chance: random.Random, most: int, before: int) -> Counter
         place.assert_no_file_is_torn()
         place.assert_nothing_is_there_twice()
     with place.sealing(), place.podlake_run("--failed-too") as run:
-        assert run.wait() == 0, place.log()
+        assert run.wait(PATIENCE_S) == 0, place.log()
     return killed
 
 
@@ -123,7 +127,7 @@ def _kill(place: Place, victim: str, delay_s: float) -> bool:
         lanes = [pid for pid in _children(run.pid) if b"engine_lane" in _command(pid)]
         for pid in lanes:
             os.kill(pid, signal.SIGKILL)
-        return run.wait() == 0 and bool(lanes)
+        return run.wait(PATIENCE_S) == 0 and bool(lanes)
 
 
 class Place:
@@ -200,6 +204,11 @@ class Place:
                 columns = ", ".join(column for column in TABLES[name].schema.names if column not in MAY_DIFFER)
                 found[name] = lake.execute(f"select {columns} from lake.{name} order by all").fetchall()
         return found
+
+    def failed(self) -> list[tuple[Any, ...]]:
+        """What stands in the table of failures in the end: no good episode, whoever was killed over it."""
+        with connect(self.home) as lake:
+            return lake.execute("select stage, episode_id, error_class from failures order by all").fetchall()
 
     def assert_no_file_is_torn(self) -> None:
         for name, table in TABLES.items():

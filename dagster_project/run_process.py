@@ -11,12 +11,22 @@ import dagster as dg
 PROCESS_TAG = "podlake/process"
 """host:pid:start time of the process (in clock ticks since boot: a pid alone may be used again)."""
 
-_UNFINISHED = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+_UNFINISHED = [
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
 
 
 def sign(instance: dg.DagsterInstance, run_id: str) -> None:
     """Write this process on the run."""
-    instance.add_run_tags(run_id, {PROCESS_TAG: f"{socket.gethostname()}:{os.getpid()}:{_started(os.getpid())}"})
+    instance.add_run_tags(run_id, signature())
+
+
+def signature() -> dict[str, str]:
+    """The tag that says which process we are."""
+    return {PROCESS_TAG: f"{socket.gethostname()}:{os.getpid()}:{_started(os.getpid())}"}
 
 
 def bury_dead_runs(instance: dg.DagsterInstance) -> list[str]:
@@ -27,13 +37,21 @@ def bury_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     """
     buried = []
     for run in instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED)):
-        host, _, process = run.tags.get(PROCESS_TAG, "::").partition(":")
+        host, _, process = _signed(instance, run).partition(":")
         pid, _, started = process.partition(":")
         if host == socket.gethostname() and pid and _started(int(pid)) != started:
-            instance.report_run_failed(run, f"Its process ({pid}) is gone: killed, or the machine was restarted.")
+            # The slots first: whoever is killed here leaves a run that is found again.
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+            instance.report_run_failed(run, f"Its process ({pid}) is gone: killed, or the machine was restarted.")
             buried.append(run.run_id)
     return buried
+
+
+def _signed(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
+    """The run's own signature: a run that is tried again begins with a copy of the dead one's tags."""
+    signed = run.tags.get(PROCESS_TAG, "")
+    parent = instance.get_run_by_id(run.parent_run_id) if signed and run.parent_run_id else None
+    return "" if parent and parent.tags.get(PROCESS_TAG) == signed else signed
 
 
 def _started(pid: int) -> str | None:

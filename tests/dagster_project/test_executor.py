@@ -1,0 +1,146 @@
+"""Runs that wait for a pool: asleep, to be interrupted, and not for the dead."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from dagster_project.in_process import materialize
+from dagster_project.instance import open_instance
+from dagster_project.run_process import PROCESS_TAG, bury_dead_runs, signature
+from dagster_project.settings import ROOT, Settings
+
+ASSET, POOL = "sealed_tables", "sealing"
+DIES_WITH_A_SLOT = f"""
+import os, signal
+import dagster as dg
+from dagster_project.instance import open_instance
+from dagster_project.run_process import signature
+from dagster_project.settings import Settings
+
+@dg.job
+def nothing(): ...
+
+with open_instance(Settings()) as instance:
+    run = instance.create_run_for_job(nothing, tags=signature())
+    assert instance.event_log_storage.claim_concurrency_slot({POOL!r}, run.run_id, {ASSET!r}).is_claimed
+    print(run.run_id, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+SEALS = f"""
+import logging
+from dagster_project.in_process import materialize
+from dagster_project.instance import open_instance
+from dagster_project.settings import Settings
+
+logging.basicConfig(level=logging.INFO)
+with open_instance(Settings()) as instance:
+    materialize(instance, {ASSET!r})
+"""
+
+
+@pytest.fixture
+def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
+    """A real one, whose pool has its one slot."""
+    monkeypatch.setenv("PODLAKE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("DAGSTER_HOME", "")  # put back after what `open_instance` sets
+    monkeypatch.delenv("DAGSTER_HOME")
+    with open_instance(Settings()) as opened:
+        opened.event_log_storage.set_concurrency_slots(POOL, 1)
+        yield opened
+
+
+def holders(instance: dg.DagsterInstance) -> set[str]:
+    return instance.event_log_storage.get_concurrency_info(POOL).active_run_ids
+
+
+def last_run(instance: dg.DagsterInstance) -> dg.DagsterRun:
+    return instance.get_runs(limit=1)[0]
+
+
+def test_a_run_signs_itself_and_gives_its_slot_back(instance: dg.DagsterInstance) -> None:
+    materialize(instance, ASSET)
+    run = last_run(instance)
+    assert run.is_success
+    assert run.tags[PROCESS_TAG] == signature()[PROCESS_TAG]
+    assert holders(instance) == set()
+
+
+def test_a_slot_that_a_killed_run_holds_is_taken_from_it(instance: dg.DagsterInstance) -> None:
+    killed = subprocess.run([sys.executable, "-c", DIES_WITH_A_SLOT], cwd=ROOT, capture_output=True, check=False)
+    dead = killed.stdout.decode().strip()
+    assert holders(instance) == {dead}, killed.stderr.decode()
+    materialize(instance, ASSET)
+    assert last_run(instance).is_success
+    buried = instance.get_run_by_id(dead)
+    assert buried
+    assert buried.is_failure
+
+
+def test_whoever_waits_says_for_whom_and_hears_an_interrupt(instance: dg.DagsterInstance) -> None:
+    assert instance.event_log_storage.claim_concurrency_slot(POOL, "somebody", ASSET).is_claimed
+    with subprocess.Popen([sys.executable, "-c", SEALS], cwd=ROOT, stderr=subprocess.PIPE, text=True) as waiting:
+        assert waiting.stderr
+        said = next(line for line in waiting.stderr if "waits" in line)
+        assert said.rstrip().endswith(f"{ASSET} waits for the pool `{POOL}`, which is taken by run somebody")
+        waiting.send_signal(signal.SIGINT)
+        assert waiting.wait(timeout=60) != 0
+    pool = instance.event_log_storage.get_concurrency_info(POOL)
+    assert (pool.active_run_ids, pool.pending_run_ids) == ({"somebody"}, set())
+    assert last_run(instance).is_failure
+    assert "waits for the pool" in " ".join(log.message for log in instance.all_logs(last_run(instance).run_id))
+
+
+def test_whoever_waits_goes_on_when_the_slot_is_free(instance: dg.DagsterInstance) -> None:
+    slots = instance.event_log_storage
+    assert slots.claim_concurrency_slot(POOL, "somebody", ASSET).is_claimed
+    with subprocess.Popen([sys.executable, "-c", SEALS], cwd=ROOT, stderr=subprocess.PIPE, text=True) as waiting:
+        assert waiting.stderr
+        next(line for line in waiting.stderr if "waits" in line)
+        slots.free_concurrency_slots_for_run("somebody")
+        waiting.communicate(timeout=120)
+    assert waiting.returncode == 0
+    assert holders(instance) == set()
+
+
+def test_a_run_that_never_began_is_buried_with_its_process(instance: dg.DagsterInstance) -> None:
+    alive, dead = (_made(instance, tags) for tags in (signature(), _signature_of_the_dead()))
+    assert bury_dead_runs(instance) == [dead.run_id]
+    assert not instance.get_run_by_id(alive.run_id).is_finished  # type: ignore[union-attr]
+
+
+def test_a_second_try_is_not_taken_for_the_dead_run_whose_tags_it_copies(instance: dg.DagsterInstance) -> None:
+    dead = _made(instance, _signature_of_the_dead())
+    assert bury_dead_runs(instance) == [dead.run_id]
+    again = _made(instance, dict(dead.tags), parent_run_id=dead.run_id, root_run_id=dead.run_id)
+    assert bury_dead_runs(instance) == []
+    instance.add_run_tags(again.run_id, {PROCESS_TAG: f"{_host()}:{os.getpid()}:0"})  # signed, and dead in its turn
+    assert bury_dead_runs(instance) == [again.run_id]
+
+
+def _made(instance: dg.DagsterInstance, tags: dict[str, str], **origin: str) -> dg.DagsterRun:
+    @dg.job
+    def nothing() -> None:
+        """Never carried out."""
+
+    return instance.create_run_for_job(nothing, tags=tags, **origin)  # type: ignore[arg-type]
+
+
+def _signature_of_the_dead() -> dict[str, str]:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        pass
+    return {PROCESS_TAG: f"{_host()}:{process.pid}:{time.monotonic_ns()}"}
+
+
+def _host() -> str:
+    return signature()[PROCESS_TAG].partition(":")[0]
