@@ -40,8 +40,8 @@ lint: $(VENV)/.dev ## ruff, format, types, floors
 
 check: lint test ## What CI runs, without NeMo
 
-bench: $(VENV)/.dev ## Speed: landings, overlap, sealing, views, automation, decoding, pipeline
-	@set -e; for name in landings overlap sealing views automation decode pipeline; do \
+bench: $(VENV)/.dev ## Speed: landings, overlap, sealing, views, window, automation, decoding, pipeline
+	@set -e; for name in landings overlap sealing views window automation decode pipeline; do \
 	  echo "== python -m bench.$$name"; $(BIN)/python -m bench.$$name; done
 
 bench-accuracy: $(VENV)/.dev ## Word and diarization error rates of the embedded engines

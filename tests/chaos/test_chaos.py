@@ -125,7 +125,8 @@ def _kill(place: Place, victim: str, delay_s: float) -> bool:
             _kill_group(sealing)
             _goes_on(run, 1)
             return True
-        lanes = [pid for pid in _children(run.pid) if b"engine_lane" in _command(pid)]
+        while not (lanes := _lanes(run)) and run.poll() is None:
+            time.sleep(0.1)
         for pid in lanes:
             os.kill(pid, signal.SIGKILL)
         return run.wait(PATIENCE_S) == 0 and bool(lanes)
@@ -294,6 +295,10 @@ def _read(path: Path, schema: Any) -> None:
         assert pq.read_table(path).schema.equals(schema), path
     except FileNotFoundError:
         assert not path.exists()
+
+
+def _lanes(run: subprocess.Popen[bytes]) -> list[int]:
+    return [pid for pid in _children(run.pid) if b"engine_lane" in _command(pid)]
 
 
 def _goes_on(process: subprocess.Popen[bytes], seconds: float) -> bool:
