@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 from pathlib import Path
 
 import dagster as dg
 
 PROCESS_TAG = "podlake/process"
-"""host:pid:start time of the process (in clock ticks since boot: a pid alone may be used again)."""
+"""host:pid:start time of the process (a pid alone may be used again)."""
+
+_PROC = Path("/proc")
 
 _UNFINISHED = [
     dg.DagsterRunStatus.NOT_STARTED,
@@ -55,9 +58,20 @@ def _signed(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
 
 
 def _started(pid: int) -> str | None:
-    """Field 22 of /proc/<pid>/stat; None where there is no such process."""
+    """When the process started, in whatever words the system has for it; None where there is no such process."""
+    return _started_by_proc(pid) if (_PROC / "self").exists() else _started_by_ps(pid)
+
+
+def _started_by_proc(pid: int) -> str | None:
+    """Linux: field 22 of /proc/<pid>/stat, clock ticks since boot."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        stat = (_PROC / str(pid) / "stat").read_text()
     except OSError:
         return None
     return stat.rpartition(")")[2].split()[19]
+
+
+def _started_by_ps(pid: int) -> str | None:
+    """macOS: the date, to a second."""
+    said = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return said.stdout.strip() or None

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +13,7 @@ import pytest
 
 from dagster_project.in_process import materialize
 from dagster_project.instance import open_instance
-from dagster_project.run_process import PROCESS_TAG, bury_dead_runs, signature
+from dagster_project.run_process import PROCESS_TAG, signature
 from dagster_project.settings import ROOT, Settings
 
 ASSET, POOL = "sealed_tables", "sealing"
@@ -111,36 +109,3 @@ def test_whoever_waits_goes_on_when_the_slot_is_free(instance: dg.DagsterInstanc
         waiting.communicate(timeout=120)
     assert waiting.returncode == 0
     assert holders(instance) == set()
-
-
-def test_a_run_that_never_began_is_buried_with_its_process(instance: dg.DagsterInstance) -> None:
-    alive, dead = (_made(instance, tags) for tags in (signature(), _signature_of_the_dead()))
-    assert bury_dead_runs(instance) == [dead.run_id]
-    assert not instance.get_run_by_id(alive.run_id).is_finished  # type: ignore[union-attr]
-
-
-def test_a_second_try_is_not_taken_for_the_dead_run_whose_tags_it_copies(instance: dg.DagsterInstance) -> None:
-    dead = _made(instance, _signature_of_the_dead())
-    assert bury_dead_runs(instance) == [dead.run_id]
-    again = _made(instance, dict(dead.tags), parent_run_id=dead.run_id, root_run_id=dead.run_id)
-    assert bury_dead_runs(instance) == []
-    instance.add_run_tags(again.run_id, {PROCESS_TAG: f"{_host()}:{os.getpid()}:0"})  # signed, and dead in its turn
-    assert bury_dead_runs(instance) == [again.run_id]
-
-
-def _made(instance: dg.DagsterInstance, tags: dict[str, str], **origin: str) -> dg.DagsterRun:
-    @dg.job
-    def nothing() -> None:
-        """Never carried out."""
-
-    return instance.create_run_for_job(nothing, tags=tags, **origin)  # type: ignore[arg-type]
-
-
-def _signature_of_the_dead() -> dict[str, str]:
-    with subprocess.Popen([sys.executable, "-c", ""]) as process:
-        pass
-    return {PROCESS_TAG: f"{_host()}:{process.pid}:{time.monotonic_ns()}"}
-
-
-def _host() -> str:
-    return signature()[PROCESS_TAG].partition(":")[0]

@@ -1,0 +1,75 @@
+"""Which process works on a run, on systems with and without /proc."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from dagster_project import run_process
+from dagster_project.run_process import PROCESS_TAG, bury_dead_runs, signature
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.instance_for_test() as made:
+        yield made
+
+
+@pytest.fixture(params=["/proc", "/nowhere"])
+def _proc(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_process, "_PROC", Path(request.param))
+
+
+@pytest.mark.usefixtures("_proc")
+def test_a_run_is_buried_when_its_process_is_gone(instance: dg.DagsterInstance) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        started = run_process._started(process.pid)
+        run = _made(instance, {PROCESS_TAG: f"{_host()}:{process.pid}:{started}"})
+        own, unsigned = _made(instance, signature()), _made(instance, {})
+        assert bury_dead_runs(instance) == []
+    assert bury_dead_runs(instance) == [run.run_id]
+    assert bury_dead_runs(instance) == []
+    assert [_is_finished(instance, one) for one in (run, own, unsigned)] == [True, False, False]
+
+
+@pytest.mark.usefixtures("_proc")
+def test_a_process_that_has_the_pid_of_a_dead_one_is_another(instance: dg.DagsterInstance) -> None:
+    run = _made(instance, {PROCESS_TAG: f"{_host()}:{os.getpid()}:long ago"})
+    assert bury_dead_runs(instance) == [run.run_id]
+
+
+def test_a_process_of_another_machine_is_left_alone(instance: dg.DagsterInstance) -> None:
+    _made(instance, {PROCESS_TAG: f"elsewhere:{2**22}:0"})
+    assert bury_dead_runs(instance) == []
+
+
+def test_a_second_try_is_not_taken_for_the_dead_run_whose_tags_it_copies(instance: dg.DagsterInstance) -> None:
+    dead = _made(instance, {PROCESS_TAG: f"{_host()}:{os.getpid()}:long ago"})
+    assert bury_dead_runs(instance) == [dead.run_id]
+    again = _made(instance, dict(dead.tags), parent_run_id=dead.run_id, root_run_id=dead.run_id)
+    assert bury_dead_runs(instance) == []
+    instance.add_run_tags(again.run_id, {PROCESS_TAG: f"{_host()}:{os.getpid()}:later, and gone"})
+    assert bury_dead_runs(instance) == [again.run_id]
+
+
+def _made(instance: dg.DagsterInstance, tags: dict[str, str], **origin: str) -> dg.DagsterRun:
+    @dg.job
+    def nothing() -> None:
+        """Never carried out."""
+
+    return instance.create_run_for_job(nothing, tags=tags, **origin)  # type: ignore[arg-type]
+
+
+def _is_finished(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    found = instance.get_run_by_id(run.run_id)
+    return found is not None and found.is_finished
+
+
+def _host() -> str:
+    return signature()[PROCESS_TAG].partition(":")[0]
