@@ -9,7 +9,7 @@ from itertools import chain
 import pyarrow as pa
 from dagster import DagsterInstance
 
-from partitions.definitions import EPISODES, FEEDS, add_keys
+from partitions.definitions import EPISODES, FEEDS, add_keys, remove_keys
 from partitions.in_flight import in_flight
 from partitions.window import Waiting, Window, admitted, hours
 from resources.catalogue import Catalogue
@@ -82,8 +82,7 @@ def archive(instance: DagsterInstance, keys: Collection[str]) -> list[str]:
     order = instance.get_dynamic_partitions(EPISODES.name or "")
     flying = in_flight(instance, order).anywhere()
     leaving = [key for key in order if key in keys and key not in flying]
-    for key in leaving:
-        instance.delete_dynamic_partition(EPISODES.name or "", key)
+    remove_keys(instance, EPISODES, leaving)
     return leaving
 
 

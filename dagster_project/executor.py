@@ -33,7 +33,7 @@ class SignedRun(InProcessExecutor):
         instance, run = plan_context.instance, plan_context.dagster_run
         sign(instance, run.run_id)
         first = execution_plan.get_steps_to_execute_in_topo_order()[0]
-        slot = Slot(instance, run.run_id, first.key, first.pool or "", int(run.tags.get(PRIORITY_TAG, 0)))
+        slot = Slot(instance, run.run_id, first.key, first.pool or "", _priority(run))
         try:
             if slot.is_needed() and not slot.claim():
                 waits = f"{first.key} waits for the pool `{slot.pool}`, which is taken by {slot.holders()}"
@@ -41,10 +41,9 @@ class SignedRun(InProcessExecutor):
                 yield dg.DagsterEvent.engine_event(plan_context, waits, EngineEventData())
                 with raise_execution_interrupts():
                     slot.wait()
-        except BaseException:
+            yield from super().execute(plan_context, execution_plan)
+        finally:
             slot.give_back()
-            raise
-        yield from super().execute(plan_context, execution_plan)
 
 
 @dataclass(frozen=True)
@@ -83,8 +82,16 @@ class Slot:
             time.sleep(LOOKS_EVERY_S)
 
     def give_back(self) -> None:
-        """Leave the slot, or the queue for it, to others."""
-        self.instance.event_log_storage.free_concurrency_slot_for_step(self.run_id, self.step_key)
+        """Leave the slot, or the queue for it, to others. Dagster does so only after a step that has begun."""
+        if self.pool and self.instance.event_log_storage.supports_global_concurrency_limits:
+            self.instance.event_log_storage.free_concurrency_slot_for_step(self.run_id, self.step_key)
+
+
+def _priority(run: dg.DagsterRun) -> int:
+    try:
+        return int(run.tags.get(PRIORITY_TAG, 0))
+    except ValueError:
+        return 0
 
 
 @dg.executor(name="in_process")

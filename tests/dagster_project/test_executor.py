@@ -11,6 +11,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from dagster_project.executor import in_own_process
 from dagster_project.in_process import materialize
 from dagster_project.instance import open_instance
 from dagster_project.run_process import PROCESS_TAG, signature
@@ -37,6 +38,7 @@ with open_instance(Settings()) as instance:
 
 SEALS = f"""
 import logging
+from dagster_project.executor import in_own_process
 from dagster_project.in_process import materialize
 from dagster_project.instance import open_instance
 from dagster_project.settings import Settings
@@ -45,6 +47,20 @@ logging.basicConfig(level=logging.INFO)
 with open_instance(Settings()) as instance:
     materialize(instance, {ASSET!r})
 """
+
+
+@dg.resource
+def broken(_: dg.InitResourceContext) -> None:
+    raise OSError("no such disk")
+
+
+@dg.op(pool=POOL, required_resource_keys={"broken"})
+def never() -> None: ...
+
+
+@dg.job(executor_def=in_own_process, resource_defs={"broken": broken})
+def cannot_begin() -> None:
+    never()
 
 
 @pytest.fixture
@@ -108,4 +124,11 @@ def test_whoever_waits_goes_on_when_the_slot_is_free(instance: dg.DagsterInstanc
         slots.free_concurrency_slots_for_run("somebody")
         waiting.communicate(timeout=120)
     assert waiting.returncode == 0
+    assert holders(instance) == set()
+
+
+def test_a_run_that_fails_before_its_step_gives_its_slot_back(instance: dg.DagsterInstance) -> None:
+    made = dg.execute_job(dg.reconstructable(cannot_begin), instance, raise_on_error=False)
+    assert not made.success
+    assert "no such disk" in str([event.event_specific_data for event in made.all_events])
     assert holders(instance) == set()
