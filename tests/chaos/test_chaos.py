@@ -93,8 +93,9 @@ def _lap(place: Place, chance: random.Random, most: int, before: int) -> Counter
     killed: Counter[str] = Counter()
     while killed.total() < most and place.is_work_left():
         victim = VICTIMS[(before + killed.total()) % len(VICTIMS)]
-        if victim == "daemon" and not place.left():
-            victim = "worker"  # the last one was killed before it had polled
+        if victim == "daemon" and not place.left():  # the last one was killed before it had polled
+            with place.poll() as poll:
+                assert poll.wait(PATIENCE_S) == 0, place.log()
         if _kill(place, victim, chance.uniform(*DELAY_S[victim])):
             killed[victim] += 1
         else:
@@ -154,6 +155,9 @@ class Place:
 
     def podlake_run(self, *arguments: str) -> Any:
         return self._process(["-m", "dagster_project.cli", "run", *arguments])
+
+    def poll(self) -> Any:
+        return self._process([str(Path(__file__).parent / "poll.py")])
 
     def sealing(self) -> Any:
         return self._process([str(Path(__file__).parent / "keep_sealing.py")])
