@@ -10,6 +10,7 @@ import os
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -31,6 +32,7 @@ from resources.tries import Tries
 
 
 def main() -> None:
+    warnings.simplefilter("ignore", dg.BetaWarning)
     print(f"{'live keys':>10} {'sensor, s':>10} {'conditions, s':>14} {'ratio':>6}")
     for count in map(int, sys.argv[1:] or ("1000", "10000")):
         keys = [f"show-20260101-{n:08x}" for n in range(count)]

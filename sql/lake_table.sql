@@ -8,10 +8,8 @@ with listed as materialized (
     from glob('$root/lake/$name/open/*.parquet')
 )
 select $open_columns
-from listed
-join read_parquet(['$root/lake/$name/_schema.parquet', '$root/lake/$name/open/*.parquet'], filename = true) as landed
-    on key = parse_filename(filename, true)
-where not starts_with(key, '_')
+from read_parquet(['$root/lake/$name/_schema.parquet', '$root/lake/$name/open/*.parquet'], filename = true)
+where parse_filename(filename, true) in (from listed)
 union all
 select $columns
 from read_parquet(['$root/lake/$name/_schema.parquet', '$root/lake/$name/sealed/*.parquet'])
