@@ -35,8 +35,8 @@ def signature() -> dict[str, str]:
 def bury_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     """Fail the unfinished runs whose process on this machine is gone, and free their pool slots.
 
-    Dagster's daemon does so for the runs that it launched itself; for those of `podlake run` and of
-    `dagster asset materialize` nobody would, and a slot that a killed run holds blocks every later one.
+    Dagster's launcher does not notice that a process was killed, and of `podlake run` it knows nothing: the run would
+    stand unfinished until its time is up, and the slot that it holds would block every later one.
     """
     buried = []
     for run in instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED)):

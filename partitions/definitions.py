@@ -41,7 +41,7 @@ def move_to_end(instance: DagsterInstance, definition: DynamicPartitionsDefiniti
 def _replace(
     instance: DagsterInstance, definition: DynamicPartitionsDefinition, old: Sequence[str], new: Sequence[str]
 ) -> None:
-    """At once: Dagster's own call takes out one key, in ten milliseconds, and a kill between two would lose keys."""
+    """At once, and on SQLite in one transaction. Dagster's own call takes out one key, in ten milliseconds."""
     name, store = definition.name or "", instance.event_log_storage
     if not isinstance(store, SqlEventLogStorage):
         for key in old:
