@@ -79,6 +79,8 @@ def refuse_unless(exchange: Exchange, *accepted: int) -> None:
     elif status == 429 or (status == 503 and retry_after_s is not None):
         when = f"in {retry_after_s:.0f} s" if retry_after_s is not None else "later"
         error = RateLimited(f"{what}: it wants to be asked again {when}.", retry_after_s)
+    elif status in (408, 425):
+        error = NetworkError(f"{what}: the request took too long, or came too early, which may pass.")
     elif 400 <= status < 500:
         error = HttpRefused(f"{what}: it refuses. Check whether the address needs a subscription or a login.")
     else:

@@ -62,7 +62,7 @@ class RateLimited(PodlakeError):
 
 
 class NetworkError(PodlakeError):
-    """The connection could not be made, timed out, or broke before the end."""
+    """The connection could not be made, timed out (also 408), or broke before the end."""
 
     error_class = "network"
 

@@ -342,6 +342,8 @@ class TestErrors:
             (410, NotFound),
             (401, HttpRefused),
             (403, HttpRefused),
+            (408, NetworkError),
+            (425, NetworkError),
             (429, RateLimited),
             (500, HttpServerError),
             (503, HttpServerError),
