@@ -23,6 +23,7 @@ from dagster_project.stages import EPISODE_STAGES, STAGES, batch_size
 from dagster_project.todo import left_to_do
 from partitions.batches import plan
 from partitions.definitions import EPISODES, move_to_end
+from partitions.in_flight import in_flight
 from resources.lake import Lake
 from resources.tries import Tries
 
@@ -120,7 +121,7 @@ def next_batch(work: Work, ours: tuple[Stage, ...], left: Mapping[str, Sequence[
     Otherwise another lane may be at work on a range of them.
     """
     order = work.instance.get_dynamic_partitions(EPISODES.name or "")
-    pinned = () if ours == EPISODE_STAGES else order
+    pinned = in_flight(work.instance, order).anywhere() if ours == EPISODE_STAGES else order
 
     def largest(stage: Stage) -> Batch:
         size = batch_size(work.settings, stage)

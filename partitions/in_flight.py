@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import dagster as dg
@@ -26,9 +26,13 @@ class InFlight:
     """Asset → its keys."""
     runs: Mapping[str, int]
     """Asset → unfinished runs of it."""
+    targets: Set[str] = frozenset()
+    """Keys of active backfills, done or not: Dagster gives up a backfill of which a key is not there any more, and
+    takes a range of its finished runs for what the order makes of it now."""
 
     def anywhere(self) -> set[str]:
-        return set().union(*self.keys.values())
+        """Keys that are to stay, and to stay where they are."""
+        return set(self.targets).union(*self.keys.values())
 
 
 def in_flight(instance: dg.DagsterInstance, order: Sequence[str]) -> InFlight:
@@ -40,14 +44,17 @@ def in_flight(instance: dg.DagsterInstance, order: Sequence[str]) -> InFlight:
         for asset in run.asset_selection or ():
             keys[asset.to_user_string()].update(_keys_of(run.tags, order, position))
             runs[asset.to_user_string()] += 1
+    targets: set[str] = set()
     for backfill in instance.get_backfills(filters=BulkActionsFilter(statuses=_ACTIVE)):
         data = backfill.asset_backfill_data
         if data is None:
             continue
+        for subset in data.target_subset.partitions_subsets_by_asset_key.values():
+            targets.update(subset.get_partition_keys())
         left = data.target_subset - data.materialized_subset - data.failed_and_downstream_subset
         for asset, subset in left.partitions_subsets_by_asset_key.items():
             keys[asset.to_user_string()].update(subset.get_partition_keys())
-    return InFlight(keys, runs)
+    return InFlight(keys, runs, targets)
 
 
 def _keys_of(tags: Mapping[str, str], order: Sequence[str], position: Mapping[str, int]) -> Iterable[str]:

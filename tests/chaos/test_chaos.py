@@ -30,6 +30,7 @@ from dagster_project.settings import ROOT, Settings
 from dagster_project.stages import EPISODE_STAGES
 from dagster_project.todo import left_to_do
 from demo.serve import serving
+from partitions.in_flight import in_flight
 from resources.catalogue import Catalogue
 from resources.devices import Devices
 from resources.home import Home
@@ -164,11 +165,14 @@ class Place:
 
     @contextmanager
     def daemon(self) -> Iterator[subprocess.Popen[bytes]]:
-        """Dagster's daemon, and a backfill of all that is left for it to carry out."""
+        """Dagster's daemon, and a backfill of what is left for it to carry out and no other is to."""
         wanted = self.left()
         with self._own_environment(), open_instance(Settings()) as instance:
             dagster_home = os.environ["DAGSTER_HOME"]
-            request_backfill(instance, Settings(), wanted, "chaos")
+            named = in_flight(instance, instance.get_dynamic_partitions("episodes")).anywhere()
+            wanted = {name: [key for key in keys if key not in named] for name, keys in wanted.items()}
+            if any(wanted.values()):
+                request_backfill(instance, Settings(), wanted, "chaos")
         with self._process(
             ["-m", "dagster._daemon", "run", "-w", str(ROOT / "workspace.yaml")], DAGSTER_HOME=dagster_home
         ) as process:
