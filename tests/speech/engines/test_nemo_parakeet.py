@@ -7,7 +7,6 @@ from difflib import SequenceMatcher
 
 import numpy as np
 import pytest
-from conftest import MODELS, ONE_TO_THREE, Heldout
 
 from speech.assignment import assign_speakers
 from speech.engines import nemo_parakeet
@@ -16,6 +15,7 @@ from speech.engines.protocols import EngineChoice
 from speech.errors import BadOutput, EngineUnavailable, OutOfMemory, StorageError
 from speech.metrics import WordErrors, cpwer, normalise, wer
 from speech.types import Span, Transcript, Word
+from tests.speech.engines.conftest import MODELS, ONE_TO_THREE, Heldout
 
 MODEL = str(MODELS / "parakeet_tdt_tiny.nemo")
 nemo = pytest.mark.nemo

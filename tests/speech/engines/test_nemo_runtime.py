@@ -12,11 +12,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from conftest import MODELS
 
 from speech.engines import nemo_parakeet, nemo_runtime, nemo_sortformer
 from speech.engines.protocols import EngineChoice
 from speech.errors import EngineUnavailable
+from tests.speech.engines.conftest import MODELS
 
 SORTFORMER = MODELS / "sortformer_tiny.nemo"
 PARAKEET = MODELS / "parakeet_tdt_tiny.nemo"

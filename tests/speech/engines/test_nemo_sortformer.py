@@ -8,7 +8,6 @@ from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
-from conftest import MODELS, ONE_TO_THREE, Heldout
 
 from speech.engines import nemo_sortformer
 from speech.engines.nemo_sortformer import PRESETS, Preset, segments_of
@@ -16,6 +15,7 @@ from speech.engines.protocols import EngineChoice
 from speech.errors import BadOutput, EngineUnavailable
 from speech.metrics import der
 from speech.types import Diarization, Segment
+from tests.speech.engines.conftest import MODELS, ONE_TO_THREE, Heldout
 
 MODEL = str(MODELS / "sortformer_tiny.nemo")
 nemo = pytest.mark.nemo
