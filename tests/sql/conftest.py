@@ -107,7 +107,7 @@ def _fields(record: object) -> dict:
     return {name: getattr(record, name) for name in record.__slots__}
 
 
-def _blank(field: pa.Field) -> object:
+def blank(field: pa.Field) -> object:
     """A value for a column that a test does not care for."""
     if field.nullable:
         return None
@@ -127,7 +127,7 @@ def warehouse(tmp_path_factory):
         for row in rows:
             landings.setdefault(table.landing_key(*(row[column] for column in table.landing)), []).append(row)
         for key, landed in landings.items():
-            filled = [{field.name: row.get(field.name, _blank(field)) for field in table.schema} for row in landed]
+            filled = [{field.name: row.get(field.name, blank(field)) for field in table.schema} for row in landed]
             Lake(home).land(table, key, table.of(filled))
     with connect(home) as connection:
         yield connection

@@ -1,0 +1,114 @@
+"""A table is what has landed and what is sealed, each episode once, whatever moves while DuckDB lists the files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import duckdb
+import pytest
+from fsspec.implementations.local import LocalFileSystem
+
+from resources.home import Home
+from resources.lake import Lake
+from resources.schemas import QUALITY, WORDS
+from resources.sealing import seal
+from resources.warehouse import build, view_statements
+from tests.sql.conftest import blank
+
+SEALED, OPEN = ["show-20260101-00000001", "show-20260101-00000002"], ["show-20260101-00000003"]
+LISTINGS = 6
+"""Of a query over one table: `listed`; the open files and their schema; the sealed ones and theirs; the open again."""
+
+
+class Watched(LocalFileSystem):
+    """The local files, to DuckDB; after each listing something may happen to them."""
+
+    protocol = "watched"
+    cachable = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.listings: list[str] = []
+        self.after: dict[int, Callable[[], object]] = {}
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return str(super()._strip_protocol(path.removeprefix("watched://")))
+
+    def glob(self, path: str, **options: object) -> list[str]:
+        found = super().glob(path, **options)
+        self.listings.append(path)
+        self.after.get(len(self.listings), lambda: None)()
+        return [f"watched://{name}" for name in found]
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    made = Lake(Home.at(str(tmp_path / "home")))
+    for episode_id in SEALED:
+        land(made, episode_id, "first")
+    seal_now(made)
+    for episode_id in OPEN:
+        land(made, episode_id, "first")
+    build(made.home)
+    assert (made.open_keys(WORDS), len(made.sealed_files(WORDS))) == (OPEN, 1)
+    return made
+
+
+@pytest.fixture
+def watched(lake: Lake) -> Iterator[tuple[duckdb.DuckDBPyConnection, Watched]]:
+    files, root = Watched(), lake.home.root
+    with duckdb.connect() as connection:
+        connection.register_filesystem(files)
+        connection.execute("create schema lake")
+        (words,) = (text for text in view_statements(lake.home) if "view lake.words " in text)
+        connection.execute(words.replace(root, f"watched://{root}"))
+        files.listings.clear()
+        yield connection, files
+
+
+def land(lake: Lake, episode_id: str, word: str) -> None:
+    """The words of the episode, and its quality: with that it is complete."""
+    for table in (WORDS, QUALITY):
+        row = {field.name: blank(field) for field in table.schema} | {"episode_id": episode_id, "word": word}
+        lake.land(table, episode_id, table.of([{name: row[name] for name in table.schema.names}]))
+
+
+def seal_now(lake: Lake) -> None:
+    list(seal(lake, older_than=timedelta(0)))
+
+
+def seen(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str]]:
+    return connection.execute("select episode_id, word from lake.words order by all").fetchall()
+
+
+def test_the_open_files_are_listed_before_and_after_the_sealed_ones(watched) -> None:
+    connection, files = watched
+    assert seen(connection) == [(episode_id, "first") for episode_id in SEALED + OPEN]
+    folders = [Path(path).parent.name for path in files.listings if "_schema" not in path]
+    assert folders == ["open", "open", "sealed", "open"]
+    assert len(files.listings) == LISTINGS
+
+
+@pytest.mark.parametrize("listing", range(1, LISTINGS + 1))
+def test_a_sealed_episode_that_lands_anew_meanwhile_is_seen_once(lake, watched, listing: int) -> None:
+    connection, files = watched
+    files.after[listing] = lambda: land(lake, SEALED[0], "second")
+    found = seen(connection)
+    assert [episode_id for episode_id, _ in found] == SEALED + OPEN
+    assert {word for _, word in found} <= {"first", "second"}
+
+
+@pytest.mark.parametrize("listing", range(1, LISTINGS + 1))
+def test_an_episode_that_is_sealed_meanwhile_is_seen_once_or_the_query_says_that_its_file_is_gone(
+    lake, watched, listing: int
+) -> None:
+    connection, files = watched
+    files.after[listing] = lambda: seal_now(lake)
+    try:
+        found = seen(connection)
+    except (duckdb.IOException, FileNotFoundError):
+        found = seen(connection)
+    assert found == [(episode_id, "first") for episode_id in SEALED + OPEN]
