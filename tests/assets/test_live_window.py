@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 import pyarrow.parquet as pq
 import pytest
+from sqlalchemy.exc import IntegrityError
 
 from assets.episodes import episodes
 from assets.records import Run, land_rows
 from assets.sealed_tables import sealed_tables
 from assets.stage import Batch, Landing
 from assets.window import admit, admit_from_feed, archive
-from partitions.definitions import EPISODES, FEEDS, add_keys
+from partitions.definitions import EPISODES, FEEDS, add_keys, move_to_end
 from partitions.window import Window
 from resources.catalogue import Catalogue
 from resources.home import Home
@@ -135,3 +137,19 @@ def test_sealing_archives_what_is_complete_and_admits_others(
 
 @dg.asset(partitions_def=EPISODES)
 def _asset() -> None: ...
+
+
+def test_an_order_changes_as_a_whole_or_not_at_all(instance: dg.DagsterInstance) -> None:
+    add_keys(instance, EPISODES, ["a", "b", "c"])
+    with pytest.raises(IntegrityError):
+        move_to_end(instance, EPISODES, ["a", None])  # type: ignore[list-item]
+    assert list(instance.get_dynamic_partitions("episodes")) == ["a", "b", "c"]
+
+
+def test_two_who_move_the_same_keys_at_once_lose_none(instance: dg.DagsterInstance) -> None:
+    keys = [f"show-20260101-{n:08x}" for n in range(2_000)]
+    add_keys(instance, EPISODES, keys)
+    with ThreadPoolExecutor(2) as both:
+        for moved in [both.submit(move_to_end, instance, EPISODES, keys) for _ in range(2)]:
+            moved.result()
+    assert sorted(instance.get_dynamic_partitions("episodes")) == sorted(keys)

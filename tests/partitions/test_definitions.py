@@ -44,10 +44,3 @@ def test_more_keys_than_a_statement_takes(instance: dg.DagsterInstance) -> None:
     assert order(instance) == [MANY[-1], *MANY[:-1]]
     remove_keys(instance, EPISODES, MANY[1:])
     assert order(instance) == MANY[:1]
-
-
-def test_an_order_changes_as_a_whole_or_not_at_all(instance: dg.DagsterInstance) -> None:
-    add_keys(instance, EPISODES, ["a", "b", "c"])
-    with pytest.raises(Exception, match="NOT NULL"):
-        move_to_end(instance, EPISODES, ["a", None])  # type: ignore[list-item]
-    assert order(instance) == ["a", "b", "c"]
