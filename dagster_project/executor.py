@@ -1,4 +1,4 @@
-"""How every run executes: in its own process, which signs it and, while its pool is taken, sleeps.
+"""How every run executes: in its own process, which signs it and, while a pool is taken, sleeps.
 
 Dagster's own waiting for a slot takes a whole core, hears no Ctrl-C, and waits for ever for a run that was killed.
 """
@@ -6,20 +6,22 @@ Dagster's own waiting for a slot takes a whole core, hears no Ctrl-C, and waits 
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 from dagster._core.errors import raise_execution_interrupts
 from dagster._core.events import EngineEventData
+from dagster._core.execution.api import ExecuteRunWithPlanIterable
+from dagster._core.execution.context_creation_job import PlanExecutionContextManager
+from dagster._core.execution.plan.execute_plan import inner_plan_execution_iterator
+from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
 from dagster._core.execution.retries import RetryMode
 from dagster._core.executor.in_process import InProcessExecutor
-from dagster._core.instance.config import PoolGranularity
-from dagster._core.storage.tags import PRIORITY_TAG
 
-from dagster_project.run_process import bury_dead_runs, sign
+from dagster_project.run_process import bury_dead_runs, is_dead, sign
 
 log = logging.getLogger("podlake")
 
@@ -30,68 +32,70 @@ class SignedRun(InProcessExecutor):
     """All steps in the process of the run, so that an engine is loaded once."""
 
     def execute(self, plan_context: Any, execution_plan: Any) -> Iterator[dg.DagsterEvent]:
-        instance, run = plan_context.instance, plan_context.dagster_run
-        sign(instance, run.run_id)
-        first = execution_plan.get_steps_to_execute_in_topo_order()[0]
-        slot = Slot(instance, run.run_id, first.key, first.pool or "", _priority(run))
-        try:
-            if slot.is_needed() and not slot.claim():
-                waits = f"{first.key} waits for the pool `{slot.pool}`, which is taken by {slot.holders()}"
-                log.info(waits)
-                yield dg.DagsterEvent.engine_event(plan_context, waits, EngineEventData())
-                with raise_execution_interrupts():
-                    slot.wait()
-            yield from super().execute(plan_context, execution_plan)
-        finally:
-            slot.give_back()
+        sign(plan_context.instance, plan_context.run_id)
+        here = EngineEventData.in_process(os.getpid(), execution_plan.step_keys_to_execute)
+        yield dg.DagsterEvent.engine_event(plan_context, f"Executing steps in process {os.getpid()}", here)
+        context = PlanExecutionContextManager(
+            job=plan_context.job,
+            retry_mode=plan_context.retry_mode,
+            execution_plan=plan_context.execution_plan,
+            run_config=plan_context.run_config,
+            dagster_run=plan_context.dagster_run,
+            instance=plan_context.instance,
+            raise_on_error=plan_context.raise_on_error,
+            output_capture=plan_context.output_capture,
+            step_dependency_config=self.step_dependency_config,
+        )
+        yield from iter(ExecuteRunWithPlanIterable(plan_context.execution_plan, _steps, context))
 
 
-@dataclass(frozen=True)
-class Slot:
-    """A step's place in its pool. Once it is claimed, Dagster finds it claimed, and frees it after the step."""
+def _steps(job_context: Any, execution_plan: Any) -> Iterator[dg.DagsterEvent]:
+    with PatientSlots(job_context.instance, job_context.dagster_run) as slots:
+        yield from inner_plan_execution_iterator(job_context, execution_plan, slots)
 
-    instance: dg.DagsterInstance
-    run_id: str
-    step_key: str
-    pool: str
-    priority: int
 
-    def is_needed(self) -> bool:
-        """False where there is no pool, or none yet, or where runs are counted instead of steps."""
-        store = self.instance.event_log_storage
-        if not self.pool or not store.supports_global_concurrency_limits:
-            return False
-        if store.get_pool_config().pool_granularity is PoolGranularity.RUN:
-            return False
-        return self.pool in {limit.name for limit in store.get_pool_limits()}
+class PatientSlots(InstanceConcurrencyContext):
+    """Dagster's claims to slots of pools, and the waiting where none is free."""
 
-    def claim(self) -> bool:
-        """Take the slot, or a place in the queue for it."""
-        store = self.instance.event_log_storage
-        return store.claim_concurrency_slot(self.pool, self.run_id, self.step_key, self.priority).is_claimed
+    def __init__(self, instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+        super().__init__(instance, run)
+        self._pool_of: dict[str, str] = {}
+        """Step that waits → its pool."""
 
-    def holders(self) -> str:
-        """The runs that have the slots."""
-        runs = sorted(self.instance.event_log_storage.get_concurrency_info(self.pool).active_run_ids)
-        return f"run {', '.join(runs)}" if runs else "nobody any more"
+    def claim(self, concurrency_key: str, step_key: str, step_priority: int = 0) -> bool:
+        """Take a slot of the pool or, in turn, wait for one: False."""
+        if super().claim(concurrency_key, step_key, step_priority):
+            self._pool_of.pop(step_key, None)
+            return True
+        if step_key not in self._pool_of:
+            self._pool_of[step_key] = concurrency_key
+            holders = self._instance.event_log_storage.get_concurrency_info(concurrency_key).active_run_ids
+            log.info("%s waits for the pool `%s`, taken by run %s", step_key, concurrency_key, ", ".join(holders))
+        return False
 
-    def wait(self) -> None:
-        """Return once the slot is claimed."""
-        while not self.claim():
-            bury_dead_runs(self.instance)
+    def interval_to_next_pending_claim_check(self) -> float:
+        """Asked whenever no step can go on: the waiting itself. Returns that the next look may be at once."""
+        with raise_execution_interrupts():
+            bury_dead_runs(self._instance)
+            for step_key, pool in self._pool_of.items():
+                self._free_what_nobody_will(step_key, pool)
             time.sleep(LOOKS_EVERY_S)
+        self._pending_timeouts.update(dict.fromkeys(self._pending_timeouts, 0.0))
+        return 0.0
 
-    def give_back(self) -> None:
-        """Leave the slot, or the queue for it, to others. Dagster does so only after a step that has begun."""
-        if self.pool and self.instance.event_log_storage.supports_global_concurrency_limits:
-            self.instance.event_log_storage.free_concurrency_slot_for_step(self.run_id, self.step_key)
+    def _free_what_nobody_will(self, step_key: str, pool: str) -> None:
+        """Slots of dead runs that had been ended before they died; and one that is free, but that nobody was given.
 
-
-def _priority(run: dg.DagsterRun) -> int:
-    try:
-        return int(run.tags.get(PRIORITY_TAG, 0))
-    except ValueError:
-        return 0
+        Dagster looks for a free slot before it takes down who waits for one: a slot that is freed between the two is
+        given to nobody. Whoever asks anew gets it.
+        """
+        store = self._instance.event_log_storage
+        for run_id in store.get_concurrency_info(pool).active_run_ids:
+            run = self._instance.get_run_by_id(run_id)
+            if run and run.is_finished and is_dead(self._instance, run):
+                store.free_concurrency_slots_for_run(run_id)
+        if store.has_unassigned_slots(pool):  # type: ignore[attr-defined]
+            store.free_concurrency_slot_for_step(self._run_id, step_key)
 
 
 @dg.executor(name="in_process")

@@ -57,7 +57,7 @@ def _make_databases(home: Path) -> None:
     from dagster._core.instance import InstanceRef
 
     chosen = InstanceRef.from_dir(str(home)).run_storage_data
-    if chosen is None or chosen.class_name != "SqliteRunStorage":
+    if chosen is None or chosen.class_name != "SqliteRunStorage" or Path(chosen.config_dict["base_dir"]) != history:
         return
     with tempfile.TemporaryDirectory(prefix=".new-", dir=home) as folder:
         new = Path(folder)

@@ -40,14 +40,22 @@ def bury_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     """
     buried = []
     for run in instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED)):
-        host, _, process = _signed(instance, run).partition(":")
-        pid, _, started = process.partition(":")
-        if host == socket.gethostname() and pid and _started(int(pid)) != started:
+        if not is_dead(instance, run):
+            continue
+        again = instance.get_run_by_id(run.run_id)
+        if again and not again.is_finished:  # it may have ended well, just now
             # The slots first: whoever is killed here leaves a run that is found again.
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-            instance.report_run_failed(run, f"Its process ({pid}) is gone: killed, or the machine was restarted.")
+            instance.report_run_failed(again, "Its process is gone: killed, or the machine was restarted.")
             buried.append(run.run_id)
     return buried
+
+
+def is_dead(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether the run's process was one of this machine, and is gone."""
+    host, _, process = _signed(instance, run).partition(":")
+    pid, _, started = process.partition(":")
+    return bool(pid) and host == socket.gethostname() and _started(int(pid)) != started
 
 
 def _signed(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
@@ -63,15 +71,18 @@ def _started(pid: int) -> str | None:
 
 
 def _started_by_proc(pid: int) -> str | None:
-    """Linux: field 22 of /proc/<pid>/stat, clock ticks since boot."""
+    """Linux: field 22 of /proc/<pid>/stat, clock ticks since boot. A zombie, which field 3 tells, is gone."""
     try:
         stat = (_PROC / str(pid) / "stat").read_text()
     except OSError:
         return None
-    return stat.rpartition(")")[2].split()[19]
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] == "Z" else fields[19]
 
 
 def _started_by_ps(pid: int) -> str | None:
-    """macOS: the date, to a second."""
-    said = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    """macOS: the date, to a second, in the same words for everybody who asks."""
+    command = ["ps", "-o", "lstart=", "-p", str(pid)]
+    plainly = {**os.environ, "LC_ALL": "C", "TZ": "UTC"}
+    said = subprocess.run(command, env=plainly, capture_output=True, text=True, check=False)
     return said.stdout.strip() or None

@@ -179,7 +179,8 @@ class Place:
             yield process
 
     def wait_for_a_run(self) -> None:
-        deadline = time.monotonic() + 120
+        """Until dagster.yaml's time to start is over, a run killed before it began keeps others in the queue."""
+        deadline = time.monotonic() + PATIENCE_S
         while not self._runs_of_the_daemon():
             assert time.monotonic() < deadline, self.log()
             time.sleep(0.5)

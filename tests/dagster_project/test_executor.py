@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.storage.event_log.schema import ConcurrencySlotsTable, PendingStepsTable
 
 from dagster_project.executor import in_own_process
 from dagster_project.in_process import materialize
@@ -63,6 +65,20 @@ def cannot_begin() -> None:
     never()
 
 
+@dg.op
+def first() -> int:
+    return 1
+
+
+@dg.op(pool=POOL)
+def second(one: int) -> None: ...
+
+
+@dg.job(executor_def=in_own_process)
+def two_steps() -> None:
+    second(first())
+
+
 @pytest.fixture
 def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
     """A real one, whose pool has its one slot."""
@@ -101,34 +117,76 @@ def test_a_slot_that_a_killed_run_holds_is_taken_from_it(instance: dg.DagsterIns
     assert buried.is_failure
 
 
+def test_a_later_step_waits_in_the_same_way(instance: dg.DagsterInstance) -> None:
+    killed = subprocess.run([sys.executable, "-c", DIES_WITH_A_SLOT], cwd=ROOT, capture_output=True, check=False)
+    assert len(holders(instance)) == 1, killed.stderr.decode()
+    assert dg.execute_job(dg.reconstructable(two_steps), instance).success
+    assert holders(instance) == set()
+
+
+def test_a_run_that_was_ended_and_then_died_gives_its_slot_back(instance: dg.DagsterInstance) -> None:
+    killed = subprocess.run([sys.executable, "-c", DIES_WITH_A_SLOT], cwd=ROOT, capture_output=True, check=False)
+    dead = instance.get_run_by_id(killed.stdout.decode().strip())
+    assert dead, killed.stderr.decode()
+    instance.report_run_canceled(dead)
+    assert holders(instance) == {dead.run_id}
+    materialize(instance, ASSET)
+    assert last_run(instance).is_success
+
+
+def test_a_slot_that_nobody_was_given_is_taken(instance: dg.DagsterInstance) -> None:
+    slots = instance.event_log_storage
+    with waiting_for(instance, "somebody") as waiting:
+        with slots.index_connection() as index:  # type: ignore[attr-defined]
+            index.execute(ConcurrencySlotsTable.update().values(run_id=None, step_key=None))
+            index.execute(PendingStepsTable.delete().where(PendingStepsTable.c.run_id == "somebody"))
+        assert waiting.wait(timeout=120) == 0
+
+
+def test_a_pool_that_is_removed_is_not_waited_for(instance: dg.DagsterInstance) -> None:
+    with waiting_for(instance, "somebody") as waiting:
+        instance.event_log_storage.free_concurrency_slots_for_run("somebody")
+        instance.event_log_storage.delete_concurrency_limit(POOL)
+        assert waiting.wait(timeout=120) == 0
+
+
 def test_whoever_waits_says_for_whom_and_hears_an_interrupt(instance: dg.DagsterInstance) -> None:
-    assert instance.event_log_storage.claim_concurrency_slot(POOL, "somebody", ASSET).is_claimed
-    with subprocess.Popen([sys.executable, "-c", SEALS], cwd=ROOT, stderr=subprocess.PIPE, text=True) as waiting:
-        assert waiting.stderr
-        said = next(line for line in waiting.stderr if "waits" in line)
-        assert said.rstrip().endswith(f"{ASSET} waits for the pool `{POOL}`, which is taken by run somebody")
+    with waiting_for(instance, "somebody") as waiting:
         waiting.send_signal(signal.SIGINT)
         assert waiting.wait(timeout=60) != 0
     pool = instance.event_log_storage.get_concurrency_info(POOL)
     assert (pool.active_run_ids, pool.pending_run_ids) == ({"somebody"}, set())
     assert last_run(instance).is_failure
-    assert "waits for the pool" in " ".join(log.message for log in instance.all_logs(last_run(instance).run_id))
+    assert "blocked by" in " ".join(log.message for log in instance.all_logs(last_run(instance).run_id))
 
 
 def test_whoever_waits_goes_on_when_the_slot_is_free(instance: dg.DagsterInstance) -> None:
-    slots = instance.event_log_storage
-    assert slots.claim_concurrency_slot(POOL, "somebody", ASSET).is_claimed
-    with subprocess.Popen([sys.executable, "-c", SEALS], cwd=ROOT, stderr=subprocess.PIPE, text=True) as waiting:
-        assert waiting.stderr
-        next(line for line in waiting.stderr if "waits" in line)
-        slots.free_concurrency_slots_for_run("somebody")
-        waiting.communicate(timeout=120)
-    assert waiting.returncode == 0
+    with waiting_for(instance, "somebody") as waiting:
+        instance.event_log_storage.free_concurrency_slots_for_run("somebody")
+        assert waiting.wait(timeout=120) == 0
     assert holders(instance) == set()
 
 
-def test_a_run_that_fails_before_its_step_gives_its_slot_back(instance: dg.DagsterInstance) -> None:
+def test_a_run_that_fails_before_its_step_holds_no_slot(instance: dg.DagsterInstance) -> None:
     made = dg.execute_job(dg.reconstructable(cannot_begin), instance, raise_on_error=False)
     assert not made.success
     assert "no such disk" in str([event.event_specific_data for event in made.all_events])
     assert holders(instance) == set()
+
+
+@contextmanager
+def waiting_for(instance: dg.DagsterInstance, holder: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that has begun to wait for the slot that the run of that id has."""
+    assert instance.event_log_storage.claim_concurrency_slot(POOL, holder, ASSET).is_claimed
+    with subprocess.Popen([sys.executable, "-c", SEALS], cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        said: list[str] = []
+        for line in process.stderr:
+            said.append(line)
+            if "waits" in line:
+                break
+        assert said[-1].rstrip().endswith(f"{ASSET} waits for the pool `{POOL}`, taken by run {holder}"), "".join(said)
+        try:
+            yield process
+        finally:
+            process.kill()

@@ -60,12 +60,30 @@ def test_processes_that_open_a_fresh_home_at_once(tmp_path: Path) -> None:
     assert {path.name for path in home.iterdir()} == {"dagster.yaml", "history", "schedules"}
 
 
-def test_databases_that_were_half_made_when_their_process_died_are_not_used(tmp_path: Path) -> None:
-    half = tmp_path / "home" / "dagster" / ".new-dead" / "history"
-    half.mkdir(parents=True)
-    (half / "runs.db").write_bytes(b"torn")
+def test_databases_that_were_half_made_when_their_process_died_are_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home" / "dagster"
+    with monkeypatch.context() as dies:
+        dies.setattr(Path, "rename", _dies)
+        with pytest.raises(KeyboardInterrupt):
+            open_instance(Settings())
+    assert [path.name for path in home.iterdir()] == ["dagster.yaml"]
     with open_instance(Settings()) as instance:
         assert instance.get_runs_count() == 0
+    assert {path.name for path in home.iterdir()} == {"dagster.yaml", "history", "schedules"}
+
+
+def _dies(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_sqlite_in_another_place_is_left_to_dagster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "own"))
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "dagster.yaml").write_text(f"storage: {{sqlite: {{base_dir: {tmp_path / 'else'}}}}}\n")
+    prepare_home(Settings())
+    assert [path.name for path in (tmp_path / "own").iterdir()] == ["dagster.yaml"]
 
 
 def test_dagster_takes_our_settings() -> None:

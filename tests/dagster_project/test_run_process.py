@@ -44,6 +44,38 @@ def test_a_process_that_has_the_pid_of_a_dead_one_is_another(instance: dg.Dagste
     assert bury_dead_runs(instance) == [run.run_id]
 
 
+def test_a_zombie_is_gone(instance: dg.DagsterInstance) -> None:
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    run = _made(instance, {PROCESS_TAG: f"{_host()}:{process.pid}:{run_process._started(process.pid)}"})
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and nobody has asked how
+    assert bury_dead_runs(instance) == [run.run_id]
+    process.communicate()
+
+
+@pytest.mark.usefixtures("_proc")
+def test_everybody_has_the_same_words_for_the_start_of_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signature()
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    assert signature() == before
+
+
+def test_a_run_that_ends_while_it_is_looked_at_stays_as_it_ended(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = _made(instance, {PROCESS_TAG: f"{_host()}:{os.getpid()}:long ago"})
+    is_dead = run_process.is_dead
+
+    def ends_first(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+        instance.report_run_canceled(run)
+        return is_dead(instance, run)
+
+    monkeypatch.setattr(run_process, "is_dead", ends_first)
+    assert bury_dead_runs(instance) == []
+    assert instance.get_run_by_id(run.run_id).status is dg.DagsterRunStatus.CANCELED  # type: ignore[union-attr]
+
+
 def test_a_process_of_another_machine_is_left_alone(instance: dg.DagsterInstance) -> None:
     _made(instance, {PROCESS_TAG: f"elsewhere:{2**22}:0"})
     assert bury_dead_runs(instance) == []
