@@ -17,7 +17,7 @@ from resources.engines import ASSUMED_LANGUAGE
 from resources.lake import Lake
 from resources.schemas import QUALITY
 from resources.sealed_files import SealedFiles
-from resources.warehouse import connect
+from resources.warehouse import ask, connect, steadily
 
 _READ_AT_ONCE = 10_000
 _COLUMNS = ("episode_id", "feed_id", "language", "published_at", "duration_declared_ms")
@@ -61,10 +61,9 @@ def admit(instance: DagsterInstance, catalogue: Catalogue, window: Window) -> li
     preferred = {feed.feed_id: feed.priority for feed in catalogue.subscriptions() if feed.priority}
     with connect(lake.home) as connection:
         inside = {"inside": sorted(known), "unknown": hours(None)}
-        ((hours_inside,),) = (
-            [(0.0,)] if window.audio_hours is None else connection.execute(_HOURS_INSIDE, inside).fetchall()
-        )
-        found = connection.execute(_WAITING, {"feeds": list(preferred), "priorities": list(preferred.values())})
+        ((hours_inside,),) = [(0.0,)] if window.audio_hours is None else ask(connection, _HOURS_INSIDE, inside)
+        asked = {"feeds": list(preferred), "priorities": list(preferred.values())}
+        found = steadily(lambda: connection.execute(_WAITING, asked))  # has read all before it says who is first
         rows = chain.from_iterable(iter(lambda: found.fetchmany(_READ_AT_ONCE), []))
         waiting = (
             _waiting(

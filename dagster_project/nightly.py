@@ -17,7 +17,7 @@ from resources.home import Home
 from resources.lake import Lake
 from resources.sealing import reopen
 from resources.tries import Tries
-from resources.warehouse import connect
+from resources.warehouse import ask, connect
 from speech.engines import registry
 from speech.errors import LanguageWithoutEngine
 
@@ -66,7 +66,7 @@ def outdated(home: Home, engines: Engines) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     configured: dict[tuple[str, str | None], str | None] = {}
     with connect(home) as connection:
-        rows = connection.execute(_MADE_BY).fetchall()
+        rows = ask(connection, _MADE_BY)
     for stage, key, language, fingerprint in rows:
         if (stage, language) not in configured:
             configured[stage, language] = _configured(engines, stage, language)
@@ -78,7 +78,7 @@ def outdated(home: Home, engines: Engines) -> dict[str, set[str]]:
 def within_hours(home: Home, keys: Collection[str], budget_hours: float) -> Mapping[str, float]:
     """The newest of the episodes whose audio fits into the budget, with their hours. The first fits always."""
     with connect(home) as connection:
-        rows = connection.execute(_HOURS, {"keys": sorted(keys)}).fetchall()
+        rows = ask(connection, _HOURS, {"keys": sorted(keys)})
     return dict(_until_full(rows, budget_hours))
 
 

@@ -12,7 +12,7 @@ from dagster_project.stages import STAGES, batch_size
 from partitions.batches import batched
 from partitions.definitions import add_keys
 from resources.home import Home
-from resources.warehouse import connect
+from resources.warehouse import ask, connect
 
 _FAILED = """
 select stage, episode_id from lake.failures
@@ -29,7 +29,7 @@ def failed(
     """Stage → the keys that failed there, in the order of the lineage; nothing given: all of them."""
     chosen = {"stages": list(stages), "classes": list(classes), "feeds": list(feeds)}
     with connect(home) as connection:
-        rows = connection.execute(_FAILED, chosen).fetchall()
+        rows = ask(connection, _FAILED, chosen)
     found = {stage: [key for name, key in rows if name == stage] for stage in STAGES}
     return {stage: keys for stage, keys in found.items() if keys}
 

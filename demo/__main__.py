@@ -21,7 +21,7 @@ from dagster_project.stages import EPISODE_STAGES
 from demo.serve import DEMO, serving, usual_or_free_port
 from resources.catalogue import Catalogue
 from resources.home import Home
-from resources.warehouse import connect
+from resources.warehouse import ask, connect, steadily
 
 QUESTION = DEMO.parent / "sql" / "analysis" / "talk_time_share.sql"
 
@@ -72,9 +72,9 @@ def _report(home: Home, feed_id: str, took_s: float) -> None:
     """A line per episode, the failures with their reasons, a question with its answer, and where to go on."""
     asked = {"feed": feed_id, "stages": [stage.name for stage in EPISODE_STAGES]}
     with connect(home) as lake:
-        episodes = lake.execute(EPISODES, asked).fetchall()
-        failures = lake.execute(FAILURES, asked).fetchall()
-        question = lake.execute(QUESTION.read_text())
+        episodes = ask(lake, EPISODES, asked)
+        failures = ask(lake, FAILURES, asked)
+        question = steadily(lambda: lake.execute(QUESTION.read_text()))
         names = [column[0] for column in question.description]
         answer = question.fetchmany(10)
     audio_s = sum(row[1] or 0 for row in episodes if row[6] == "landed") / 1000

@@ -10,7 +10,7 @@ and go unseen, and each step may be the last that a killed process took:
 
 Sealed files only grow (`resources.sealed_files`), so no query that reads them is torn. A query that has listed an
 open file which step 3 takes away before the query opens it fails with DuckDB's IOException, and is right when
-asked again: it never answers wrongly.
+asked again, as `resources.warehouse.ask` does: it never answers wrongly.
 """
 
 from __future__ import annotations

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow.parquet as pq
 
@@ -21,7 +22,10 @@ from resources.schemas import TABLES, Table
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+T = TypeVar("T")
+
 SQL = Path(__file__).resolve().parent.parent / "sql"
+TIMES_ASKED, ASKED_AFTER_S = 20, 0.2
 EMPTY = "_schema.parquet"
 """A file without rows in every folder that a view globs: DuckDB refuses a glob that finds nothing."""
 
@@ -34,6 +38,30 @@ def connect(home: Home) -> DuckDBPyConnection:
     connection = duckdb.connect(str(path), read_only=True)
     _prepare(connection, home)
     return connection
+
+
+def ask(connection: DuckDBPyConnection, sql: str, parameters: object = None) -> list[tuple[Any, ...]]:
+    """All rows of the answer, asked for `steadily`."""
+    return steadily(lambda: connection.execute(sql, parameters).fetchall())
+
+
+def steadily(query: Callable[[], T]) -> T:
+    """What the query returns. It is asked again where a sealing took an open file away that it had listed already."""
+    import duckdb
+
+    for _ in range(TIMES_ASKED - 1):
+        try:
+            return query()
+        except duckdb.IOException as error:
+            if not is_taken_away(error):
+                raise
+            time.sleep(ASKED_AFTER_S)
+    return query()
+
+
+def is_taken_away(error: Exception) -> bool:
+    """Whether a file was not there any more."""
+    return "No such file" in str(error)
 
 
 def build(home: Home) -> Path:

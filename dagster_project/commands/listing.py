@@ -9,7 +9,7 @@ from dagster_project.commands.standing import POLL, STAGES, standing
 from partitions.keys import feed_of
 from resources.home import Home
 from resources.lake import Lake
-from resources.warehouse import connect
+from resources.warehouse import ask, connect
 
 Listing = tuple[Sequence[str], Sequence[tuple[object, ...]]]
 """Names of columns, and rows."""
@@ -22,10 +22,11 @@ def feeds(home: Home) -> Listing:
     all_landed = frozenset.intersection(*(stands.landed[stage] for stage in STAGES))
     done = Counter(feed_of(key) for key in all_landed)
     with connect(home) as connection:
-        known = connection.execute(
+        known = ask(
+            connection,
             "select feed_id, feeds.title, feeds.language, count(episode_id), last_polled_at "
-            "from feeds left join lake.episodes as episode using (feed_id) group by all order by feed_id"
-        ).fetchall()
+            "from feeds left join lake.episodes as episode using (feed_id) group by all order by feed_id",
+        )
     names = ("feed", "title", "language", "episodes", "done", "failed", "polled (UTC)")
     rows = [
         (feed_id, title, language, n_episodes, done[feed_id], failed[feed_id],
@@ -39,10 +40,11 @@ def episodes(home: Home, *, feed_id: str | None, limit: int) -> Listing:
     """A row per episode, newest first, with where it stands."""
     stands = standing(Lake(home))
     with connect(home) as connection:
-        known = connection.execute(
+        known = ask(
+            connection,
             "select episode_id, published_at, language, duration_declared_ms // 60000, title from lake.episodes "
             "where $feed_id is null or feed_id = $feed_id order by published_at desc nulls last, episode_id limit $limit",
             {"feed_id": feed_id, "limit": limit},
-        ).fetchall()
+        )
     names = ("episode", "published (UTC)", "language", "minutes", "state", "title")
     return names, [(key, *facts, stands.state(key), title) for key, *facts, title in known]

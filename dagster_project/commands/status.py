@@ -14,7 +14,7 @@ from resources.home import Home
 from resources.lake import Lake
 from resources.schemas import FAILURES, STAGE_RUNS, Table
 from resources.sealing import sealed_episodes
-from resources.warehouse import connect
+from resources.warehouse import ask, connect
 from speech.errors import UpstreamMissing
 
 _FAILURES = """
@@ -31,10 +31,10 @@ def overview(home: Home) -> dict[str, Any]:
     stands, archived = standing(Lake(home)), set(sealed_episodes(Lake(home)))
     begun = set().union(*(stands.landed[stage] | stands.failed[stage] for stage in STAGES))
     with connect(home) as connection:
-        n_feeds = _one(connection.execute("select count(*) from lake.subscriptions").fetchall())
-        known = {key for (key,) in connection.execute("select episode_id from lake.episodes").fetchall()}
-        audio_ms = _one(connection.execute("select sum(duration_ms) from lake.hashes").fetchall())
-        failures = connection.execute(_FAILURES).fetchall() if any(stands.failed.values()) else []
+        n_feeds = _one(ask(connection, "select count(*) from lake.subscriptions"))
+        known = {key for (key,) in ask(connection, "select episode_id from lake.episodes")}
+        audio_ms = _one(ask(connection, "select sum(duration_ms) from lake.hashes"))
+        failures = ask(connection, _FAILURES) if any(stands.failed.values()) else []
     fields = ("stage", "error_class", "count", "retryable", "next_retry_at", "example", "message")
     return {
         "feeds": n_feeds,
