@@ -71,9 +71,7 @@ class Home:
         """
         target = self.path(*parts)
         try:
-            with (
-                _written_beside(Path(target)) if self.is_local else self.filesystem.open_output_stream(target) as stream
-            ):
+            with _written_beside(Path(target)) if self.is_local else self._uploaded(target) as stream:
                 yield stream
         except OSError as error:
             raise StorageError(
@@ -82,6 +80,7 @@ class Home:
 
     @contextmanager
     def _uploaded(self, target: str) -> Iterator[BinaryIO]:
+        """A local file that nobody else sees, uploaded when it is complete."""
         with tempfile.TemporaryFile() as collected:
             yield collected
             collected.seek(0)

@@ -1,0 +1,170 @@
+"""The home on an object store: a real S3 server of this machine, and everything that the lake promises."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from pyarrow import fs
+
+from resources.audio_store import AudioStore
+from resources.catalogue import Catalogue
+from resources.home import Home
+from resources.lake import Lake
+from resources.schemas import QUALITY, SPEAKERS, WORDS, Table
+from resources.sealing import reopen, seal, sealed_episodes
+from resources.tries import Tries
+from resources.warehouse import ask, connect
+from speech.errors import StorageError
+
+KEYS = [f"show-2026010{n}-0000000{n}" for n in range(1, 4)]
+BUCKET = "podcasts"
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    pytest.importorskip("moto.server", reason="the S3 server is in the extra `dev`")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        _wait_for(f"http://127.0.0.1:{port}", server)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.kill()
+        server.wait()
+
+
+@pytest.fixture
+def home(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    """As users say it: where the server is stands in the environment, as all of Amazon's tools read it."""
+    environment = {
+        "AWS_ENDPOINT_URL": endpoint, "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "someone", "AWS_SECRET_ACCESS_KEY": "secret", "HOME": str(tmp_path),
+    }  # fmt: skip
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    filesystem, bucket = fs.FileSystem.from_uri(f"s3://{BUCKET}?allow_bucket_creation=true")
+    filesystem.create_dir(bucket)
+    return Home.at(f"s3://{BUCKET}/{tmp_path.name}/")
+
+
+def test_a_landing_is_read_back_replaced_and_removed(home: Home) -> None:
+    lake = Lake(home)
+    assert lake.open_keys(SPEAKERS) == []
+    assert lake.read(SPEAKERS, KEYS[0]) is None
+    for names in (["A"], ["A", "B"]):
+        land(lake, SPEAKERS, KEYS[0], speaker=names)
+        found = lake.read(SPEAKERS, KEYS[0])
+        assert found is not None
+        assert found["speaker"].to_pylist() == names
+    assert lake.open_keys(SPEAKERS) == KEYS[:1]
+    lake.remove(SPEAKERS, KEYS[0])
+    lake.remove(SPEAKERS, KEYS[0])
+    assert lake.open_keys(SPEAKERS) == []
+
+
+def test_what_breaks_off_is_not_uploaded(home: Home) -> None:
+    with suppress(KeyError), home.writing("notes", "one.txt") as stream:
+        stream.write(b"half of i")
+        raise KeyError
+    assert home.names("notes") == []
+    with home.writing("notes", "one.txt") as stream:
+        stream.write(b"all of it")
+    assert home.read("notes", "one.txt") == b"all of it"
+
+
+def test_a_bucket_that_is_not_there_is_a_storage_error(home: Home) -> None:
+    elsewhere = Home.at("s3://no-such-bucket/lake")
+    with pytest.raises(StorageError, match="could not be written"), elsewhere.writing("one.txt") as stream:
+        stream.write(b"lost")
+
+
+def test_audio_is_kept_under_its_hash_and_fetched_once(home: Home, tmp_path: Path) -> None:
+    store = AudioStore(home, tmp_path / "cache")
+    part = store.part("episode")
+    part.write_bytes(b"sound")
+    uri = store.keep(part, "ab" * 32, "https://x.test/a.mp3", None)
+    assert (store.has(uri), part.exists()) == (True, False)
+    assert store.local(uri).read_bytes() == b"sound"
+    assert store.local(uri).parents[2] == tmp_path / "cache"
+
+
+def test_feeds_are_subscribed_to(home: Home) -> None:
+    catalogue = Catalogue(Lake(home))
+    (feed,) = catalogue.subscribe([("https://a.test/rss", "The Show")])
+    assert [one.feed_id for one in catalogue.subscriptions()] == [feed.feed_id]
+
+
+def test_sealing_changes_no_answer_and_episodes_can_be_reopened(home: Home) -> None:
+    lake = Lake(home)
+    for key in KEYS:
+        land(lake, WORDS, key, word=["hear", "hear"], word_idx=[0, 1])
+        land(lake, QUALITY, key, n_words=[2])
+    with connect(home) as connection:
+        before = answer(connection)
+        assert [row[:3] for row in before] == [(key, n, "hear") for key in KEYS for n in (0, 1)]
+
+        list(seal(lake, older_than=timedelta(0)))
+        assert (lake.open_keys(WORDS), sealed_episodes(lake)) == ([], KEYS)
+        assert answer(connection) == before
+        assert Tries.listed(lake).sealed == set(KEYS)
+
+        assert reopen(lake, KEYS[:1])
+        assert lake.open_keys(WORDS) == KEYS[:1]
+        assert answer(connection) == before
+
+        land(lake, WORDS, KEYS[1], word=["listen"], word_idx=[0])
+        assert [row[2] for row in answer(connection)] == ["hear", "hear", "listen", "hear", "hear"]
+
+
+def answer(connection) -> list[tuple]:
+    return ask(connection, "select episode_id, word_idx, word, run_id from words order by all")
+
+
+def land(lake: Lake, table: Table, key: str, **columns: list) -> None:
+    count = len(next(iter(columns.values())))
+    rows = [
+        {field.name: columns[field.name][n] if field.name in columns else key if field.name == "episode_id" else _blank(field)
+         for field in table.schema}
+        for n in range(count)
+    ]  # fmt: skip
+    lake.land(table, key, table.of(rows))
+
+
+def _blank(field: pa.Field) -> object:
+    if field.nullable:
+        return None
+    if pa.types.is_timestamp(field.type):
+        return datetime(2026, 1, 1, tzinfo=UTC)
+    blanks = {pa.string(): "", pa.bool_(): False}
+    return [] if pa.types.is_list(field.type) else blanks.get(field.type, 0)
+
+
+def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+        except urllib.error.HTTPError:
+            return
+        except OSError:
+            assert server.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        else:
+            return
