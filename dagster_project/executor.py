@@ -59,6 +59,7 @@ class PatientSlots(InstanceConcurrencyContext):
 
     def __init__(self, instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
         super().__init__(instance, run)
+        self._run = run
         self._pool_of: dict[str, str] = {}
         """Step that waits → its pool."""
 
@@ -70,7 +71,9 @@ class PatientSlots(InstanceConcurrencyContext):
         if step_key not in self._pool_of:
             self._pool_of[step_key] = concurrency_key
             holders = self._instance.event_log_storage.get_concurrency_info(concurrency_key).active_run_ids
-            log.info("%s waits for the pool `%s`, taken by run %s", step_key, concurrency_key, ", ".join(holders))
+            waits = f"{step_key} waits for the pool `{concurrency_key}`, taken by run {', '.join(holders)}"
+            self._instance.report_engine_event(waits, self._run, step_key=step_key)
+            log.info(waits)
         return False
 
     def interval_to_next_pending_claim_check(self) -> float:
