@@ -3,10 +3,9 @@
 * landed: rows are in the lake, then `stage_runs` says so, then Dagster has its event;
 * failed, worth retrying, or failed for good: `failures` says why; the partition is red; nobody else is touched.
 
-A re-executed run does not do again what the run that it re-executes has landed, nor a run of a backfill what others
-have landed since the backfill was requested, and logs no second event for it. (Should such a run fail, Dagster paints
-all its partitions that have no event in it red, these too; the tables and everything that is requested from them know
-better.)
+A re-executed run does not do again what the run that it re-executes has landed, and logs no second event
+for it. (Should the re-executed run fail again, Dagster paints all its partitions that have no event in it
+red, these too; the tables and everything that is requested from them know better.)
 """
 
 from __future__ import annotations
@@ -14,18 +13,18 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
-from dagster._core.storage.tags import BACKFILL_ID_TAG, ROOT_RUN_ID_TAG
+from dagster._core.storage.tags import ROOT_RUN_ID_TAG
 
 from assets.crashes import CRASHES_ALLOWED, watching
 from assets.events import EVENTS_LOGGED, materialization
-from assets.records import Run, Upstream, already_landed, land_rows, last_landings, record
-from assets.stage import Batch, Failure, Landing, Outcome, Stage
+from assets.records import Run, land_rows, landed_by, last_landings, record
+from assets.stage import Batch, Failure, Landed, Landing, Outcome, Stage
 from resources.lake import Lake
 from speech.errors import EngineUnavailable, KeepsCrashing, PodlakeError, UpstreamMissing, policy_of
 
@@ -45,7 +44,7 @@ class _Step:
     lake: Lake
     run: Run
     keys: tuple[str, ...]
-    upstream: Upstream
+    upstream: Mapping[str, Mapping[str, Landed]]
 
 
 def run_stage(context: dg.AssetExecutionContext, stage: Stage, code_version: str) -> Iterator[dg.MaterializeResult]:
@@ -53,12 +52,12 @@ def run_stage(context: dg.AssetExecutionContext, stage: Stage, code_version: str
     lake: Lake = context.resources.lake
     keys = tuple(context.partition_keys)
     root_run_id = context.run.root_run_id or context.run.tags.get(ROOT_RUN_ID_TAG) or context.run.run_id
-    run = Run(context.run.run_id, root_run_id, datetime.now(UTC), len(keys), _asked_at(context))
+    run = Run(context.run.run_id, root_run_id, datetime.now(UTC), len(keys))
     upstream = {name: last_landings(lake, name, keys) for name in stage.upstream}
     step = _Step(context, stage, code_version, lake, run, keys, upstream)
-    done = already_landed(lake, stage, keys, run, upstream)
+    done = landed_by(lake, stage.name, keys, root_run_id)
     for key in sorted(done):
-        log.info("%s: %s has landed since it was asked for, and is not done again", stage.name, key)
+        log.info("%s: %s landed before this run was interrupted, not done again", stage.name, key)
         report_if_unknown(context.instance, lake, stage, key, code_version)
     todo = tuple(key for key in keys if key not in done)
     failures: list[Failure] = []
@@ -70,12 +69,6 @@ def run_stage(context: dg.AssetExecutionContext, stage: Stage, code_version: str
     if failures:
         raise _failure(stage, failures, len(keys))
     yield dg.MaterializeResult(asset_key=stage.name, metadata=EVENTS_LOGGED)
-
-
-def _asked_at(context: dg.AssetExecutionContext) -> datetime | None:
-    backfill_id = context.run.tags.get(BACKFILL_ID_TAG)
-    backfill = context.instance.get_backfill(backfill_id) if backfill_id else None
-    return datetime.fromtimestamp(backfill.backfill_timestamp, UTC) if backfill else None
 
 
 def report_if_unknown(instance: dg.DagsterInstance, lake: Lake, stage: Stage, key: str, code_version: str) -> bool:

@@ -19,9 +19,6 @@ LANDED = "landed"
 FAILED_PERMANENT = "failed_permanent"
 FAILED_RETRYABLE = "failed_retryable"
 
-Upstream = Mapping[str, Mapping[str, Landed]]
-"""Stage → key → its last landing."""
-
 
 @dataclass(frozen=True)
 class Run:
@@ -31,8 +28,6 @@ class Run:
     root_run_id: str
     started_at: datetime
     batch_episodes: int
-    asked_at: datetime | None = None
-    """When the backfill was requested that it is a part of; None where it is no backfill's."""
 
 
 def land_rows(lake: Lake, stage: Stage, landing: Landing, run: Run) -> dict[str, pa.Table]:
@@ -101,23 +96,14 @@ def last_landings(lake: Lake, stage: str, keys: Collection[str]) -> Mapping[str,
     return found
 
 
-def already_landed(lake: Lake, stage: Stage, keys: Collection[str], run: Run, upstream: Upstream) -> set[str]:
-    """The keys whose latest try at the stage landed, and which this run need not do again.
-
-    The run that it re-executes has landed them; or, where a backfill asked for them, whoever did so since it was asked,
-    from what its upstream stages say now.
-    """
-
-    def counts(key: str, landed: Landed) -> bool:
-        if landed.root_run_id == run.root_run_id:
-            return True
-        made_from = [upstream[name][key].finished_at for name in stage.upstream if key in upstream[name]]
-        return run.asked_at is not None and all(earlier <= landed.started_at for earlier in (run.asked_at, *made_from))
-
+def landed_by(lake: Lake, stage: str, keys: Collection[str], root_run_id: str) -> set[str]:
+    """The keys whose latest try at the stage landed, and within this run or the run that it re-executes."""
+    landings = last_landings(lake, stage, keys)
     return {
         key
-        for key, landed in last_landings(lake, stage.name, keys).items()
-        if counts(key, landed) and not lake.home.exists("lake", "failures", "open", f"{key}.{stage.name}.parquet")
+        for key, landed in landings.items()
+        if landed.root_run_id == root_run_id
+        and not lake.home.exists("lake", "failures", "open", f"{key}.{stage}.parquet")
     }
 
 

@@ -29,8 +29,6 @@ class Landed:
     root_run_id: str
     audio_sha256: str | None
     engine_fingerprint: str | None
-    started_at: datetime
-    """When its batch started: whatever had landed by then, it was made from."""
     finished_at: datetime
 
     @property

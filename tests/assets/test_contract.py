@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,8 +9,6 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraphSubset
-from dagster._core.execution.backfill import PartitionBackfill
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from assets.contract import report_if_unknown
@@ -88,14 +85,11 @@ def materialize(
     *,
     code_version: str = "1",
     parent: str | None = None,
-    backfill: str | None = None,
 ) -> dg.ExecuteInProcessResult:
     assets = [as_asset(one, batch_size=6, code_version=code_version) for one in (FIRST, SECOND)]
     tags = {ASSET_PARTITION_RANGE_START_TAG: keys[0], ASSET_PARTITION_RANGE_END_TAG: keys[-1]}
     if parent:
         tags |= {"dagster/parent_run_id": parent, "dagster/root_run_id": parent}
-    if backfill:
-        tags["dagster/backfill"] = backfill
     return dg.materialize(
         assets,
         selection=names,
@@ -186,37 +180,6 @@ def test_a_fresh_materialization_does_the_work_again(instance: dg.DagsterInstanc
     history = world.lake.read(STAGE_RUNS, f"{KEYS[0]}.first")
     assert history is not None
     assert history["outcome"].to_pylist() == ["landed", "landed"]
-
-
-def ask_for_a_backfill(instance: dg.DagsterInstance) -> str:
-    subset = AssetGraphSubset({dg.AssetKey("first"): EPISODES.subset_with_partition_keys(KEYS[:2])}, set())
-    backfill = PartitionBackfill.from_asset_graph_subset("asked", time.time(), {}, instance, subset, None, None, None)
-    instance.add_backfill(backfill)
-    return backfill.backfill_id
-
-
-def test_a_backfill_does_not_do_again_what_has_landed_since_it_was_requested(
-    instance: dg.DagsterInstance, world: World
-) -> None:
-    materialize(instance, world, ["first", "second"], KEYS[:2])
-    asked = ask_for_a_backfill(instance)
-    materialize(instance, world, ["first", "second"], KEYS[:1])
-    assert materialize(instance, world, ["first", "second"], KEYS[:2], backfill=asked).success
-    assert dict(world.asked) == {(name, key): 2 for name in ("first", "second") for key in KEYS[:2]}
-    assert events(instance, "second") == Counter({KEYS[0]: 2, KEYS[1]: 2})
-
-
-def test_a_backfill_does_again_what_failed_or_was_made_from_what_has_landed_anew(
-    instance: dg.DagsterInstance, world: World
-) -> None:
-    asked = ask_for_a_backfill(instance)
-    materialize(instance, world, ["first", "second"], KEYS[:3])
-    materialize(instance, world, ["first"], KEYS[:1])
-    world.errors = {("second", KEYS[1]): NotFound("404 from the server")}
-    materialize(instance, world, ["second"], KEYS[1:2])
-    world.errors = {}
-    materialize(instance, world, ["second"], KEYS[:3], backfill=asked)
-    assert [world.asked["second", key] for key in KEYS[:3]] == [2, 3, 1]
 
 
 def test_a_missing_upstream_is_a_failure_that_names_it(instance: dg.DagsterInstance, world: World) -> None:
