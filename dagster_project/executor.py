@@ -87,13 +87,15 @@ class PatientSlots(InstanceConcurrencyContext):
         return 0.0
 
     def _free_what_nobody_will(self, step_key: str, pool: str) -> None:
-        """Slots of dead runs that had been ended before they died; and one that is free, but that nobody was given.
+        """Slots of dead runs that had been ended before they died, or that they wait for; and one that is free, but that
+        nobody was given.
 
         Dagster looks for a free slot before it takes down who waits for one: a slot that is freed between the two is
         given to nobody. Whoever asks anew gets it.
         """
         store = self._instance.event_log_storage
-        for run_id in store.get_concurrency_info(pool).active_run_ids:
+        taken = store.get_concurrency_info(pool)
+        for run_id in taken.active_run_ids | {step.run_id for step in taken.pending_steps}:
             run = self._instance.get_run_by_id(run_id)
             if run and run.is_finished and is_dead(self._instance, run):
                 store.free_concurrency_slots_for_run(run_id)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -80,12 +79,15 @@ class Home:
 
     @contextmanager
     def _uploaded(self, target: str) -> Iterator[BinaryIO]:
-        """A local file that nobody else sees, uploaded when it is complete."""
-        with tempfile.TemporaryFile() as collected:
-            yield collected
-            collected.seek(0)
-            with self.filesystem.open_output_stream(target) as stream:
-                shutil.copyfileobj(collected, stream, 1 << 20)
+        """A local file that nobody else sees, uploaded when it is complete.
+
+        In one call that no signal interrupts: a stream that Python breaks off is closed, and closing ends an upload.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            collected = Path(folder) / "collected"
+            with collected.open("wb") as stream:
+                yield stream
+            fs.copy_files(str(collected), target, fs.LocalFileSystem(), self.filesystem)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -52,7 +53,7 @@ def steadily(query: Callable[[], T]) -> T:
     for _ in range(TIMES_ASKED - 1):
         try:
             return query()
-        except duckdb.IOException as error:
+        except duckdb.Error as error:
             if not is_taken_away(error):
                 raise
             time.sleep(ASKED_AFTER_S)
@@ -60,8 +61,8 @@ def steadily(query: Callable[[], T]) -> T:
 
 
 def is_taken_away(error: Exception) -> bool:
-    """Whether a file was not there any more."""
-    return "No such file" in str(error)
+    """Whether the file of a landing was not there any more."""
+    return bool(re.search(r"/open/.+\.parquet", str(error))) and "No such file" in str(error)
 
 
 def build(home: Home) -> Path:

@@ -124,7 +124,7 @@ def _own_errors(connection: DuckDBPyConnection) -> Iterator[None]:
         ).fetchall()
         raise QueryError(f"{error}\nThere are: {', '.join(name for (name,) in views)}.") from error
     except duckdb.Error as error:
-        if isinstance(error, duckdb.IOException) and is_taken_away(error):
+        if is_taken_away(error):
             raise QueryError("Landings were being sealed while the query began to read them. Ask again.") from error
         raise QueryError(str(error)) from error
 

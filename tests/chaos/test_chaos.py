@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,12 +22,14 @@ import av
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from dagster._core.storage.tags import BACKFILL_ID_TAG
 
 from dagster_project.backfills import request_backfill
 from dagster_project.instance import open_instance
 from dagster_project.run_process import PROCESS_TAG
 from dagster_project.settings import ROOT, Settings
 from dagster_project.stages import EPISODE_STAGES
+from dagster_project.stages import STAGES as ALL_STAGES
 from dagster_project.todo import left_to_do
 from demo.serve import serving
 from partitions.in_flight import in_flight
@@ -198,6 +200,11 @@ class Place:
         pids = [int(run.tags.get(PROCESS_TAG, ":0:").split(":")[1]) for run in unfinished]
         return [pid for pid in pids if pid and self.home.root.encode() in _environment_of(pid)]
 
+    def backfill_of(self) -> dict[str, str | None]:
+        """Run → the backfill that it is a part of; a `podlake run` is part of none."""
+        with self._own_environment(), open_instance(Settings()) as instance:
+            return {run.run_id: run.tags.get(BACKFILL_ID_TAG) for run in instance.get_runs()}
+
     def is_work_left(self) -> bool:
         return len(self._complete()) < EPISODES
 
@@ -270,16 +277,35 @@ class Place:
 
 def _assert_complete(place: Place) -> None:
     with connect(place.home) as lake:
-        landed = lake.execute("select stage, count(*), count(distinct episode_id) from stage_runs "
-                              "where outcome = 'landed' and stage <> 'episodes' group by stage").fetchall()  # fmt: skip
+        landed = lake.execute("select stage, episode_id, run_id, started_at, finished_at from stage_runs "
+                              "where outcome = 'landed' and stage <> 'episodes'").fetchall()  # fmt: skip
         failures = lake.execute("select distinct error_class from failures where stage = 'audio' or "
                                 "error_class = 'not_audio' order by 1").fetchall()  # fmt: skip
-    assert {stage: episodes for stage, _, episodes in landed} == {name: EPISODES + (name == "audio") for name in STAGES}
-    assert all(count == episodes for _, count, episodes in landed), landed
+    episodes = Counter(stage for stage, _ in {(stage, key) for stage, key, *_ in landed})
+    assert episodes == {name: EPISODES + (name == "audio") for name in STAGES}
+    _assert_landed_once(landed, place.backfill_of())
     assert [error for (error,) in failures] == sorted(BAD)
     place.assert_no_file_is_torn()
     place.assert_nothing_is_there_twice()
     assert place.devices_held() == {}
+
+
+def _assert_landed_once(landed: list[tuple[Any, ...]], backfill_of: dict[str, str | None]) -> None:
+    """By each who was asked: a backfill may do again what a `podlake run` beside it has landed. Nobody does so unasked,
+    unless what it was made from has landed anew."""
+    earlier: dict[tuple[str, str], list[tuple[str | None, Any]]] = defaultdict(list)
+    for stage, key, run_id, started_at, finished_at in sorted(landed, key=lambda row: row[4]):
+        before, asked_by = earlier[stage, key], backfill_of[run_id]
+        if asked_by:
+            assert asked_by not in [other for other, _ in before], (stage, key, run_id)
+        else:
+            made_from = [time for name in ALL_STAGES[stage].upstream for _, time in earlier[name, key]]
+            assert not any(max(made_from, default=done) <= done < started_at for _, done in before), (
+                stage,
+                key,
+                run_id,
+            )
+        before.append((asked_by, finished_at))
 
 
 def _write_site(folder: Path) -> None:

@@ -32,10 +32,11 @@ def nothing(): ...
 
 with open_instance(Settings()) as instance:
     run = instance.create_run_for_job(nothing, tags=signature())
-    assert instance.event_log_storage.claim_concurrency_slot({POOL!r}, run.run_id, {ASSET!r}).is_claimed
+    instance.event_log_storage.claim_concurrency_slot({POOL!r}, run.run_id, {ASSET!r})
     print(run.run_id, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 """
+"""Or with a place in the queue for it, where somebody else has the slot."""
 
 
 SEALS = f"""
@@ -130,6 +131,19 @@ def test_a_run_that_was_ended_and_then_died_gives_its_slot_back(instance: dg.Dag
     assert dead, killed.stderr.decode()
     instance.report_run_canceled(dead)
     assert holders(instance) == {dead.run_id}
+    materialize(instance, ASSET)
+    assert last_run(instance).is_success
+
+
+def test_a_slot_that_was_given_to_a_run_that_died_waiting_for_it_is_taken(instance: dg.DagsterInstance) -> None:
+    slots = instance.event_log_storage
+    assert slots.claim_concurrency_slot(POOL, "somebody", ASSET).is_claimed
+    killed = subprocess.run([sys.executable, "-c", DIES_WITH_A_SLOT], cwd=ROOT, capture_output=True, check=False)
+    dead = instance.get_run_by_id(killed.stdout.decode().strip())
+    assert dead, killed.stderr.decode()
+    instance.report_run_canceled(dead)
+    slots.free_concurrency_slots_for_run("somebody")
+    assert [step.run_id for step in slots.get_concurrency_info(POOL).pending_steps] == [dead.run_id]
     materialize(instance, ASSET)
     assert last_run(instance).is_success
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from fsspec.implementations.arrow import ArrowFSWrapper
 from pyarrow import fs
 
 from resources.audio_store import AudioStore
@@ -29,6 +31,15 @@ from speech.errors import StorageError
 
 KEYS = [f"show-2026010{n}-0000000{n}" for n in range(1, 4)]
 BUCKET = "podcasts"
+ROOT = Path(__file__).parents[2]
+UPLOADS = """
+import sys
+from resources.home import Home
+with Home.at(sys.argv[1]).writing("notes", "large") as stream:
+    stream.write(b"b" * int(sys.argv[2]))
+    stream.flush()
+    print("uploading", flush=True)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +99,25 @@ def test_what_breaks_off_is_not_uploaded(home: Home) -> None:
     assert home.read("notes", "one.txt") == b"all of it"
 
 
+def test_an_interrupt_during_an_upload_leaves_all_or_nothing(home: Home) -> None:
+    size = 60_000_000
+    with home.writing("notes", "large") as stream:
+        stream.write(b"a" * size)
+    interrupted = subprocess.Popen(
+        [sys.executable, "-c", UPLOADS, home.uri, str(size)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert interrupted.stdout
+    assert interrupted.stdout.readline() == b"uploading\n"
+    time.sleep(0.05)
+    interrupted.send_signal(signal.SIGINT)
+    interrupted.wait(timeout=120)
+    found = home.read("notes", "large")
+    assert found in (b"a" * size, b"b" * size)
+
+
 def test_a_bucket_that_is_not_there_is_a_storage_error(home: Home) -> None:
     elsewhere = Home.at("s3://no-such-bucket/lake")
     with pytest.raises(StorageError, match="could not be written"), elsewhere.writing("one.txt") as stream:
@@ -130,6 +160,26 @@ def test_sealing_changes_no_answer_and_episodes_can_be_reopened(home: Home) -> N
 
         land(lake, WORDS, KEYS[1], word=["listen"], word_idx=[0])
         assert [row[2] for row in answer(connection)] == ["hear", "hear", "listen", "hear", "hear"]
+
+
+def test_a_file_that_sealing_takes_away_meanwhile_is_asked_for_again(home: Home, monkeypatch) -> None:
+    lake = Lake(home)
+    for key in KEYS[:2]:
+        land(lake, WORDS, key, word=["hear"], word_idx=[0])
+        land(lake, QUALITY, key, n_words=[1])
+    opened: list[str] = []
+    really_open = ArrowFSWrapper.open
+
+    def open_late(self: ArrowFSWrapper, path: str, *arguments: object, **options: object) -> object:
+        if f"words/open/{KEYS[0]}" in path and not opened:
+            opened.append(path)
+            list(seal(lake, older_than=timedelta(0)))
+        return really_open(self, path, *arguments, **options)
+
+    monkeypatch.setattr(ArrowFSWrapper, "open", open_late)
+    with connect(home) as connection:
+        assert [row[0] for row in answer(connection)] == KEYS[:2]
+    assert opened
 
 
 def answer(connection) -> list[tuple]:
