@@ -26,6 +26,7 @@ from dagster_project.settings import Settings
 from dagster_project.stages import EPISODE_STAGES, code_version
 from partitions.batches import batched
 from partitions.definitions import FEEDS
+from partitions.in_flight import in_flight
 from partitions.keys import feed_of
 from resources.catalogue import Catalogue
 from resources.engines import Engines
@@ -61,6 +62,9 @@ def run(instance: dg.DagsterInstance, settings: Settings, lake: Lake, engines: E
         admit(instance, Catalogue(lake), window(settings))
         keys = selected(lake, instance, selection)
         log.info("%d episodes of %d feeds", len(keys), len(feeds))
+        if others := asked_for_elsewhere(instance, keys):
+            log.warning("backfills or runs of Dagster name %d of them, such as %s, and do them too: cancel those in the "
+                        "UI, or leave the work to the daemon", len(others), min(others))  # fmt: skip
         for stage in EPISODE_STAGES:
             _catch_up(instance, lake, stage, keys, code_version(stage, engines))
         work = Work(instance, settings, lake, keys, selection.failed_too)
@@ -90,6 +94,12 @@ def selected(lake: Lake, instance: dg.DagsterInstance, selection: Selection) -> 
         for feed, keys in wanted.items()
     }
     return [key for keys in newest.values() for key in keys]
+
+
+def asked_for_elsewhere(instance: dg.DagsterInstance, keys: Sequence[str]) -> set[str]:
+    """Those that a backfill or another run names too: both do the work, for neither looks who was faster."""
+    flying = in_flight(instance, instance.get_dynamic_partitions("episodes"))
+    return set(keys).intersection(set().union(*flying.keys.values()))
 
 
 def _may_bring_many(lake: Lake, feeds: Sequence[str], selection: Selection) -> bool:

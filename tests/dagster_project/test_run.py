@@ -13,11 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import av
+import dagster as dg
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from dagster_project.backfills import request_backfill
+from dagster_project.run import asked_for_elsewhere
+from dagster_project.settings import Settings
 from demo.serve import serving
+from partitions.definitions import EPISODES, add_keys
 from resources.catalogue import Catalogue
 from resources.home import Home
 from resources.lake import Lake
@@ -74,6 +79,14 @@ def _assert_every_file_is_whole(home: Path) -> None:
     for name, table in TABLES.items():
         for path in (home / "lake" / name / "open").glob("*.parquet"):
             assert pq.read_table(path).schema.equals(table.schema), path
+
+
+def test_a_run_knows_what_a_backfill_will_do_too() -> None:
+    with dg.instance_for_test() as instance:
+        add_keys(instance, EPISODES, ["a", "b", "c"])
+        assert asked_for_elsewhere(instance, ["a", "b"]) == set()
+        request_backfill(instance, Settings(), {"quality": ["b", "c"]}, "a test")
+        assert asked_for_elsewhere(instance, ["a", "b"]) == {"b"}
 
 
 def test_killed_again_and_again_it_ends_with_everything_landed_once(site: Path, tmp_path: Path) -> None:
