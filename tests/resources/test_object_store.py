@@ -11,10 +11,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 from fsspec.implementations.arrow import ArrowFSWrapper
 from pyarrow import fs
@@ -23,11 +22,12 @@ from resources.audio_store import AudioStore
 from resources.catalogue import Catalogue
 from resources.home import Home
 from resources.lake import Lake
-from resources.schemas import QUALITY, SPEAKERS, WORDS, Table
+from resources.schemas import QUALITY, SPEAKERS, WORDS
 from resources.sealing import reopen, seal, sealed_episodes
 from resources.tries import Tries
 from resources.warehouse import ask, connect
 from speech.errors import StorageError
+from tests.landings import land
 
 KEYS = [f"show-2026010{n}-0000000{n}" for n in range(1, 4)]
 BUCKET = "podcasts"
@@ -79,7 +79,7 @@ def test_a_landing_is_read_back_replaced_and_removed(home: Home) -> None:
     assert lake.open_keys(SPEAKERS) == []
     assert lake.read(SPEAKERS, KEYS[0]) is None
     for names in (["A"], ["A", "B"]):
-        land(lake, SPEAKERS, KEYS[0], speaker=names)
+        land(lake, SPEAKERS, KEYS[0], [{"speaker": name} for name in names])
         found = lake.read(SPEAKERS, KEYS[0])
         assert found is not None
         assert found["speaker"].to_pylist() == names
@@ -143,8 +143,8 @@ def test_feeds_are_subscribed_to(home: Home) -> None:
 def test_sealing_changes_no_answer_and_episodes_can_be_reopened(home: Home) -> None:
     lake = Lake(home)
     for key in KEYS:
-        land(lake, WORDS, key, word=["hear", "hear"], word_idx=[0, 1])
-        land(lake, QUALITY, key, n_words=[2])
+        land(lake, WORDS, key, [{"word": "hear", "word_idx": n} for n in (0, 1)])
+        land(lake, QUALITY, key, [{"n_words": 2}])
     with connect(home) as connection:
         before = answer(connection)
         assert [row[:3] for row in before] == [(key, n, "hear") for key in KEYS for n in (0, 1)]
@@ -158,15 +158,15 @@ def test_sealing_changes_no_answer_and_episodes_can_be_reopened(home: Home) -> N
         assert lake.open_keys(WORDS) == KEYS[:1]
         assert answer(connection) == before
 
-        land(lake, WORDS, KEYS[1], word=["listen"], word_idx=[0])
+        land(lake, WORDS, KEYS[1], [{"word": "listen"}])
         assert [row[2] for row in answer(connection)] == ["hear", "hear", "listen", "hear", "hear"]
 
 
 def test_a_file_that_sealing_takes_away_meanwhile_is_asked_for_again(home: Home, monkeypatch) -> None:
     lake = Lake(home)
     for key in KEYS[:2]:
-        land(lake, WORDS, key, word=["hear"], word_idx=[0])
-        land(lake, QUALITY, key, n_words=[1])
+        land(lake, WORDS, key, [{"word": "hear"}])
+        land(lake, QUALITY, key, [{"n_words": 1}])
     opened: list[str] = []
     really_open = ArrowFSWrapper.open
 
@@ -184,25 +184,6 @@ def test_a_file_that_sealing_takes_away_meanwhile_is_asked_for_again(home: Home,
 
 def answer(connection) -> list[tuple]:
     return ask(connection, "select episode_id, word_idx, word, run_id from words order by all")
-
-
-def land(lake: Lake, table: Table, key: str, **columns: list) -> None:
-    count = len(next(iter(columns.values())))
-    rows = [
-        {field.name: columns[field.name][n] if field.name in columns else key if field.name == "episode_id" else _blank(field)
-         for field in table.schema}
-        for n in range(count)
-    ]  # fmt: skip
-    lake.land(table, key, table.of(rows))
-
-
-def _blank(field: pa.Field) -> object:
-    if field.nullable:
-        return None
-    if pa.types.is_timestamp(field.type):
-        return datetime(2026, 1, 1, tzinfo=UTC)
-    blanks = {pa.string(): "", pa.bool_(): False}
-    return [] if pa.types.is_list(field.type) else blanks.get(field.type, 0)
 
 
 def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:

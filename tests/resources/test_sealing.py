@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -23,6 +22,7 @@ from resources.schemas import EPISODES, FAILURES, POLLS, QUALITY, STAGE_RUNS, SU
 from resources.sealed_files import SealedFiles, Sizes
 from resources.sealing import backlog, reopen, seal, sealed_episodes, settled
 from resources.warehouse import connect
+from tests.landings import land as land_rows
 
 ROOT = Path(__file__).parents[2]
 NOW = timedelta(0)
@@ -38,22 +38,8 @@ def lake(tmp_path) -> Lake:
 
 def land(lake: Lake, table: Table, key: str, n_rows: int, **values: object) -> None:
     """A landing whose rows are numbered, and blank but for the values."""
-    named = dict(zip(table.landing, key.split("."), strict=False))
-    rows = [
-        {field.name: values.get(field.name, named.get(field.name, n if field.name.endswith("_idx") else _blank(field)))
-         for field in table.schema}
-        for n in range(n_rows)
-    ]  # fmt: skip
-    lake.land(table, key, table.of(rows))
-
-
-def _blank(field: pa.Field) -> object:
-    if field.nullable:
-        return None
-    if pa.types.is_timestamp(field.type):
-        return datetime(2026, 1, 1, tzinfo=UTC)
-    blanks = {pa.string(): "", pa.bool_(): False}
-    return [] if pa.types.is_list(field.type) else blanks.get(field.type, 0)
+    numbered = [name for name in table.schema.names if name.endswith("_idx")]
+    land_rows(lake, table, key, [{**dict.fromkeys(numbered, n), **values} for n in range(n_rows)])
 
 
 def land_episode(lake: Lake, episode_id: str, n_words: int, word: str = "first") -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
-import pyarrow as pa
 import pytest
 
 from resources.home import Home
@@ -14,8 +13,7 @@ from resources.warehouse import connect
 from speech.assignment import assign_speakers
 from speech.turns import build_turns, turn_idx_of_words
 from speech.types import Segment, Word
-
-NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
+from tests.landings import NOON, land
 
 SEGMENTS = [
     Segment("A", 0, 30_000),
@@ -107,17 +105,6 @@ def _fields(record: object) -> dict:
     return {name: getattr(record, name) for name in record.__slots__}
 
 
-def blank(field: pa.Field) -> object:
-    """A value for a column that a test does not care for."""
-    if field.nullable:
-        return None
-    if pa.types.is_timestamp(field.type):
-        return NOON
-    if pa.types.is_string(field.type):
-        return ""
-    return [] if pa.types.is_list(field.type) else False if pa.types.is_boolean(field.type) else 0
-
-
 @pytest.fixture(scope="session")
 def warehouse(tmp_path_factory):
     home = Home.at(str(tmp_path_factory.mktemp("home")))
@@ -127,8 +114,7 @@ def warehouse(tmp_path_factory):
         for row in rows:
             landings.setdefault(table.landing_key(*(row[column] for column in table.landing)), []).append(row)
         for key, landed in landings.items():
-            filled = [{field.name: row.get(field.name, blank(field)) for field in table.schema} for row in landed]
-            Lake(home).land(table, key, table.of(filled))
+            land(Lake(home), table, key, landed)
     with connect(home) as connection:
         yield connection
 

@@ -15,7 +15,7 @@ from resources.lake import Lake
 from resources.schemas import QUALITY, WORDS
 from resources.sealing import seal
 from resources.warehouse import ask, build, view_statements
-from tests.sql.conftest import blank
+from tests.landings import land as land_rows
 
 SEALED, OPEN = ["show-20260101-00000001", "show-20260101-00000002"], ["show-20260101-00000003"]
 LISTINGS = 6
@@ -72,8 +72,7 @@ def watched(lake: Lake) -> Iterator[tuple[duckdb.DuckDBPyConnection, Watched]]:
 def land(lake: Lake, episode_id: str, word: str) -> None:
     """The words of the episode, and its quality: with that it is complete."""
     for table in (WORDS, QUALITY):
-        row = {field.name: blank(field) for field in table.schema} | {"episode_id": episode_id, "word": word}
-        lake.land(table, episode_id, table.of([{name: row[name] for name in table.schema.names}]))
+        land_rows(lake, table, episode_id, [{"word": word}])
 
 
 def seal_now(lake: Lake) -> None:
