@@ -9,8 +9,9 @@ and go unseen, and each step may be the last that a killed process took:
    goes on outranking what was sealed.
 
 Sealed files only grow (`resources.sealed_files`), so no query that reads them is torn. A query that has listed an
-open file which step 3 takes away before the query opens it fails with DuckDB's IOException, and is right when
-asked again, as `resources.warehouse.ask` does: it never answers wrongly.
+open file which step 3 takes away before the query opens it, or a sealed one of which step 1 takes the last row,
+fails with DuckDB's IOException, and is right when asked again, as `resources.warehouse.ask` does: it never answers
+wrongly.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ T = TypeVar("T")
 
 SQL = Path(__file__).resolve().parent.parent / "sql"
 TIMES_ASKED, ASKED_AFTER_S = 20, 0.2
+"""A sealing takes a table's files away within a second or two."""
 EMPTY = "_schema.parquet"
 """A file without rows in every folder that a view globs: DuckDB refuses a glob that finds nothing."""
 
@@ -47,7 +48,7 @@ def ask(connection: DuckDBPyConnection, sql: str, parameters: object = None) -> 
 
 
 def steadily(query: Callable[[], T]) -> T:
-    """What the query returns. It is asked again where a sealing took an open file away that it had listed already."""
+    """What the query returns. It is asked again where a sealing took a file away that it had listed already."""
     import duckdb
 
     for _ in range(TIMES_ASKED - 1):
@@ -61,8 +62,10 @@ def steadily(query: Callable[[], T]) -> T:
 
 
 def is_taken_away(error: Exception) -> bool:
-    """Whether the file of a landing was not there any more."""
-    return bool(re.search(r"/open/.+\.parquet", str(error))) and "No such file" in str(error)
+    """Whether a file of the lake was not there any more: a landing's that is sealed now, or a sealed one of which every
+    row has landed anew.
+    """
+    return bool(re.search(r"/(open|sealed)/.+\.parquet", str(error))) and "No such file" in str(error)
 
 
 def build(home: Home) -> Path:

@@ -105,3 +105,19 @@ def test_an_episode_that_is_sealed_meanwhile_is_seen_once(lake, watched, listing
     connection, files = watched
     files.after[listing] = lambda: seal_now(lake)
     assert seen(connection) == [(episode_id, "first") for episode_id in SEALED + OPEN]
+
+
+@pytest.mark.parametrize("listing", range(1, LISTINGS + 1))
+def test_a_sealed_file_of_which_every_row_is_sealed_anew_meanwhile_is_not_missed(lake, watched, listing: int) -> None:
+    connection, files = watched
+    (before,) = lake.sealed_files(WORDS)
+
+    def replace_it() -> None:
+        for episode_id in SEALED:
+            land(lake, episode_id, "second")
+        seal_now(lake)
+
+    files.after[listing] = replace_it
+    found = ask(connection, f"select episode_id from lake.words where episode_id = '{SEALED[0]}'")  # opens no open file
+    assert found == [(SEALED[0],)]
+    assert before not in lake.sealed_files(WORDS)
