@@ -14,13 +14,14 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import av
 import dagster as dg
 import numpy as np
+import psutil
 import pyarrow.parquet as pq
 import pytest
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
@@ -136,8 +137,7 @@ def _kill(place: Place, victim: str, delay_s: float) -> bool:
             return True
         while not (lanes := _lanes(run)) and run.poll() is None:
             time.sleep(0.1)
-        for pid in lanes:
-            os.kill(pid, signal.SIGKILL)
+        _kill_each(lanes)
         return run.wait(PATIENCE_S) == 0 and bool(lanes)
 
 
@@ -194,14 +194,19 @@ class Place:
 
     def kill_runs(self) -> None:
         """Those that a daemon launched."""
-        for pid in self._runs_of_the_daemon():
-            os.kill(pid, signal.SIGKILL)
+        _kill_each(self._runs_of_the_daemon())
 
-    def _runs_of_the_daemon(self) -> list[int]:
+    def _runs_of_the_daemon(self) -> list[psutil.Process]:
         with self._own_environment(), open_instance(Settings()) as instance:
             unfinished = [run for run in instance.get_runs() if not run.is_finished]
-        pids = [int(run.tags.get(PROCESS_TAG, ":0:").split(":")[1]) for run in unfinished]
-        return [pid for pid in pids if pid and self.home.root.encode() in _environment_of(pid)]
+        signed = [run.tags[PROCESS_TAG] for run in unfinished if PROCESS_TAG in run.tags]
+        found = []
+        for signature in signed:
+            with suppress(psutil.Error):  # it has just ended
+                process = psutil.Process(int(signature.split(":")[1]))
+                if process.environ().get("PODLAKE_HOME") == self.home.root:
+                    found.append(process)
+        return found
 
     def cancel_backfills(self) -> None:
         """As `podlake run` advises where it is to do the work: whoever is asked twice lands twice."""
@@ -321,8 +326,13 @@ def _read(path: Path, schema: Any) -> None:
         assert not path.exists()
 
 
-def _lanes(run: subprocess.Popen[bytes]) -> list[int]:
-    return [pid for pid in _children(run.pid) if b"engine_lane" in _command(pid)]
+def _lanes(run: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    lanes = []
+    for child in psutil.Process(run.pid).children():
+        with suppress(psutil.NoSuchProcess):  # it has just ended
+            if "engine_lane" in " ".join(child.cmdline()):
+                lanes.append(child)
+    return lanes
 
 
 def _goes_on(process: subprocess.Popen[bytes], seconds: float) -> bool:
@@ -339,18 +349,7 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _children(pid: int) -> list[int]:
-    return [
-        int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
-    ]
-
-
-def _command(pid: int) -> bytes:
-    return Path(f"/proc/{pid}/cmdline").read_bytes()
-
-
-def _environment_of(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:
-        return b""
+def _kill_each(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):  # it has just ended
+            process.kill()

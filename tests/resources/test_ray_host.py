@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -12,10 +11,12 @@ import time
 import wave
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import ray_toy_engine as toy
 
@@ -78,20 +79,12 @@ def end(cluster: subprocess.Popen[str]) -> None:
     import ray
 
     ray.shutdown()
-    family = descendants(cluster.pid)
+    family = psutil.Process(cluster.pid).children(recursive=True)
     cluster.terminate()
     cluster.wait()
-    for pid in family:
-        if Path(f"/proc/{pid}").exists():
-            os.kill(pid, signal.SIGKILL)
-
-
-def descendants(pid: int) -> list[int]:
-    found = []
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, children.read_text().split()):
-            found += [child, *descendants(child)]
-    return found
+    for process in family:
+        with suppress(psutil.NoSuchProcess):  # ended with its parent
+            process.kill()
 
 
 @pytest.fixture

@@ -237,7 +237,7 @@ def test_the_process_ends_with_its_owner_even_in_the_middle_of_its_work(toy) -> 
 def _is_running(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except OSError:
         return False
 
 
