@@ -278,13 +278,14 @@ def env() -> None:
     """Print what the shell needs for Dagster's own commands: its home, where the definitions are, the PATH."""
     import shlex
 
-    from dagster_project.instance import prepare_home
+    from dagster_project.instance import EVENT_BATCH, prepare_home
 
     settings = _settings()
     exports = {
         "PODLAKE_HOME": settings.home if "://" in settings.home else str(Path(settings.home).absolute()),
         "DAGSTER_HOME": str(prepare_home(settings)),
         "DAGSTER_MODULE_NAME": "dagster_project.definitions",
+        EVENT_BATCH: os.environ[EVENT_BATCH],
     }
     for name, value in exports.items():
         click.echo(f"export {name}={shlex.quote(value)}")

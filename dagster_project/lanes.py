@@ -33,7 +33,10 @@ ENGINES = tuple(stage for stage in EPISODE_STAGES if stage.pool == "gpu")
 THE_OTHERS = tuple(stage for stage in EPISODE_STAGES if stage not in ENGINES)
 AT_ONCE = (audio, *ENGINES)
 """What an engine would wait for. Every other stage waits for a full batch while more may come to it: a run costs the
-same second of a core for one episode as for a hundred, and would take it from the engines."""
+same second of a core for one episode as for a hundred, and would take it from the engines …"""
+
+PATIENCE_S = 30.0
+"""… but no longer than this after the lane's last run: an engine may take hours for a full batch, and people look."""
 
 FEW = 24
 """Episodes that one process fetches before another would have loaded."""
@@ -92,15 +95,17 @@ class Work:
 def work_off(work: Work, stages: Callable[[], tuple[Stage, ...]]) -> None:
     """Batch by batch, the largest first, until nothing is left of any stage; `stages` says which are ours by now."""
     given: dict[str, set[str]] = {stage.name: set() for stage in EPISODE_STAGES}
+    idle_since_s = time.monotonic()
     while any((left := work.left(given)).values()):
         ours = stages()
         if audio in ours:
             left[audio.name] = left[audio.name][: work.room(left)]
-        batch = next_batch(work, ours, left)
+        batch = next_batch(work, ours, left, idle_s=time.monotonic() - idle_since_s)
         if batch.keys:
             move_to_end(work.instance, EPISODES, batch.moved)
             materialize_range(work.instance, batch.stage.name, batch.keys)
             given[batch.stage.name].update(batch.keys)
+            idle_since_s = time.monotonic()
         else:
             time.sleep(POLL_S)
 
@@ -115,10 +120,10 @@ class Batch:
     """Keys that have to be put at the end of the order for it."""
 
 
-def next_batch(work: Work, ours: tuple[Stage, ...], left: Mapping[str, Sequence[str]]) -> Batch:
-    """The largest batch, which may have no keys. Keys are put together only where all stages are ours.
+def next_batch(work: Work, ours: tuple[Stage, ...], left: Mapping[str, Sequence[str]], idle_s: float = 0.0) -> Batch:
+    """The largest batch, which may have no keys, for a lane that has done nothing for `idle_s`.
 
-    Otherwise another lane may be at work on a range of them.
+    Keys are put together only where all stages are ours: otherwise another lane may be at work on a range of them.
     """
     order = work.instance.get_dynamic_partitions(EPISODES.name or "")
     pinned = in_flight(work.instance, order).anywhere() if ours == EPISODE_STAGES else order
@@ -127,7 +132,8 @@ def next_batch(work: Work, ours: tuple[Stage, ...], left: Mapping[str, Sequence[
         size = batch_size(work.settings, stage)
         planned = plan(order, left[stage.name], size, pinned=pinned)
         keys = max(planned.batches, key=len, default=[])
-        waits = len(keys) < size and stage not in AT_ONCE and any(left[name] for name in _all_before(stage))
+        may_grow = len(keys) < size and any(left[name] for name in _all_before(stage))
+        waits = may_grow and stage not in AT_ONCE and idle_s < PATIENCE_S
         return Batch(stage, [] if waits else keys, planned.moved)
 
     return max(map(largest, ours), key=lambda batch: len(batch.keys))

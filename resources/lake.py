@@ -63,7 +63,8 @@ class Lake:
             with self.home.filesystem.open_input_file(
                 self.home.path("lake", table.name, OPEN, f"{key}.parquet")
             ) as file:
-                return pq.read_table(file, partitioning=None).cast(table.schema)
+                # Not read_table: it looks for partitions and starts threads, which takes twice as long as a small file.
+                return pq.ParquetFile(file).read(use_threads=False).cast(table.schema)
         except FileNotFoundError:  # never landed, or sealed
             return None
 

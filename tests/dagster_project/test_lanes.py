@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from dagster_project.lanes import ENGINES, THE_OTHERS, Batch, Work, next_batch
+from dagster_project.lanes import ENGINES, PATIENCE_S, THE_OTHERS, Batch, Work, next_batch
 from dagster_project.settings import Settings
 from dagster_project.stages import EPISODE_STAGES
 from partitions.definitions import EPISODES, add_keys
@@ -53,6 +53,12 @@ def test_quality_waits_for_all_that_comes_before_it(work: Work, before: str) -> 
     ours = tuple(stage for stage in THE_OTHERS if stage.name == "quality")
     assert not next_batch(work, ours, {**left, before: KEYS[3:4]}).keys
     assert next_batch(work, ours, left).keys
+
+
+def test_a_lane_without_anything_else_to_do_does_not_wait_for_ever(work: Work) -> None:
+    left = NOTHING | {"transcript": KEYS[3:], "turns": KEYS[:3]}
+    assert not next_batch(work, THE_OTHERS, left, idle_s=PATIENCE_S - 1).keys
+    assert _taken(next_batch(work, THE_OTHERS, left, idle_s=PATIENCE_S)) == ("turns", KEYS[:3])
 
 
 def test_a_full_batch_waits_for_nothing(work: Work) -> None:

@@ -45,6 +45,11 @@ def words() -> None:
     """An asset whose runs are logged."""
 
 
+@dg.asset(partitions_def=dg.StaticPartitionsDefinition(["a", "b", "c", "d"]))
+def noises() -> None:
+    """An asset of which a run lands many partitions."""
+
+
 def partitions(instance: dg.DagsterInstance) -> list[str]:
     records = instance.fetch_materializations(dg.AssetKey("words"), limit=1000).records
     return sorted(record.partition_key or "" for record in records)
@@ -76,6 +81,26 @@ def test_dagsters_own_reads_what_it_has_written_and_the_other_way_round(home: Pa
     (home / "dagster.yaml").write_text((ROOT / "dagster.yaml").read_text())
     with dg.DagsterInstance.get() as ours:
         assert partitions(ours) == ["", "theirs"]
+
+
+@pytest.mark.parametrize("batch_size", ["0", "2", "500"])
+def test_what_a_run_is_to_land_is_logged_the_same_in_one_go(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, batch_size: str
+) -> None:
+    batches: list[int] = []
+    store = EventLog.store_event_batch
+    monkeypatch.setattr(EventLog, "store_event_batch", lambda *args: (batches.append(len(args[1])), store(*args)))
+    monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", batch_size)
+    ends = {"dagster/asset_partition_range_start": "a", "dagster/asset_partition_range_end": "d"}
+    run = instance.create_run_for_job(dg.Definitions([noises]).resolve_implicit_global_asset_job_def(), tags=ends)
+    log = instance.event_log_storage
+    logged = [entry.get_dagster_event() for entry in instance.all_logs(run.run_id)]
+    assert {event.event_type for event in logged} == {dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED}
+    assert sorted(event.partition or "" for event in logged) == list("abcd")
+    waiting = log.get_latest_asset_partition_materialization_attempts_without_materializations(noises.key)
+    assert {key: run_id for key, (run_id, _) in waiting.items()} == dict.fromkeys("abcd", run.run_id)
+    assert instance.get_asset_records([noises.key])[0].asset_entry.last_run_id == run.run_id
+    assert batches == {"0": [], "2": [2, 2], "500": [4]}[batch_size]
 
 
 def test_two_instances_write_at_the_same_time(instance: dg.DagsterInstance) -> None:
