@@ -19,7 +19,7 @@ import pyarrow as pa
 from bench.lake_rows import blank_rows
 from resources.home import Home
 from resources.lake import Lake
-from resources.schemas import QUALITY, WORDS
+from resources.schemas import QUALITY, STAGE_RUNS, WORDS
 from resources.sealing import seal
 from resources.warehouse import connect
 
@@ -72,6 +72,8 @@ def _land(lake: Lake, keys: list[str], n_words: int) -> None:
         )
         lake.land(WORDS, key, words)
         lake.land(QUALITY, key, blank_rows(QUALITY, 1, episode_id=pa.array([key])))
+        run = blank_rows(STAGE_RUNS, 1, episode_id=pa.array([key]), stage=pa.array(["quality"]))
+        lake.land(STAGE_RUNS, STAGE_RUNS.landing_key(key, "quality"), run)
 
 
 def _copy(lake: Lake, target: Path) -> None:

@@ -33,13 +33,14 @@ from pyarrow import fs
 
 from resources.home import Home
 from resources.lake import OPEN, Lake
-from resources.schemas import FAILURES, POLLS, QUALITY, TABLES, Table
+from resources.schemas import FAILURES, POLLS, QUALITY, STAGE_RUNS, TABLES, Table
 from resources.sealed_files import SealedFiles, Sizes
 
 SEALABLE = tuple(table for table in TABLES.values() if table.landing and table is not FAILURES)
 """All but the subscriptions, which are one landing, and the failures, which go away by themselves."""
-_LAST = (QUALITY, POLLS)
-"""What an episode, and a feed, lands last: without it, it is not complete."""
+_LAST = {"quality": QUALITY, "episodes": POLLS}
+"""The last stage of an episode, and of a feed, and what it lands. Complete is what `stage_runs` has that stage of, which
+is written after the rows, and sealed after them: a run that was killed between the two has work left to do."""
 Identity = tuple[int, ...]
 _TAKEN = ".taken"
 _REOPENED = ".reopened"
@@ -78,11 +79,11 @@ def seal(lake: Lake, *, older_than: timedelta, sizes: Sizes = Sizes()) -> Iterat
 def settled(lake: Lake, older_than: timedelta) -> set[str]:
     """Episodes and feeds that are complete, that nothing fails for, and of which nothing was landed lately."""
     before = datetime.now(UTC) - older_than
-    complete = {id_ for table in _LAST for id_ in _open_ids(lake, table) | SealedFiles(lake.home, table).ids()}
-    fresh = {
-        _id_of(info.base_name) for table in SEALABLE for info in _open_files(lake.home, table) if info.mtime > before
-    }
-    return complete - _open_ids(lake, FAILURES) - fresh
+    files = {table.name: _open_files(lake.home, table) for table in SEALABLE}
+    recorded = {_id_of(info.base_name) for info in files[STAGE_RUNS.name] if _stage_of(info.base_name) in _LAST}
+    sealed = {id_ for table in _LAST.values() for id_ in SealedFiles(lake.home, table).ids()}
+    fresh = {_id_of(info.base_name) for infos in files.values() for info in infos if info.mtime > before}
+    return (recorded | sealed) - _open_ids(lake, FAILURES) - fresh
 
 
 def backlog(lake: Lake) -> int:
@@ -245,6 +246,11 @@ def _open_ids(lake: Lake, table: Table) -> set[str]:
 def _id_of(key: str) -> str:
     """The episode or feed of a landing's key or file name: what stands before the first dot."""
     return key.split(".", 1)[0]
+
+
+def _stage_of(name: str) -> str:
+    """The stage of a file of `stage_runs`."""
+    return name.split(".")[1]
 
 
 def _key_of(path: str) -> str:

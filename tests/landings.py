@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 
 from resources.lake import Lake
-from resources.schemas import Table
+from resources.schemas import QUALITY, STAGE_RUNS, Table
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
@@ -17,6 +17,12 @@ def land(lake: Lake, table: Table, key: str, rows: list[Mapping[str, object]]) -
     """A landing under the key, which says what its naming columns are."""
     named = dict(zip(table.landing, key.split("."), strict=False))
     lake.land(table, key, table.of([filled(table, {**named, **row}) for row in rows]))
+
+
+def land_last(lake: Lake, episode_id: str, **quality: object) -> None:
+    """What makes an episode complete: its quality, and the record of it."""
+    land(lake, QUALITY, episode_id, [quality])
+    land(lake, STAGE_RUNS, STAGE_RUNS.landing_key(episode_id, "quality"), [{"outcome": "landed"}])
 
 
 def filled(table: Table, row: Mapping[str, object]) -> dict[str, object]:

@@ -24,6 +24,7 @@ from resources.home import Home
 from resources.lake import Lake
 from resources.schemas import EPISODES as CATALOGUE
 from resources.schemas import QUALITY
+from tests.landings import land_last
 
 ITEM = """<item><title>{n}</title><guid>{n}</guid><pubDate>{date:%a, %d %b %Y} 08:00:00 GMT</pubDate>
 <enclosure url="http://a.test/{n}.mp3" length="1" type="audio/mpeg"/></item>"""
@@ -120,7 +121,7 @@ def test_sealing_archives_what_is_complete_and_admits_others(
 ) -> None:
     feed(instance, catalogue, "a", range(3))
     newest, second = admit(instance, catalogue, Window(size=2))
-    catalogue.lake.land(QUALITY, newest, QUALITY.of([_quality(newest)]))
+    land_last(catalogue.lake, newest)
     result = dg.materialize(
         [sealed_tables],
         instance=instance,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import dagster as dg
 import pytest
 
@@ -12,8 +10,9 @@ from partitions.window import Window
 from resources.catalogue import Catalogue
 from resources.home import Home
 from resources.lake import Lake
-from resources.schemas import FAILURES, SPEAKERS, STAGE_RUNS, SUBSCRIPTIONS, TABLES
+from resources.schemas import FAILURES, SPEAKERS, SUBSCRIPTIONS, TABLES, WORDS
 from resources.sealing import sealed_episodes
+from tests.landings import land, land_last
 
 EPISODE_IDS = [f"show-20260101-{n:08x}" for n in range(5)]
 
@@ -22,23 +21,9 @@ EPISODE_IDS = [f"show-20260101-{n:08x}" for n in range(5)]
 def lake(tmp_path) -> Lake:
     lake = Lake(Home.at(str(tmp_path)))
     for episode_id in EPISODE_IDS:
-        for name in ("speakers", "quality"):
-            lake.land(TABLES[name], episode_id, TABLES[name].of([_row(name, episode_id)]))
+        land(lake, SPEAKERS, episode_id, [{}])
+        land_last(lake, episode_id)
     return lake
-
-
-def _row(name: str, episode_id: str) -> dict[str, object]:
-    """Zero of everything, for the episode."""
-    zero = {"string": "", "bool": False, "timestamp[us, tz=UTC]": datetime(2026, 1, 1, tzinfo=UTC)}
-    row = {
-        field.name: None
-        if field.nullable
-        else []
-        if str(field.type).startswith("list")
-        else zero.get(str(field.type), 0)
-        for field in TABLES[name].schema
-    }
-    return {**row, "episode_id": episode_id}
 
 
 def materialize(lake: Lake, config: Sealing, instance: dg.DagsterInstance) -> dict[str, dg.MetadataValue]:
@@ -65,12 +50,12 @@ def test_complete_episodes_are_sealed_and_the_metadata_says_what_was_done(lake, 
     assert lake.open_keys(SPEAKERS) == []
     assert instance.get_dynamic_partitions("episodes") == ["new-20260101-00000001"]
     assert metadata["episodes_archived"].value == 5
-    assert metadata["landings_sealed"].value == metadata["rows_sealed"].value == 10
+    assert metadata["landings_sealed"].value == metadata["rows_sealed"].value == 15
     assert metadata["bytes_added"].value > 0
     records = {record.data["table"]: record.data for record in metadata["tables"].records}
     assert set(records) == set(TABLES) - {SUBSCRIPTIONS.name, FAILURES.name}
     assert (records["speakers"]["landings"], records["speakers"]["sealed files"]) == (5, 1)
-    assert (records[STAGE_RUNS.name]["landings"], records[STAGE_RUNS.name]["sealed files"]) == (0, 0)
+    assert (records[WORDS.name]["landings"], records[WORDS.name]["sealed files"]) == (0, 0)
 
 
 def test_what_was_landed_today_stays_open(lake, instance):

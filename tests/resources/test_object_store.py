@@ -22,12 +22,12 @@ from resources.audio_store import AudioStore
 from resources.catalogue import Catalogue
 from resources.home import Home
 from resources.lake import Lake
-from resources.schemas import QUALITY, SPEAKERS, WORDS
+from resources.schemas import SPEAKERS, WORDS
 from resources.sealing import reopen, seal, sealed_episodes
 from resources.tries import Tries
 from resources.warehouse import ask, connect
 from speech.errors import StorageError
-from tests.landings import land
+from tests.landings import land, land_last
 
 KEYS = [f"show-2026010{n}-0000000{n}" for n in range(1, 4)]
 BUCKET = "podcasts"
@@ -144,7 +144,7 @@ def test_sealing_changes_no_answer_and_episodes_can_be_reopened(home: Home) -> N
     lake = Lake(home)
     for key in KEYS:
         land(lake, WORDS, key, [{"word": "hear", "word_idx": n} for n in (0, 1)])
-        land(lake, QUALITY, key, [{"n_words": 2}])
+        land_last(lake, key)
     with connect(home) as connection:
         before = answer(connection)
         assert [row[:3] for row in before] == [(key, n, "hear") for key in KEYS for n in (0, 1)]
@@ -166,7 +166,7 @@ def test_a_file_that_sealing_takes_away_meanwhile_is_asked_for_again(home: Home,
     lake = Lake(home)
     for key in KEYS[:2]:
         land(lake, WORDS, key, [{"word": "hear"}])
-        land(lake, QUALITY, key, [{"n_words": 1}])
+        land_last(lake, key)
     opened: list[str] = []
     really_open = ArrowFSWrapper.open
 

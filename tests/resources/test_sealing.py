@@ -23,6 +23,7 @@ from resources.sealed_files import SealedFiles, Sizes
 from resources.sealing import backlog, reopen, seal, sealed_episodes, settled
 from resources.warehouse import connect
 from tests.landings import land as land_rows
+from tests.landings import land_last
 
 ROOT = Path(__file__).parents[2]
 NOW = timedelta(0)
@@ -185,6 +186,16 @@ def test_an_episode_waits_for_its_youngest_landing(lake):
     assert settled(lake, timedelta(hours=12)) == set(EPISODE_IDS[1:])
 
 
+def test_what_a_killed_run_has_landed_and_not_recorded_is_not_complete(lake):
+    land_all(lake)
+    lake.remove(STAGE_RUNS, f"{EPISODE_IDS[0]}.quality")
+    assert settled(lake, NOW) == set(EPISODE_IDS[1:])
+    seal_now(lake)
+    assert lake.open_keys(QUALITY) == EPISODE_IDS[:1]
+    land(lake, STAGE_RUNS, f"{EPISODE_IDS[0]}.quality", 1)
+    assert settled(lake, NOW) == set(EPISODE_IDS)
+
+
 def test_feeds_are_sealed_by_feed_and_subscriptions_and_failures_never(lake):
     for feed in ("show-0", "show-1"):
         land(lake, EPISODES, feed, 3, feed_id=feed)
@@ -266,11 +277,11 @@ seal_now(lake)
 def test_a_sealing_killed_at_any_step_loses_and_doubles_nothing(lake, tmp_path):
     for n, episode_id in enumerate(EPISODE_IDS[:4]):
         land(lake, WORDS, episode_id, 2 + n, word="first")
-        land(lake, QUALITY, episode_id, 1)
+        land_last(lake, episode_id)
     seal_now(lake)
     for n, episode_id in enumerate(EPISODE_IDS[2:6]):
         land(lake, WORDS, episode_id, n, word="second")
-    land(lake, QUALITY, EPISODE_IDS[4], 1)
+    land_last(lake, EPISODE_IDS[4])
     before = answers(lake)
     copies = tmp_path / "copies"
     script = Path(__file__).with_name("killed_sealings.py")

@@ -12,10 +12,11 @@ from fsspec.implementations.local import LocalFileSystem
 
 from resources.home import Home
 from resources.lake import Lake
-from resources.schemas import QUALITY, WORDS
+from resources.schemas import WORDS
 from resources.sealing import seal
 from resources.warehouse import ask, build, view_statements
 from tests.landings import land as land_rows
+from tests.landings import land_last
 
 SEALED, OPEN = ["show-20260101-00000001", "show-20260101-00000002"], ["show-20260101-00000003"]
 LISTINGS = 6
@@ -70,9 +71,9 @@ def watched(lake: Lake) -> Iterator[tuple[duckdb.DuckDBPyConnection, Watched]]:
 
 
 def land(lake: Lake, episode_id: str, word: str) -> None:
-    """The words of the episode, and its quality: with that it is complete."""
-    for table in (WORDS, QUALITY):
-        land_rows(lake, table, episode_id, [{"word": word}])
+    """The words of the episode, and what makes it complete."""
+    land_rows(lake, WORDS, episode_id, [{"word": word}])
+    land_last(lake, episode_id)
 
 
 def seal_now(lake: Lake) -> None:
