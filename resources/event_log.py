@@ -1,4 +1,4 @@
-"""Dagster's event log on SQLite, with its connections kept open.
+"""Dagster's event log on SQLite, with its connections kept open, and what a run is to land logged in one go.
 
 Dagster opens and closes a connection for each of the four transactions of an event, which costs SQLAlchemy its
 compiled statements, and SQLite a checkpoint of its write-ahead log. bench/landings.py says what keeping them saves.

@@ -24,7 +24,7 @@ from resources.home import Home
 from resources.lake import Lake
 from resources.schemas import EPISODES as CATALOGUE
 from resources.schemas import QUALITY
-from tests.landings import land_last
+from tests.landings import filled, land_last
 
 ITEM = """<item><title>{n}</title><guid>{n}</guid><pubDate>{date:%a, %d %b %Y} 08:00:00 GMT</pubDate>
 <enclosure url="http://a.test/{n}.mp3" length="1" type="audio/mpeg"/></item>"""
@@ -94,15 +94,10 @@ def test_what_is_complete_is_not_admitted_again(
     feed(instance, catalogue, "a", range(3))
     _, done, _ = sorted(row["episode_id"] for row in catalogue.lake.read(CATALOGUE, "a").to_pylist())
     with catalogue.home.writing("lake", "quality", folder, f"{done}.parquet") as stream:
-        pq.write_table(QUALITY.of([_quality(done)]), stream)
+        pq.write_table(QUALITY.of([filled(QUALITY, {"episode_id": done})]), stream)
     polled(instance, catalogue, "a", Window())
     assert inside(instance) == ["a-20260103", "a-20260101"]
     assert admit(instance, catalogue, Window()) == []
-
-
-def _quality(key: str) -> dict[str, object]:
-    plain = {"string": "x", "int32": 0, "timestamp[us, tz=UTC]": FIRST}
-    return {field.name: plain.get(str(field.type)) for field in QUALITY.schema} | {"episode_id": key, "flags": []}
 
 
 def test_archiving_makes_room_but_leaves_what_is_in_flight(instance: dg.DagsterInstance, catalogue: Catalogue) -> None:

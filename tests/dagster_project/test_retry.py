@@ -26,6 +26,7 @@ from resources.schemas import ACQUISITIONS, FAILURES, QUALITY, STAGE_RUNS
 from resources.sealing import seal
 from resources.tries import Tries
 from speech.errors import NetworkError, NotFound
+from tests.landings import land as land_rows
 
 
 @pytest.fixture
@@ -97,9 +98,7 @@ def test_an_archived_episode_is_brought_back_to_work(settings: Settings) -> None
         if stage.partitions is EPISODES:
             run = Run("run", "run", datetime.now(UTC), 1)
             record(lake, stage, Landing(key, {}, Cost("a" * 64)), run, write_ms=1, attempts=1)
-    plain = {"string": "x", "int32": 0, "timestamp[us, tz=UTC]": datetime.now(UTC)}
-    row = {field.name: plain.get(str(field.type)) for field in QUALITY.schema} | {"flags": []}
-    lake.land(QUALITY, key, QUALITY.of([row], episode_id=key))
+    land_rows(lake, QUALITY, key, [{}])
     list(seal(lake, older_than=timedelta(0)))
     assert lake.open_keys(STAGE_RUNS) == []
     with open_instance(settings) as instance:

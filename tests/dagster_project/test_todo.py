@@ -18,6 +18,7 @@ from resources.lake import Lake
 from resources.schemas import FAILURES, QUALITY
 from resources.tries import Tries
 from speech.errors import NetworkError, NotFound
+from tests.landings import filled
 
 A, B, C = (f"show-2026010{n}-0000000{n}" for n in (1, 2, 3))
 COST = Cost("a" * 64, "f" * 16)
@@ -97,18 +98,7 @@ def test_files_that_are_newer_but_hold_no_newer_rows_make_nothing_outdated(lake:
 
 
 def test_a_sealed_episode_is_done(lake: Lake) -> None:
-    row = {field.name: _some(field.type) for field in QUALITY.schema} | {"episode_id": A}
     with lake.home.writing("lake", "quality", "sealed", "1.parquet") as stream:
-        pq.write_table(QUALITY.of([row]), stream)
+        pq.write_table(QUALITY.of([filled(QUALITY, {"episode_id": A})]), stream)
     assert left(lake, "audio") == [B, C]
     assert left(lake, "quality") == []
-
-
-def _some(kind: object) -> object:
-    """A value of an Arrow type."""
-    text = str(kind)
-    if text.startswith("list"):
-        return []
-    if text.startswith("timestamp"):
-        return datetime.now(UTC)
-    return {"string": "x", "bool": False}.get(text, 0)
