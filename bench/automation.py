@@ -18,17 +18,17 @@ from pathlib import Path
 
 import dagster as dg
 
-from assets.records import Run, record
-from assets.stage import Cost, Landing
 from dagster_project.automation import admit_what_is_new, next_runs
 from dagster_project.settings import Settings
 from dagster_project.stages import EPISODE_STAGES
 from partitions.definitions import EPISODES, add_keys
 from partitions.window import Window
-from resources.catalogue import Catalogue
-from resources.home import Home
-from resources.lake import Lake
-from resources.tries import Tries
+from pipeline.records import Run, record
+from pipeline.stage import Cost, Landing
+from resources.lake.catalogue import Catalogue
+from resources.lake.home import Home
+from resources.lake.lake import Lake
+from resources.lake.tries import Tries
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
-from resources.schemas import Table
+from resources.lake.tables import Table
 
 SHA = "0123456789abcdef" * 4
 

@@ -21,13 +21,13 @@ from typing import Any
 import dagster as dg
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
-from assets.definition import as_asset
-from assets.stage import Batch, Cost, Landing, Outcome, each, stage
 from dagster_project.in_process import QUIET
 from partitions.definitions import EPISODES, add_keys
-from resources.home import Home
-from resources.lake import Lake
-from resources.schemas import WORDS
+from pipeline.asset_definition import as_asset
+from pipeline.stage import Batch, Cost, Landing, Outcome, each, stage
+from resources.lake.home import Home
+from resources.lake.lake import Lake
+from resources.lake.tables import WORDS
 
 OWN_LOG = {"event_log_storage": {"module": "resources.event_log", "class": "EventLog"}}
 
@@ -66,7 +66,7 @@ def _run(n_episodes: int, n_words: int, overrides: dict[str, Any]) -> tuple[floa
     """Wall and CPU seconds of one run over all episodes, in an instance and a lake of its own."""
     rows = [{"word_idx": index, **WORD} for index in range(n_words)]
 
-    @stage(lands=[WORDS], shows=lambda _: {}, group="bench", version="1")
+    @stage(tables=[WORDS], ui_metadata=lambda _: {}, group="bench", version="1")
     def nothing(batch: Batch) -> Iterator[Outcome]:
         """The same words for every episode."""
         return each(batch.keys, lambda key: Landing(key, {"words": rows}, Cost(f"{key:0>64}", "f" * 16)))

@@ -24,10 +24,10 @@ from threading import Thread
 
 import numpy as np
 
-from resources.catalogue import Catalogue
-from resources.home import Home
-from resources.lake import Lake
-from resources.warehouse import connect
+from resources.lake.catalogue import Catalogue
+from resources.lake.home import Home
+from resources.lake.lake import Lake
+from resources.lake.warehouse import connect
 
 ROOT = Path(__file__).parents[1]
 LATENCY_S, PACE_MS, AUDIO_S = 0.2, 250, 2.0

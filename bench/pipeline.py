@@ -18,15 +18,15 @@ from pathlib import Path
 import dagster as dg
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
-from assets.feeds import feeds
+from assets.catalogue.feeds import feeds
 from bench.engines import Measured, measured, recordings_of, table, write_mp3
-from dagster_project.given import resources
+from dagster_project.build_resources import build_resources
 from dagster_project.in_process import QUIET
 from dagster_project.settings import Settings
 from dagster_project.stages import stage_assets
-from resources.catalogue import SINGLES
-from resources.engines import Slot
-from resources.local_host import load
+from resources.engines.local_host import load
+from resources.engines.routing import Slot
+from resources.lake.catalogue import SINGLES
 from speech.engines.protocols import EngineChoice
 from speech.types import SAMPLE_RATE_HZ, Recording
 
@@ -53,7 +53,7 @@ def _rows(
         transcriber=options.transcriber,
         gpus=options.device.partition(":")[2] or "none",
     )
-    given = resources(settings)
+    given = build_resources(settings)
     assets = [feeds, *stage_assets(settings, given["engines"])]
 
     def run(name: str, **partitions: object) -> None:

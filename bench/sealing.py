@@ -17,11 +17,11 @@ import numpy as np
 import pyarrow as pa
 
 from bench.lake_rows import blank_rows
-from resources.home import Home
-from resources.lake import Lake
-from resources.schemas import QUALITY, STAGE_RUNS, WORDS
-from resources.sealing import seal
-from resources.warehouse import connect
+from resources.lake.compaction import seal
+from resources.lake.home import Home
+from resources.lake.lake import Lake
+from resources.lake.tables import QUALITY, STAGE_RUNS, WORDS
+from resources.lake.warehouse import connect
 
 QUESTIONS = {
     "count(*)": "select count(*) from lake.words",

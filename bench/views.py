@@ -19,11 +19,11 @@ import numpy as np
 import pyarrow as pa
 
 from bench.lake_rows import blank_rows
-from resources.home import Home
-from resources.lake import Lake
-from resources.schemas import EPISODES, HASHES, QUALITY, SEGMENTS, TURNS, WORDS, Table
-from resources.sealed_files import SealedFiles, Sizes
-from resources.warehouse import SQL, connect
+from resources.lake.home import Home
+from resources.lake.lake import Lake
+from resources.lake.sealed_files import SealedFiles, Sizes
+from resources.lake.tables import EPISODES, HASHES, QUALITY, SEGMENTS, TURNS, WORDS, Table
+from resources.lake.warehouse import SQL, connect
 
 FEEDS = 1_000
 PER_EPISODE = {WORDS: 20, SEGMENTS: 3, TURNS: 3, QUALITY: 1, HASHES: 1, EPISODES: 1}

@@ -15,14 +15,14 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pyarrow as pa
 
-from assets.window import admit, archive
 from bench.lake_rows import blank_rows
 from partitions.definitions import EPISODES
 from partitions.window import Window
-from resources.catalogue import Catalogue
-from resources.home import Home
-from resources.lake import Lake
-from resources.schemas import EPISODES as CATALOGUE
+from pipeline.live_window import admit, archive
+from resources.lake.catalogue import Catalogue
+from resources.lake.home import Home
+from resources.lake.lake import Lake
+from resources.lake.tables import EPISODES as CATALOGUE
 
 FEEDS = 100
 NAME = EPISODES.name or ""

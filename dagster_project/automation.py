@@ -20,22 +20,22 @@ from dagster._core.storage.tags import (
     PRIORITY_TAG,
 )
 
-from assets.stage import Stage
-from assets.window import admit
 from dagster_project.backfills import run_tags
 from dagster_project.nightly import request_night
-from dagster_project.run_process import bury_dead_runs
 from dagster_project.settings import Settings
 from dagster_project.stages import EPISODE_STAGES, STAGES, batch_size
-from dagster_project.todo import is_due, left_to_do
-from partitions.batches import batched
 from partitions.definitions import EPISODES, FEEDS
-from partitions.in_flight import InFlight, in_flight
 from partitions.window import Window
-from resources.catalogue import Catalogue
-from resources.lake import Lake
-from resources.sealing import backlog
-from resources.tries import Tries
+from pipeline.batches import batched
+from pipeline.in_flight import InFlight, in_flight
+from pipeline.live_window import admit
+from pipeline.run_process import fail_orphaned_runs
+from pipeline.stage import Stage
+from pipeline.todo import is_due, left_to_do
+from resources.lake.catalogue import Catalogue
+from resources.lake.compaction import backlog
+from resources.lake.lake import Lake
+from resources.lake.tries import Tries
 
 FLOW_SECONDS = 30
 DEAD_RUNS_SECONDS = 30
@@ -63,7 +63,7 @@ def automation(settings: Settings) -> dict[str, Any]:
     @dg.sensor(minimum_interval_seconds=DEAD_RUNS_SECONDS, default_status=dg.DefaultSensorStatus.RUNNING)
     def dead_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         """Fails the runs whose process on this machine is gone: Dagster would wait for them until their time is up."""
-        buried = bury_dead_runs(context.instance)
+        buried = fail_orphaned_runs(context.instance)
         return dg.SkipReason(f"Its process was gone: {', '.join(buried)}" if buried else "Every run has its process.")
 
     @dg.schedule(cron_schedule="5 * * * *", target=["episodes"])

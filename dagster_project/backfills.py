@@ -14,9 +14,9 @@ from dagster._daemon.controller import get_daemon_statuses
 
 from dagster_project.settings import Settings
 from dagster_project.stages import STAGES
-from partitions.batches import plan
 from partitions.definitions import EPISODES, FEEDS, move_to_end
-from partitions.in_flight import in_flight
+from pipeline.batches import plan
+from pipeline.in_flight import in_flight
 
 BACKFILL_DAEMONS = ("BACKFILL", "QUEUED_RUN_COORDINATOR")
 

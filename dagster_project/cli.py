@@ -71,9 +71,9 @@ def add(targets: tuple[str, ...], language: str | None, title: str | None, prior
     """
     from dagster_project.commands.add import add as add_targets
     from dagster_project.commands.add import register_feeds
-    from resources.catalogue import Catalogue
-    from resources.home import Home
-    from resources.lake import Lake
+    from resources.lake.catalogue import Catalogue
+    from resources.lake.home import Home
+    from resources.lake.lake import Lake
 
     if title and len(targets) > 1:
         raise click.UsageError("--title names one target; several are given.")
@@ -99,14 +99,14 @@ def add(targets: tuple[str, ...], language: str | None, title: str | None, prior
 @click.option("--failed-too", is_flag=True, help="Also what failed and is not due for another try.")
 def run(feeds: tuple[str, ...], newest: int | None, failed_too: bool) -> None:
     """Take every episode through every stage, in this process; an interrupted run goes on where it was."""
-    from dagster_project.given import resources
+    from dagster_project.build_resources import build_resources
     from dagster_project.instance import open_instance
     from dagster_project.run import Selection
     from dagster_project.run import run as run_all
 
     _log_to_screen()
     settings = _settings()
-    given = resources(settings)
+    given = build_resources(settings)
     with open_instance(settings) as instance:
         run_all(instance, settings, given["lake"], given["engines"], Selection(feeds, newest, failed_too))
 
@@ -127,7 +127,7 @@ def retry(stages: tuple[str, ...], classes: tuple[str, ...], feeds: tuple[str, .
     from dagster_project.instance import open_instance
     from dagster_project.retry import bring_back, failed, retry_here
     from dagster_project.stages import STAGES
-    from resources.home import Home
+    from resources.lake.home import Home
 
     settings = _settings()
     unknown = [stage for stage in stages if stage not in STAGES]
@@ -158,10 +158,10 @@ def reopen(keys: tuple[str, ...]) -> None:
     """Bring archived episodes back to work, so that any stage can be made again."""
     from dagster_project.instance import open_instance
     from partitions.definitions import EPISODES, move_to_end
-    from resources.home import Home
-    from resources.lake import Lake
-    from resources.sealing import reopen as reopen_landings
-    from resources.tries import Tries
+    from resources.lake.compaction import reopen as reopen_landings
+    from resources.lake.home import Home
+    from resources.lake.lake import Lake
+    from resources.lake.tries import Tries
 
     settings = _settings()
     lake = Lake(Home.at(settings.home))
@@ -185,7 +185,7 @@ def list_(is_feeds: bool, feed: str | None, limit: int) -> None:
     """List the feeds, or the episodes and where they stand."""
     from dagster_project.commands import listing
     from dagster_project.commands.text_table import render
-    from resources.home import Home
+    from resources.lake.home import Home
 
     home = Home.at(_settings().home)
     names, rows = listing.feeds(home) if is_feeds and not feed else listing.episodes(home, feed_id=feed, limit=limit)
@@ -198,8 +198,8 @@ def list_(is_feeds: bool, feed: str | None, limit: int) -> None:
 def status(key: str | None, as_json: bool) -> None:
     """Show how far all episodes are, or everything about one episode (or one feed's polls)."""
     from dagster_project.commands import status as of
-    from resources.home import Home
-    from resources.lake import Lake
+    from resources.lake.home import Home
+    from resources.lake.lake import Lake
 
     home = Home.at(_settings().home)
     found = of.one(Lake(home), key) if key else of.overview(home)
@@ -226,7 +226,7 @@ def status(key: str | None, as_json: bool) -> None:
 def sql(query: str | None, source: str | None, form: str | None, output: Path | None, limit: int) -> None:
     """Ask the tables in SQL (DuckDB). Without a query: what there is to ask."""
     from dagster_project.commands import query as ask
-    from resources.home import Home
+    from resources.lake.home import Home
 
     if query and source:
         raise click.UsageError("Give a query or --file, not both.")

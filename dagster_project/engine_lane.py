@@ -16,15 +16,15 @@ from contextlib import suppress
 from importlib import import_module
 from threading import Thread
 
-from assets.stage import Stage
 from dagster_project.in_process import DEFINITIONS
 from dagster_project.instance import open_instance
-from dagster_project.lanes import ENGINES, THE_OTHERS, Work, work_off
-from dagster_project.run_process import bury_dead_runs
+from dagster_project.lanes import CPU_STAGES, ENGINES, Work, work_off
 from dagster_project.settings import Settings
 from dagster_project.stages import EPISODE_STAGES
-from resources.home import Home
-from resources.lake import Lake
+from pipeline.run_process import fail_orphaned_runs
+from pipeline.stage import Stage
+from resources.lake.home import Home
+from resources.lake.lake import Lake
 
 log = logging.getLogger("podlake")
 
@@ -53,8 +53,8 @@ class EngineLane:
     def stages_left(self, work: Work) -> tuple[Stage, ...]:
         """The owner's stages: all but the engines'; once the lane's process has ended, in whatever way, all of them."""
         if self._process and self._process.poll() is None:
-            return THE_OTHERS
-        bury_dead_runs(work.instance)
+            return CPU_STAGES
+        fail_orphaned_runs(work.instance)
         return EPISODE_STAGES
 
     def close(self) -> None:

@@ -11,9 +11,9 @@ from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.events import JobFailureData, RunFailureReason
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
-from dagster_project.run_process import signature
 from dagster_project.stages import STAGES
 from partitions.definitions import FEEDS
+from pipeline.run_process import signature
 
 log = logging.getLogger("podlake")
 

@@ -15,30 +15,30 @@ from functools import cached_property
 
 import dagster as dg
 
-from assets.audio import acquisition, audio
-from assets.stage import Stage
+from assets.audio.audio import acquisition, audio
 from dagster_project.in_process import materialize_range
 from dagster_project.settings import Settings
 from dagster_project.stages import EPISODE_STAGES, STAGES, batch_size
-from dagster_project.todo import left_to_do
-from partitions.batches import plan
 from partitions.definitions import EPISODES, move_to_end
-from partitions.in_flight import in_flight
-from resources.lake import Lake
-from resources.tries import Tries
+from pipeline.batches import plan
+from pipeline.in_flight import in_flight
+from pipeline.stage import Stage
+from pipeline.todo import left_to_do
+from resources.lake.lake import Lake
+from resources.lake.tries import Tries
 
 log = logging.getLogger("podlake")
 
 ENGINES = tuple(stage for stage in EPISODE_STAGES if stage.pool == "gpu")
-THE_OTHERS = tuple(stage for stage in EPISODE_STAGES if stage not in ENGINES)
-AT_ONCE = (audio, *ENGINES)
+CPU_STAGES = tuple(stage for stage in EPISODE_STAGES if stage not in ENGINES)
+NO_BATCH_WAIT = (audio, *ENGINES)
 """What an engine would wait for. Every other stage waits for a full batch while more may come to it: a run costs the
 same second of a core for one episode as for a hundred, and would take it from the engines …"""
 
 PATIENCE_S = 30.0
 """… but no longer than this after the lane's last run: an engine may take hours for a full batch, and people look."""
 
-FEW = 24
+TWO_PROCESS_MIN = 24
 """Episodes that one process fetches before another would have loaded."""
 
 POLL_S = 0.5
@@ -62,7 +62,7 @@ class Work:
 
     def is_many(self) -> bool:
         """Whether there is so much to fetch that a second process is worth its start."""
-        return len(left_to_do(self._before, audio, self.keys, failed_too=self.failed_too)) > FEW
+        return len(left_to_do(self._before, audio, self.keys, failed_too=self.failed_too)) > TWO_PROCESS_MIN
 
     def left(self, given: Mapping[str, Collection[str]]) -> dict[str, list[str]]:
         """Stage → what can be worked on by now, and has not been given to it before.
@@ -83,7 +83,7 @@ class Work:
             to_come[name] = earlier.union(found[name])
         return found
 
-    def room(self, left: Mapping[str, Sequence[str]]) -> int:
+    def download_budget(self, left: Mapping[str, Sequence[str]]) -> int:
         """How many more may be fetched before an engine has to take some."""
         waiting = {key for stage in ENGINES for key in left[stage.name]}
         for key in waiting - self._bytes.keys():
@@ -99,7 +99,7 @@ def work_off(work: Work, stages: Callable[[], tuple[Stage, ...]]) -> None:
     while any((left := work.left(given)).values()):
         ours = stages()
         if audio in ours:
-            left[audio.name] = left[audio.name][: work.room(left)]
+            left[audio.name] = left[audio.name][: work.download_budget(left)]
         batch = next_batch(work, ours, left, idle_s=time.monotonic() - idle_since_s)
         if batch.keys:
             move_to_end(work.instance, EPISODES, batch.moved)
@@ -133,7 +133,7 @@ def next_batch(work: Work, ours: tuple[Stage, ...], left: Mapping[str, Sequence[
         planned = plan(order, left[stage.name], size, pinned=pinned)
         keys = max(planned.batches, key=len, default=[])
         may_grow = len(keys) < size and any(left[name] for name in _all_before(stage))
-        waits = may_grow and stage not in AT_ONCE and idle_s < PATIENCE_S
+        waits = may_grow and stage not in NO_BATCH_WAIT and idle_s < PATIENCE_S
         return Batch(stage, [] if waits else keys, planned.moved)
 
     return max(map(largest, ours), key=lambda batch: len(batch.keys))

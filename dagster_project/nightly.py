@@ -9,15 +9,15 @@ import dagster as dg
 from dagster_project.backfills import request_backfill
 from dagster_project.settings import Settings
 from dagster_project.stages import EPISODE_STAGES
-from dagster_project.todo import left_to_do
 from partitions.definitions import EPISODES, add_keys
-from partitions.in_flight import in_flight
-from resources.engines import Engines
-from resources.home import Home
-from resources.lake import Lake
-from resources.sealing import reopen
-from resources.tries import Tries
-from resources.warehouse import ask, connect
+from pipeline.in_flight import in_flight
+from pipeline.todo import left_to_do
+from resources.engines.routing import Engines
+from resources.lake.compaction import reopen
+from resources.lake.home import Home
+from resources.lake.lake import Lake
+from resources.lake.tries import Tries
+from resources.lake.warehouse import ask, connect
 from speech.engines import registry
 from speech.errors import LanguageWithoutEngine
 

@@ -9,10 +9,10 @@ import dagster as dg
 from dagster_project.in_process import materialize_range
 from dagster_project.settings import Settings
 from dagster_project.stages import STAGES, batch_size
-from partitions.batches import batched
 from partitions.definitions import add_keys
-from resources.home import Home
-from resources.warehouse import ask, connect
+from pipeline.batches import batched
+from resources.lake.home import Home
+from resources.lake.warehouse import ask, connect
 
 _FAILED = """
 select stage, episode_id from lake.failures

@@ -13,25 +13,25 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from assets.contract import report_if_unknown
-from assets.records import last_landings
-from assets.stage import Stage
-from assets.window import admit
+from dagster_project.build_resources import window
 from dagster_project.engine_lane import EngineLane
-from dagster_project.given import window
 from dagster_project.in_process import materialize, materialize_range
 from dagster_project.lanes import Work, work_off
-from dagster_project.run_process import bury_dead_runs
 from dagster_project.settings import Settings
 from dagster_project.stages import EPISODE_STAGES, code_version
-from partitions.batches import batched
 from partitions.definitions import FEEDS
-from partitions.in_flight import in_flight
 from partitions.keys import feed_of
-from resources.catalogue import Catalogue
-from resources.engines import Engines
-from resources.lake import Lake
-from resources.tries import Tries
+from pipeline.batches import batched
+from pipeline.contract import report_if_unknown
+from pipeline.in_flight import in_flight
+from pipeline.live_window import admit
+from pipeline.records import last_landings
+from pipeline.run_process import fail_orphaned_runs
+from pipeline.stage import Stage
+from resources.engines.routing import Engines
+from resources.lake.catalogue import Catalogue
+from resources.lake.lake import Lake
+from resources.lake.tries import Tries
 
 log = logging.getLogger("podlake")
 
@@ -50,7 +50,7 @@ class Selection:
 
 def run(instance: dg.DagsterInstance, settings: Settings, lake: Lake, engines: Engines, selection: Selection) -> None:
     """Everything that is left to do. An episode's failure is recorded and logged, and stops nothing."""
-    for run_id in bury_dead_runs(instance):
+    for run_id in fail_orphaned_runs(instance):
         log.info("run %s was killed; its pool slots are free again", run_id)
     materialize(instance, "feeds")
     feeds = [key for key in instance.get_dynamic_partitions("feeds") if not selection.feeds or key in selection.feeds]

@@ -9,8 +9,8 @@ from typing import Literal
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from resources.devices import visible
-from resources.engines import parse_transcribers
+from resources.engines.devices import visible
+from resources.engines.routing import parse_transcribers
 
 ROOT = Path(__file__).resolve().parent.parent
 NEMO_PYTHON = ROOT / ".venv-nemo" / "bin" / "python"

@@ -6,18 +6,18 @@ import hashlib
 
 import dagster as dg
 
-from assets.audio import audio
-from assets.definition import as_asset
-from assets.diarization import diarization
-from assets.episodes import episodes
-from assets.hashes import hashes
-from assets.quality import quality
-from assets.stage import Stage
-from assets.transcript import transcript
-from assets.turns import turns
+from assets.audio.audio import audio
+from assets.audio.hashes import hashes
+from assets.catalogue.episodes import episodes
+from assets.speech.diarization import diarization
+from assets.speech.quality import quality
+from assets.speech.transcript import transcript
+from assets.speech.turns import turns
 from dagster_project.settings import Settings
 from partitions.definitions import FEEDS
-from resources.engines import Engines
+from pipeline.asset_definition import as_asset
+from pipeline.stage import Stage
+from resources.engines.routing import Engines
 from speech.engines import registry
 
 EPISODE_STAGES = (audio, hashes, diarization, transcript, turns, quality)

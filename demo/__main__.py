@@ -13,15 +13,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from dagster_project.given import resources
+from dagster_project.build_resources import build_resources
 from dagster_project.instance import open_instance
 from dagster_project.run import Selection, run
 from dagster_project.settings import Settings
 from dagster_project.stages import EPISODE_STAGES
 from demo.serve import DEMO, serving, usual_or_free_port
-from resources.catalogue import Catalogue
-from resources.home import Home
-from resources.warehouse import ask, connect, steadily
+from resources.lake.catalogue import Catalogue
+from resources.lake.home import Home
+from resources.lake.warehouse import ask, connect, retry_if_file_vanished
 
 QUESTION = DEMO.parent / "sql" / "analysis" / "talk_time_share.sql"
 
@@ -33,7 +33,7 @@ def main() -> None:
     arguments = _arguments()
     settings = Settings()
     _log_to_console()
-    given = resources(settings)
+    given = build_resources(settings)
     started = time.monotonic()
     with _feed(arguments.feed) as url, open_instance(settings) as instance:
         feed_id = _subscribe(given["catalogue"], url)
@@ -60,8 +60,8 @@ def _subscribe(catalogue: Catalogue, url: str) -> str:
     for subscription in catalogue.subscriptions():
         if subscription.url == url:
             return subscription.feed_id
-    from partitions.rss import parse_feed
-    from resources.http import Document, fetch_document
+    from partitions.feeds.rss import parse_feed
+    from resources.fetch.http import Document, fetch_document
 
     document = fetch_document(url)
     title = parse_feed(document.content, url=url).title if isinstance(document, Document) else None
@@ -74,7 +74,7 @@ def _report(home: Home, feed_id: str, took_s: float) -> None:
     with connect(home) as lake:
         episodes = ask(lake, EPISODES, asked)
         failures = ask(lake, FAILURES, asked)
-        question = steadily(lambda: lake.execute(QUESTION.read_text()))
+        question = retry_if_file_vanished(lambda: lake.execute(QUESTION.read_text()))
         names = [column[0] for column in question.description]
         answer = question.fetchmany(10)
     audio_s = sum(row[1] or 0 for row in episodes if row[6] == "landed") / 1000

@@ -20,7 +20,7 @@ SLUG_LENGTH = 40
 
 
 class Keyed(Protocol):
-    """What an episode's key is made of; `partitions.rss.Episode` is one."""
+    """What an episode's key is made of; `partitions.feeds.rss.Episode` is one."""
 
     @property
     def guid(self) -> str: ...

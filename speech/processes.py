@@ -66,19 +66,19 @@ class Process:
         return self._running.stdout.fileno()
 
     def tell(self, message: Json) -> None:
-        """A process that has ended does not hear it: `hear` then says so."""
+        """A process that has ended does not hear it: `receive` then says so."""
         assert self._running.stdin
         with suppress(BrokenPipeError):
             self._running.stdin.write(json.dumps(message) + "\n")
             self._running.stdin.flush()
 
-    def hear(self) -> Json | None:
+    def receive(self) -> Json | None:
         """Wait for its next message; None where it has ended instead."""
         assert self._running.stdout
         line = self._running.stdout.readline()
         return json.loads(line) if line.endswith("\n") else None
 
-    def last_words(self) -> str:
+    def last_error(self) -> str:
         """How it ended, and the last line that it wrote to standard error. Waits for the end."""
         code = self._running.wait()
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
@@ -109,7 +109,7 @@ class Owner:
         self._messages.write(json.dumps(message) + "\n")
         self._messages.flush()
 
-    def hear(self) -> Json | None:
+    def receive(self) -> Json | None:
         """Wait for the next message; None where there will be none."""
         line = sys.stdin.readline()
         return json.loads(line) if line else None

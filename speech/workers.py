@@ -27,7 +27,7 @@ def usable_cores() -> int:
 def serve(answer: Callable[[Json], Json]) -> None:
     """What a worker's module runs: answer requests until there are no more. An exception ends the worker."""
     owner = Owner()
-    while (request := owner.hear()) is not None:
+    while (request := owner.receive()) is not None:
         owner.tell(answer(request))
 
 
@@ -59,13 +59,13 @@ class Workers(Generic[Ticket]):
         """Wait for the next answer of any worker; a dead worker's is the error, and it is replaced."""
         worker = self._next_ready()
         ticket = self._busy.pop(worker)
-        answer = worker.hear()
+        answer = worker.receive()
         if answer is not None:
             self._idle.append(worker)
             return ticket, answer
-        last_words = worker.last_words()
+        last_error = worker.last_error()
         self._idle.append(self._replaced(worker))
-        return ticket, EngineCrashed(f"A process of {self._module} died at work ({last_words}).")
+        return ticket, EngineCrashed(f"A process of {self._module} died at work ({last_error}).")
 
     def abandon(self) -> None:
         """Forget the jobs under way; their workers are replaced."""

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
-from resources.lake import Lake
-from resources.schemas import QUALITY, STAGE_RUNS, Table
+from resources.lake.lake import Lake
+from resources.lake.tables import QUALITY, STAGE_RUNS, Table
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from dagster_project.commands.targets import Target, is_url, recognise
 from dagster_project.settings import Settings
 from partitions.languages import normalise_language
-from resources.catalogue import SINGLES, Catalogue
-from resources.home import Home
-from resources.lake import Lake
+from resources.lake.catalogue import SINGLES, Catalogue
+from resources.lake.home import Home
+from resources.lake.lake import Lake
 from speech.errors import NotAFeed, PodlakeError
 
 
@@ -64,7 +64,7 @@ def register_feeds(settings: Settings) -> None:
     """Materialize `feeds` in this process: the table lists the subscriptions, and each is a partition."""
     import dagster as dg
 
-    from assets.feeds import feeds
+    from assets.catalogue.feeds import feeds
     from dagster_project.instance import open_instance
 
     lake = Lake(Home.at(settings.home))

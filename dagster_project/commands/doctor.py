@@ -13,10 +13,10 @@ from importlib.metadata import PackageNotFoundError, metadata, version
 
 from packaging.requirements import Requirement
 
-from dagster_project.given import chosen_diarizer, chosen_transcribers
+from dagster_project.build_resources import chosen_diarizer, chosen_transcribers
 from dagster_project.settings import Settings
-from resources.devices import Devices, visible
-from resources.home import Home
+from resources.engines.devices import Devices, visible
+from resources.lake.home import Home
 from speech.engines import registry
 from speech.engines.installed import answer_of
 from speech.engines.protocols import EngineSpec
@@ -191,7 +191,7 @@ def _ray(address: str) -> Iterator[Finding]:
         return
     import ray
 
-    from resources.ray_cluster import connect
+    from resources.engines.ray_cluster import connect
 
     try:
         connect(address)

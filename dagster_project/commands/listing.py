@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from dagster_project.commands.standing import POLL, STAGES, standing
 from partitions.keys import feed_of
-from resources.home import Home
-from resources.lake import Lake
-from resources.warehouse import ask, connect
+from resources.lake.home import Home
+from resources.lake.lake import Lake
+from resources.lake.warehouse import ask, connect
 
 Listing = tuple[Sequence[str], Sequence[tuple[object, ...]]]
 """Names of columns, and rows."""

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from dagster_project.commands.text_table import render
-from resources.home import Home
-from resources.schemas import TABLES
-from resources.warehouse import SQL, connect, is_taken_away, steadily
+from resources.lake.home import Home
+from resources.lake.tables import TABLES
+from resources.lake.warehouse import SQL, connect, is_missing_lake_file, retry_if_file_vanished
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -60,7 +60,7 @@ def to_file(home: Home, text: str, form: str, path: Path) -> None:
     try:
         if form == "parquet":
             with connect(home) as connection, _own_errors(connection):
-                steadily(lambda: connection.sql(text).write_parquet(str(fresh), compression="zstd"))
+                retry_if_file_vanished(lambda: connection.sql(text).write_parquet(str(fresh), compression="zstd"))
         else:
             with fresh.open("w", newline="", encoding="utf-8") as stream:
                 to_stream(home, text, form, stream)
@@ -94,7 +94,7 @@ def contents() -> str:
 
 def _ask(connection: DuckDBPyConnection, text: str) -> Answer:
     with _own_errors(connection):
-        result = steadily(lambda: connection.execute(text))
+        result = retry_if_file_vanished(lambda: connection.execute(text))
     names = [column[0] for column in (result and result.description) or ()]
     if not names:
         raise QueryError('Nothing is asked: give a query, such as "select * from feeds".')
@@ -124,7 +124,7 @@ def _own_errors(connection: DuckDBPyConnection) -> Iterator[None]:
         ).fetchall()
         raise QueryError(f"{error}\nThere are: {', '.join(name for (name,) in views)}.") from error
     except duckdb.Error as error:
-        if is_taken_away(error):
+        if is_missing_lake_file(error):
             raise QueryError("Landings were being sealed while the query began to read them. Ask again.") from error
         raise QueryError(str(error)) from error
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from resources.lake import Lake
-from resources.schemas import FAILURES, STAGE_RUNS, TABLES, Table
+from resources.lake.lake import Lake
+from resources.lake.tables import FAILURES, STAGE_RUNS, TABLES, Table
 
 STAGES: tuple[str, ...] = tuple(
     dict.fromkeys(table.asset for table in TABLES.values() if table.landing == ("episode_id",))

@@ -9,12 +9,12 @@ from typing import Any
 from dagster_project.commands.standing import POLL, STAGES, standing
 from dagster_project.commands.text_table import cell, render
 from partitions.keys import feed_of
-from resources.catalogue import Catalogue
-from resources.home import Home
-from resources.lake import Lake
-from resources.schemas import FAILURES, STAGE_RUNS, Table
-from resources.sealing import sealed_episodes
-from resources.warehouse import ask, connect
+from resources.lake.catalogue import Catalogue
+from resources.lake.compaction import sealed_episodes
+from resources.lake.home import Home
+from resources.lake.lake import Lake
+from resources.lake.tables import FAILURES, STAGE_RUNS, Table
+from resources.lake.warehouse import ask, connect
 from speech.errors import UpstreamMissing
 
 _FAILURES = """

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
-from partitions.encodings import feed_text
-from partitions.opml import parse_opml
-from partitions.rss import parse_feed
-from resources.exchange import get, paced, refuse_larger, refuse_short, refuse_unless
-from resources.http import DOCUMENT_LIMIT_BYTES
+from partitions.feeds.encodings import feed_text
+from partitions.feeds.opml import parse_opml
+from partitions.feeds.rss import parse_feed
+from resources.fetch.exchange import get, paced, refuse_larger, refuse_short, refuse_unless
+from resources.fetch.http import DOCUMENT_LIMIT_BYTES
 from speech.errors import NotAFeed, NotAudio, NotFound
 
 BEGINNING_BYTES = 1 << 16

@@ -11,7 +11,7 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
-from speech.engines import apart
+from speech.engines import subprocess_engine as apart
 from speech.engines.protocols import Diarizer, EngineChoice, EngineSpec, Transcriber
 from speech.errors import EngineUnavailable
 

@@ -3,12 +3,12 @@
 import time
 from datetime import timedelta
 
-from assets.window import archive
 from dagster_project.instance import open_instance
 from dagster_project.settings import Settings
-from resources.home import Home
-from resources.lake import Lake
-from resources.sealing import seal, settled
+from pipeline.live_window import archive
+from resources.lake.compaction import seal, settled
+from resources.lake.home import Home
+from resources.lake.lake import Lake
 
 AT_ONCE = timedelta(0)
 

@@ -28,19 +28,19 @@ from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 
 from dagster_project.backfills import request_backfill
 from dagster_project.instance import open_instance
-from dagster_project.run_process import PROCESS_TAG
 from dagster_project.settings import ROOT, Settings
 from dagster_project.stages import EPISODE_STAGES
-from dagster_project.todo import left_to_do
 from demo.serve import serving
-from partitions.in_flight import in_flight
-from resources.catalogue import Catalogue
-from resources.devices import Devices
-from resources.home import Home
-from resources.lake import Lake
-from resources.schemas import TABLES
-from resources.tries import Tries
-from resources.warehouse import connect
+from pipeline.in_flight import in_flight
+from pipeline.run_process import PROCESS_TAG
+from pipeline.todo import left_to_do
+from resources.engines.devices import Devices
+from resources.lake.catalogue import Catalogue
+from resources.lake.home import Home
+from resources.lake.lake import Lake
+from resources.lake.tables import TABLES
+from resources.lake.tries import Tries
+from resources.lake.warehouse import connect
 
 KILLS = int(os.environ.get("CHAOS_KILLS", "5"))
 SEED = int(os.environ.get("CHAOS_SEED", "1"))

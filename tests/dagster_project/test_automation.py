@@ -10,22 +10,22 @@ import dagster as dg
 import pytest
 from dagster._core.execution.backfill import PartitionBackfill
 
-from assets.records import Run, record
-from assets.stage import Cost, Failure, Landing
 from dagster_project.automation import admit_what_is_new, next_runs, polls
 from dagster_project.backfills import with_downstream
+from dagster_project.build_resources import build_resources
 from dagster_project.definitions import build
-from dagster_project.given import resources
 from dagster_project.nightly import outdated, request_night
 from dagster_project.settings import Settings
 from dagster_project.stages import STAGES
 from partitions.definitions import EPISODES, FEEDS, add_keys
 from partitions.window import Window
-from resources.catalogue import Catalogue
-from resources.engines import Engines
-from resources.lake import Lake
-from resources.schemas import EPISODES as CATALOGUE
-from resources.tries import Tries
+from pipeline.records import Run, record
+from pipeline.stage import Cost, Failure, Landing
+from resources.engines.routing import Engines
+from resources.lake.catalogue import Catalogue
+from resources.lake.lake import Lake
+from resources.lake.tables import EPISODES as CATALOGUE
+from resources.lake.tries import Tries
 from speech.errors import NetworkError, NotFound
 
 KEYS = [f"show-20260101-{n:08x}" for n in range(20)]
@@ -39,13 +39,13 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def lake(settings: Settings) -> Lake:
-    given: Lake = resources(settings)["lake"]
+    given: Lake = build_resources(settings)["lake"]
     return given
 
 
 @pytest.fixture
 def engines(settings: Settings) -> Engines:
-    given: Engines = resources(settings)["engines"]
+    given: Engines = build_resources(settings)["engines"]
     return given
 
 

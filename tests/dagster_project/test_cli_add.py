@@ -15,10 +15,10 @@ from dagster import DagsterInstance
 
 from dagster_project.cli import main
 from dagster_project.commands.targets import BEGINNING_BYTES, Target, recognise
-from resources.catalogue import Catalogue
-from resources.home import Home
-from resources.lake import Lake
-from resources.schemas import SUBSCRIPTIONS
+from resources.lake.catalogue import Catalogue
+from resources.lake.home import Home
+from resources.lake.lake import Lake
+from resources.lake.tables import SUBSCRIPTIONS
 from speech.errors import HttpRefused, NotAFeed, NotAudio, NotFound
 
 HERE = Path(__file__).resolve().parent.parent

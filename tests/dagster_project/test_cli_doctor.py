@@ -15,7 +15,7 @@ from dagster_project.cli import main
 from dagster_project.commands import doctor
 from dagster_project.commands.doctor import BAD, DOUBT, OK, Finding, findings
 from dagster_project.settings import ROOT, Settings
-from resources.home import Home
+from resources.lake.home import Home
 
 SORTFORMER = ROOT / "tests" / "nemo" / "sortformer_tiny.nemo"
 

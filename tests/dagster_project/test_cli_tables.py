@@ -13,16 +13,16 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
-from assets.records import Run, land_rows, record
-from assets.stage import Batch, Cost, Failure, Landing, Outcome, Stage
 from dagster_project.cli import main
 from dagster_project.commands.standing import POLL, STAGES
 from dagster_project.stages import EPISODE_STAGES
 from dagster_project.stages import STAGES as ALL_STAGES
-from resources.catalogue import Catalogue
-from resources.home import Home
-from resources.lake import Lake
-from resources.schemas import FAILURES, HASHES, STAGE_RUNS, SUBSCRIPTIONS
+from pipeline.records import Run, land_rows, record
+from pipeline.stage import Batch, Cost, Failure, Landing, Outcome, Stage
+from resources.lake.catalogue import Catalogue
+from resources.lake.home import Home
+from resources.lake.lake import Lake
+from resources.lake.tables import FAILURES, HASHES, STAGE_RUNS, SUBSCRIPTIONS
 from speech.errors import NetworkError, NotFound
 
 RSS = """<rss version="2.0"><channel><title>The Show</title><language>en-US</language>

@@ -15,17 +15,17 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from assets.records import Run, record
-from assets.stage import Failure
 from dagster_project.backfills import request_backfill
 from dagster_project.definitions import build
 from dagster_project.instance import open_instance
 from dagster_project.settings import ROOT, Settings
 from dagster_project.stages import STAGES
-from resources.catalogue import Catalogue
-from resources.home import Home
-from resources.lake import Lake
-from resources.schemas import ACQUISITIONS
+from pipeline.records import Run, record
+from pipeline.stage import Failure
+from resources.lake.catalogue import Catalogue
+from resources.lake.home import Home
+from resources.lake.lake import Lake
+from resources.lake.tables import ACQUISITIONS
 from speech.errors import NotFound
 
 SOUND = ROOT / "demo" / "audio" / "the-sound-of-rain.flac"

@@ -11,20 +11,20 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from assets.records import Run, record
-from assets.stage import Cost, Failure, Landing
 from dagster_project.definitions import build
 from dagster_project.instance import open_instance
 from dagster_project.retry import failed
 from dagster_project.settings import ROOT, Settings
 from dagster_project.stages import STAGES
 from partitions.definitions import EPISODES, add_keys
-from resources.catalogue import Catalogue
-from resources.home import Home
-from resources.lake import Lake
-from resources.schemas import ACQUISITIONS, FAILURES, QUALITY, STAGE_RUNS
-from resources.sealing import seal
-from resources.tries import Tries
+from pipeline.records import Run, record
+from pipeline.stage import Cost, Failure, Landing
+from resources.lake.catalogue import Catalogue
+from resources.lake.compaction import seal
+from resources.lake.home import Home
+from resources.lake.lake import Lake
+from resources.lake.tables import ACQUISITIONS, FAILURES, QUALITY, STAGE_RUNS
+from resources.lake.tries import Tries
 from speech.errors import NetworkError, NotFound
 from tests.landings import land as land_rows
 

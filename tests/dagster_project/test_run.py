@@ -23,11 +23,11 @@ from dagster_project.run import asked_for_elsewhere
 from dagster_project.settings import Settings
 from demo.serve import serving
 from partitions.definitions import EPISODES, add_keys
-from resources.catalogue import Catalogue
-from resources.home import Home
-from resources.lake import Lake
-from resources.schemas import TABLES
-from resources.warehouse import connect
+from resources.lake.catalogue import Catalogue
+from resources.lake.home import Home
+from resources.lake.lake import Lake
+from resources.lake.tables import TABLES
+from resources.lake.warehouse import connect
 
 ROOT = Path(__file__).parents[2]
 SPEECH = ROOT / "demo" / "audio" / "the-sound-of-rain.flac"

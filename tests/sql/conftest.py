@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from resources.home import Home
-from resources.lake import Lake
-from resources.schemas import TABLES
-from resources.warehouse import connect
+from resources.lake.home import Home
+from resources.lake.lake import Lake
+from resources.lake.tables import TABLES
+from resources.lake.warehouse import connect
 from speech.assignment import assign_speakers
 from speech.turns import build_turns, turn_idx_of_words
 from speech.types import Segment, Word

@@ -10,11 +10,11 @@ import duckdb
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
-from resources.home import Home
-from resources.lake import Lake
-from resources.schemas import WORDS
-from resources.sealing import seal
-from resources.warehouse import ask, build, view_statements
+from resources.lake.compaction import seal
+from resources.lake.home import Home
+from resources.lake.lake import Lake
+from resources.lake.tables import WORDS
+from resources.lake.warehouse import ask, build, view_statements
 from tests.landings import land as land_rows
 from tests.landings import land_last
 

@@ -1,0 +1,1 @@
+"""Fetched audio and what its bytes are."""

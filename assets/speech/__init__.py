@@ -1,0 +1,1 @@
+"""Who speaks when, the words, turns, and a summary."""

@@ -1,0 +1,99 @@
+"""`diarization`: who speaks when."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+
+from assets.audio.audio import audio_inputs
+from assets.speech.engine_cost import cost_of
+from pipeline.stage import Batch, Failure, Landing, Outcome, stage
+from resources.engines.routing import Engines
+from resources.fetch.audio_store import AudioStore
+from resources.lake.catalogue import Catalogue
+from resources.lake.tables import SEGMENTS, SPEAKERS
+from speech.overlaps import overlap_of_each, union_ms
+from speech.timeline import timeline_png
+from speech.types import Diarization, Segment
+
+
+def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
+    segments = [
+        Segment(row["speaker"], row["start_ms"], row["end_ms"], row["confidence"])
+        for row in tables["segments"].to_pylist()
+    ]
+    speakers = sorted(tables["speakers"].to_pylist(), key=lambda row: row["speech_ms"], reverse=True)
+    end_ms = max((segment.end_ms for segment in segments), default=0)
+    picture = base64.b64encode(timeline_png(segments, end_ms)).decode()
+    total_ms = sum(row["speech_ms"] for row in speakers) or 1
+    records = [
+        dg.TableRecord(
+            {
+                "speaker": row["speaker"],
+                "seconds": round(row["speech_ms"] / 1000, 1),
+                "share": f"{row['speech_ms'] / total_ms:.0%}",
+                "segments": row["n_segments"],
+            }
+        )
+        for row in speakers
+    ]
+    return {
+        "timeline": dg.MetadataValue.md(f"![who speaks when](data:image/png;base64,{picture})"),
+        "speakers": len(speakers),
+        "speaker_table": dg.MetadataValue.table(records, schema=_SPEAKER_TABLE),
+        "speech_seconds": union_ms(segments) / 1000,
+        "dagster/row_count": len(segments),
+    }
+
+
+_SPEAKER_TABLE = dg.TableSchema(
+    [
+        dg.TableColumn("speaker", "string"),
+        dg.TableColumn("seconds", "float"),
+        dg.TableColumn("share", "string"),
+        dg.TableColumn("segments", "int"),
+    ]
+)
+
+
+@stage(
+    tables=[SEGMENTS, SPEAKERS], ui_metadata=_ui_metadata, group="speech", version="1", upstream=("audio",), pool="gpu",
+    kinds=frozenset({"parquet"}),
+)  # fmt: skip
+def diarization(batch: Batch, catalogue: Catalogue, audio_store: AudioStore, engines: Engines) -> Iterator[Outcome]:
+    """Tells who speaks when: segments with overlap, and the speakers that they belong to."""
+    for done in engines.diarize(audio_inputs(batch, catalogue, audio_store)):
+        cost = cost_of(done)
+        if not isinstance(done.result, Diarization):
+            yield Failure(done.audio.episode_id, done.error or RuntimeError("no result"), cost)
+        else:
+            yield Landing(done.audio.episode_id, _rows(done.result), cost)
+
+
+def _rows(found: Diarization) -> dict[str, list[dict[str, Any]]]:
+    segments = sorted(found.segments, key=lambda segment: (segment.start_ms, segment.end_ms, segment.speaker))
+    overlaps = overlap_of_each(segments)
+    speakers: dict[str, list[Segment]] = {}
+    for segment in segments:
+        speakers.setdefault(segment.speaker, []).append(segment)
+    return {
+        "segments": [
+            {
+                "segment_idx": index, "speaker": segment.speaker, "start_ms": segment.start_ms, "end_ms": segment.end_ms,
+                "confidence": segment.confidence, "overlap_ms": overlap_ms,
+            }
+            for index, (segment, overlap_ms) in enumerate(zip(segments, overlaps, strict=True))
+        ],
+        "speakers": [
+            {
+                "speaker": speaker, "speech_ms": union_ms(own), "n_segments": len(own), "first_ms": own[0].start_ms,
+                "embedding": found.embeddings[speaker].tolist() if speaker in found.embeddings else None,
+                "embedding_model": found.embedding_model if speaker in found.embeddings else None,
+            }
+            for speaker, own in speakers.items()
+        ],
+    }  # fmt: skip

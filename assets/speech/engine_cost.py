@@ -1,0 +1,31 @@
+"""What an engine's work on an episode cost, as `stage_runs` records it."""
+
+from __future__ import annotations
+
+from pipeline.stage import Cost
+from resources.engines.routing import Done
+from speech.engines.protocols import EngineSpec
+from speech.types import Diarization, Transcript
+
+
+def cost_of(done: Done) -> Cost:
+    result, spec = done.result, done.spec
+    return Cost(
+        audio_sha256=done.audio.audio_sha256,
+        engine_fingerprint=spec.fingerprint if spec else None,
+        engine=spec.name if spec else None,
+        model=_model(spec) if spec else None,
+        device=done.device,
+        peak_device_mb=done.peak_device_mb,
+        speaker_capacity=result.speaker_capacity if isinstance(result, Diarization) else None,
+        speech_ms=result.speech_ms if isinstance(result, Transcript) else None,
+        decode_ms=done.decode_ms,
+        engine_ms=result.engine_ms if result else None,
+        audio_ms=done.audio_ms,
+        batch_busy=done.busy,
+    )
+
+
+def _model(spec: EngineSpec) -> str:
+    """What a person tells models apart by: name, revision, and the preset where there is one."""
+    return " ".join(str(part) for part in (spec.model, spec.revision, spec.settings.get("preset")) if part)

@@ -1,0 +1,81 @@
+"""`turns`: every word gets a speaker, or the reason why not; a speaker's consecutive words are a turn."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+
+from pipeline.stage import Batch, Cost, Landing, Outcome, each, stage
+from resources.lake.lake import Lake
+from resources.lake.tables import SEGMENTS, TURNS, WORD_SPEAKERS, WORDS
+from speech.assignment import assign_speakers
+from speech.turns import build_turns, turn_idx_of_words
+from speech.types import Segment, Word
+
+EXCERPT_TURNS = 12
+RULES_VERSION = "1"
+"""Raised when assignment or turns change: part of the rows' fingerprint."""
+
+
+def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
+    turns, words = tables["turns"], tables["word_speakers"]
+    lines = [
+        f"**{row['speaker'] or '?'}** `{_clock(row['start_ms'])}` {row['text']}"
+        for row in turns.slice(0, EXCERPT_TURNS).to_pylist()
+    ]
+    return {
+        "excerpt": dg.MetadataValue.md("\n\n".join(lines) or "*No turns: nobody speaks.*"),
+        "turns": turns.num_rows,
+        "words": words.num_rows,
+        "words_unassigned": words["speaker"].null_count,
+        "dagster/row_count": turns.num_rows,
+    }
+
+
+@stage(
+    tables=[WORD_SPEAKERS, TURNS], ui_metadata=_ui_metadata, group="speech", version=RULES_VERSION,
+    upstream=("diarization", "transcript"), kinds=frozenset({"parquet"}),
+)  # fmt: skip
+def turns(batch: Batch, lake: Lake) -> Iterator[Outcome]:
+    """Gives every word a speaker, with the rule that chose it, and joins a speaker's consecutive words to turns."""
+    return each(batch.keys, lambda key: _turns(key, batch, lake))
+
+
+def _turns(key: str, batch: Batch, lake: Lake) -> Landing:
+    words = [
+        Word(row["word"], row["start_ms"], row["end_ms"], row["confidence"], row["chunk_idx"], row["times_estimated"])
+        for row in rows_of(lake, WORDS, key)
+    ]
+    segments = [
+        Segment(row["speaker"], row["start_ms"], row["end_ms"], row["confidence"])
+        for row in rows_of(lake, SEGMENTS, key)
+    ]
+    assigned = assign_speakers(words, segments)
+    built = build_turns(words, assigned)
+    of_word = turn_idx_of_words(built)
+    rows = [
+        {
+            "word_idx": one.word_idx, "speaker": one.speaker, "rule": one.rule, "in_overlap": one.in_overlap,
+            "turn_idx": of_word[one.word_idx],
+        }
+        for one in assigned
+    ]  # fmt: skip
+    made_by = [str(batch.upstream[name][key].engine_fingerprint) for name in ("diarization", "transcript")]
+    fingerprint = hashlib.sha256("\n".join([*made_by, RULES_VERSION]).encode()).hexdigest()[:16]
+    cost = Cost(audio_sha256=batch.audio_sha256(key), engine_fingerprint=fingerprint)
+    return Landing(key, {"word_speakers": rows, "turns": built}, cost)
+
+
+def rows_of(lake: Lake, table: Any, key: str) -> list[dict[str, Any]]:
+    """The rows that an episode has landed in a table; none where it has landed none."""
+    found = lake.read(table, key)
+    return found.to_pylist() if found is not None else []
+
+
+def _clock(at_ms: int) -> str:
+    minutes, seconds = divmod(at_ms // 1000, 60)
+    return f"{minutes:02d}:{seconds:02d}"

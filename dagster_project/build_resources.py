@@ -1,0 +1,88 @@
+"""The resources, made from the settings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from dagster_project.settings import Settings
+from partitions.languages import normalise_language
+from partitions.window import Window
+from resources.engines.devices import Devices, visible
+from resources.engines.local_host import LocalHost
+from resources.engines.ray_host import RayHost
+from resources.engines.routing import Engines, Host, parse_transcribers
+from resources.fetch.audio_store import AudioStore
+from resources.lake.catalogue import Catalogue
+from resources.lake.home import Home
+from resources.lake.lake import Lake
+from speech.engines.protocols import EngineChoice
+from speech.waveforms import WaveformCache
+
+
+def build_resources(settings: Settings) -> dict[str, Any]:
+    """Name → resource, as stages ask for them by the names of their parameters."""
+    home = Home.at(settings.home)
+    lake = Lake(home)
+    waveforms = WaveformCache(settings.cache_folder / "waveforms", limit_bytes=int(settings.cache_gb * 1e9))
+    engines = Engines(
+        diarizer=chosen_diarizer(settings),
+        transcribers=chosen_transcribers(settings),
+        host=_host(settings, waveforms),
+    )
+    return {
+        "home": home,
+        "lake": lake,
+        "catalogue": Catalogue(lake),
+        "audio_store": AudioStore(home, settings.cache_folder),
+        "waveforms": waveforms,
+        "engines": engines,
+        "window": window(settings),
+    }
+
+
+def window(settings: Settings) -> Window:
+    """The rules by which episodes are admitted."""
+    days = settings.window_max_age_days
+    return Window(
+        size=settings.window,
+        feeds=_names(settings.window_feeds),
+        languages=frozenset(filter(None, map(normalise_language, _names(settings.window_languages)))),
+        max_age=timedelta(days=days) if days else None,
+        audio_hours=settings.window_audio_hours,
+    )
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(name.strip() for name in text.split(",") if name.strip())
+
+
+def chosen_diarizer(settings: Settings) -> EngineChoice:
+    return _placed(EngineChoice.parse(settings.diarizer, preset=settings.diarizer_preset), settings)
+
+
+def chosen_transcribers(settings: Settings) -> dict[str, EngineChoice]:
+    """Language → transcriber; `*` is any other language."""
+    return {
+        language: _placed(choice, settings) for language, choice in parse_transcribers(settings.transcriber).items()
+    }
+
+
+def _placed(choice: EngineChoice, settings: Settings) -> EngineChoice:
+    """With the Python that it runs under, where that is not this one."""
+    python = settings.pythons.get(choice.name)
+    return replace(choice, options={**choice.options, "python": python}) if python else choice
+
+
+def _host(settings: Settings, waveforms: WaveformCache) -> Host:
+    if settings.engine_host == "local":
+        return LocalHost(waveforms, Devices(visible(settings.gpus)))
+    home = Home.at(settings.home)
+    return RayHost(
+        address=settings.ray_address,
+        gpus_per_engine=settings.ray_gpus_per_engine,
+        home=home.root if home.is_local else home.uri,
+        cache=settings.cache or "~/.cache/podlake",  # never the home: on a cluster that is shared by all nodes
+        cache_limit_bytes=int(settings.cache_gb * 1e9),
+    )

@@ -1,0 +1,1 @@
+"""Parsing of RSS, Atom and OPML."""

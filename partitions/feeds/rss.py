@@ -1,0 +1,244 @@
+"""A podcast feed, RSS or Atom, as whoever made it meant it: every episode that can be told apart and fetched.
+
+Nothing that is wrong with one item costs another, and nothing is invented: what is missing or makes no
+sense is None, and what was mended or left out is said in `Feed.problems`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import re
+from collections import Counter
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from partitions.feeds.enclosures import audio_enclosure
+from partitions.feeds.encodings import feed_text
+from partitions.feeds.markup import Fields, absolute_url, from_root, read_items, text_of
+from partitions.feeds.times import parse_date, parse_duration_ms
+from partitions.keys import media_identity
+from speech.errors import NotAFeed
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptLink:
+    """A transcript that the publisher offers."""
+
+    url: str
+    type: str | None
+    language: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """One item of a feed that has audio or video."""
+
+    guid: str
+    """Unique in its feed."""
+    guid_is_permalink: bool
+    title: str | None
+    description: str | None
+    """As found: often HTML."""
+    published_at: datetime | None
+    """In UTC."""
+    duration_declared_ms: int | None
+    enclosure_url: str
+    """Absolute."""
+    enclosure_type: str | None
+    enclosure_length: int | None
+    """Bytes, as declared; often wrong."""
+    season: int | None
+    episode_no: int | None
+    language_declared: str | None
+    transcript_urls: tuple[TranscriptLink, ...]
+    chapters_url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """A feed and its episodes, in document order."""
+
+    podcast_guid: str | None
+    title: str | None
+    author: str | None
+    language: str | None
+    """As declared; `partitions.languages` makes a tag of it."""
+    categories: tuple[str, ...]
+    license: str | None
+    canonical_url: str | None
+    """Where the feed says it lives: itunes:new-feed-url, else its link to itself."""
+    episodes: tuple[Episode, ...]
+    problems: tuple[str, ...]
+    """What was mended or skipped, for a person to read."""
+
+
+def parse_feed(document: bytes, *, url: str, content_type: str | None = None) -> Feed:
+    """Read a feed that was fetched from `url`; `content_type` is the header's, if there was one.
+
+    Raises NotAFeed for anything but RSS, RDF or Atom, and TooLarge for a zip bomb.
+    """
+    text, problems = feed_text(document, content_type)
+    feed_xml = from_root(text, ("rss", "RDF", "feed", "channel"))
+    if feed_xml is None:
+        raise NotAFeed(f"{url} is no podcast feed: {_what_it_is(text)}. Check the address in a browser.")
+    head, items, mended = read_items(feed_xml, url=url, items=("item", "entry"))
+    notes: Counter[str] = Counter()
+    episodes = _distinct([episode for item in items if (episode := _episode(item, notes))], notes)
+    problems += mended + [f"{count} × {note}" if count > 1 else note for note, count in notes.items()]
+    return Feed(
+        podcast_guid=_first_text(head, "podcast:guid"),
+        title=_title(head),
+        author=_first_text(head, "itunes:author", "author", "dc:creator", "managingeditor"),
+        language=_language(head),
+        categories=_categories(head),
+        license=_license(head),
+        canonical_url=_canonical_url(head),
+        episodes=episodes,
+        problems=tuple(problems),
+    )
+
+
+def _episode(item: Fields, notes: Counter[str]) -> Episode | None:
+    if not item:
+        notes["empty item skipped"] += 1
+        return None
+    enclosure = audio_enclosure(item)
+    if enclosure is None:
+        notes["item without audio or video skipped"] += 1
+        return None
+    date_text = _first_text(item, "pubdate", "published", "dc:date", "updated", "date")
+    published_at = parse_date(date_text)
+    if published_at is None:
+        notes["item without a date" if date_text is None else f"date not understood: {date_text[:60]!r}"] += 1
+    guid = _first_text(item, "guid", "id")
+    if guid is None:
+        notes["item without a guid: known by its enclosure"] += 1
+    duration_text = _first_text(item, "itunes:duration")
+    return Episode(
+        guid=guid or media_identity(enclosure.url),
+        guid_is_permalink=_is_permalink(item, guid),
+        title=_title(item),
+        description=_first_text(item, "content:encoded", "description", "itunes:summary", "content", "summary"),
+        published_at=published_at,
+        duration_declared_ms=parse_duration_ms(duration_text) or enclosure.duration_ms,
+        enclosure_url=enclosure.url,
+        enclosure_type=enclosure.type,
+        enclosure_length=enclosure.length,
+        season=_number(_first_text(item, "itunes:season", "podcast:season")),
+        episode_no=_number(_first_text(item, "itunes:episode", "podcast:episode")),
+        language_declared=_language(item),
+        transcript_urls=_transcripts(item),
+        chapters_url=_first_url(item, "podcast:chapters", "url"),
+    )
+
+
+def _distinct(episodes: list[Episode], notes: Counter[str]) -> tuple[Episode, ...]:
+    """The same guid for the same file is one episode, listed twice; for different files it is different ones.
+
+    Those are told apart by a mark, all of them, so that which of them comes first means nothing.
+    """
+    marks: dict[str, set[str]] = {}
+    for episode in episodes:
+        marks.setdefault(episode.guid, set()).add(_mark(episode))
+    distinct: dict[str, Episode] = {}
+    for episode in episodes:
+        guid = episode.guid
+        if len(marks[guid]) > 1:
+            guid = f"{guid}#{hashlib.sha256(_mark(episode).encode()).hexdigest()[:8]}"
+            notes["guid that several episodes share: made unique"] += 1
+        if guid in distinct:
+            notes["item listed again skipped"] += 1
+        distinct.setdefault(guid, replace(episode, guid=guid))
+    return tuple(distinct.values())
+
+
+def _mark(episode: Episode) -> str:
+    """What tells episodes of one guid apart: the file; where that is the guid already, title and date."""
+    media = media_identity(episode.enclosure_url)
+    return media if episode.guid != media else f"{episode.title}\n{episode.published_at}"
+
+
+def _first_text(fields: Fields, *names: str) -> str | None:
+    """The first text that is not empty, in the order of `names`."""
+    texts = (text_of(element) for name in names for element in fields.get(name, ()))
+    return next((text for text in texts if text), None)
+
+
+def _first_url(fields: Fields, name: str, attribute: str) -> str | None:
+    urls = (absolute_url(element, element.get(attribute)) for element in fields.get(name, ()))
+    return next((url for url in urls if url), None)
+
+
+def _title(fields: Fields) -> str | None:
+    """In one line; `&amp;` and the like, which many write into CDATA, resolved."""
+    title = _first_text(fields, "title", "itunes:title", "media:title")
+    return " ".join(html.unescape(title).split()) or None if title else None
+
+
+def _language(fields: Fields) -> str | None:
+    """As an element of its own, else as xml:lang, which elements inherit."""
+    some = next((elements[0] for elements in fields.values()), None)
+    ancestors = some.iterancestors() if some is not None else ()
+    inherited = (element.get(_XML_LANG) for element in ancestors)
+    return _first_text(fields, "language", "dc:language") or next((tag for tag in inherited if tag), None)
+
+
+_XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
+
+
+def _categories(head: Fields) -> tuple[str, ...]:
+    """Categories and subcategories of iTunes, then plain ones; each once."""
+    itunes = [part.get("text") for element in head.get("itunes:category", ()) for part in element.iter()]
+    plain = [element.get("term") or text_of(element) for element in head.get("category", ())]
+    return tuple(dict.fromkeys(name.strip() for name in [*itunes, *plain] if name and name.strip()))
+
+
+def _license(head: Fields) -> str | None:
+    links = (link.get("href") for link in head.get("link", ()) if link.get("rel") == "license")
+    named = _first_text(head, "podcast:license", "creativecommons:license")
+    return named or _first_url(head, "podcast:license", "url") or next(links, None)
+
+
+def _canonical_url(head: Fields) -> str | None:
+    moved = (absolute_url(element, text_of(element)) for element in head.get("itunes:new-feed-url", ()))
+    itself = (absolute_url(link, link.get("href")) for link in head.get("link", ()) if link.get("rel") == "self")
+    return next((url for url in (*moved, *itself) if url), None)
+
+
+def _is_permalink(item: Fields, guid: str | None) -> bool:
+    """RSS: true unless said otherwise; held to what it claims, since most who omit it have a guid that is no URL."""
+    declared = [
+        value.strip().lower()
+        for element in item.get("guid", ())
+        for name, value in element.attrib.items()
+        if str(name).lower() == "ispermalink"
+    ]
+    return bool(guid and re.match(r"https?://", guid, re.IGNORECASE)) and "false" not in declared
+
+
+def _transcripts(item: Fields) -> tuple[TranscriptLink, ...]:
+    links = [(absolute_url(element, element.get("url")), element) for element in item.get("podcast:transcript", ())]
+    return tuple(TranscriptLink(url, tag.get("type") or None, tag.get("language") or None) for url, tag in links if url)
+
+
+def _number(text: str | None) -> int | None:
+    found = re.fullmatch(r"\s*(\d{1,9})(?:\.0*)?\s*", text or "")
+    return int(found.group(1)) if found else None
+
+
+def _what_it_is(text: str) -> str:
+    """What was sent instead of a feed, as far as one can tell."""
+    start = text.lstrip("\ufeff \t\r\n")[:2000].lower()
+    for pattern, name in _OTHER_DOCUMENTS:
+        if re.search(pattern, start):
+            return name
+    return "the document has neither an <rss> nor a <feed> element"
+
+
+_OTHER_DOCUMENTS = (
+    (r"^$", "the document is empty"),
+    (r"<!doctype html|<html|<head\b|<body\b", "the server sent an HTML page"),
+    (r"<opml\b", "it is an OPML list of subscriptions, which can be imported as such"),
+    (r"^[\[{]", "the server sent JSON"),
+)

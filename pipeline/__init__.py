@@ -1,0 +1,1 @@
+"""The batch contract: stages, runs, commits, failures and crashes, without what a particular stage does."""

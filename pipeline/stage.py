@@ -1,0 +1,185 @@
+"""A stage: one step of the lineage as its author writes it.
+
+The author says what goes in, which resource does the work and what is landed; loops over batches,
+retries, events and metadata are the batch contract's (`pipeline.contract`).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+from dagster import DynamicPartitionsDefinition
+
+from partitions.definitions import EPISODES
+from resources.lake.tables import Table
+from speech.errors import PodlakeError, UpstreamMissing
+
+
+@dataclass(frozen=True)
+class Landed:
+    """What `stage_runs` says of the last landing of an episode at a stage."""
+
+    run_id: str
+    root_run_id: str
+    audio_sha256: str | None
+    engine_fingerprint: str | None
+    finished_at: datetime
+
+    @property
+    def data_version(self) -> str:
+        """Changes when other bytes, another engine or other rules made the rows."""
+        return ".".join(part[:16] for part in (self.audio_sha256, self.engine_fingerprint) if part) or "catalogue"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The partitions of one run that are to be worked on."""
+
+    keys: tuple[str, ...]
+    upstream: Mapping[str, Mapping[str, Landed]]
+    """Stage → key → its last landing. Every key has one for each upstream stage."""
+
+    def audio_sha256(self, key: str) -> str:
+        """The acquisition that all upstream rows of the episode were made from.
+
+        Raises `UpstreamMissing` where they were made from different ones.
+        """
+        made_from = {name: landed[key].audio_sha256 for name, landed in self.upstream.items()}
+        if len(set(made_from.values())) != 1:
+            stages = " and ".join(made_from)
+            raise UpstreamMissing(
+                f"{stages} of {key} were made from different bytes: the audio has changed. Materialize them again."
+            )
+        return str(next(iter(made_from.values())))
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What an episode cost and what it was worked on with; a row of `stage_runs`."""
+
+    audio_sha256: str | None = None
+    engine_fingerprint: str | None = None
+    engine: str | None = None
+    model: str | None = None
+    device: str | None = None
+    peak_device_mb: float | None = None
+    speaker_capacity: int | None = None
+    speech_ms: int | None = None
+    download_ms: int | None = None
+    decode_ms: int | None = None
+    engine_ms: int | None = None
+    audio_ms: int | None = None
+    batch_busy: float | None = None
+
+    @property
+    def rtfx(self) -> float | None:
+        return self.audio_ms / self.engine_ms if self.audio_ms and self.engine_ms else None
+
+
+@dataclass(frozen=True)
+class Landing:
+    """An episode's rows, ready to be landed."""
+
+    key: str
+    rows: Mapping[str, Sequence[object]]
+    """Table's name → rows (dataclasses or mappings) without the columns that every derived row carries."""
+    cost: Cost = field(default_factory=Cost)
+    links: Mapping[str, str] = field(default_factory=dict)
+    """Label → URL, shown in the UI."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An episode that could not be done, and why."""
+
+    key: str
+    error: Exception
+    cost: Cost = field(default_factory=Cost)
+
+    @property
+    def error_class(self) -> str:
+        return self.error.error_class if isinstance(self.error, PodlakeError) else PodlakeError.error_class
+
+    @property
+    def message(self) -> str:
+        return str(self.error) if isinstance(self.error, PodlakeError) else f"{type(self.error).__name__}: {self.error}"
+
+
+Outcome = Landing | Failure
+Work = Callable[..., Iterator[Outcome]]
+UiMetadata = Callable[[Mapping[str, pa.Table]], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the lineage."""
+
+    name: str
+    work: Work
+    tables: tuple[Table, ...]
+    ui_metadata: UiMetadata
+    """The landed tables → what the UI shows of them."""
+    description: str
+    group: str
+    version: str
+    """Raised by hand when the stage's own code makes other rows."""
+    upstream: tuple[str, ...] = ()
+    """Stages of the same partition that must have landed."""
+    catalogue: tuple[str, ...] = ()
+    """Assets that it reads by key: in the lineage, but no re-poll makes it outdated."""
+    partitions: DynamicPartitionsDefinition = EPISODES
+    pool: str | None = None
+    kinds: frozenset[str] = frozenset()
+    after_landing: Callable[..., None] | None = None
+    """Called with the instance, the landed tables, and the resources that its keyword parameters name, before the event."""
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The resources that the work asks for: its parameters after the batch."""
+        return frozenset(list(inspect.signature(self.work).parameters)[1:])
+
+    @property
+    def needs_after_landing(self) -> frozenset[str]:
+        """The resources that `after_landing` asks for: its parameters after the instance and the tables."""
+        return frozenset(list(inspect.signature(self.after_landing).parameters)[2:] if self.after_landing else ())
+
+
+def stage(
+    *, tables: Sequence[Table], ui_metadata: UiMetadata, group: str, version: str, **more: Any
+) -> Callable[[Work], Stage]:
+    """Make a stage of a function `(batch, resource, …) -> outcomes`, named like it, described by its docstring."""
+
+    def declare(work: Work) -> Stage:
+        return Stage(
+            name=work.__name__,
+            work=work,
+            tables=tuple(tables),
+            ui_metadata=ui_metadata,
+            description=inspect.getdoc(work) or "",
+            group=group,
+            version=version,
+            **more,
+        )
+
+    return declare
+
+
+def each(keys: Sequence[str], do: Callable[[str], Landing], *, workers: int = 1) -> Iterator[Outcome]:
+    """Do the keys one by one (or `workers` at once): an exception is that key's failure and nobody else's."""
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        futures = {pool.submit(do, key): key for key in keys}
+        for future in as_completed(futures):
+            key = futures.pop(future)
+            error = future.exception()
+            if error is None:
+                yield future.result()
+            elif isinstance(error, Exception):
+                yield Failure(key, error)
+            else:
+                raise error

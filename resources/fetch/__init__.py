@@ -1,0 +1,1 @@
+"""Fetching over HTTP, and the store of fetched audio."""

@@ -1,0 +1,1 @@
+"""The Parquet lake: tables, landings, compaction, DuckDB views, and the catalogue."""

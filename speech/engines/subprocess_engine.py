@@ -1,0 +1,157 @@
+"""Any engine, in a process of its own and under an interpreter of its own: the owner's side.
+
+Packages that cannot share an environment can share a pipeline: the option `python` of an engine names
+the interpreter it runs under. The worker (`subprocess_worker`) asks for a recording whenever its engine does,
+so that it packs and reads ahead as it would here; only paths and results cross the pipe.
+
+When the process dies, the recordings that it held are suspects: each is tried alone by a new process, and
+one that is alone with it when it dies again has an `EngineCrashed`. The others never notice.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
+from typing import Any
+
+from speech.engines.protocols import ON_CPU, DeviceUse, EngineChoice, EngineResult, EngineSpec, Slot
+from speech.engines.wire import packed_recording, result_of, spec_of
+from speech.errors import EngineCrashed, EngineUnavailable, PodlakeError
+from speech.processes import Json, Process
+from speech.types import Recording
+
+log = logging.getLogger("podlake")
+
+WORKER = "speech.engines.subprocess_worker"
+DEATHS_IN_A_ROW = 4
+"""After so many deaths without a result in between, what is left of the stream is not even tried."""
+
+Outcome = tuple[Recording, EngineResult | PodlakeError]
+
+
+def load(slot: Slot, choice: EngineChoice, device: str) -> Apart:
+    """A warm engine under the interpreter `choice.options["python"]`. Raises `EngineUnavailable`, as the engine there."""
+    return Apart(slot, choice, device)
+
+
+class Apart:
+    """A `Diarizer` or a `Transcriber`, whichever it was loaded as."""
+
+    spec: EngineSpec
+
+    def __init__(self, slot: Slot, choice: EngineChoice, device: str) -> None:
+        options = dict(choice.options)
+        self._python = options.pop("python")
+        self._arguments = (slot, json.dumps([choice.name, choice.model, options]), device)
+        self._use = ON_CPU
+        self._process: Process | None = None
+        self._start()
+
+    @property
+    def pid(self) -> int | None:
+        """The engine's process; None while there is none."""
+        return self._process.pid if self._process else None
+
+    def diarize(self, recordings: Iterable[Recording]) -> Iterator[tuple[Recording, Any]]:
+        """Each recording exactly once, in any order."""
+        return self._stream(recordings)
+
+    def transcribe(self, recordings: Iterable[Recording]) -> Iterator[tuple[Recording, Any]]:
+        """Each recording exactly once, in any order."""
+        return self._stream(recordings)
+
+    def device_use(self) -> DeviceUse:
+        """As the engine said with its last result."""
+        return self._use
+
+    def close(self) -> None:
+        if self._process is not None:
+            self._process.end()
+            self._process = None
+
+    def _stream(self, recordings: Iterable[Recording]) -> Iterator[Outcome]:
+        coming, suspects, deaths = iter(recordings), deque[Recording](), 0
+        while deaths < DEATHS_IN_A_ROW:
+            held: dict[int, Recording] = {}
+            alone = bool(suspects)
+            try:
+                with closing(self._call(_first_of(suspects) if alone else coming, held)) as outcomes:
+                    for outcome in outcomes:
+                        deaths = 0
+                        yield outcome
+                if not alone:
+                    return
+            except _Death as death:
+                deaths += 1
+                log.warning("the process of the engine %s died at work: %s", self.spec.name, death)
+                if len(held) > 1:
+                    suspects += held.values()
+                else:
+                    yield from ((one, self._crashed(one, f"died over it: {death}")) for one in held.values())
+        for one in (*suspects, *coming):
+            yield one, self._crashed(one, f"died {deaths} times in a row before it was tried")
+
+    def _call(self, coming: Iterator[Recording], held: dict[int, Recording]) -> Generator[Outcome]:
+        """One stream of the worker's engine. `held` is what it was given and has not answered. Raises `_Death`."""
+        process = self._process or self._start()
+        over = False
+        try:
+            process.tell({"begin": True})
+            while not over:
+                message = self._heard(process)
+                if "next" in message:
+                    recording = next(coming, None)
+                    if recording is not None:
+                        held[message["next"]] = recording
+                    process.tell({"recording": None if recording is None else packed_recording(recording)})
+                elif "done" in message:
+                    self._use = DeviceUse(**message["use"])
+                    yield held.pop(message["done"]), result_of(message["result"])
+                over = "over" in message
+        finally:
+            if not over:  # it died, or nobody wants the rest of the stream
+                self.close()
+
+    def _heard(self, process: Process) -> Json:
+        message = process.receive()
+        if message is None:
+            raise _Death(process.last_error())
+        if "unavailable" in message:
+            raise EngineUnavailable(message["unavailable"])
+        return message
+
+    def _start(self) -> Process:
+        """A new process with its engine loaded. Raises `EngineUnavailable`."""
+        try:
+            self._process = process = Process(WORKER, self._arguments, python=self._python)
+        except OSError as error:
+            raise EngineUnavailable(
+                f"The interpreter {self._python} cannot be started ({error.strerror}). It is to run the engine in an "
+                "environment of its own: see PODLAKE_NEMO_PYTHON and PODLAKE_FIRERED_PYTHON, or `make nemo`."
+            ) from error
+        try:
+            self.spec = spec_of(self._heard(process)["ready"])
+        except _Death as death:
+            self.close()
+            raise EngineUnavailable(
+                f"The engine's process under {self._python} died while it loaded: {death}"
+            ) from None
+        except EngineUnavailable:
+            self.close()
+            raise
+        return process
+
+    def _crashed(self, recording: Recording, how: str) -> EngineCrashed:
+        return EngineCrashed(f"{recording.episode_id}: the process of the engine {self.spec.name} {how}")
+
+
+def _first_of(suspects: deque[Recording]) -> Iterator[Recording]:
+    """Taken out when it is asked for, so that one that was never asked for stays."""
+    yield suspects.popleft()
+
+
+class _Death(Exception):
+    """The process ended without an answer: how, and its last words."""

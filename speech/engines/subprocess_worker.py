@@ -1,0 +1,72 @@
+"""Any engine, in a process of its own: the worker's side.
+
+    python -m speech.engines.subprocess_worker SLOT '[NAME, MODEL, OPTIONS]' DEVICE
+
+It says `{"ready": spec}` or `{"unavailable": why}`. Told to `begin`, it lets its engine work on a stream of
+recordings: it says `{"next": number}` for each that the engine asks for, and hears of one or of the end;
+it says `{"done": number, "result": …, "use": …}` for each that is done, and `{"over": true}` at last. An
+error that nobody foresaw ends the process, as a crash does.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+from speech.engines import registry
+from speech.engines.protocols import EngineChoice
+from speech.engines.wire import packed_result, packed_spec, recording_of
+from speech.errors import EngineUnavailable, PodlakeError
+from speech.processes import Owner
+from speech.types import Recording
+
+LOADERS = {
+    "diarizer": registry.load_diarizer,
+    "transcriber": registry.load_transcriber,
+}
+
+
+def main(slot: str, choice: str, device: str) -> None:
+    owner = Owner()
+    try:
+        engine: Any = LOADERS[slot](EngineChoice(*json.loads(choice)), device)
+        owner.tell({"ready": packed_spec(engine.spec)})
+        work = engine.diarize if slot == "diarizer" else engine.transcribe
+        while owner.receive() is not None:
+            for number, result in _numbered(work, owner):
+                use = asdict(engine.device_use())
+                owner.tell({"done": number, "result": packed_result(result), "use": use})
+            owner.tell({"over": True})
+    except EngineUnavailable as unavailable:
+        owner.tell({"unavailable": str(unavailable)})
+
+
+Work = Callable[[Iterable[Recording]], Iterator[tuple[Recording, Any | PodlakeError]]]
+
+
+def _numbered(work: Work, owner: Owner) -> Iterator[tuple[int, Any]]:
+    """The engine's results, each with the number that its recording was asked for by."""
+    held: dict[int, tuple[int, Recording]] = {}
+
+    def asked_for() -> Iterator[Recording]:
+        number = 0
+        while True:
+            owner.tell({"next": number})
+            answer = owner.receive() or {"recording": None}
+            if answer["recording"] is None:
+                return
+            recording = recording_of(answer["recording"])
+            held[id(recording)] = number, recording  # an engine gives back the very recording that it was given
+            yield recording
+            number += 1
+
+    for recording, result in work(asked_for()):
+        number, _ = held.pop(id(recording))
+        yield number, result
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,128 @@
+"""Polling a feed: conditional, keys made once, nothing lost that the feed stops listing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from assets.catalogue.episodes import episodes
+from assets.catalogue.feeds import feeds
+from demo.serve import serving
+from partitions.window import Window
+from pipeline.asset_definition import as_asset
+from resources.lake.catalogue import Catalogue
+from resources.lake.home import Home
+from resources.lake.lake import Lake
+from resources.lake.tables import EPISODES, FAILURES, POLLS
+
+FEED = """<?xml version="1.0" encoding="UTF-8"?>
+<rss version="2.0" xmlns:itunes="http://www.itunes.com/dtds/podcast-1.0.dtd"><channel>
+<title>Night Train</title><language>en-GB</language>
+{items}
+</channel></rss>"""
+ITEM = """<item><title>{title}</title><guid>{guid}</guid><pubDate>{date}</pubDate>
+<itunes:duration>1:02</itunes:duration><enclosure url="{url}" length="123" type="audio/mpeg"/></item>"""
+ONE = ITEM.format(title="One", guid="g1", date="Thu, 01 Jan 2026 08:00:00 +0200", url="https://example.org/1.mp3")
+TWO = ITEM.format(title="Two", guid="g2", date="Fri, 02 Jan 2026 08:00:00 GMT", url="https://example.org/2.mp3")
+RENAMED = ITEM.format(
+    title="One, again", guid="g1", date="Sat, 03 Jan 2026 08:00:00 GMT", url="https://example.org/1b.mp3"
+)
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(Home.at(str(tmp_path / "home")))
+
+
+def poll(instance: dg.DagsterInstance, lake: Lake, feed_id: str) -> dg.ExecuteInProcessResult:
+    assets = [feeds, as_asset(episodes, batch_size=5, code_version="1")]
+    given = {"lake": lake, "catalogue": Catalogue(lake), "window": Window()}
+    dg.materialize(assets, selection=["feeds"], instance=instance, resources=given)
+    return dg.materialize(
+        assets, selection=["episodes"], partition_key=feed_id, instance=instance, resources=given, raise_on_error=False
+    )
+
+
+def rows(lake: Lake, feed_id: str) -> list[dict[str, Any]]:
+    table = lake.read(EPISODES, feed_id)
+    assert table is not None
+    return sorted(table.to_pylist(), key=lambda row: row["guid"])
+
+
+def test_a_poll_lands_the_episodes_and_a_later_one_changes_no_key(
+    instance: dg.DagsterInstance, lake: Lake, tmp_path: Path
+) -> None:
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "feed.xml").write_text(FEED.format(items=ONE + TWO))
+    with serving(folder) as base:
+        (feed,) = Catalogue(lake).subscribe([(f"{base}/feed.xml", "Night Train")])
+        assert feed.feed_id == "night-train"
+        assert poll(instance, lake, feed.feed_id).success
+        first = rows(lake, feed.feed_id)
+        assert [row["title"] for row in first] == ["One", "Two"]
+        assert first[0]["episode_id"].startswith("night-train-20260101-")
+        assert (first[0]["language"], first[0]["language_declared"], first[0]["duration_declared_ms"]) == (
+            "en",
+            "en-GB",
+            62_000,
+        )
+        assert instance.get_dynamic_partitions("episodes") == [first[1]["episode_id"], first[0]["episode_id"]]
+
+        assert poll(instance, lake, feed.feed_id).success
+        unchanged = lake.read(POLLS, feed.feed_id)
+        assert unchanged is not None
+        assert unchanged["http_status"].to_pylist() == [304]
+        assert [row["episode_id"] for row in rows(lake, feed.feed_id)] == [row["episode_id"] for row in first]
+
+        Catalogue(lake).subscribe([(f"{base}/feed.xml", None)], language="de")
+        assert poll(instance, lake, feed.feed_id).success
+        assert {row["language"] for row in rows(lake, feed.feed_id)} == {"de"}, "also when the feed has not changed"
+
+        (folder / "feed.xml").write_text(FEED.format(items=RENAMED))
+        assert poll(instance, lake, feed.feed_id).success
+        second = rows(lake, feed.feed_id)
+        assert [row["episode_id"] for row in second] == [row["episode_id"] for row in first]
+        assert [(row["title"], row["listed"]) for row in second] == [("One, again", True), ("Two", False)]
+        assert second[0]["first_seen_at"] == first[0]["first_seen_at"]
+        assert second[0]["last_changed_at"] > first[0]["last_changed_at"]
+        assert len(instance.get_dynamic_partitions("episodes")) == 2
+
+
+def test_a_feed_that_is_gone_is_a_failure_with_its_name(
+    instance: dg.DagsterInstance, lake: Lake, tmp_path: Path
+) -> None:
+    with serving(tmp_path) as base:
+        (feed,) = Catalogue(lake).subscribe([(f"{base}/nothing.xml", "Gone")])
+        assert not poll(instance, lake, feed.feed_id).success
+    failure = lake.read(FAILURES, "gone.episodes")
+    assert failure is not None
+    (row,) = failure.to_pylist()
+    assert (row["feed_id"], row["stage"], row["error_class"]) == ("gone", "episodes", "http_not_found")
+    assert "nothing.xml" in row["message"]
+
+
+def test_audio_added_by_hand_is_a_feed_of_its_own_with_the_language_given(
+    instance: dg.DagsterInstance, lake: Lake
+) -> None:
+    catalogue = Catalogue(lake)
+    assert catalogue.add_single("https://example.org/talk.mp3", None, "zh-CN")
+    assert not catalogue.add_single("https://example.org/talk.mp3", None, "cn")
+    assert poll(instance, lake, "singles").success
+    (row,) = rows(lake, "singles")
+    assert (row["title"], row["language"], row["enclosure_url"]) == ("talk.mp3", "zh", "https://example.org/talk.mp3")
+    assert catalogue.entry(row["episode_id"]).is_single
+
+
+def test_a_local_rss_file_is_polled_like_any_feed(instance: dg.DagsterInstance, lake: Lake, tmp_path: Path) -> None:
+    path = tmp_path / "feed.xml"
+    path.write_text(FEED.format(items=ONE))
+    (feed,) = Catalogue(lake).subscribe([(str(path), None)], language="de")
+    assert poll(instance, lake, feed.feed_id).success
+    assert [row["language"] for row in rows(lake, feed.feed_id)] == ["de"]
+    path.unlink()
+    assert not poll(instance, lake, feed.feed_id).success
+    assert len(rows(lake, feed.feed_id)) == 1

@@ -1,0 +1,73 @@
+"""The asset `sealed_tables`, on a real Dagster instance with real Parquet."""
+
+from __future__ import annotations
+
+import dagster as dg
+import pytest
+
+from assets.lake.sealed_tables import Sealing, sealed_tables
+from partitions.window import Window
+from resources.lake.catalogue import Catalogue
+from resources.lake.compaction import sealed_episodes
+from resources.lake.home import Home
+from resources.lake.lake import Lake
+from resources.lake.tables import FAILURES, SPEAKERS, SUBSCRIPTIONS, TABLES, WORDS
+from tests.landings import land, land_last
+
+EPISODE_IDS = [f"show-20260101-{n:08x}" for n in range(5)]
+
+
+@pytest.fixture
+def lake(tmp_path) -> Lake:
+    lake = Lake(Home.at(str(tmp_path)))
+    for episode_id in EPISODE_IDS:
+        land(lake, SPEAKERS, episode_id, [{}])
+        land_last(lake, episode_id)
+    return lake
+
+
+def materialize(lake: Lake, config: Sealing, instance: dg.DagsterInstance) -> dict[str, dg.MetadataValue]:
+    result = dg.materialize(
+        [sealed_tables],
+        instance=instance,
+        resources={"lake": lake, "catalogue": Catalogue(lake), "window": Window()},
+        run_config=dg.RunConfig(ops={"sealed_tables": config}),
+    )
+    return dict(result.asset_materializations_for_node("sealed_tables")[0].metadata)
+
+
+@pytest.fixture
+def instance() -> dg.DagsterInstance:
+    instance = dg.DagsterInstance.ephemeral()
+    instance.add_dynamic_partitions("episodes", [*EPISODE_IDS, "new-20260101-00000001"])
+    return instance
+
+
+def test_complete_episodes_are_sealed_and_the_metadata_says_what_was_done(lake, instance):
+    metadata = materialize(lake, Sealing(after_hours=0), instance)
+
+    assert sealed_episodes(lake) == EPISODE_IDS
+    assert lake.open_keys(SPEAKERS) == []
+    assert instance.get_dynamic_partitions("episodes") == ["new-20260101-00000001"]
+    assert metadata["episodes_archived"].value == 5
+    assert metadata["landings_sealed"].value == metadata["rows_sealed"].value == 15
+    assert metadata["bytes_added"].value > 0
+    records = {record.data["table"]: record.data for record in metadata["tables"].records}
+    assert set(records) == set(TABLES) - {SUBSCRIPTIONS.name, FAILURES.name}
+    assert (records["speakers"]["landings"], records["speakers"]["sealed files"]) == (5, 1)
+    assert (records[WORDS.name]["landings"], records[WORDS.name]["sealed files"]) == (0, 0)
+
+
+def test_what_was_landed_today_stays_open(lake, instance):
+    metadata = materialize(lake, Sealing(), instance)
+
+    assert metadata["landings_sealed"].value == 0
+    assert lake.open_keys(SPEAKERS) == EPISODE_IDS
+    assert len(instance.get_dynamic_partitions("episodes")) == 6
+
+
+def test_it_has_a_place_in_the_lineage_and_a_pool_of_its_own():
+    spec = next(iter(sealed_tables.specs))
+
+    assert (spec.group_name, spec.kinds, sealed_tables.op.pool) == ("lake", {"parquet"}, "sealing")
+    assert [dep.asset_key.to_user_string() for dep in spec.deps] == ["quality"]

@@ -1,0 +1,176 @@
+"""`quality`: the language that is heard against the one that was declared, and the flags, through real stages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
+
+from assets.audio.hashes import hashes
+from assets.catalogue.episodes import episodes
+from assets.catalogue.feeds import feeds
+from assets.speech.diarization import diarization
+from assets.speech.quality import quality
+from assets.speech.transcript import transcript
+from assets.speech.turns import turns
+from dagster_project.build_resources import build_resources
+from dagster_project.settings import Settings
+from pipeline.asset_definition import as_asset
+from pipeline.stage import Batch, Cost, Landing, Outcome, Stage, each
+from resources.lake.catalogue import SINGLES
+from resources.lake.tables import QUALITY
+
+ENGLISH = "so what did you think of the weather in the mountains last week when it would not stop raining"
+FRENCH = "alors que pensez vous du temps qu'il faisait dans les montagnes la semaine dernière avec toute cette pluie"
+CHINESE = " ".join("今天我们来谈谈上个星期山里的天气为什么一直下雨而且没有停下来的意思大家都觉得很奇怪")
+HASHES = {
+    "sha256": "a" * 64, "md5": "b" * 32, "pcm16k_sha256": "c" * 64, "chromaprint": None, "chromaprint_absent_reason": "made up",
+    "container": "wav", "codec": "pcm_s16le", "bitrate": None, "sample_rate": 16_000, "channels": 1,
+    "duration_header_ms": None, "duration_ms": 60_000, "decode_errors": 0, "truncated": False, "loudness_lufs": -19.0,
+    "loudness_absent_reason": None, "peak_dbfs": -3.0, "clip_rate": 0.0, "silence_ratio": 0.1,
+}  # fmt: skip
+
+
+def words_of(text: str, confidence: float | None = 0.9) -> list[dict[str, Any]]:
+    """A word every half second, from the first second on."""
+    return [
+        {
+            "word_idx": i, "word": word, "start_ms": 1_000 + 500 * i, "end_ms": 1_400 + 500 * i, "times_estimated": False,
+            "confidence": confidence, "confidence_absent_reason": None if confidence else "made up", "chunk_idx": 0,
+            "language": "en",
+        }
+        for i, word in enumerate(text.split())
+    ]  # fmt: skip
+
+
+def segments_of(*spans: tuple[str, int, int]) -> dict[str, list[dict[str, Any]]]:
+    """Segments that do not overlap, and their speakers."""
+    segments = [
+        {
+            "segment_idx": i, "speaker": speaker, "start_ms": start_ms, "end_ms": end_ms, "confidence": 0.9,
+            "overlap_ms": 0,
+        }
+        for i, (speaker, start_ms, end_ms) in enumerate(spans)
+    ]  # fmt: skip
+    speakers = [
+        {"speaker": one, "speech_ms": 1, "n_segments": 1, "first_ms": 0, "embedding": None, "embedding_model": None}
+        for one in dict.fromkeys(speaker for speaker, *_ in spans)
+    ]
+    return {"segments": segments, "speakers": speakers}
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What was declared of an episode, and what the stages before found in it."""
+
+    language: str | None
+    words: list[dict[str, Any]]
+    speech: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: segments_of(("S1", 0, 30_000)))
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+EPISODES = {
+    "english": Heard("en-US", words_of(ENGLISH)),
+    "chinese": Heard("cn", words_of(CHINESE)),
+    "french-for-english": Heard("en", words_of(FRENCH)),
+    "undeclared": Heard(None, words_of(FRENCH)),
+    "short": Heard("en", words_of("too little to tell")),
+    "two-speakers": Heard("en", words_of(ENGLISH), segments_of(("S1", 0, 5_900), ("S2", 6_000, 12_000))),
+    "silent": Heard("en", [], segments_of()),
+    "broken": Heard(
+        None,
+        words_of(ENGLISH, confidence=0.3),
+        segments_of(*((f"S{i + 1}", i * 1_000, (i + 1) * 1_000) for i in range(4))),
+        {"truncated": True, "decode_errors": 3, "clip_rate": 0.01},
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def summed_up(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """Episode → its row of `quality`, all of them from one run of each stage."""
+    given = build_resources(Settings(home=str(tmp_path_factory.mktemp("home"))))
+    for name, heard in EPISODES.items():
+        given["catalogue"].add_single(f"https://example.org/{name}.wav", name, heard.language)
+    titles: dict[str, str] = {}
+
+    def landing(stage: Stage, rows: Callable[[Heard], Mapping[str, list[dict[str, Any]]]], **cost: Any) -> Stage:
+        """The stage, landing what is said above instead of doing its work."""
+
+        def work(batch: Batch) -> Iterator[Outcome]:
+            found = Cost("a" * 64, "f" * 16, **cost)
+            return each(batch.keys, lambda key: Landing(key, rows(EPISODES[titles[key]]), found))
+
+        return replace(stage, work=work, upstream=(), pool=None)
+
+    stages = [
+        episodes,
+        landing(hashes, lambda heard: {"hashes": [{**HASHES, **heard.facts}]}),
+        landing(diarization, lambda heard: heard.speech, speaker_capacity=4),
+        landing(transcript, lambda heard: {"words": heard.words}),
+        turns,
+        quality,
+    ]
+    assets = [feeds, *(as_asset(stage, batch_size=10, code_version="1") for stage in stages)]
+    with dg.instance_for_test() as instance:
+
+        def run(*names: str, **partitions: Any) -> None:
+            made = dg.materialize(assets, selection=names, instance=instance, resources=given, **partitions)
+            assert made.success
+
+        run("feeds")
+        run("episodes", partition_key=SINGLES)
+        keys = instance.get_dynamic_partitions("episodes")
+        titles |= {key: str(entry.title) for key, entry in given["catalogue"].entries(keys).items()}
+        every_one = {ASSET_PARTITION_RANGE_START_TAG: keys[0], ASSET_PARTITION_RANGE_END_TAG: keys[-1]}
+        run("hashes", "diarization", "transcript", "turns", "quality", tags=every_one)
+    return {titles[key]: given["lake"].read(QUALITY, key).to_pylist()[0] for key in keys}
+
+
+@pytest.mark.parametrize(
+    ("name", "declared", "detected", "agrees", "flags"),
+    [
+        ("english", "en", "en", True, []),
+        ("chinese", "zh", "zh", True, []),
+        ("french-for-english", "en", "fr", False, ["language_disagrees"]),
+        ("undeclared", None, "fr", None, ["language_unknown"]),
+        ("short", "en", None, None, []),
+    ],
+)
+def test_the_language_of_the_text_is_compared_with_the_declared_one(
+    summed_up, name: str, declared: str | None, detected: str | None, agrees: bool | None, flags: list[str]
+) -> None:
+    row = summed_up[name]
+    assert (row["language_declared"], row["language_detected"], row["language_agrees"]) == (declared, detected, agrees)
+    assert row["flags"] == flags
+
+
+def test_an_episode_is_summed_up(summed_up) -> None:
+    row = summed_up["two-speakers"]
+    n_words = len(ENGLISH.split())
+    assert (row["duration_ms"], row["speech_ms"], row["overlap_ratio"]) == (60_000, 11_900, 0.0)
+    assert (row["n_speakers"], row["speaker_capacity"], row["speakers_saturated"]) == (2, 4, False)
+    assert (row["n_words"], row["words_unassigned"]) == (n_words, 0)
+    assert row["mean_confidence"] == pytest.approx(0.9)
+    assert row["words_per_minute"] == pytest.approx(n_words / (11.9 / 60), rel=1e-6)
+    assert row["usable_ms"] == (5_900 - 1_000) + (1_400 + 500 * (n_words - 1) - 6_000)
+
+
+def test_silence_is_an_episode_without_words(summed_up) -> None:
+    row = summed_up["silent"]
+    assert (row["speech_ms"], row["n_words"], row["n_speakers"], row["usable_ms"]) == (0, 0, 0, 0)
+    assert (row["overlap_ratio"], row["mean_confidence"], row["words_per_minute"]) == (None, None, None)
+    assert row["flags"] == ["no_speech"]
+
+
+def test_flags_stand_in_the_order_of_their_table(summed_up) -> None:
+    row = summed_up["broken"]
+    assert row["flags"] == [
+        "truncated", "decode_errors", "clipped", "speakers_saturated", "language_unknown", "low_confidence",
+        "unassigned_words",
+    ]  # fmt: skip
+    assert row["words_unassigned"] > 0

@@ -1,0 +1,261 @@
+"""The batch contract, on a real Dagster instance with real Parquet."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
+
+from partitions.definitions import EPISODES, add_keys, contiguous, move_to_end
+from pipeline.asset_definition import as_asset
+from pipeline.contract import report_if_unknown
+from pipeline.stage import Batch, Cost, Landing, Outcome, Stage, each, stage
+from resources.lake.home import Home
+from resources.lake.lake import Lake
+from resources.lake.tables import FAILURES, SPEAKERS, STAGE_RUNS, Table
+from speech.errors import EngineUnavailable, NetworkError, NotFound
+
+KEYS = [f"show-2026010{n}-0000000{n}" for n in range(1, 7)]
+GONE, FLAKY = KEYS[1], KEYS[4]
+SHA = "a" * 64
+
+
+class World:
+    """What the toy stages do, and what they were asked to do."""
+
+    def __init__(self, lake: Lake) -> None:
+        self.lake = lake
+        self.asked: Counter[tuple[str, str]] = Counter()
+        self.errors: dict[tuple[str, str], Exception] = {}
+        self.sha = dict.fromkeys(KEYS, SHA)
+
+    def do(self, name: str, key: str) -> None:
+        self.asked[name, key] += 1
+        if (name, key) in self.errors:
+            raise self.errors[name, key]
+
+
+def toy(name: str, upstream: tuple[str, ...] = ()) -> Stage:
+    """A stage that counts what it is asked to do and lands two speakers per episode."""
+    table = Table(f"{name}_rows", name, SPEAKERS.key, SPEAKERS.landing, "", SPEAKERS.schema)
+    row = {"speech_ms": 1, "n_segments": 1, "first_ms": 0, "embedding": None, "embedding_model": None}
+
+    def work(batch: Batch, world: World) -> Iterator[Outcome]:
+        def one(key: str) -> Landing:
+            world.do(name, key)
+            rows = [{**row, "speaker": "S1"}, {**row, "speaker": "S2"}]
+            return Landing(key, {table.name: rows}, Cost(world.sha[key], "f" * 16, audio_ms=10_000, engine_ms=100))
+
+        return each(batch.keys, one)
+
+    work.__name__ = name
+    declare = stage(
+        tables=[table],
+        ui_metadata=lambda landed: {"rows": landed[table.name].num_rows},
+        group="toys",
+        version="1",
+        upstream=upstream,
+    )
+    return declare(work)
+
+
+FIRST, SECOND = toy("first"), toy("second", upstream=("first",))
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(Lake(Home.at(str(tmp_path / "home"))))
+
+
+@pytest.fixture(autouse=True)
+def _live(instance: dg.DagsterInstance) -> None:
+    add_keys(instance, EPISODES, KEYS)
+
+
+def materialize(
+    instance: dg.DagsterInstance,
+    world: World,
+    names: list[str],
+    keys: list[str],
+    *,
+    code_version: str = "1",
+    parent: str | None = None,
+) -> dg.ExecuteInProcessResult:
+    assets = [as_asset(one, batch_size=6, code_version=code_version) for one in (FIRST, SECOND)]
+    tags = {ASSET_PARTITION_RANGE_START_TAG: keys[0], ASSET_PARTITION_RANGE_END_TAG: keys[-1]}
+    if parent:
+        tags |= {"dagster/parent_run_id": parent, "dagster/root_run_id": parent}
+    return dg.materialize(
+        assets,
+        selection=names,
+        instance=instance,
+        resources={"lake": world.lake, "world": world},
+        tags=tags,
+        raise_on_error=False,
+    )
+
+
+def events(instance: dg.DagsterInstance, name: str) -> Counter[str]:
+    records = instance.fetch_materializations(dg.AssetKey(name), limit=1000).records
+    return Counter(record.partition_key for record in records)
+
+
+def status(instance: dg.DagsterInstance, name: str, key: str) -> str:
+    found = instance.get_status_by_partition(dg.AssetKey(name), [key], EPISODES)
+    return str((found or {}).get(key))
+
+
+def row(world: World, table: Table, key: str) -> dict[str, object] | None:
+    found = world.lake.read(table, key)
+    return found.to_pylist()[-1] if found is not None else None
+
+
+def test_a_batch_of_good_episodes_lands_each_once_and_the_next_step_goes_on(
+    instance: dg.DagsterInstance, world: World
+) -> None:
+    result = materialize(instance, world, ["first", "second"], KEYS)
+    assert result.success
+    assert events(instance, "first") == events(instance, "second") == Counter(KEYS)
+    assert set(world.asked.values()) == {1}
+    record = instance.fetch_materializations(dg.AssetKey("second"), limit=1).records[0]
+    tags = record.asset_materialization.tags
+    assert tags["dagster/code_version"] == "1"
+    assert tags["dagster/data_version"] == "a" * 16 + "." + "f" * 16
+    assert tags["dagster/input_data_version/first"] == tags["dagster/data_version"]
+    assert record.asset_materialization.metadata["rows"].value == 2
+    assert record.asset_materialization.metadata["rtfx"].value == 100.0
+
+
+def test_six_with_two_failures_four_green_two_red_and_then_only_what_is_left(
+    instance: dg.DagsterInstance, world: World
+) -> None:
+    world.errors = {("first", GONE): NotFound("404 from the server"), ("first", FLAKY): NetworkError("the line broke")}
+    result = materialize(instance, world, ["first", "second"], KEYS)
+    good = [key for key in KEYS if key not in (GONE, FLAKY)]
+
+    assert not result.success
+    failure = result.failure_data_for_node("first")
+    assert failure is not None
+    assert "404 from the server" in str(failure.user_failure_data.description)
+    assert events(instance, "first") == Counter(good)
+    assert events(instance, "second") == Counter()
+    assert [status(instance, "first", key) for key in KEYS] == [
+        "AssetPartitionStatus.FAILED" if key in (GONE, FLAKY) else "AssetPartitionStatus.MATERIALIZED" for key in KEYS
+    ]
+    assert sorted(world.lake.open_keys(FIRST.lands[0])) == good
+    assert world.asked["first", GONE] == 1
+    assert world.asked["first", FLAKY] == 3
+
+    gone = row(world, FAILURES, f"{GONE}.first")
+    flaky = row(world, FAILURES, f"{FLAKY}.first")
+    assert gone is not None
+    assert (gone["error_class"], gone["retryable"], gone["attempts"], gone["next_retry_at"]) == (
+        "http_not_found",
+        False,
+        1,
+        None,
+    )
+    assert flaky is not None
+    assert (flaky["error_class"], flaky["retryable"], flaky["attempts"]) == ("network", True, 1)
+    assert flaky["next_retry_at"] > flaky["last_at"]
+
+    del world.errors["first", FLAKY]
+    again = materialize(instance, world, ["first"], KEYS, parent=result.run_id)
+    assert not again.success
+    assert {key: world.asked["first", key] for key in good} == dict.fromkeys(good, 1)
+    assert events(instance, "first") == Counter([*good, FLAKY])
+    assert row(world, FAILURES, f"{FLAKY}.first") is None
+
+
+def test_a_fresh_materialization_does_the_work_again(instance: dg.DagsterInstance, world: World) -> None:
+    materialize(instance, world, ["first"], KEYS[:2])
+    materialize(instance, world, ["first"], KEYS[:2])
+    assert dict(world.asked) == {("first", KEYS[0]): 2, ("first", KEYS[1]): 2}
+    assert events(instance, "first") == Counter({KEYS[0]: 2, KEYS[1]: 2})
+    history = world.lake.read(STAGE_RUNS, f"{KEYS[0]}.first")
+    assert history is not None
+    assert history["outcome"].to_pylist() == ["landed", "landed"]
+
+
+def test_a_missing_upstream_is_a_failure_that_names_it(instance: dg.DagsterInstance, world: World) -> None:
+    materialize(instance, world, ["first"], KEYS[:1])
+    result = materialize(instance, world, ["second"], KEYS[:2])
+    assert not result.success
+    assert events(instance, "second") == Counter(KEYS[:1])
+    missing = row(world, FAILURES, f"{KEYS[1]}.second")
+    assert missing is not None
+    assert missing["error_class"] == "upstream_missing"
+    assert "Materialize first first" in missing["message"]
+    assert world.asked["second", KEYS[1]] == 0
+
+
+def test_an_error_nobody_foresaw_costs_only_its_episode(instance: dg.DagsterInstance, world: World) -> None:
+    world.errors = {("first", GONE): ZeroDivisionError("division by zero")}
+    materialize(instance, world, ["first"], KEYS)
+    assert events(instance, "first") == Counter(key for key in KEYS if key != GONE)
+    bug = row(world, FAILURES, f"{GONE}.first")
+    assert bug is not None
+    assert (bug["error_class"], bug["message"]) == ("bug", "ZeroDivisionError: division by zero")
+
+
+def test_an_engine_that_cannot_load_fails_the_step_and_no_episode(instance: dg.DagsterInstance, world: World) -> None:
+    def unavailable(batch: Batch, world: World) -> Iterator[Outcome]:
+        raise EngineUnavailable("pip install podlake[nemo]")
+        yield
+
+    broken = as_asset(replace(FIRST, work=unavailable), batch_size=6, code_version="1")
+    tags = {ASSET_PARTITION_RANGE_START_TAG: KEYS[0], ASSET_PARTITION_RANGE_END_TAG: KEYS[1]}
+    given = {"lake": world.lake, "world": world}
+    result = dg.materialize([broken], instance=instance, resources=given, tags=tags, raise_on_error=False)
+    assert not result.success
+    failure = result.failure_data_for_node("first")
+    assert failure is not None
+    assert failure.user_failure_data.description == "pip install podlake[nemo]"
+    assert world.lake.open_keys(FAILURES) == []
+
+
+def test_failures_in_a_row_are_counted_and_set_aside(instance: dg.DagsterInstance, world: World) -> None:
+    world.errors = {("first", KEYS[0]): NetworkError("the line broke")}
+    for _ in range(6):
+        materialize(instance, world, ["first"], KEYS[:1])
+    last = row(world, FAILURES, f"{KEYS[0]}.first")
+    assert last is not None
+    assert (last["attempts"], last["next_retry_at"]) == (6, None)
+    world.errors = {}
+    materialize(instance, world, ["first"], KEYS[:1])
+    assert row(world, FAILURES, f"{KEYS[0]}.first") is None
+
+
+def test_a_landing_without_an_event_is_reported_once(instance: dg.DagsterInstance, world: World) -> None:
+    materialize(instance, world, ["first"], KEYS[:1])
+    with dg.instance_for_test() as forgetful:
+        add_keys(forgetful, EPISODES, KEYS)
+        assert report_if_unknown(forgetful, world.lake, FIRST, KEYS[0], "1")
+        assert not report_if_unknown(forgetful, world.lake, FIRST, KEYS[0], "1")
+        assert events(forgetful, "first") == Counter(KEYS[:1])
+        known = forgetful.fetch_materializations(dg.AssetKey("first"), limit=1).records[0].asset_materialization
+        assert known.metadata["rows"].value == 2
+    assert not report_if_unknown(instance, world.lake, FIRST, KEYS[0], "1")
+
+
+def test_a_changed_code_version_makes_exactly_what_it_made_outdated(instance: dg.DagsterInstance, world: World) -> None:
+    materialize(instance, world, ["first"], KEYS[:3], code_version="1")
+    materialize(instance, world, ["first"], KEYS[:1], code_version="2")
+    records = instance.fetch_materializations(dg.AssetKey("first"), limit=10).records
+    versions = {
+        record.partition_key: record.asset_materialization.tags["dagster/code_version"] for record in reversed(records)
+    }
+    assert versions == {KEYS[0]: "2", KEYS[1]: "1", KEYS[2]: "1"}
+
+
+def test_scattered_keys_are_moved_together(instance: dg.DagsterInstance) -> None:
+    move_to_end(instance, EPISODES, [KEYS[1], KEYS[4]])
+    order = instance.get_dynamic_partitions("episodes")
+    assert order == [KEYS[0], KEYS[2], KEYS[3], KEYS[5], KEYS[1], KEYS[4]]
+    assert contiguous(order, [KEYS[1], KEYS[4]])
+    assert not contiguous(order, [KEYS[0], KEYS[3]])

@@ -1,0 +1,125 @@
+"""Episodes that kill their worker, in real processes that die by SIGKILL."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from crashing_batch import KEYS, TABLE, materialize
+
+from pipeline.crashes import watching
+from resources.lake.home import Home
+from resources.lake.lake import Lake
+from resources.lake.tables import FAILURES, STAGE_RUNS
+
+
+@pytest.fixture
+def dagster_home(tmp_path: Path, storage: dict[str, Any]) -> Path:
+    folder = tmp_path / "dagster"
+    folder.mkdir()
+    (folder / "dagster.yaml").write_text(json.dumps({"telemetry": {"enabled": False}} | storage))
+    return folder
+
+
+@pytest.fixture
+def instance(dagster_home: Path) -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.from_config(str(dagster_home)) as instance:
+        yield instance
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(Home.at(str(tmp_path / "home")))
+
+
+def run(dagster_home: Path, lake: Lake, poisoned: list[str], parent: str = "") -> int | None:
+    """The exit code of a run in a process of its own; forked, since importing Dagster takes seconds."""
+
+    def in_child() -> None:
+        with dg.DagsterInstance.from_config(str(dagster_home)) as own:
+            os._exit(0 if materialize(own, lake.home.uri, parent, poisoned) else 1)
+
+    child = multiprocessing.get_context("fork").Process(target=in_child)
+    child.start()
+    child.join()
+    return child.exitcode
+
+
+@dg.job
+def _idle() -> None: ...
+
+
+def notes(lake: Lake) -> list[str]:
+    return lake.home.names("working", "crashing")
+
+
+def test_an_episode_that_three_runs_have_died_over_is_set_aside_and_the_others_land(
+    dagster_home: Path, instance: dg.DagsterInstance, lake: Lake
+) -> None:
+    poisoned = KEYS[4]
+    assert run(dagster_home, lake, [poisoned]) == -signal.SIGKILL
+    assert lake.open_keys(TABLE) == KEYS[:1]
+    root = instance.get_runs()[0].run_id
+
+    assert run(dagster_home, lake, [poisoned], root) == -signal.SIGKILL
+    assert run(dagster_home, lake, [poisoned], root) == -signal.SIGKILL
+    assert lake.open_keys(TABLE) == [key for key in KEYS if key != poisoned]
+    assert len(notes(lake)) == 1
+
+    assert run(dagster_home, lake, [poisoned], root) == 1
+    (failure,) = [lake.read(FAILURES, key) for key in lake.open_keys(FAILURES)]
+    assert failure is not None
+    (row,) = failure.to_pylist()
+    assert (row["episode_id"], row["error_class"], row["retryable"], row["next_retry_at"]) == (
+        poisoned,
+        "keeps_crashing",
+        False,
+        None,
+    )
+    assert row["message"].startswith(f"3 runs died while crashing worked on {poisoned}")
+    assert notes(lake) == []
+    others = [lake.read(STAGE_RUNS, f"{key}.crashing") for key in KEYS if key != poisoned]
+    assert [rows.num_rows for rows in others if rows is not None] == [1] * 7
+
+
+def test_a_crash_that_was_nobodys_fault_is_forgotten(
+    dagster_home: Path, instance: dg.DagsterInstance, lake: Lake
+) -> None:
+    assert run(dagster_home, lake, [KEYS[4]]) == -signal.SIGKILL
+    assert len(notes(lake)) == 1
+    assert materialize(instance, lake.home.uri, instance.get_runs()[0].run_id, [])
+    assert lake.open_keys(TABLE) == KEYS
+    assert lake.open_keys(FAILURES) == []
+    assert notes(lake) == []
+
+
+def test_suspects_are_handed_over_one_by_one_and_the_most_suspect_last(
+    instance: dg.DagsterInstance, lake: Lake
+) -> None:
+    with watching(instance, lake, "crashing", "gone-1", KEYS[:4]) as first:
+        assert list(first.groups()) == [tuple(KEYS[:4])]
+        with watching(instance, lake, "crashing", "gone-2", KEYS) as second:
+            handed = second.groups()
+            assert next(handed) == tuple(KEYS[4:])
+            assert second.crashes == dict.fromkeys(KEYS[:4], 1)
+            assert [next(handed), next(handed)] == [(KEYS[0],), (KEYS[1],)]
+            with watching(instance, lake, "crashing", "now", KEYS[:4]) as third:
+                assert third.crashes == {KEYS[0]: 1, KEYS[1]: 2, KEYS[2]: 1, KEYS[3]: 1}
+                assert list(third.groups()) == [(KEYS[0],), (KEYS[2],), (KEYS[3],), (KEYS[1],)]
+
+
+def test_a_run_that_is_still_at_work_casts_no_suspicion(instance: dg.DagsterInstance, lake: Lake) -> None:
+    at_work = instance.create_run_for_job(_idle)
+    with watching(instance, lake, "crashing", at_work.run_id, KEYS) as first:
+        assert list(first.groups()) == [tuple(KEYS)]
+        with watching(instance, lake, "crashing", "another", KEYS) as second:
+            assert second.crashes == {}
+        assert notes(lake) == [f"{at_work.run_id}.json"]
+    assert notes(lake) == []

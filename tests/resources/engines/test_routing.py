@@ -1,0 +1,100 @@
+"""Which engine an episode gets: by its language, and no engine is loaded that nobody needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dagster_project.build_resources import chosen_diarizer, chosen_transcribers
+from dagster_project.settings import Settings
+from resources.engines.devices import Devices
+from resources.engines.local_host import LocalHost
+from resources.engines.routing import Audio, Engines, parse_transcribers
+from speech.engines.protocols import EngineChoice
+from speech.errors import EngineUnavailable, LanguageWithoutEngine, policy_of
+from speech.waveforms import WaveformCache
+
+TONE = Path(__file__).parents[2] / "audio" / "tone.flac"
+"""No speech: the whole way through an engine, and not a word to decode."""
+
+
+@pytest.fixture
+def engines(tmp_path: Path) -> Engines:
+    """English can be transcribed; for Chinese an engine is chosen whose weights are not there."""
+    table = parse_transcribers("en=pocketsphinx,zh=firered:/no/such/folder")
+    host = LocalHost(WaveformCache(tmp_path / "waveforms", 10**9), Devices(()))
+    return Engines(EngineChoice("mfcc"), table, host)
+
+
+def audio(episode_id: str, language: str | None) -> Audio:
+    return Audio(episode_id, "0" * 64, TONE, language)
+
+
+@pytest.mark.parametrize(
+    ("setting", "language", "engine"),
+    [
+        ("pocketsphinx", "en", "pocketsphinx"),
+        ("pocketsphinx", None, "pocketsphinx"),  # nobody said: taken for English
+        ("en=pocketsphinx,zh=firered:/models/zh", "zh", "firered"),
+        ("en-US=pocketsphinx, CN=firered:/models/zh", "zh", "firered"),
+        ("zh=firered:/models/zh,*=nemo", "de", "nemo"),
+        ("zh=firered:/models/zh,*=nemo", None, "nemo"),
+    ],
+)
+def test_the_language_chooses(setting: str, language: str | None, engine: str) -> None:
+    engines = Engines(EngineChoice("mfcc"), parse_transcribers(setting), LocalHost)  # type: ignore[arg-type]
+    assert engines.transcriber_for(language).name == engine
+
+
+@pytest.mark.parametrize(
+    ("setting", "language", "why"),
+    [
+        ("en=pocketsphinx", "de", "No transcriber for de: no transcriber is set for it."),
+        ("pocketsphinx", "de", "No transcriber for de: pocketsphinx knows en."),
+        ("zh=firered", None, "No transcriber for an episode of unknown language: no transcriber is set for it."),
+    ],
+)
+def test_a_language_without_an_engine_says_what_to_set(setting: str, language: str | None, why: str) -> None:
+    engines = Engines(EngineChoice("mfcc"), parse_transcribers(setting), LocalHost)  # type: ignore[arg-type]
+    with pytest.raises(LanguageWithoutEngine) as error:
+        engines.transcriber_for(language)
+    assert str(error.value).startswith(why)
+    assert "PODLAKE_TRANSCRIBER=<language>=<engine>" in str(error.value)
+    assert not policy_of(error.value.error_class).retryable
+
+
+def test_a_setting_that_names_no_language_is_refused() -> None:
+    with pytest.raises(ValueError, match="'klingon' names no language"):
+        parse_transcribers("klingon=nemo")
+
+
+def test_only_the_engines_that_a_batch_needs_are_loaded(engines: Engines) -> None:
+    pytest.importorskip("pocketsphinx", reason="needs the extra `embedded`: pip install 'podlake[embedded]'")
+    german, english, unknown = engines.transcribe([audio("a", "en"), audio("b", "de"), audio("c", None)])
+    assert (german.audio.episode_id, type(german.error)) == ("b", LanguageWithoutEngine)
+    for done in (english, unknown):
+        assert done.spec is not None
+        assert (done.error, done.spec.name, done.device, done.peak_device_mb) == (None, "pocketsphinx", "cpu", None)
+    with pytest.raises(EngineUnavailable, match="/no/such/folder was given"):
+        list(engines.transcribe([audio("d", "zh")]))
+
+
+def test_engines_that_need_an_environment_of_their_own_are_placed_there() -> None:
+    settings = Settings(
+        diarizer="nemo:/models/diarizer.nemo",
+        diarizer_preset="low_latency",
+        transcriber="en=pocketsphinx,zh=firered:/models/zh,*=nemo",
+        nemo_python="/envs/nemo/bin/python",
+    )
+    nemo = {"python": "/envs/nemo/bin/python"}
+    diarizer = EngineChoice("nemo", "/models/diarizer.nemo", {"preset": "low_latency", **nemo})
+    assert chosen_diarizer(settings) == diarizer
+    assert chosen_transcribers(settings) == {
+        "en": EngineChoice("pocketsphinx"),
+        "zh": EngineChoice("firered", "/models/zh", nemo),
+        "*": EngineChoice("nemo", None, nemo),
+    }
+    here = settings.model_copy(update={"nemo_python": "", "firered_python": "/envs/zh/bin/python"})
+    assert chosen_diarizer(here).options == {"preset": "low_latency"}
+    assert chosen_transcribers(here)["zh"].options == {"python": "/envs/zh/bin/python"}

@@ -1,0 +1,137 @@
+"""Landings are whole or absent, replaced atomically, and open files outrank sealed rows."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from resources.lake.home import Home
+from resources.lake.lake import Lake
+from resources.lake.tables import EPISODES, FAILURES, SPEAKERS, STAGE_RUNS, SUBSCRIPTIONS, TABLES, TURNS
+from resources.lake.warehouse import connect
+from speech.errors import StorageError
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+KEY = "show-20260101-00000001"
+
+
+def speakers(key: str, *names: str, run_id: str = "run") -> pa.Table:
+    rows = [{"speaker": name, "speech_ms": 1000, "n_segments": 1, "first_ms": 0} for name in names]
+    return SPEAKERS.of(
+        rows, episode_id=key, audio_sha256="a" * 64, engine_fingerprint="f" * 16, run_id=run_id, landed_at=NOW,
+        embedding=None, embedding_model=None,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(Home.at(str(tmp_path)))
+
+
+def test_a_landing_is_read_back_as_it_was_written(lake: Lake) -> None:
+    rows = speakers(KEY, "S1", "S2")
+    lake.land(SPEAKERS, KEY, rows)
+    read = lake.read(SPEAKERS, KEY)
+    assert read is not None
+    assert read.equals(rows)
+    assert lake.read(SPEAKERS, "show-20260101-00000002") is None
+    assert lake.open_keys(SPEAKERS) == [KEY]
+
+
+def test_the_file_carries_the_schema_with_a_description_per_column(lake: Lake) -> None:
+    lake.land(SPEAKERS, KEY, speakers(KEY, "S1"))
+    written = pq.read_schema(lake.home.path("lake", "speakers", "open", f"{KEY}.parquet"))
+    assert written.equals(SPEAKERS.schema)
+    for field in SPEAKERS.schema:
+        assert written.field(field.name).metadata[b"description"] == field.metadata[b"description"]
+
+
+def test_rows_of_another_schema_are_refused(lake: Lake) -> None:
+    with pytest.raises(TypeError, match="another schema"):
+        lake.land(TURNS, KEY, speakers(KEY, "S1"))
+    assert lake.open_keys(TURNS) == []
+
+
+def test_a_folder_that_cannot_be_written_is_a_storage_error_that_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "lake").write_text("a file where a folder should be")
+    with pytest.raises(StorageError, match="podlake doctor"):
+        Lake(Home.at(str(tmp_path))).land(SPEAKERS, KEY, speakers(KEY, "S1"))
+
+
+def test_landing_names_follow_the_grain() -> None:
+    assert SPEAKERS.landing_key(KEY) == KEY
+    assert STAGE_RUNS.landing_key(KEY, "audio") == f"{KEY}.audio"
+    assert FAILURES.landing_key(KEY, "audio") == f"{KEY}.audio"
+    assert EPISODES.landing_key("show") == "show"
+    assert SUBSCRIPTIONS.landing_key() == "all"
+
+
+def test_every_table_names_its_key_and_describes_its_columns() -> None:
+    for table in TABLES.values():
+        assert set(table.key) <= set(table.schema.names), table.name
+        assert set(table.landing) <= set(table.schema.names), table.name
+        assert all(field.metadata[b"description"] for field in table.schema), table.name
+        assert not any(table.schema.field(name).nullable for name in table.key), table.name
+
+
+def test_views_show_open_and_sealed_rows_and_open_outranks_sealed(lake: Lake) -> None:
+    other = "show-20260102-00000002"
+    sealed = lake.home.path("lake", "speakers", "sealed", "0.parquet")
+    lake.land(SPEAKERS, KEY, speakers(KEY, "new"))
+    Path(sealed).parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.concat_tables([speakers(KEY, "old", "older"), speakers(other, "S1")]), sealed)
+    with connect(lake.home) as warehouse:
+        rows = warehouse.execute("select episode_id, speaker from speakers order by all").fetchall()
+        assert rows == [(KEY, "new"), (other, "S1")]
+        lake.land(SPEAKERS, KEY, speakers(KEY))
+        rows = warehouse.execute("select episode_id, speaker from speakers order by all").fetchall()
+        assert rows == [(other, "S1")], "a landing without rows hides the sealed ones"
+    read = lake.read(SPEAKERS, other)
+    assert read is not None
+    assert read["speaker"].to_pylist() == ["S1"]
+
+
+def test_the_warehouse_shows_every_table_of_an_empty_lake_with_its_columns(lake: Lake) -> None:
+    with connect(lake.home) as warehouse:
+        for table in TABLES.values():
+            found = warehouse.execute(f"select * from lake.{table.name}")
+            assert [column[0] for column in found.description] == table.schema.names
+
+
+LANDS_FOR_EVER = """
+import sys
+sys.path[:0] = {path!r}
+from tests.resources.test_lake import KEY, Home, Lake, SPEAKERS, speakers
+lake = Lake(Home.at(sys.argv[1]))
+lake.land(SPEAKERS, KEY, speakers(KEY, *["S"] * 2000, run_id="1"))
+print("ready", flush=True)
+while True:
+    for n in range(1, 4):
+        lake.land(SPEAKERS, KEY, speakers(KEY, *[f"S{{i}}" for i in range(2000 * n)], run_id=str(n)))
+"""
+
+
+def test_kill_9_at_any_moment_leaves_no_torn_file(lake: Lake, tmp_path: Path) -> None:
+    code = LANDS_FOR_EVER.format(path=[str(Path(__file__).parents[3])])
+    for delay_s in (0.0, 0.003, 0.006, 0.011, 0.017):
+        process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(0.05 + delay_s)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        read = lake.read(SPEAKERS, KEY)
+        assert read is not None
+        assert read.num_rows == 2000 * int(read["run_id"][0].as_py())
+    with connect(lake.home) as warehouse:
+        assert warehouse.execute("select count(*) > 0 from speakers").fetchone() == (True,)

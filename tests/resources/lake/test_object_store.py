@@ -1,0 +1,201 @@
+"""The home on an object store: a real S3 server of this machine, and everything that the lake promises."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from fsspec.implementations.arrow import ArrowFSWrapper
+from pyarrow import fs
+
+from resources.fetch.audio_store import AudioStore
+from resources.lake.catalogue import Catalogue
+from resources.lake.compaction import reopen, seal, sealed_episodes
+from resources.lake.home import Home
+from resources.lake.lake import Lake
+from resources.lake.tables import SPEAKERS, WORDS
+from resources.lake.tries import Tries
+from resources.lake.warehouse import ask, connect
+from speech.errors import StorageError
+from tests.landings import land, land_last
+
+KEYS = [f"show-2026010{n}-0000000{n}" for n in range(1, 4)]
+BUCKET = "podcasts"
+ROOT = Path(__file__).parents[3]
+UPLOADS = """
+import sys
+from resources.lake.home import Home
+with Home.at(sys.argv[1]).writing("notes", "large") as stream:
+    stream.write(b"b" * int(sys.argv[2]))
+    stream.flush()
+    print("uploading", flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    pytest.importorskip("moto.server", reason="the S3 server is in the extra `dev`")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        _wait_for(f"http://127.0.0.1:{port}", server)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.kill()
+        server.wait()
+
+
+@pytest.fixture
+def home(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    """As users say it: where the server is stands in the environment, as all of Amazon's tools read it."""
+    environment = {
+        "AWS_ENDPOINT_URL": endpoint, "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "someone", "AWS_SECRET_ACCESS_KEY": "secret", "HOME": str(tmp_path),
+    }  # fmt: skip
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    filesystem, bucket = fs.FileSystem.from_uri(f"s3://{BUCKET}?allow_bucket_creation=true")
+    filesystem.create_dir(bucket)
+    return Home.at(f"s3://{BUCKET}/{tmp_path.name}/")
+
+
+def test_a_landing_is_read_back_replaced_and_removed(home: Home) -> None:
+    lake = Lake(home)
+    assert lake.open_keys(SPEAKERS) == []
+    assert lake.read(SPEAKERS, KEYS[0]) is None
+    for names in (["A"], ["A", "B"]):
+        land(lake, SPEAKERS, KEYS[0], [{"speaker": name} for name in names])
+        found = lake.read(SPEAKERS, KEYS[0])
+        assert found is not None
+        assert found["speaker"].to_pylist() == names
+    assert lake.open_keys(SPEAKERS) == KEYS[:1]
+    lake.remove(SPEAKERS, KEYS[0])
+    lake.remove(SPEAKERS, KEYS[0])
+    assert lake.open_keys(SPEAKERS) == []
+
+
+def test_what_breaks_off_is_not_uploaded(home: Home) -> None:
+    with suppress(KeyError), home.writing("notes", "one.txt") as stream:
+        stream.write(b"half of i")
+        raise KeyError
+    assert home.names("notes") == []
+    with home.writing("notes", "one.txt") as stream:
+        stream.write(b"all of it")
+    assert home.read("notes", "one.txt") == b"all of it"
+
+
+def test_an_interrupt_during_an_upload_leaves_all_or_nothing(home: Home) -> None:
+    size = 60_000_000
+    with home.writing("notes", "large") as stream:
+        stream.write(b"a" * size)
+    interrupted = subprocess.Popen(
+        [sys.executable, "-c", UPLOADS, home.uri, str(size)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert interrupted.stdout
+    assert interrupted.stdout.readline() == b"uploading\n"
+    time.sleep(0.05)
+    interrupted.send_signal(signal.SIGINT)
+    interrupted.wait(timeout=120)
+    found = home.read("notes", "large")
+    assert found in (b"a" * size, b"b" * size)
+
+
+def test_a_bucket_that_is_not_there_is_a_storage_error(home: Home) -> None:
+    elsewhere = Home.at("s3://no-such-bucket/lake")
+    with pytest.raises(StorageError, match="could not be written"), elsewhere.writing("one.txt") as stream:
+        stream.write(b"lost")
+
+
+def test_audio_is_kept_under_its_hash_and_fetched_once(home: Home, tmp_path: Path) -> None:
+    store = AudioStore(home, tmp_path / "cache")
+    part = store.part("episode")
+    part.write_bytes(b"sound")
+    uri = store.keep(part, "ab" * 32, "https://x.test/a.mp3", None)
+    assert (store.has(uri), part.exists()) == (True, False)
+    assert store.local(uri).read_bytes() == b"sound"
+    assert store.local(uri).parents[2] == tmp_path / "cache"
+
+
+def test_feeds_are_subscribed_to(home: Home) -> None:
+    catalogue = Catalogue(Lake(home))
+    (feed,) = catalogue.subscribe([("https://a.test/rss", "The Show")])
+    assert [one.feed_id for one in catalogue.subscriptions()] == [feed.feed_id]
+
+
+def test_sealing_changes_no_answer_and_episodes_can_be_reopened(home: Home) -> None:
+    lake = Lake(home)
+    for key in KEYS:
+        land(lake, WORDS, key, [{"word": "hear", "word_idx": n} for n in (0, 1)])
+        land_last(lake, key)
+    with connect(home) as connection:
+        before = answer(connection)
+        assert [row[:3] for row in before] == [(key, n, "hear") for key in KEYS for n in (0, 1)]
+
+        list(seal(lake, older_than=timedelta(0)))
+        assert (lake.open_keys(WORDS), sealed_episodes(lake)) == ([], KEYS)
+        assert answer(connection) == before
+        assert Tries.listed(lake).sealed == set(KEYS)
+
+        assert reopen(lake, KEYS[:1])
+        assert lake.open_keys(WORDS) == KEYS[:1]
+        assert answer(connection) == before
+
+        land(lake, WORDS, KEYS[1], [{"word": "listen"}])
+        assert [row[2] for row in answer(connection)] == ["hear", "hear", "listen", "hear", "hear"]
+
+
+def test_a_file_that_sealing_takes_away_meanwhile_is_asked_for_again(home: Home, monkeypatch) -> None:
+    lake = Lake(home)
+    for key in KEYS[:2]:
+        land(lake, WORDS, key, [{"word": "hear"}])
+        land_last(lake, key)
+    opened: list[str] = []
+    really_open = ArrowFSWrapper.open
+
+    def open_late(self: ArrowFSWrapper, path: str, *arguments: object, **options: object) -> object:
+        if f"words/open/{KEYS[0]}" in path and not opened:
+            opened.append(path)
+            list(seal(lake, older_than=timedelta(0)))
+        return really_open(self, path, *arguments, **options)
+
+    monkeypatch.setattr(ArrowFSWrapper, "open", open_late)
+    with connect(home) as connection:
+        assert [row[0] for row in answer(connection)] == KEYS[:2]
+    assert opened
+
+
+def answer(connection) -> list[tuple]:
+    return ask(connection, "select episode_id, word_idx, word, run_id from words order by all")
+
+
+def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+        except urllib.error.HTTPError:
+            return
+        except OSError:
+            assert server.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        else:
+            return
