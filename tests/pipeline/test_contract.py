@@ -147,7 +147,7 @@ def test_six_with_two_failures_four_green_two_red_and_then_only_what_is_left(
     assert [status(instance, "first", key) for key in KEYS] == [
         "AssetPartitionStatus.FAILED" if key in (GONE, FLAKY) else "AssetPartitionStatus.MATERIALIZED" for key in KEYS
     ]
-    assert sorted(world.lake.open_keys(FIRST.lands[0])) == good
+    assert sorted(world.lake.open_keys(FIRST.tables[0])) == good
     assert world.asked["first", GONE] == 1
     assert world.asked["first", FLAKY] == 3
 

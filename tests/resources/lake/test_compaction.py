@@ -246,7 +246,7 @@ def test_a_landing_made_while_its_predecessor_is_sealed_stays(lake, tmp_path):
 import sys
 from pathlib import Path
 sys.path[:0] = [{str(ROOT)!r}, {str(Path(__file__).parent)!r}]
-from test_sealing import *
+from test_compaction import *
 lake = Lake(Home.at({lake.home.root!r}))
 land_all(lake)
 busy = False

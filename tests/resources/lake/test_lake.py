@@ -110,7 +110,7 @@ def test_the_warehouse_shows_every_table_of_an_empty_lake_with_its_columns(lake:
 LANDS_FOR_EVER = """
 import sys
 sys.path[:0] = {path!r}
-from tests.resources.test_lake import KEY, Home, Lake, SPEAKERS, speakers
+from tests.resources.lake.test_lake import KEY, Home, Lake, SPEAKERS, speakers
 lake = Lake(Home.at(sys.argv[1]))
 lake.land(SPEAKERS, KEY, speakers(KEY, *["S"] * 2000, run_id="1"))
 print("ready", flush=True)
