@@ -135,7 +135,7 @@ def _reading(lake: Lake, table: Table, keys: Sequence[str], read: dict[str, Iden
         path = _open_path(lake.home, table, key)
         identity = _identity(lake.home, path)
         with lake.home.filesystem.open_input_file(path) as file:
-            return key, identity, pq.ParquetFile(file).read(use_threads=False).cast(table.schema)
+            return key, identity, table.conform(pq.ParquetFile(file).read(use_threads=False))
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         for start in range(0, len(keys), _READ_AHEAD):
@@ -173,11 +173,11 @@ def _land_unless_open(lake: Lake, table: Table, key: str, rows: pa.Table) -> boo
     if lake.home.exists("lake", table.name, OPEN, f"{key}.parquet"):
         return False
     if not lake.home.is_local:
-        lake.land(table, key, rows.cast(table.schema))
+        lake.land(table, key, table.conform(rows))
         return True
     reopened = _hidden(path, _REOPENED)
     with lake.home.writing("lake", table.name, OPEN, reopened.name) as stream:
-        pq.write_table(rows.cast(table.schema), stream, compression="zstd")
+        pq.write_table(table.conform(rows), stream, compression="zstd")
     return _put_back(reopened, path)
 
 

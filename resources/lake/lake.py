@@ -41,7 +41,7 @@ class Lake:
         if rows is None:
             sealed = self.read_sealed(table, table.schema.names, {key})
             if sealed is not None and sealed.num_rows:
-                return sealed.cast(table.schema)
+                return table.conform(sealed)
             rows = self._read_open(table, key)  # it may have landed anew, and its sealed rows have gone, meanwhile
         return rows
 
@@ -64,7 +64,7 @@ class Lake:
                 self.home.path("lake", table.name, OPEN, f"{key}.parquet")
             ) as file:
                 # Not read_table: it looks for partitions and starts threads, which takes twice as long as a small file.
-                return pq.ParquetFile(file).read(use_threads=False).cast(table.schema)
+                return table.conform(pq.ParquetFile(file).read(use_threads=False))
         except FileNotFoundError:  # never landed, or sealed
             return None
 
@@ -73,7 +73,9 @@ class Lake:
         wanted = None if keys is None else sealed_filter(table, keys)
         while files := self.sealed_files(table):
             try:
-                return pq.read_table(files, columns=list(columns), filters=wanted, filesystem=self.home.filesystem)
+                return pq.read_table(
+                    files, columns=list(columns), filters=wanted, filesystem=self.home.filesystem, schema=table.schema
+                )
             except FileNotFoundError:  # a sealing has taken a file away since it was listed
                 continue
         return None

@@ -52,6 +52,16 @@ class Table:
         arrays = [pa.array(values, type=field.type) for values, field in zip(columns, self.schema, strict=True)]
         return pa.Table.from_arrays(arrays, schema=self.schema)
 
+    def conform(self, rows: pa.Table) -> pa.Table:
+        """Rows that another version of podlake wrote, in this schema: columns by name, NULL for one that is missing."""
+        columns = [
+            rows[field.name].cast(field.type)
+            if field.name in rows.column_names
+            else pa.nulls(rows.num_rows, field.type)
+            for field in self.schema
+        ]
+        return pa.Table.from_arrays(columns, schema=self.schema)
+
 
 def _value(row: object, name: str) -> object:
     return row[name] if isinstance(row, Mapping) else getattr(row, name)

@@ -15,6 +15,7 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from resources.lake.home import Home
@@ -122,9 +123,9 @@ def create_views(connection: DuckDBPyConnection, statements: list[str]) -> None:
 def ensure_folders(home: Home) -> None:
     """The empty files that views need."""
     for table in TABLES.values():
-        for folder in ((), ("open",), ("sealed",)):
-            if not home.exists("lake", table.name, *folder, EMPTY):
-                with home.writing("lake", table.name, *folder, EMPTY) as stream:
+        for folder in ("open", "sealed"):
+            if not home.exists("lake", table.name, folder, EMPTY):
+                with home.writing("lake", table.name, folder, EMPTY) as stream:
                     pq.write_table(table.schema.empty_table(), stream)
 
 
@@ -137,12 +138,41 @@ def _fill(table: Table, root: str) -> dict[str, str]:
         from_name = dict.fromkeys(from_name, landing)
     return {
         "name": table.name,
+        "schema": duckdb_schema(table),
         "landing": ", ".join(table.landing) or "none",
         "root": root,
         "columns": ", ".join(columns),
         "open_columns": ", ".join(f"{from_name[name]} as {name}" if name in from_name else name for name in columns),
         "sealed_key": " || '.' || ".join(table.landing) or "'all'",
     }
+
+
+def duckdb_schema(table: Table) -> str:
+    """The argument `schema` of DuckDB's `read_parquet`: columns by name, NULL where an older file lacks one."""
+    columns = ", ".join(
+        f"'{field.name}': {{name: '{field.name}', type: '{_duckdb_type(field.type)}', default_value: NULL}}"
+        for field in table.schema
+    )
+    return f"MAP {{{columns}}}"
+
+
+def _duckdb_type(kind: pa.DataType) -> str:
+    if pa.types.is_list(kind):
+        return f"{_duckdb_type(kind.value_type)}[]"
+    if pa.types.is_struct(kind):
+        return f"STRUCT({', '.join(f'{field.name} {_duckdb_type(field.type)}' for field in kind)})"
+    return _DUCKDB_TYPES[kind]
+
+
+_DUCKDB_TYPES = {
+    pa.string(): "VARCHAR",
+    pa.bool_(): "BOOLEAN",
+    pa.int16(): "SMALLINT",
+    pa.int32(): "INTEGER",
+    pa.int64(): "BIGINT",
+    pa.float32(): "FLOAT",
+    pa.timestamp("us", tz="UTC"): "TIMESTAMP WITH TIME ZONE",
+}
 
 
 def _prepare(connection: DuckDBPyConnection, home: Home) -> None:

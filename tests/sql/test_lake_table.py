@@ -19,8 +19,8 @@ from tests.landings import land as land_rows
 from tests.landings import land_last
 
 SEALED, OPEN = ["show-20260101-00000001", "show-20260101-00000002"], ["show-20260101-00000003"]
-LISTINGS = 6
-"""Of a query over one table: `listed`; the open files and their schema; the sealed ones and theirs; the open again."""
+LISTINGS = 4
+"""Of a query over one table: `listed`; the open files; the sealed ones; the open again."""
 
 
 class Watched(LocalFileSystem):
@@ -87,7 +87,7 @@ def seen(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str]]:
 def test_the_open_files_are_listed_before_and_after_the_sealed_ones(watched) -> None:
     connection, files = watched
     assert seen(connection) == [(episode_id, "first") for episode_id in SEALED + OPEN]
-    folders = [Path(path).parent.name for path in files.listings if "_schema" not in path]
+    folders = [Path(path).parent.name for path in files.listings]
     assert folders == ["open", "open", "sealed", "open"]
     assert len(files.listings) == LISTINGS
 

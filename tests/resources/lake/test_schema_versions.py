@@ -1,0 +1,76 @@
+"""Lakes of every released schema version open, land, compact and answer with the current code."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from resources.lake import warehouse
+from resources.lake.compaction import seal
+from resources.lake.home import Home
+from resources.lake.lake import Lake
+from resources.lake.tables import FAILURES, TABLES, WORDS
+from resources.lake.warehouse import ask, connect
+from tests.lakes.make import FAILED, LANDED_AGAIN, OPEN, SEALED, land_stages
+
+LAKES = Path(__file__).parents[2] / "lakes"
+VERSIONS = sorted(folder.name for folder in LAKES.iterdir() if (folder / "lake").is_dir())
+WIDER = replace(WORDS, schema=WORDS.schema.append(pa.field("loudness_db", pa.float32())))
+"""The words with a column that no released version has."""
+
+
+@pytest.fixture(params=VERSIONS)
+def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Lake:
+    shutil.copytree(LAKES / request.param, tmp_path / "home")
+    return Lake(Home.at(str(tmp_path / "home")))
+
+
+def words(lake: Lake) -> list[tuple[str, str]]:
+    with connect(lake.home) as connection:
+        return ask(connection, "select episode_id, word from lake.words order by all")
+
+
+def test_it_answers_lands_and_compacts(lake: Lake) -> None:
+    before = [(SEALED, "first word"), (OPEN, "first word"), (LANDED_AGAIN, "second word")]
+    assert words(lake) == before
+    assert lake.read(WORDS, SEALED)["word"].to_pylist() == ["first word"]
+    assert lake.read(FAILURES, f"{FAILED}.audio")["error_class"].to_pylist() == ["http_not_found"]
+    land_stages(lake, OPEN, "third")
+    after = [(SEALED, "first word"), (OPEN, "third word"), (LANDED_AGAIN, "second word")]
+    assert words(lake) == after
+    done = {sealed.table: sealed.landings for sealed in seal(lake, older_than=timedelta(0))}
+    assert done["words"] == 2
+    assert words(lake) == after
+    with connect(lake.home) as connection:
+        for name in TABLES:
+            assert ask(connection, f"select count(*) from lake.{name}") != [(0,)]
+
+
+def test_no_released_column_has_gone_or_changed_and_new_ones_may_be_null(lake: Lake) -> None:
+    for name, table in TABLES.items():
+        released = {}
+        for path in (Path(lake.home.root) / "lake" / name).rglob("[!._]*.parquet"):
+            released.update({field.name: field.type for field in pq.read_schema(path)})
+        assert {field.name: field.type for field in table.schema if field.name in released} == released, name
+        assert all(field.nullable for field in table.schema if field.name not in released), name
+
+
+def test_a_new_column_is_one_more_field_for_an_old_lake(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(warehouse.TABLES, "words", WIDER)
+    for key in (SEALED, OPEN):
+        assert lake.read(WIDER, key)["loudness_db"].to_pylist() == [None]
+    rows = lake.read(WIDER, OPEN)
+    lake.land(
+        WIDER,
+        OPEN,
+        rows.set_column(rows.num_columns - 1, WIDER.schema.field("loudness_db"), pa.array([-20.0], pa.float32())),
+    )
+    with connect(lake.home) as connection:
+        found = ask(connection, "select episode_id, loudness_db from lake.words order by all")
+    assert found == [(SEALED, None), (OPEN, -20.0), (LANDED_AGAIN, None)]
