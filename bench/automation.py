@@ -23,12 +23,13 @@ from dagster_project.settings import Settings
 from dagster_project.stages import EPISODE_STAGES
 from partitions.definitions import EPISODES, add_keys
 from partitions.window import Window
-from pipeline.records import Run, record
+from pipeline.records import Run
 from pipeline.stage import Cost, Landing
 from resources.lake.catalogue import Catalogue
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tries import Tries
+from tests.landings import land_outcome
 
 
 def main() -> None:
@@ -68,14 +69,15 @@ def _land_everywhere(lake: Lake, keys: list[str]) -> None:
     """The record of a landing for one key, and links to it for the others: a quiet tick opens none of them."""
     for stage in EPISODE_STAGES:
         run = Run("run", "run", datetime.now(UTC), 1)
-        record(lake, stage, Landing(keys[0], {}, Cost()), run, write_ms=0, attempts=1)
-        first = Path(lake.home.path("lake", "stage_runs", "open", f"{keys[0]}.{stage.name}.parquet"))
+        land_outcome(lake, stage, Landing(keys[0], {}, Cost()), run)
+        (first,) = Path(lake.home.path("lake", "stage_runs", "open", stage.name)).glob(f"{keys[0]}@*")
+        stamp = first.name.partition("@")[2]
         for n, key in enumerate(keys[1:]):
             if n % 30_000 == 0:  # file systems limit the links to a file
-                source = first.with_name(f"{key}.{stage.name}.parquet")
+                source = first.with_name(f"{key}@{stamp}")
                 source.write_bytes(first.read_bytes())
             else:
-                os.link(source, first.with_name(f"{key}.{stage.name}.parquet"))
+                os.link(source, first.with_name(f"{key}@{stamp}"))
 
 
 def _conditions(instance: dg.DagsterInstance) -> float:

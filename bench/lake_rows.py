@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
-from resources.lake.tables import Table
+from resources.lake.commits import NO_VERSION, Commit, new_commit
+from resources.lake.lake import Lake
+from resources.lake.tables import STAGE_RUNS, Table
 
 SHA = "0123456789abcdef" * 4
 
@@ -18,6 +20,18 @@ def blank_rows(table: Table, n_rows: int, **columns: pa.Array) -> pa.Table:
         for field in table.schema
     ]
     return pa.Table.from_arrays(arrays, schema=table.schema)
+
+
+def land(lake: Lake, table: Table, key: str, rows: pa.Table) -> Commit:
+    """A landing that has rows in one table of its stage."""
+    commit = new_commit(key, data="d" * 10, inputs=NO_VERSION, engine=NO_VERSION)
+    record = blank_rows(
+        STAGE_RUNS, 1, episode_id=pa.array([key]), stage=pa.array([table.asset]), outcome=pa.array(["landed"]),
+        stamp=pa.array([commit.stamp]),
+    )  # fmt: skip
+    lake.write_rows(commit, [(table, rows)])
+    lake.commit(table.asset, commit, record)
+    return commit
 
 
 def _blank(field: pa.Field, n_rows: int) -> pa.Array:

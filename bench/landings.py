@@ -32,8 +32,8 @@ from resources.lake.tables import WORDS
 OWN_LOG = {"event_log_storage": {"module": "resources.event_log", "class": "EventLog"}}
 
 PARTS = {
-    "rows into the lake": ("records.py", "land_rows"),
-    "the record in stage_runs": ("records.py", "record"),
+    "rows into the lake": ("records.py", "write_rows"),
+    "the commit": ("records.py", "commit_landing"),
     "Dagster's event": ("", "log_event"),
     "of all this: fsync": ("~", "<built-in method posix.fsync>"),
 }

@@ -16,11 +16,11 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from bench.lake_rows import blank_rows
+from bench.lake_rows import blank_rows, land
 from resources.lake.compaction import seal
 from resources.lake.home import Home
 from resources.lake.lake import Lake
-from resources.lake.tables import QUALITY, STAGE_RUNS, WORDS
+from resources.lake.tables import QUALITY, WORDS
 from resources.lake.warehouse import connect
 
 QUESTIONS = {
@@ -70,10 +70,8 @@ def _land(lake: Lake, keys: list[str], n_words: int) -> None:
             end_ms=pa.array(start_ms + 90),
             confidence=pa.array(generator.random(n_words, dtype=np.float32)),
         )
-        lake.land(WORDS, key, words)
-        lake.land(QUALITY, key, blank_rows(QUALITY, 1, episode_id=pa.array([key])))
-        run = blank_rows(STAGE_RUNS, 1, episode_id=pa.array([key]), stage=pa.array(["quality"]))
-        lake.land(STAGE_RUNS, STAGE_RUNS.landing_key(key, "quality"), run)
+        land(lake, WORDS, key, words)
+        land(lake, QUALITY, key, blank_rows(QUALITY, 1, episode_id=pa.array([key])))
 
 
 def _copy(lake: Lake, target: Path) -> None:

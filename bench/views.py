@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from bench.lake_rows import blank_rows
+from bench.lake_rows import blank_rows, land
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.sealed_files import SealedFiles, Sizes
@@ -76,7 +76,7 @@ def _land(lake: Lake, n_episodes: int) -> None:
     for table, each in PER_EPISODE.items():
         (key,) = table.landing
         for rows in _row_groups(table, 0, n_episodes, each * (n_episodes // FEEDS if key == "feed_id" else 1)):
-            lake.land(table, rows[key][0].as_py(), rows)
+            land(lake, table, rows[key][0].as_py(), rows)
 
 
 def _episode_id(n: int) -> str:
@@ -84,15 +84,13 @@ def _episode_id(n: int) -> str:
 
 
 def _seal(sealed: SealedFiles, n_episodes: int, at_once: int, row_group_rows: int) -> None:
-    """Files as many sealings leave them, written at once: growing them sealing by sealing copies them every time."""
+    """Files as many compactions leave them, written at once."""
     row_groups = (
         rows
         for first in range(0, n_episodes, at_once)
         for rows in _row_groups(sealed.table, first, min(at_once, n_episodes - first), row_group_rows)
     )
-    left = n_episodes * PER_EPISODE[sealed.table]
-    while left:
-        left -= sealed.put_in(row_groups)
+    sealed.commit(sealed.write(row_groups))
 
 
 def _row_groups(table: Table, first: int, count: int, row_group_rows: int) -> Iterator[pa.Table]:

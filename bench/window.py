@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pyarrow as pa
 
-from bench.lake_rows import blank_rows
+from bench.lake_rows import blank_rows, land
 from partitions.definitions import EPISODES
 from partitions.window import Window
 from pipeline.live_window import admit, archive
@@ -55,7 +55,7 @@ def _list(lake: Lake, each: int) -> None:
         rows = blank_rows(
             CATALOGUE, each, episode_id=pa.array(ids), feed_id=pa.repeat(feed, each), published_at=pa.array(published)
         )
-        lake.land(CATALOGUE, feed, rows)
+        land(lake, CATALOGUE, feed, rows)
 
 
 def _seconds(do: Callable[[], object]) -> float:

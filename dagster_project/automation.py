@@ -101,7 +101,7 @@ def admit_what_is_new(
     The cursor says what was seen then. While polls are under way, the room is theirs.
     """
     order = instance.get_dynamic_partitions(EPISODES.name or "")
-    last_poll = max(tries.tried["episodes"].values(), default=0)
+    last_poll = max((commit.stamp for commit in tries.landed["episodes"].values()), default="")
     seen = f"{len(order)}:{last_poll}"
     if seen == cursor or in_flight(instance, order).runs.get("episodes"):
         return cursor
@@ -134,11 +134,11 @@ def polls(instance: dg.DagsterInstance, lake: Lake, settings: Settings, tick: st
     """Runs that poll all feeds, those first that were polled longest ago."""
     stage, tries = STAGES["episodes"], Tries.listed(lake)
     order = instance.get_dynamic_partitions(FEEDS.name or "")
-    polled, failed = tries.tried[stage.name], tries.failed[stage.name]
+    polled, failed = tries.landed[stage.name], tries.failed[stage.name]
     flying = in_flight(instance, order).anywhere()
     due = [key for key in order if key not in flying and (key not in failed or is_due(tries, stage.name, key))]
     batches = batched(instance, FEEDS, due, settings.batch_feeds, pinned=flying)
-    batches.sort(key=lambda batch: min(polled.get(key, 0) for key in batch))
+    batches.sort(key=lambda batch: min(polled[key].stamp if key in polled else "" for key in batch))
     return [_request(settings, stage, batch, run_key=f"{tick}:{batch[0]}") for batch in batches]
 
 

@@ -69,7 +69,7 @@ class Work:
 
         Whatever a stage of the same episode before it is still to do is waited for.
         """
-        before, now = self._before.tried, Tries.listed(self.lake)
+        before, now = self._before, Tries.listed(self.lake)
         found: dict[str, list[str]] = {}
         to_come: dict[str, set[str]] = {}
         for stage in EPISODE_STAGES:
@@ -78,7 +78,7 @@ class Work:
             found[name] = [
                 key
                 for key in left_to_do(now, stage, self.keys, failed_too=self.failed_too)
-                if key not in earlier and key not in given[name] and now.tried[name].get(key) == before[name].get(key)
+                if key not in earlier and key not in given[name] and now.state(name, key) == before.state(name, key)
             ]
             to_come[name] = earlier.union(found[name])
         return found

@@ -104,7 +104,7 @@ def asked_for_elsewhere(instance: dg.DagsterInstance, keys: Sequence[str]) -> se
 
 def _may_bring_many(lake: Lake, feeds: Sequence[str], selection: Selection) -> bool:
     """Whether a poll may find a back catalogue."""
-    polled = Tries.listed(lake).tried["episodes"]
+    polled = Tries.listed(lake).landed["episodes"]
     return selection.newest is None and any(feed not in polled for feed in feeds)
 
 

@@ -20,8 +20,9 @@ from dagster_project.settings import Settings
 from dagster_project.stages import EPISODE_STAGES
 from demo.serve import DEMO, serving, usual_or_free_port
 from resources.lake.catalogue import Catalogue
+from resources.lake.duckdb_files import retry_if_file_vanished
 from resources.lake.home import Home
-from resources.lake.warehouse import ask, connect, retry_if_file_vanished
+from resources.lake.warehouse import ask, connect
 
 QUESTION = DEMO.parent / "sql" / "analysis" / "talk_time_share.sql"
 

@@ -23,7 +23,7 @@ from dagster._core.storage.tags import ROOT_RUN_ID_TAG
 
 from pipeline.crashes import CRASHES_ALLOWED, watching
 from pipeline.events import EVENTS_LOGGED, materialization
-from pipeline.records import Run, land_rows, landed_by, last_landings, record
+from pipeline.records import Run, commit_landing, landed_by, last_landings, record_failure, write_rows
 from pipeline.stage import Batch, Failure, Landed, Landing, Outcome, Stage
 from resources.lake.lake import Lake
 from speech.errors import EngineUnavailable, KeepsCrashing, PodlakeError, UpstreamMissing, policy_of
@@ -79,7 +79,7 @@ def report_if_unknown(instance: dg.DagsterInstance, lake: Lake, stage: Stage, ke
     if known and known[0].timestamp >= landed.finished_at.timestamp() - 1:
         return False
     upstream = {name: last_landings(lake, name, [key]) for name in stage.upstream}
-    tables = {table.name: lake.read(table, table.landing_key(*[key] * len(table.landing))) for table in stage.tables}
+    tables = {table.name: lake.read(table, key) for table in stage.tables}
     shown = stage.ui_metadata({name: rows for name, rows in tables.items() if rows is not None})
     instance.report_runless_asset_event(materialization(stage, key, landed, upstream, code_version, shown))
     return True
@@ -145,7 +145,8 @@ def _land(step: _Step, outcome: Outcome, attempts: int) -> Outcome:
     if isinstance(outcome, Landing):
         started = time.monotonic()
         try:
-            tables = land_rows(step.lake, step.stage, outcome, step.run)
+            upstream = {name: landed[outcome.key] for name, landed in step.upstream.items()}
+            tables, commit = write_rows(step.lake, step.stage, outcome, step.run, upstream)
             if step.stage.after_landing:
                 more = {name: getattr(step.context.resources, name) for name in step.stage.needs_after_landing}
                 step.stage.after_landing(step.context.instance, tables, **more)
@@ -153,12 +154,14 @@ def _land(step: _Step, outcome: Outcome, attempts: int) -> Outcome:
             outcome = Failure(outcome.key, error, outcome.cost)
         else:
             write_ms = round(1000 * (time.monotonic() - started))
-            landed = record(step.lake, step.stage, outcome, step.run, write_ms=write_ms, attempts=attempts)
+            landed = commit_landing(
+                step.lake, step.stage, outcome, step.run, upstream, commit, write_ms=write_ms, attempts=attempts
+            )
             shown = {**step.stage.ui_metadata(tables), **_cost_metadata(outcome)}
             event = materialization(step.stage, outcome.key, landed, step.upstream, step.code_version, shown)
             step.context.log_event(event)
             return outcome
-    record(step.lake, step.stage, outcome, step.run, write_ms=None, attempts=attempts)
+    record_failure(step.lake, step.stage, outcome, step.run, attempts=attempts)
     return outcome
 
 

@@ -19,7 +19,6 @@ from dagster import DagsterInstance
 
 from resources.lake.home import Home
 from resources.lake.lake import Lake
-from resources.lake.tables import STAGE_RUNS
 
 CRASHES_ALLOWED = 3
 """Runs that may die over an episode before it is set aside."""
@@ -101,8 +100,7 @@ def _without_outcomes(lake: Lake, stage: str, note: _Note) -> _Note:
     """What the dead run owes an outcome."""
 
     def is_done(key: str) -> bool:
-        rows = lake.read(STAGE_RUNS, STAGE_RUNS.landing_key(key, stage))
-        return rows is not None and note.run_id in rows["run_id"].to_pylist()
+        return note.run_id in lake.history(stage, key)["run_id"].to_pylist()
 
     return _left(note, [key for key in {*note.in_progress, *note.crashes} if is_done(key)])
 

@@ -14,10 +14,12 @@ from partitions.window import Waiting, Window, admitted, hours
 from pipeline.in_flight import in_flight
 from resources.engines.routing import ASSUMED_LANGUAGE
 from resources.lake.catalogue import Catalogue
+from resources.lake.commits import open_commits
+from resources.lake.duckdb_files import retry_if_file_vanished
 from resources.lake.lake import Lake
 from resources.lake.sealed_files import SealedFiles
 from resources.lake.tables import QUALITY
-from resources.lake.warehouse import ask, connect, retry_if_file_vanished
+from resources.lake.warehouse import ask, connect
 
 _READ_AT_ONCE = 10_000
 _COLUMNS = ("episode_id", "feed_id", "language", "published_at", "duration_declared_ms")
@@ -57,7 +59,7 @@ def admit(instance: DagsterInstance, catalogue: Catalogue, window: Window) -> li
     if len(known) >= window.size:
         return []
     lake = catalogue.lake
-    done = {*lake.open_keys(QUALITY), *SealedFiles(lake.home, QUALITY).ids()}
+    done = {*open_commits(lake.home, QUALITY.asset), *SealedFiles(lake.home, QUALITY).all_keys()}
     preferred = {feed.feed_id: feed.priority for feed in catalogue.subscriptions() if feed.priority}
     with connect(lake.home) as connection:
         inside = {"inside": sorted(known), "unknown": hours(None)}
@@ -89,11 +91,7 @@ def archive(instance: DagsterInstance, keys: Collection[str]) -> list[str]:
 
 def _complete(lake: Lake, keys: Sequence[str]) -> set[str]:
     """Those of the episodes that have landed everywhere, open or sealed."""
-    found = set(lake.open_keys(QUALITY)) & set(keys)
-    sealed = lake.read_sealed(QUALITY, ["episode_id"], keys) if keys else None
-    if sealed is not None:
-        found.update(sealed["episode_id"].to_pylist())
-    return found
+    return set(lake.current(QUALITY.asset, keys))
 
 
 def _rows(table: pa.Table) -> list[Waiting]:

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pyarrow as pa
 
 from partitions.definitions import FEEDS
 from partitions.keys import feed_of
 from pipeline.stage import Failure, Landed, Landing, Outcome, Stage
+from resources.lake.commits import (
+    NO_VERSION,
+    Commit,
+    data_version,
+    engine_version,
+    inputs_version,
+    new_commit,
+    open_commits,
+)
 from resources.lake.lake import Lake
 from resources.lake.tables import FAILURES, STAGE_RUNS
 from speech.errors import policy_of
@@ -30,31 +41,71 @@ class Run:
     batch_episodes: int
 
 
-def land_rows(lake: Lake, stage: Stage, landing: Landing, run: Run) -> dict[str, pa.Table]:
-    """Land an episode's rows, each table atomically. Returns what was landed."""
-    landed_at = datetime.now(UTC)
+def write_rows(
+    lake: Lake, stage: Stage, landing: Landing, run: Run, upstream: Mapping[str, Landed]
+) -> tuple[dict[str, pa.Table], Commit]:
+    """Write an episode's rows, which `commit` makes visible. Returns the rows by table, and the commit to be made."""
     constants = {
         "run_id": run.run_id,
-        "landed_at": landed_at,
+        "landed_at": datetime.now(UTC),
         "audio_sha256": landing.cost.audio_sha256,
         "engine_fingerprint": landing.cost.engine_fingerprint,
     }
     tables = {}
     for table in stage.tables:
-        named = dict.fromkeys(table.landing, landing.key)
-        own = {**constants, **named}
-        rows = table.of(landing.rows[table.name], **{k: v for k, v in own.items() if k in table.schema.names})
-        lake.land(table, table.landing_key(*[landing.key] * len(table.landing)), rows)
-        tables[table.name] = rows
-    return tables
+        own = {**constants, **dict.fromkeys(table.landing, landing.key)}
+        tables[table.name] = table.of(
+            landing.rows[table.name], **{name: value for name, value in own.items() if name in table.schema.names}
+        )
+    content = [
+        rows.select(stage.data_version_columns) if stage.data_version_columns else rows for rows in tables.values()
+    ]
+    commit = new_commit(
+        landing.key,
+        data=data_version(content),
+        inputs=inputs_version({name: landed.data_version for name, landed in upstream.items()}),
+        engine=engine_version(landing.cost.engine_fingerprint, stage.version),
+        after=open_commits(lake.home, stage.name).get(landing.key),
+    )
+    lake.write_rows(commit, [(table, tables[table.name]) for table in stage.tables])
+    return tables, commit
 
 
-def record(lake: Lake, stage: Stage, outcome: Outcome, run: Run, *, write_ms: int | None, attempts: int) -> Landed:
-    """Append the try to `stage_runs`; put the failure into `failures`, or take it out."""
-    if isinstance(outcome, Failure):
-        _land_failure(lake, stage, outcome, run)
-    key = STAGE_RUNS.landing_key(outcome.key, stage.name)
-    row = {
+def commit_landing(
+    lake: Lake,
+    stage: Stage,
+    landing: Landing,
+    run: Run,
+    upstream: Mapping[str, Landed],
+    commit: Commit,
+    *,
+    write_ms: int,
+    attempts: int,
+) -> Landed:
+    """Make the landing's rows visible, and take its failure out of `failures`."""
+    row = _record(stage, landing, run, write_ms=write_ms, attempts=attempts)
+    inputs = [{"stage": name, "data_version": landed.data_version} for name, landed in sorted(upstream.items())]
+    record = STAGE_RUNS.of([{**row, "stamp": commit.stamp, "inputs": inputs}])
+    lake.commit(stage.name, commit, record)
+    lake.remove(FAILURES, FAILURES.landing_key(landing.key, stage.name))
+    return _landed(stage.name, landing.key, record)
+
+
+def record_failure(lake: Lake, stage: Stage, failure: Failure, run: Run, *, attempts: int) -> None:
+    """Put the failure into `failures`, and the try into `stage_runs`."""
+    _land_failure(lake, stage, failure, run)
+    attempt = new_commit(failure.key, data=data_version_of_try(run, stage), inputs=NO_VERSION, engine=NO_VERSION)
+    row = _record(stage, failure, run, write_ms=None, attempts=attempts)
+    lake.record_failed_try(attempt, STAGE_RUNS.of([{**row, "stamp": attempt.stamp, "inputs": None}]))
+
+
+def data_version_of_try(run: Run, stage: Stage) -> str:
+    """Tells the failed try of one stage and run from others."""
+    return hashlib.sha256(f"{stage.name}.{run.run_id}".encode()).hexdigest()[:10]
+
+
+def _record(stage: Stage, outcome: Outcome, run: Run, *, write_ms: int | None, attempts: int) -> dict[str, Any]:
+    return {
         **asdict(outcome.cost),
         "rtfx": outcome.cost.rtfx,
         "run_id": run.run_id,
@@ -68,15 +119,12 @@ def record(lake: Lake, stage: Stage, outcome: Outcome, run: Run, *, write_ms: in
         "batch_episodes": run.batch_episodes,
         "attempts": attempts,
     }
-    before = lake.read(STAGE_RUNS, key)
-    rows = STAGE_RUNS.of([row])
-    if before is not None:
-        kept = [old != run.run_id for old in before["run_id"].to_pylist()]
-        rows = pa.concat_tables([before.filter(pa.array(kept)), rows])
-    lake.land(STAGE_RUNS, key, rows)
-    if isinstance(outcome, Landing):
-        lake.remove(FAILURES, FAILURES.landing_key(outcome.key, stage.name))
-    return Landed(**{name: row[name] for name in Landed.__dataclass_fields__})
+
+
+def _landed(stage: str, key: str, record: pa.Table) -> Landed:
+    (row,) = record.to_pylist()
+    fields = ("run_id", "root_run_id", "audio_sha256", "engine_fingerprint", "finished_at")
+    return Landed(**{name: row[name] for name in fields}, commit=Commit.of_record(stage, key, record))
 
 
 def outcome_name(outcome: Outcome) -> str:
@@ -86,14 +134,8 @@ def outcome_name(outcome: Outcome) -> str:
 
 
 def last_landings(lake: Lake, stage: str, keys: Collection[str]) -> Mapping[str, Landed]:
-    """Key → its last landing at the stage, for those that have one."""
-    found = {}
-    for key in keys:
-        rows = lake.read(STAGE_RUNS, STAGE_RUNS.landing_key(key, stage))
-        landed = [row for row in rows.to_pylist() if row["outcome"] == LANDED] if rows is not None else []
-        if landed:
-            found[key] = Landed(**{name: landed[-1][name] for name in Landed.__dataclass_fields__})
-    return found
+    """Key → its newest landing at the stage, for those that have one."""
+    return {key: _landed(stage, key, record) for key, record in lake.runs(stage, list(keys)).items()}
 
 
 def landed_by(lake: Lake, stage: str, keys: Collection[str], root_run_id: str) -> set[str]:
@@ -110,7 +152,7 @@ def landed_by(lake: Lake, stage: str, keys: Collection[str], root_run_id: str) -
 def _land_failure(lake: Lake, stage: Stage, failure: Failure, run: Run) -> None:
     key = FAILURES.landing_key(failure.key, stage.name)
     now = datetime.now(UTC)
-    before = lake.read(FAILURES, key)
+    before = lake.read_file(FAILURES, key)
     last = before.to_pylist()[-1] if before is not None and before.num_rows else None
     attempts = (last["attempts"] if last else 0) + (not last or last["run_id"] != run.run_id)
     policy = policy_of(failure.error_class)
@@ -129,4 +171,4 @@ def _land_failure(lake: Lake, stage: Stage, failure: Failure, run: Run) -> None:
         "run_id": run.run_id,
         "landed_at": now,
     }
-    lake.land(FAILURES, key, FAILURES.of([row]))
+    lake.replace(FAILURES, key, FAILURES.of([row]))

@@ -17,6 +17,7 @@ import pyarrow as pa
 from dagster import DynamicPartitionsDefinition
 
 from partitions.definitions import EPISODES
+from resources.lake.commits import Commit
 from resources.lake.tables import Table
 from speech.errors import PodlakeError, UpstreamMissing
 
@@ -30,11 +31,12 @@ class Landed:
     audio_sha256: str | None
     engine_fingerprint: str | None
     finished_at: datetime
+    commit: Commit
 
     @property
     def data_version(self) -> str:
-        """Changes when other bytes, another engine or other rules made the rows."""
-        return ".".join(part[:16] for part in (self.audio_sha256, self.engine_fingerprint) if part) or "catalogue"
+        """Changes when the content of the rows does."""
+        return self.commit.data_version
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,8 @@ class Stage:
     partitions: DynamicPartitionsDefinition = EPISODES
     pool: str | None = None
     kinds: frozenset[str] = frozenset()
+    data_version_columns: tuple[str, ...] = ()
+    """The columns whose content is the landing's data version; none: all of them."""
     after_landing: Callable[..., None] | None = None
     """Called with the instance, the landed tables, and the resources that its keyword parameters name, before the event."""
 

@@ -1,30 +1,28 @@
-"""What is left to do: told from the tables, not from Dagster's events."""
+"""What is left to do: told from the names of commits and failures, not from Dagster's events."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from pipeline.records import last_landings
 from pipeline.stage import Stage
+from resources.lake.commits import Commit, inputs_version
 from resources.lake.tries import Tries
 
 
 def left_to_do(tries: Tries, stage: Stage, keys: Sequence[str], *, failed_too: bool = False) -> list[str]:
-    """The keys that can be worked on at the stage: upstream has landed, and the stage has not since.
+    """The keys that can be worked on at the stage: its inputs have landed, and it has not, or from other data.
 
-    What failed is left alone until its next try is due (never, where another try is pointless), unless
-    `failed_too`. Landings are only opened where names and times of files leave a doubt.
+    What failed is left alone until its next try is due (never, where another try is pointless), unless `failed_too`.
     """
-    tried, failed = tries.tried[stage.name], tries.failed[stage.name]
+    landed, failed = tries.landed[stage.name], tries.failed[stage.name]
 
     def is_left(key: str) -> bool:
         if key in failed:
             return failed_too or is_due(tries, stage.name, key)
-        if key not in tried and key not in tries.sealed:
+        if key not in landed and key not in tries.sealed:
             return True
-        newer = any(tries.tried[name].get(key, 0) > tried.get(key, 0) for name in stage.upstream)
-        return newer and _is_outdated(tries, stage, key)
+        return any(key in tries.landed[name] for name in stage.upstream) and _is_outdated(tries, stage, key)
 
     return [key for key in keys if is_left(key) and all(_has_landed(tries, name, key) for name in stage.upstream)]
 
@@ -36,15 +34,15 @@ def is_due(tries: Tries, stage: str, key: str) -> bool:
 
 
 def _has_landed(tries: Tries, stage: str, key: str) -> bool:
-    if key not in tries.tried[stage]:
-        return key in tries.sealed
-    return key not in tries.failed[stage] or bool(last_landings(tries.lake, stage, [key]))
+    return key in tries.landed[stage] or key in tries.sealed
 
 
 def _is_outdated(tries: Tries, stage: Stage, key: str) -> bool:
-    """Whether upstream has landed since: a failed try, and a landing brought back, are newer files but no newer rows."""
-    landed = last_landings(tries.lake, stage.name, [key])
-    upstream = [last_landings(tries.lake, name, [key]) for name in stage.upstream]
-    return key not in landed or any(
-        found[key].finished_at > landed[key].finished_at for found in upstream if key in found
-    )
+    """Whether the inputs have other data now than those that the landing was made from. When they landed is no matter."""
+    inputs = {name: _commit(tries, name, key).data_version for name in stage.upstream}
+    return _commit(tries, stage.name, key).inputs_version != inputs_version(inputs)
+
+
+def _commit(tries: Tries, stage: str, key: str) -> Commit:
+    found = tries.landed[stage].get(key)
+    return found if found is not None else tries.lake.current(stage, [key])[key]

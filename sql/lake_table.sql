@@ -1,23 +1,40 @@
--- A table of the lake: what has landed lately, and what sealing has folded together.
--- $name is read by column name: a file that was written before a column was added has NULL there.
--- $landing are its naming columns, taken from the file name: so DuckDB opens only the files that a filter names.
--- A landing counts as open if it was listed both before and after the sealed files were: whatever is landed, sealed
--- or removed while a query begins, it is seen once. DuckDB lists where the query first names what is to be listed, so
--- `listed` is named before the open files.
+-- A table of the lake that the stage `$stage` writes: open landings, and the sealed files of the current manifest.
+-- Columns are read by name: a file that an older version wrote has NULL where it lacks one.
+-- DuckDB lists files in the order in which this text names them. An open landing counts if its commit stood before and
+-- after the open files were listed. The sealed files are listed after that, and hold what a compaction has taken from
+-- the open ones meanwhile. So each row is seen exactly once.
 create or replace view lake.$name as
-with listed as materialized (
-    select parse_filename(file, true) as key
-    from glob('$root/lake/$name/open/*.parquet')
+with before as materialized (
+    select parse_filename(file, true) as landing
+    from glob('$root/lake/stage_runs/open/$stage/*@*.parquet')
+),
+current as materialized (
+    select string_split(landing, '@')[1] as key, max(landing) as landing
+    from (
+        from before
+        intersect
+        select parse_filename(file, true) from glob('$root/lake/stage_runs/open/$stage/*@*.parquet')
+    )
+    group by key
+),
+manifest as materialized (
+    select parse_filename(filename, true) as version, file
+    from read_parquet('$root/lake/$name/manifest/*.parquet', filename = true)
 )
 select $open_columns
-from (select count(*) from listed) as listed_first,
+from (select count(*) from before) as listed_first,
     read_parquet('$root/lake/$name/open/*.parquet', filename = true, schema = $schema)
-where parse_filename(filename, true) in (from listed)
+where parse_filename(filename, true) in (select landing from current)
 union all
 select $columns
-from read_parquet('$root/lake/$name/sealed/*.parquet', schema = $schema)
-where $sealed_key not in (
-    select key from listed
-    intersect
-    select parse_filename(file, true) from glob('$root/lake/$name/open/*.parquet')
-);
+from (select count(*) from manifest) as listed_first,
+    read_parquet('$root/lake/$name/sealed/*.parquet', filename = true, schema = $schema)
+where parse_filename(filename, true) in (select file from manifest where version = (select max(version) from manifest))
+    and $key not in (select key from current)
+    and (
+        select case
+            when max(parse_filename(file, true)) = (select max(version) from manifest) then true
+            else error('podlake: a compaction replaced sealed files of $name, ask again')
+        end
+        from glob('$root/lake/$name/manifest/*.parquet')
+    );

@@ -39,6 +39,7 @@ def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
 
 @stage(
     tables=[ACQUISITIONS], ui_metadata=_ui_metadata, group="audio", version="1", catalogue=("episodes",), pool="downloads",
+    data_version_columns=("audio_sha256",),
     kinds=frozenset({"parquet"}),
 )  # fmt: skip
 def audio(batch: Batch, catalogue: Catalogue, audio_store: AudioStore, lake: Lake) -> Iterator[Outcome]:

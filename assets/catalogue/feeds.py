@@ -35,7 +35,7 @@ def feeds(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
             {"feed_id": SINGLES, "url": "", "title": "Added by hand", "language": None, "n_items": len(singles),
              "added_at": min(single.added_at for single in singles)}
         )  # fmt: skip
-    lake.land(SUBSCRIPTIONS, "all", SUBSCRIPTIONS.of(rows, run_id=context.run.run_id, landed_at=datetime.now(UTC)))
+    lake.replace(SUBSCRIPTIONS, "all", SUBSCRIPTIONS.of(rows, run_id=context.run.run_id, landed_at=datetime.now(UTC)))
     new = add_keys(context.instance, FEEDS, [row["feed_id"] for row in rows])
     return dg.MaterializeResult(
         metadata={"dagster/row_count": len(rows), "new_feeds": len(new)},

@@ -12,7 +12,7 @@ from assets.speech.turns import rows_of
 from pipeline.stage import Batch, Cost, Landing, Outcome, each, stage
 from resources.lake.catalogue import Catalogue, Entry
 from resources.lake.lake import Lake
-from resources.lake.tables import HASHES, QUALITY, SEGMENTS, SPEAKERS, STAGE_RUNS, TURNS, WORD_SPEAKERS, WORDS
+from resources.lake.tables import HASHES, QUALITY, SEGMENTS, SPEAKERS, TURNS, WORD_SPEAKERS, WORDS
 from speech.overlaps import overlap_ms, union_ms
 from speech.text_language import detect_language
 from speech.types import Segment
@@ -71,7 +71,7 @@ def _quality(key: str, batch: Batch, entry: Entry, lake: Lake) -> Landing:
             Segment(r["speaker"], r["start_ms"], r["end_ms"], r["confidence"]) for r in rows_of(lake, SEGMENTS, key)
         ],
         n_speakers=len(rows_of(lake, SPEAKERS, key)),
-        speaker_capacity=rows_of(lake, STAGE_RUNS, STAGE_RUNS.landing_key(key, "diarization"))[-1]["speaker_capacity"],
+        speaker_capacity=lake.runs("diarization", [key])[key]["speaker_capacity"][0].as_py(),
         words=rows_of(lake, WORDS, key),
         word_speakers=rows_of(lake, WORD_SPEAKERS, key),
         turns=rows_of(lake, TURNS, key),

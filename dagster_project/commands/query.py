@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from dagster_project.commands.text_table import render
+from resources.lake.duckdb_files import is_missing_lake_file, retry_if_file_vanished
 from resources.lake.home import Home
 from resources.lake.tables import TABLES
-from resources.lake.warehouse import SQL, connect, is_missing_lake_file, retry_if_file_vanished
+from resources.lake.warehouse import SQL, connect
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

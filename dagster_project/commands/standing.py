@@ -1,8 +1,4 @@
-"""Where every episode stands, told by the names of files: no landing is opened for it.
-
-Each try at a stage leaves a file in `stage_runs`, and a failure that nobody has mended one in `failures`:
-what was tried and has no failure has landed.
-"""
+"""Where every episode stands: landed, failed or not tried, by stage."""
 
 from __future__ import annotations
 
@@ -10,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from resources.lake.lake import Lake
-from resources.lake.tables import FAILURES, STAGE_RUNS, TABLES, Table
+from resources.lake.sealed_files import SealedFiles
+from resources.lake.tables import STAGE_RUNS, TABLES
+from resources.lake.tries import Tries
 
 STAGES: tuple[str, ...] = tuple(
     dict.fromkeys(table.asset for table in TABLES.values() if table.landing == ("episode_id",))
@@ -39,21 +37,9 @@ class Standing:
 
 def standing(lake: Lake) -> Standing:
     """The standing of all episodes and feeds."""
-    tried, failed = _by_stage(lake, STAGE_RUNS), _by_stage(lake, FAILURES)
-    return Standing({stage: frozenset(tried[stage] - failed[stage]) for stage in tried}, failed)
-
-
-def _by_stage(lake: Lake, table: Table) -> Mapping[str, frozenset[str]]:
-    found: dict[str, set[str]] = {stage: set() for stage in (POLL, *STAGES)}
-    for key in _landing_keys(lake, table):
-        key_of, _, stage = key.rpartition(".")
-        found.setdefault(stage, set()).add(key_of)
-    return {stage: frozenset(keys) for stage, keys in found.items()}
-
-
-def _landing_keys(lake: Lake, table: Table) -> set[str]:
-    """Keys of all landings, open or sealed."""
-    keys, sealed = set(lake.open_keys(table)), lake.read_sealed(table, table.landing)
-    if sealed is not None:
-        keys |= {".".join(names) for names in zip(*(sealed[name].to_pylist() for name in table.landing), strict=True)}
-    return keys
+    tries = Tries.listed(lake)
+    landed = {stage: set(commits) for stage, commits in tries.landed.items()}
+    for stage, keys in SealedFiles(lake.home, STAGE_RUNS).landed().items():
+        landed.setdefault(stage, set()).update(keys)
+    failed = {stage: frozenset(tries.failed[stage]) for stage in (POLL, *STAGES)}
+    return Standing({stage: frozenset(landed.get(stage, set()) - failed[stage]) for stage in failed}, failed)

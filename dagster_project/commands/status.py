@@ -137,7 +137,7 @@ def _facts(catalogue: Catalogue, key: str) -> dict[str, Any]:
 
 
 def _rows(lake: Lake, table: Table, key: str, stage: str) -> list[dict[str, Any]]:
-    rows = lake.read(table, table.landing_key(key, stage))
+    rows = lake.history(stage, key) if table is STAGE_RUNS else lake.read_file(table, table.landing_key(key, stage))
     return rows.to_pylist() if rows is not None else []
 
 

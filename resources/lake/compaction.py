@@ -1,17 +1,13 @@
-"""Sealing: open landings are folded into a few large files, and nobody who reads meanwhile can tell.
+"""Compaction: open landings of complete episodes and feeds are moved to sealed files; readers see no change.
 
-An open landing outranks sealed rows of its key. So while its open file stands, sealed rows of a landing can come
-and go unseen, and each step may be the last that a killed process took:
+1. For each table, write the newest open landing of each key to new sealed files, and the sealed files that hold older
+   rows of these keys again without them. Then a new manifest names the new files instead of the old ones. Readers
+   still take the keys from their open landings.
+2. Delete the commits of the keys, older ones first. From now on readers take the keys from the sealed files.
+3. Delete the open rows of these landings, and the sealed files that no manifest names.
 
-1. take the rows of earlier landings of these keys out of the sealed files;
-2. add the open landings, in the order of their keys, to the last sealed file, or to new ones when it is full;
-3. take the open files away, but only those that still are what was read: a landing made meanwhile stays, and
-   goes on outranking what was sealed.
-
-Sealed files only grow (`resources.lake.sealed_files`), so no query that reads them is torn. A query that has listed an
-open file which step 3 takes away before the query opens it, or a sealed one of which step 1 takes the last row,
-fails with DuckDB's IOException, and is right when asked again, as `resources.lake.warehouse.ask` does: it never answers
-wrongly.
+Each step deletes only files that were read, by names that are never used again: a landing made meanwhile stays, and
+outranks what was sealed. A process that is killed leaves work that the next compaction does again.
 """
 
 from __future__ import annotations
@@ -19,7 +15,8 @@ from __future__ import annotations
 import fcntl
 import tempfile
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,190 +25,254 @@ from hashlib import sha256
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from resources.lake.commits import Commit
 from resources.lake.home import Home
 from resources.lake.lake import OPEN, Lake
-from resources.lake.sealed_files import SealedFiles, Sizes
+from resources.lake.sealed_files import MANIFEST, SEALED, SealedFiles, Sizes
 from resources.lake.tables import FAILURES, POLLS, QUALITY, STAGE_RUNS, TABLES, Table
 
-SEALABLE = tuple(table for table in TABLES.values() if table.landing and table is not FAILURES)
-"""All but the subscriptions, which are one landing, and the failures, which go away by themselves."""
+SEALABLE = tuple(table for table in TABLES.values() if table.is_sealable)
 _LAST = {"quality": QUALITY, "episodes": POLLS}
-"""The last stage of an episode, and of a feed, and what it lands. Complete is what `stage_runs` has that stage of, which
-is written after the rows, and sealed after them: a run that was killed between the two has work left to do."""
-Identity = tuple[int, ...]
-_TAKEN = ".taken"
-_REOPENED = ".reopened"
-_AT_ONCE = 8
-"""Open files that are read, or removed, at once: each waits for the disk or the object store, not for the processor."""
+"""The last stage of an episode, and of a feed, and a table that it writes."""
+_PARALLEL_FILES = 8
+"""Open files that are read or removed at once: each waits for the disk or the object store."""
 _READ_AHEAD = 64
-_NOBODY_WRITES_SO_LONG_S = 86_400
+_ABANDONED_AFTER_S = 86_400
+"""The age at which a temporary file belongs to a process that was killed."""
 
 
 @dataclass(frozen=True)
 class Sealed:
-    """What a sealing did to a table."""
+    """What a compaction did to a table."""
 
     table: str
     landings: int
     rows: int
     bytes_added: int
     files: int
-    """Sealed files of the table, afterwards."""
+    """Sealed files of the table after it."""
     seconds: float
 
 
 def seal(lake: Lake, *, older_than: timedelta, sizes: Sizes = Sizes()) -> Iterator[Sealed]:  # noqa: B008 - frozen
-    """Seal every table's landings of the episodes and feeds that are `settled`. One sealing at a time.
+    """Compact every table's landings of the episodes and feeds that are `settled`. One compaction runs at a time.
 
-    Takes memory for a few row groups, whatever the size of the lake. Raises `StorageError`; what was not done
-    then is done by the next sealing.
+    Raises `StorageError`; the next compaction does what was not done then.
     """
-    with _alone(lake.home):
-        _tidy(lake.home)
+    with _exclusive(lake.home):
+        _remove_leftovers(lake.home)
         ids = settled(lake, older_than)
+        commits = {stage: _commits_of(lake.home, stage, ids) for stage in _stages(lake.home)}
         for table in SEALABLE:
-            yield _seal(lake, SealedFiles(lake.home, table, sizes), ids)
+            started = time.monotonic()
+            files = SealedFiles(lake.home, table, sizes)
+            size = files.size()
+            paths = _record_files(commits) if table is STAGE_RUNS else _row_files(table, commits.get(table.asset, {}))
+            n_rows = _seal(lake.home, files, paths)
+            yield Sealed(
+                table.name, len(paths), n_rows, files.size() - size, len(files.names()), time.monotonic() - started
+            )
+        _remove_landings(lake.home, commits)
+        for table in SEALABLE:
+            SealedFiles(lake.home, table).remove_replaced()
 
 
 def settled(lake: Lake, older_than: timedelta) -> set[str]:
-    """Episodes and feeds that are complete, that nothing fails for, and of which nothing was landed lately."""
+    """Episodes and feeds that are complete, that no stage fails for, and of which nothing landed lately."""
     before = datetime.now(UTC) - older_than
-    files = {table.name: _open_files(lake.home, table) for table in SEALABLE}
-    recorded = {_id_of(info.base_name) for info in files[STAGE_RUNS.name] if _stage_of(info.base_name) in _LAST}
-    sealed = {id_ for table in _LAST.values() for id_ in SealedFiles(lake.home, table).ids()}
-    fresh = {_id_of(info.base_name) for infos in files.values() for info in infos if info.mtime > before}
-    return (recorded | sealed) - _open_ids(lake, FAILURES) - fresh
+    files = {stage: _commit_files(lake.home, stage) for stage in _stages(lake.home)}
+    complete = {Commit.parse(info.base_name).key for stage in _LAST for info in files.get(stage, ())}
+    complete |= {key for table in _LAST.values() for key in SealedFiles(lake.home, table).all_keys()}
+    fresh = {Commit.parse(info.base_name).key for infos in files.values() for info in infos if info.mtime > before}
+    failing = {name.split(".", 1)[0] for name in lake.keys(FAILURES)}
+    return complete - failing - fresh
 
 
 def backlog(lake: Lake) -> int:
-    """The most open landings that any table has. DuckDB takes 1.3 s to open 10 000: 2 000 are worth a sealing."""
-    return max(len(lake.open_keys(table)) for table in SEALABLE)
+    """The most open landings that a stage has."""
+    return max((len(lake.home.names("lake", STAGE_RUNS.name, OPEN, stage)) for stage in _stages(lake.home)), default=0)
 
 
 def sealed_episodes(lake: Lake) -> list[str]:
     """Episodes of which all rows lie in sealed files, and none in open ones."""
-    open_ids = {id_ for table in (*SEALABLE, FAILURES) for id_ in _open_ids(lake, table)}
-    return sorted(SealedFiles(lake.home, QUALITY).ids() - open_ids)
+    names = [name for stage in _stages(lake.home) for name in lake.home.names("lake", STAGE_RUNS.name, OPEN, stage)]
+    open_ids = {Commit.parse(name).key for name in names} | {name.split(".", 1)[0] for name in lake.keys(FAILURES)}
+    return sorted(SealedFiles(lake.home, QUALITY).all_keys() - open_ids)
 
 
 def reopen(lake: Lake, episode_ids: Collection[str]) -> int:
-    """Copy the episodes' sealed landings back to open files. Returns how many; what is open stays as it is."""
-    count = 0
-    with _alone(lake.home):
-        for table in SEALABLE:
-            sealed = SealedFiles(lake.home, table)
-            for name in sealed.names() if table.landing[0] == "episode_id" else ():
-                for key, rows in sealed.landings(name, set(episode_ids)):
-                    count += _land_unless_open(lake, table, key, rows)
+    """Copy the episodes' sealed landings to open files again. Returns how many; what is open stays as it is."""
+    keys, count = sorted(episode_ids), 0
+    stages = {table.asset for table in SEALABLE if table.landing == ("episode_id",)} - {"episodes"}
+    with _exclusive(lake.home):
+        for stage in sorted(stages):
+            still_open = {Commit.parse(name).key for name in lake.home.names("lake", STAGE_RUNS.name, OPEN, stage)}
+            records = SealedFiles(lake.home, STAGE_RUNS).newest_runs(
+                stage, [key for key in keys if key not in still_open]
+            )
+            tables = [table for table in SEALABLE if table.asset == stage]
+            rows = {table.name: SealedFiles(lake.home, table).landings(list(records)) for table in tables}
+            for key, record in records.items():
+                none = {table.name: table.schema.empty_table() for table in tables}
+                landing = [(table, rows[table.name].get(key, none[table.name])) for table in tables]
+                commit = Commit.of_record(stage, key, record)
+                lake.write_rows(commit, landing)
+                lake.commit(stage, commit, record)
+                count += 1
     return count
 
 
-def _seal(lake: Lake, sealed: SealedFiles, ids: set[str]) -> Sealed:
-    """The three steps, for one table."""
-    started = time.monotonic()
-    table, size = sealed.table, sealed.size()
-    keys = sorted(key for key in lake.open_keys(table) if _id_of(key) in ids)
-    sealed.take_out(keys)
-    read: dict[str, Identity] = {}
-    landings = _reading(lake, table, keys, read)
-    left, n_rows = len(keys), 0
-    while left:
-        n_rows += sealed.put_in(landings)
-        _remove_open(lake.home, table, read)
-        left -= len(read)
-        read.clear()
-    for key, rows in sealed.to_be_moved():
-        _land_unless_open(lake, table, key, rows)
-    return Sealed(table.name, len(keys), n_rows, sealed.size() - size, len(sealed.names()), time.monotonic() - started)
+def remove(lake: Lake, episode_ids: Collection[str]) -> None:
+    """Remove every row of the episodes from every table that their stages write, open or sealed."""
+    ids = set(episode_ids)
+    with _exclusive(lake.home):
+        commits = {stage: _commits_of(lake.home, stage, ids) for stage in _stages(lake.home)}
+        _remove_landings(lake.home, commits)
+        for table in SEALABLE:
+            if table.landing[0] == "episode_id":
+                files = SealedFiles(lake.home, table)
+                _replace(files, ids, pa.array(sorted(ids), pa.string()), table.landing[0], ())
+                files.remove_replaced()
+            for name in lake.home.names("lake", table.name, OPEN):
+                if Commit.parse(name).key in ids:  # of a landing that was never committed
+                    lake.home.remove("lake", table.name, OPEN, name)
+    for name in lake.keys(FAILURES):
+        if name.split(".", 1)[0] in ids:
+            lake.remove(FAILURES, name)
 
 
-def _reading(lake: Lake, table: Table, keys: Sequence[str], read: dict[str, Identity]) -> Iterator[pa.Table]:
-    """The open landings in order, and in `read` what the file of each that was handed out was before it was opened."""
+def _seal(home: Home, files: SealedFiles, paths: Mapping[str, Sequence[str]]) -> int:
+    """Step 1 for one table. `paths`: key → its open files, of which all rows are sealed. Returns the rows."""
+    if not paths:
+        return 0
+    counted: list[int] = []
 
-    def one(key: str) -> tuple[str, Identity, pa.Table]:
-        path = _open_path(lake.home, table, key)
-        identity = _identity(lake.home, path)
-        with lake.home.filesystem.open_input_file(path) as file:
-            return key, identity, table.conform(pq.ParquetFile(file).read(use_threads=False))
+    def landings() -> Iterator[pa.Table]:
+        for rows in _reading(home, files.table, [path for key in sorted(paths) for path in paths[key]]):
+            counted.append(rows.num_rows)
+            yield rows
 
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        for start in range(0, len(keys), _READ_AHEAD):
-            for key, identity, rows in pool.map(one, keys[start : start + _READ_AHEAD]):
-                read[key] = identity
-                yield rows
-
-
-def _remove_open(home: Home, table: Table, read: Mapping[str, Identity]) -> None:
-    """Take the open files away that still are the ones that were read.
-
-    POSIX cannot remove a file on a condition. So whatever stands there is renamed first, looked at, and put back
-    where it is another; what a killed process leaves renamed, the next sealing puts back. An object store cannot
-    rename either: there, a landing made between the look and the removal would be lost, so do not land episodes
-    again that are due for sealing while it runs.
-    """
-    same = [path for key, identity in read.items() if _identity(home, path := _open_path(home, table, key)) == identity]
-    if not home.is_local:
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            list(pool.map(home.filesystem.delete_file, same))
-        return
-    taken = {}
-    for path in same:
-        hidden = taken[path] = _hidden(path, _TAKEN)
-        Path(path).rename(hidden)
-        if _identity(home, str(hidden)) != read[_key_of(path)]:
-            _put_back(taken.pop(path), path)
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        list(pool.map(Path.unlink, taken.values()))
-
-
-def _land_unless_open(lake: Lake, table: Table, key: str, rows: pa.Table) -> bool:
-    """Land sealed rows of a key; never over a landing that somebody makes at the same time."""
-    path = _open_path(lake.home, table, key)
-    if lake.home.exists("lake", table.name, OPEN, f"{key}.parquet"):
-        return False
-    if not lake.home.is_local:
-        lake.land(table, key, table.conform(rows))
-        return True
-    reopened = _hidden(path, _REOPENED)
-    with lake.home.writing("lake", table.name, OPEN, reopened.name) as stream:
-        pq.write_table(table.conform(rows), stream, compression="zstd")
-    return _put_back(reopened, path)
-
-
-def _put_back(hidden: Path, path: str) -> bool:
-    """Give a hidden file its name, unless there is one by that name: that is newer. Returns whether there was none."""
-    try:
-        Path(path).hardlink_to(hidden)
-    except FileExistsError:
-        return False
+    if files.table is STAGE_RUNS:
+        stamps = [Commit.parse(Path(path).name).stamp for of_key in paths.values() for path in of_key]
+        _replace(files, set(paths), pa.array(stamps, pa.string()), "stamp", landings())
     else:
-        return True
-    finally:
-        hidden.unlink()
+        _replace(files, set(paths), pa.array(sorted(paths), pa.string()), files.table.landing[0], landings())
+    return sum(counted)
 
 
-def _tidy(home: Home) -> None:
-    """Put right what a killed sealing, or a killed landing, has left behind."""
-    if not home.is_local:
-        return
+def _replace(files: SealedFiles, keys: set[str], gone: pa.Array, column: str, landings: Iterable[pa.Table]) -> None:
+    """A new manifest: without the rows whose `column` is in `gone`, which are rows of `keys`, and with the landings."""
+    names = files.names()
+    touched = files.holding(keys) if names else set()
+    if names and files.is_small(names[-1]):
+        touched.add(names[-1])
+
+    def rows() -> Iterator[pa.Table]:
+        for name in names:
+            for group in files.row_groups(name) if name in touched else ():
+                yield group.filter(pc.invert(pc.is_in(group[column], gone)))
+        yield from landings
+
+    new = files.write(rows())
+    if new or touched:
+        files.commit([*(name for name in names if name not in touched), *new])
+
+
+def _reading(home: Home, table: Table, paths: Sequence[str]) -> Iterator[pa.Table]:
+    """The rows of open files, in order."""
+
+    def one(path: str) -> pa.Table:
+        with home.filesystem.open_input_file(path) as file:
+            return table.conform(pq.ParquetFile(file).read(use_threads=False))
+
+    with ThreadPoolExecutor(_PARALLEL_FILES) as pool:
+        for start in range(0, len(paths), _READ_AHEAD):
+            yield from pool.map(one, paths[start : start + _READ_AHEAD])
+
+
+def _remove_landings(home: Home, commits: Mapping[str, Mapping[str, Sequence[tuple[Commit, str]]]]) -> None:
+    """Steps 2 and 3 for the open files: first the commits, older ones first, then the rows of the same landings."""
+    with ThreadPoolExecutor(_PARALLEL_FILES) as pool:
+        oldest_first = [sorted(of_key) for of_stage in commits.values() for of_key in of_stage.values()]
+        list(pool.map(lambda of_key: _delete(home, *(path for _, path in of_key)), oldest_first))
+        rows = []
+        for table in SEALABLE:
+            newest = {key: max(of_key)[0] for key, of_key in commits.get(table.asset, {}).items()}
+            for name in home.names("lake", table.name, OPEN) if newest else ():
+                commit = Commit.parse(name)
+                if commit.key in newest and commit <= newest[commit.key]:
+                    rows.append(home.path("lake", table.name, OPEN, name))
+        list(pool.map(lambda path: _delete(home, path), rows))
+
+
+def _delete(home: Home, *paths: str) -> None:
+    """In this order. It is no error that a file is gone."""
+    for path in paths:
+        if home.filesystem.get_file_info(path).type == fs.FileType.File:
+            home.filesystem.delete_file(path)
+
+
+def _stages(home: Home) -> list[str]:
+    """The stages that have committed something, and `failed`: the folders of open records."""
+    selector = fs.FileSelector(home.path("lake", STAGE_RUNS.name, OPEN), allow_not_found=True)
+    return sorted(
+        info.base_name for info in home.filesystem.get_file_info(selector) if info.type == fs.FileType.Directory
+    )
+
+
+def _commit_files(home: Home, stage: str) -> list[fs.FileInfo]:
+    selector = fs.FileSelector(home.path("lake", STAGE_RUNS.name, OPEN, stage), allow_not_found=True)
+    return [info for info in home.filesystem.get_file_info(selector) if info.base_name[0] not in "._"]
+
+
+def _commits_of(home: Home, stage: str, ids: Collection[str]) -> dict[str, list[tuple[Commit, str]]]:
+    """Key → its open commits at the stage and the paths of their files."""
+    found: dict[str, list[tuple[Commit, str]]] = defaultdict(list)
+    for name in home.names("lake", STAGE_RUNS.name, OPEN, stage):
+        commit = Commit.parse(name)
+        if commit.key in ids:
+            found[commit.key].append((commit, home.path("lake", STAGE_RUNS.name, OPEN, stage, name)))
+    return found
+
+
+def _row_files(home_table: Table, commits: Mapping[str, Sequence[tuple[Commit, str]]]) -> dict[str, list[str]]:
+    """Key → the file with the rows of its newest landing in the table."""
+    return {
+        key: [path.replace(f"/{STAGE_RUNS.name}/{OPEN}/{home_table.asset}/", f"/{home_table.name}/{OPEN}/")]
+        for key, path in ((key, max(of_key)[1]) for key, of_key in commits.items())
+    }
+
+
+def _record_files(commits: Mapping[str, Mapping[str, Sequence[tuple[Commit, str]]]]) -> dict[str, list[str]]:
+    """Key → the files with the records of all its landings and failed tries."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for of_stage in commits.values():
+        for key, of_key in of_stage.items():
+            found[key] += [path for _, path in sorted(of_key)]
+    return found
+
+
+def _remove_leftovers(home: Home) -> None:
+    """Remove what killed compactions and landings left: sealed files without a manifest, and temporary files."""
     for table in SEALABLE:
-        folder = Path(home.path("lake", table.name, OPEN))
-        for hidden in folder.glob(f".*{_TAKEN}"):
-            _put_back(hidden, str(folder / hidden.name[1 : -len(_TAKEN)]))
-        for hidden in folder.glob(f".*{_REOPENED}*"):
-            hidden.unlink()
-        for unfinished in folder.glob(".*.tmp"):
-            if time.time() - unfinished.stat().st_mtime > _NOBODY_WRITES_SO_LONG_S:
-                unfinished.unlink(missing_ok=True)
-        SealedFiles(home, table).tidy()
+        SealedFiles(home, table).remove_replaced()
+    if home.is_local:
+        for unfinished in Path(home.path("lake")).rglob(".*.tmp"):
+            is_ours = unfinished.parent.name in (SEALED, MANIFEST)  # only a compaction writes there
+            try:
+                if is_ours or time.time() - unfinished.stat().st_mtime > _ABANDONED_AFTER_S:
+                    unfinished.unlink()
+            except FileNotFoundError:  # its process has renamed it meanwhile
+                continue
 
 
 @contextmanager
-def _alone(home: Home) -> Iterator[None]:
-    """Wait until nobody else seals or reopens on this machine; across machines, Dagster's pool `sealing` sees to it."""
+def _exclusive(home: Home) -> Iterator[None]:
+    """Wait until no other process compacts on this machine; across machines, Dagster's pool `sealing` ensures it."""
     if home.is_local:
         path = Path(home.path("lake", ".sealing.lock"))
     else:
@@ -220,47 +281,3 @@ def _alone(home: Home) -> Iterator[None]:
     with path.open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-def _identity(home: Home, path: str) -> Identity:
-    """Tells a file from any other that has had its name (none: no file)."""
-    if home.is_local:
-        try:
-            found = Path(path).stat()
-        except FileNotFoundError:
-            return ()
-        return (found.st_ino, found.st_mtime_ns, found.st_size)
-    info = home.filesystem.get_file_info(path)
-    return (info.mtime_ns, info.size) if info.type == fs.FileType.File else ()
-
-
-def _open_files(home: Home, table: Table) -> list[fs.FileInfo]:
-    infos = home.filesystem.get_file_info(fs.FileSelector(home.path("lake", table.name, OPEN), allow_not_found=True))
-    return [info for info in infos if info.base_name[0] not in "._"]
-
-
-def _open_ids(lake: Lake, table: Table) -> set[str]:
-    return {_id_of(key) for key in lake.open_keys(table)}
-
-
-def _id_of(key: str) -> str:
-    """The episode or feed of a landing's key or file name: what stands before the first dot."""
-    return key.split(".", 1)[0]
-
-
-def _stage_of(name: str) -> str:
-    """The stage of a file of `stage_runs`."""
-    return name.split(".")[1]
-
-
-def _key_of(path: str) -> str:
-    return Path(path).name.removesuffix(".parquet")
-
-
-def _open_path(home: Home, table: Table, key: str) -> str:
-    return home.path("lake", table.name, OPEN, f"{key}.parquet")
-
-
-def _hidden(path: str, suffix: str) -> Path:
-    """A name beside it that no reader lists."""
-    return Path(path).with_name(f".{Path(path).name}{suffix}")

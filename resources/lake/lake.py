@@ -1,91 +1,120 @@
-"""The Parquet lake: a landing is a file per episode (or feed), replaced atomically.
+"""The Parquet lake: a stage lands all its tables for a key under one commit; readers see whole landings only.
 
-`lake/<table>/open/<key>.parquet` holds what has landed lately, `lake/<table>/sealed/*.parquet` what sealing
-has folded together. An open file outranks sealed rows of the same key, also when it holds no rows.
+`resources.lake.commits` describes the names of open files, `resources.lake.sealed_files` the files of compaction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
-from operator import and_, or_
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from resources.lake.commits import FAILED, Commit, open_commits
 from resources.lake.home import Home
-from resources.lake.tables import Table
+from resources.lake.sealed_files import SealedFiles
+from resources.lake.tables import STAGE_RUNS, Table
 
 OPEN = "open"
-SEALED = "sealed"
 
 
 @dataclass(frozen=True)
 class Lake:
-    """Reads and writes landings. No lock is needed for either."""
+    """Reads and writes landings. Neither needs a lock."""
 
     home: Home
 
-    def land(self, table: Table, key: str, rows: pa.Table) -> None:
-        """Replace what `key` has in the table. Raises `StorageError`, and then nothing has changed."""
-        if rows.schema != table.schema:
-            raise TypeError(f"rows for {table.name} have another schema:\n{rows.schema}")
-        with self.home.writing("lake", table.name, OPEN, f"{key}.parquet") as stream:
-            pq.write_table(rows, stream, compression="zstd")
+    def write_rows(self, commit: Commit, landing: Iterable[tuple[Table, pa.Table]]) -> None:
+        """Write the rows of each table of a landing. No reader sees them before `commit`. Raises `StorageError`."""
+        for table, rows in landing:
+            self._write(table, rows, OPEN, f"{commit.name}.parquet")
+
+    def commit(self, stage: str, commit: Commit, record: pa.Table) -> None:
+        """Write the landing's row of `stage_runs`, which makes its rows visible. Raises `StorageError`."""
+        self._write(STAGE_RUNS, record, OPEN, stage, f"{commit.name}.parquet")
+
+    def record_failed_try(self, attempt: Commit, record: pa.Table) -> None:
+        """Keep the row of `stage_runs` of a try that landed nothing."""
+        self._write(STAGE_RUNS, record, OPEN, FAILED, f"{attempt.name}.parquet")
 
     def read(self, table: Table, key: str) -> pa.Table | None:
-        """What `key` has landed, None where it never has."""
-        rows = self._read_open(table, key)
-        if rows is None:
-            sealed = self.read_sealed(table, table.schema.names, {key})
-            if sealed is not None and sealed.num_rows:
-                return table.conform(sealed)
-            rows = self._read_open(table, key)  # it may have landed anew, and its sealed rows have gone, meanwhile
-        return rows
+        """The rows that the newest landing of the key has in the table; None where there is no landing."""
+        return self.read_many(table, [key]).get(key)
 
-    def remove(self, table: Table, key: str) -> None:
-        """Take a landing out of the open files. Sealed rows of the key come to light again."""
-        self.home.remove("lake", table.name, OPEN, f"{key}.parquet")
+    def read_many(self, table: Table, keys: Sequence[str]) -> dict[str, pa.Table]:
+        """Key → rows, for the keys that have landed. Lists the commits once; sealed rows come from one query."""
+        while True:
+            commits = open_commits(self.home, table.asset)
+            try:
+                found = {key: self._read(table, commits[key].name) for key in keys if key in commits}
+            except FileNotFoundError:  # compaction has taken a landing since it was listed
+                continue
+            sealed = SealedFiles(self.home, table).landings([key for key in keys if key not in commits])
+            return found | sealed
 
-    def open_keys(self, table: Table) -> list[str]:
-        """Keys with an open landing, by file name alone."""
-        return [name.removesuffix(".parquet") for name in self.home.names("lake", table.name, OPEN)]
+    def replace(self, table: Table, key: str, rows: pa.Table) -> None:
+        """Replace what the key has in a table that no stage commits. Raises `StorageError`."""
+        self._write(table, rows, OPEN, f"{key}.parquet")
 
-    def sealed_files(self, table: Table) -> list[str]:
-        return [
-            self.home.path("lake", table.name, SEALED, name) for name in self.home.names("lake", table.name, SEALED)
-        ]
-
-    def _read_open(self, table: Table, key: str) -> pa.Table | None:
+    def read_file(self, table: Table, key: str) -> pa.Table | None:
+        """What the key has in a table that no stage commits."""
         try:
-            with self.home.filesystem.open_input_file(
-                self.home.path("lake", table.name, OPEN, f"{key}.parquet")
-            ) as file:
-                # Not read_table: it looks for partitions and starts threads, which takes twice as long as a small file.
-                return table.conform(pq.ParquetFile(file).read(use_threads=False))
-        except FileNotFoundError:  # never landed, or sealed
+            return self._read(table, key)
+        except FileNotFoundError:
             return None
 
-    def read_sealed(self, table: Table, columns: Sequence[str], keys: Collection[str] | None = None) -> pa.Table | None:
-        """Columns of what these landings (None: all) have in the sealed files; None where the table has no such file."""
-        wanted = None if keys is None else sealed_filter(table, keys)
-        while files := self.sealed_files(table):
+    def remove(self, table: Table, key: str) -> None:
+        """Remove what the key has in a table that no stage commits."""
+        self.home.remove("lake", table.name, OPEN, f"{key}.parquet")
+
+    def keys(self, table: Table) -> list[str]:
+        """The keys of a table that no stage commits, by file names alone."""
+        return [name.removesuffix(".parquet") for name in self.home.names("lake", table.name, OPEN)]
+
+    def runs(self, stage: str, keys: Sequence[str]) -> dict[str, pa.Table]:
+        """Key → the row of `stage_runs` of its newest landing at the stage."""
+        while True:
+            commits = open_commits(self.home, stage)
             try:
-                return pq.read_table(
-                    files, columns=list(columns), filters=wanted, filesystem=self.home.filesystem, schema=table.schema
-                )
-            except FileNotFoundError:  # a sealing has taken a file away since it was listed
+                found = {key: self._read(STAGE_RUNS, stage, commits[key].name) for key in keys if key in commits}
+            except FileNotFoundError:
                 continue
-        return None
+            rest = [key for key in keys if key not in commits]
+            return found | SealedFiles(self.home, STAGE_RUNS).newest_runs(stage, rest)
 
+    def current(self, stage: str, keys: Sequence[str]) -> Mapping[str, Commit]:
+        """Key → its newest commit at the stage, open or sealed."""
+        commits = open_commits(self.home, stage)
+        rest = [key for key in keys if key not in commits]
+        sealed = {
+            key: Commit.of_record(stage, key, rows)
+            for key, rows in SealedFiles(self.home, STAGE_RUNS).newest_runs(stage, rest).items()
+        }
+        return {key: commits[key] for key in keys if key in commits} | sealed
 
-def sealed_filter(table: Table, keys: Collection[str]) -> pc.Expression:
-    """Which sealed rows belong to these landings."""
-    named = [dict(zip(table.landing, key.split("."), strict=True)) for key in keys]
-    if len(table.landing) == 1:
-        (column,) = table.landing
-        return pc.field(column).isin(sorted(row[column] for row in named))
-    rows = [reduce(and_, (pc.field(column) == value for column, value in row.items())) for row in named]
-    return reduce(or_, rows)
+    def history(self, stage: str, key: str) -> pa.Table:
+        """The records of all tries of the key at the stage, oldest first: landings and failed tries, open and sealed."""
+        names = [
+            (folder, name.removesuffix(".parquet"))
+            for folder in (stage, FAILED)
+            for name in self.home.names("lake", STAGE_RUNS.name, OPEN, folder)
+            if name.startswith(f"{key}@")
+        ]
+        files = [self._read(STAGE_RUNS, *name) for name in names]
+        sealed = SealedFiles(self.home, STAGE_RUNS).landings([key])
+        rows = pa.concat_tables([STAGE_RUNS.schema.empty_table(), *sealed.values(), *files])
+        return rows.filter(pc.field("stage") == stage).sort_by("finished_at")
+
+    def _write(self, table: Table, rows: pa.Table, *place: str) -> None:
+        if rows.schema != table.schema:
+            raise TypeError(f"rows for {table.name} have another schema:\n{rows.schema}")
+        with self.home.writing("lake", table.name, *place) as stream:
+            pq.write_table(rows, stream, compression="zstd")
+
+    def _read(self, table: Table, *name: str) -> pa.Table:
+        path = self.home.path("lake", table.name, OPEN, *name) + ".parquet"
+        with self.home.filesystem.open_input_file(path) as file:
+            # Not read_table: it looks for partitions and starts threads, which takes twice as long as a small file.
+            return table.conform(pq.ParquetFile(file).read(use_threads=False))

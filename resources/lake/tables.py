@@ -31,6 +31,11 @@ class Table:
     description: str
     schema: pa.Schema
 
+    @property
+    def is_sealable(self) -> bool:
+        """Whether stages commit its landings, so that compaction seals them."""
+        return self.name == "stage_runs" or len(self.landing) == 1
+
     def landing_key(self, *values: str) -> str:
         """The name of a landing: `my-show-20260102-1a2b3c4d`, `my-show-20260102-1a2b3c4d.audio`, `all`."""
         if len(values) != len(self.landing):
@@ -290,6 +295,8 @@ QUALITY = _table(
     _col("flags", TEXTS, "What to be careful about: the flags stand in assets/speech/quality.py."),
 )  # fmt: skip
 
+_INPUT = pa.struct([pa.field("stage", pa.string()), pa.field("data_version", pa.string())])
+
 STAGE_RUNS = _table(
     "stage_runs", "every stage (batch contract)", "run_id episode_id stage",
     "What each try at each stage did and cost. For the stage `episodes` the id is the feed's.",
@@ -317,6 +324,8 @@ STAGE_RUNS = _table(
     _may("batch_busy", pa.float32(), "Share of the batch so far in which the engine waited neither for audio nor to be rid of results; NULL for stages without one."),
     _col("batch_episodes", pa.int32(), "Episodes in the batch."),
     _col("attempts", pa.int16(), "Tries within the run."),
+    _may("stamp", pa.string(), "The landing's stamp, which its files are named by; NULL for rows older than version 2."),
+    _may("inputs", pa.list_(_INPUT), "The data version of each input that the rows were made from; NULL before version 2."),
     landing="episode_id stage",
 )  # fmt: skip
 

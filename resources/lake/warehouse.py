@@ -8,27 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
+from resources.lake.commits import FAILED
+from resources.lake.duckdb_files import duckdb_schema, prepare, retry_if_file_vanished
 from resources.lake.home import Home
-from resources.lake.tables import TABLES, Table
+from resources.lake.migration import migrate
+from resources.lake.sealed_files import MANIFEST, SealedFiles
+from resources.lake.tables import STAGE_RUNS, TABLES, Table
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-T = TypeVar("T")
-
 SQL = Path(__file__).resolve().parents[2] / "sql"
-TIMES_ASKED, ASKED_AFTER_S = 20, 0.2
-"""A sealing takes a table's files away within a second or two."""
 EMPTY = "_schema.parquet"
 """A file without rows in every folder that a view globs: DuckDB refuses a glob that finds nothing."""
 
@@ -39,40 +36,20 @@ def connect(home: Home) -> DuckDBPyConnection:
 
     path = build(home)
     connection = duckdb.connect(str(path), read_only=True)
-    _prepare(connection, home)
+    prepare(connection, home)
     return connection
 
 
 def ask(connection: DuckDBPyConnection, sql: str, parameters: object = None) -> list[tuple[Any, ...]]:
-    """All rows of the answer, asked for `retry_if_file_vanished`."""
+    """All rows of the answer; asked again if compaction removed a file meanwhile."""
     return retry_if_file_vanished(lambda: connection.execute(sql, parameters).fetchall())
-
-
-def retry_if_file_vanished(query: Callable[[], T]) -> T:
-    """What the query returns. It is asked again where a sealing took a file away that it had listed already."""
-    import duckdb
-
-    for _ in range(TIMES_ASKED - 1):
-        try:
-            return query()
-        except duckdb.Error as error:
-            if not is_missing_lake_file(error):
-                raise
-            time.sleep(ASKED_AFTER_S)
-    return query()
-
-
-def is_missing_lake_file(error: Exception) -> bool:
-    """Whether a file of the lake was not there any more: a landing's that is sealed now, or a sealed one of which every
-    row has landed anew.
-    """
-    return bool(re.search(r"/(open|sealed)/.+\.parquet", str(error))) and "No such file" in str(error)
 
 
 def build(home: Home) -> Path:
     """Make the warehouse file unless it stands already. Safe for several processes at once."""
     import duckdb
 
+    migrate(home)
     ensure_folders(home)
     statements = list(view_statements(home))
     version = hashlib.sha256("\n".join([duckdb.__version__, *statements]).encode()).hexdigest()[:12]
@@ -83,7 +60,7 @@ def build(home: Home) -> Path:
     fresh = path.with_name(f".warehouse.{os.getpid()}.duckdb")
     fresh.unlink(missing_ok=True)
     with duckdb.connect(str(fresh)) as connection:
-        _prepare(connection, home)
+        prepare(connection, home)
         create_views(connection, statements)
     fresh.replace(path)
     marker.write_text(version)
@@ -92,11 +69,10 @@ def build(home: Home) -> Path:
 
 def view_statements(home: Home) -> Iterator[str]:
     """The SQL that makes the warehouse, in order."""
-    template = Template((SQL / "lake_table.sql").read_text())
-    root = home.root if home.is_local else home.uri
     yield "create schema if not exists lake"
     for table in TABLES.values():
-        yield template.substitute(_fill(table, root.replace("'", "''")))
+        template = Template((SQL / _template(table)).read_text())
+        yield template.substitute(_fill(table, home.duckdb_path(home.root).replace("'", "''")))
     for table in TABLES.values():
         yield f"create or replace view main.{table.name} as from lake.{table.name}"
     for path in sorted((SQL / "views").glob("*.sql")):
@@ -121,66 +97,46 @@ def create_views(connection: DuckDBPyConnection, statements: list[str]) -> None:
 
 
 def ensure_folders(home: Home) -> None:
-    """The empty files that views need."""
+    """The files without rows that views need, and the manifests of tables that nothing is sealed of."""
     for table in TABLES.values():
-        for folder in ("open", "sealed"):
-            if not home.exists("lake", table.name, folder, EMPTY):
-                with home.writing("lake", table.name, folder, EMPTY) as stream:
+        for folder in _folders(table):
+            if not home.exists("lake", table.name, *folder, EMPTY):
+                with home.writing("lake", table.name, *folder, EMPTY) as stream:
                     pq.write_table(table.schema.empty_table(), stream)
+        if table.is_sealable and not home.names("lake", table.name, MANIFEST):
+            SealedFiles(home, table).commit([])
+
+
+def _folders(table: Table) -> list[tuple[str, ...]]:
+    if table is STAGE_RUNS:
+        return [("open", FAILED), ("sealed",)]
+    return [("open",), ("sealed",)] if table.is_sealable else [("open",)]
+
+
+def _template(table: Table) -> str:
+    if table is STAGE_RUNS:
+        return "lake_runs.sql"
+    return "lake_table.sql" if table.is_sealable else "lake_file.sql"
 
 
 def _fill(table: Table, root: str) -> dict[str, str]:
     columns = table.schema.names
-    # DuckDB works these out for each file that there is before it opens one: `split_part`, a macro, takes twice as long.
-    landing = "parse_filename(filename, true)"
-    from_name = {name: f"string_split({landing}, '.')[{index + 1}]" for index, name in enumerate(table.landing)}
-    if len(from_name) == 1:
-        from_name = dict.fromkeys(from_name, landing)
+    # DuckDB works these out for each file before it opens one, so a filter rules out files by name.
+    # `split_part`, a macro, takes twice as long.
+    name = "parse_filename(filename, true)"
+    if table.is_sealable:
+        from_name = {table.landing[0]: f"string_split({name}, '@')[1]"}
+    else:
+        from_name = {column: f"string_split({name}, '.')[{index + 1}]" for index, column in enumerate(table.landing)}
     return {
         "name": table.name,
+        "stage": table.asset,
         "schema": duckdb_schema(table),
-        "landing": ", ".join(table.landing) or "none",
         "root": root,
+        "key": table.landing[0] if table.landing else "",
         "columns": ", ".join(columns),
         "open_columns": ", ".join(f"{from_name[name]} as {name}" if name in from_name else name for name in columns),
-        "sealed_key": " || '.' || ".join(table.landing) or "'all'",
     }
-
-
-def duckdb_schema(table: Table) -> str:
-    """The argument `schema` of DuckDB's `read_parquet`: columns by name, NULL where an older file lacks one."""
-    columns = ", ".join(
-        f"'{field.name}': {{name: '{field.name}', type: '{_duckdb_type(field.type)}', default_value: NULL}}"
-        for field in table.schema
-    )
-    return f"MAP {{{columns}}}"
-
-
-def _duckdb_type(kind: pa.DataType) -> str:
-    if pa.types.is_list(kind):
-        return f"{_duckdb_type(kind.value_type)}[]"
-    if pa.types.is_struct(kind):
-        return f"STRUCT({', '.join(f'{field.name} {_duckdb_type(field.type)}' for field in kind)})"
-    return _DUCKDB_TYPES[kind]
-
-
-_DUCKDB_TYPES = {
-    pa.string(): "VARCHAR",
-    pa.bool_(): "BOOLEAN",
-    pa.int16(): "SMALLINT",
-    pa.int32(): "INTEGER",
-    pa.int64(): "BIGINT",
-    pa.float32(): "FLOAT",
-    pa.timestamp("us", tz="UTC"): "TIMESTAMP WITH TIME ZONE",
-}
-
-
-def _prepare(connection: DuckDBPyConnection, home: Home) -> None:
-    connection.execute("set timezone = 'UTC'")
-    if not home.is_local:
-        from fsspec.implementations.arrow import ArrowFSWrapper
-
-        connection.register_filesystem(ArrowFSWrapper(home.filesystem))
 
 
 def _folder(home: Home) -> Path:

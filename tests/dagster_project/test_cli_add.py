@@ -168,7 +168,7 @@ def test_what_is_added_becomes_a_partition_and_a_row(site: Site, home: Home) -> 
     assert "podlake run" in result.stdout
     assert result.exit_code == 1
     assert result.stderr.endswith(f"Error: {page} is a web page, not a feed. It names:\n  podlake add {feed}\n")
-    rows = Lake(home).read(SUBSCRIPTIONS, "all")
+    rows = Lake(home).read_file(SUBSCRIPTIONS, "all")
     assert rows is not None
     assert rows["feed_id"].to_pylist() == ["first", "second", "the-show", "third", "singles"]
     assert rows["language"].to_pylist() == ["en-GB"] * 4 + [None]

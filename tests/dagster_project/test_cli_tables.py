@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -17,13 +18,15 @@ from dagster_project.cli import main
 from dagster_project.commands.standing import POLL, STAGES
 from dagster_project.stages import EPISODE_STAGES
 from dagster_project.stages import STAGES as ALL_STAGES
-from pipeline.records import Run, land_rows, record
+from pipeline.records import Run
 from pipeline.stage import Batch, Cost, Failure, Landing, Outcome, Stage
 from resources.lake.catalogue import Catalogue
+from resources.lake.compaction import seal, sealed_episodes
 from resources.lake.home import Home
 from resources.lake.lake import Lake
-from resources.lake.tables import FAILURES, HASHES, STAGE_RUNS, SUBSCRIPTIONS
+from resources.lake.tables import HASHES, SUBSCRIPTIONS
 from speech.errors import NetworkError, NotFound
+from tests.landings import land_arrow, land_outcome
 
 RSS = """<rss version="2.0"><channel><title>The Show</title><language>en-US</language>
 <item><title>One</title><guid>1</guid><pubDate>Thu, 01 Jan 2026 10:00:00 GMT</pubDate>
@@ -40,7 +43,7 @@ RUN = Run("run-1234-5678", "run-1234-5678", NOW, 3)
 
 
 def ended(lake: Lake, stage: Stage, outcome: Outcome) -> None:
-    record(lake, stage, outcome, RUN, write_ms=1, attempts=1)
+    land_outcome(lake, stage, outcome, RUN)
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +55,10 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     catalogue = Catalogue(lake)
     subscriptions = catalogue.subscribe([(str(folder / "feed.xml"), "The Show"), ("http://b.test/rss", "Gone")])
     rows = [{**vars(feed), "n_items": 0} for feed in subscriptions]
-    lake.land(SUBSCRIPTIONS, "all", SUBSCRIPTIONS.of(rows, run_id="r", landed_at=NOW))
+    land_arrow(lake, SUBSCRIPTIONS, "all", SUBSCRIPTIONS.of(rows, run_id="r", landed_at=NOW))
     poll = ALL_STAGES[POLL]
     for outcome in poll.work(Batch(("the-show",), {}), catalogue):
         assert isinstance(outcome, Landing)
-        land_rows(lake, poll, outcome, RUN)
         ended(lake, poll, outcome)
     ended(lake, poll, Failure("gone", NetworkError("The connection to http://b.test/rss failed.")))
     cost = Cost("a" * 64, "f" * 16, engine="toy", engine_ms=1234, audio_ms=5_400_000)
@@ -71,7 +73,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     )
     of = {"audio_sha256": "a", "engine_fingerprint": "f", "run_id": "r", "landed_at": NOW, "truncated": False}
     for key, duration_ms in ((ONE, 5_400_000), (THREE, 1_800_000)):
-        lake.land(HASHES, key, HASHES.of([row | {"duration_ms": duration_ms}], episode_id=key, **of))
+        land_arrow(lake, HASHES, key, HASHES.of([row | {"duration_ms": duration_ms}], episode_id=key, **of))
     return lake
 
 
@@ -136,16 +138,10 @@ class TestStatus:
     def test_sealed_landings_count_as_open_ones(
         self, lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        shutil.copytree(lake.home.root, tmp_path / "sealed")
         home = Home.at(str(tmp_path / "sealed"))
-        keys = [key for key in lake.open_keys(STAGE_RUNS) if not key.endswith(".episodes")]
-        rows = [lake.read(STAGE_RUNS, key) for key in keys]
-        with (
-            home.writing("lake", "stage_runs", "sealed", "1.parquet") as stream,
-            pq.ParquetWriter(stream, STAGE_RUNS.schema) as out,
-        ):
-            for table in rows:
-                out.write_table(table)
-        Lake(home).land(FAILURES, f"{TWO}.audio", lake.read(FAILURES, f"{TWO}.audio"))
+        list(seal(Lake(home), older_than=timedelta(0)))
+        assert sealed_episodes(Lake(home)) == [ONE]
         monkeypatch.setenv("PODLAKE_HOME", home.root)
         assert json.loads(podlake("status", "--json").stdout)["stages"]["audio"] == {
             "landed": 2,
@@ -225,7 +221,7 @@ class TestSql:
                 "published_at": "2026-01-02T10:00:00+00:00",
             },
         ]
-        assert json.loads(podlake("sql", "from words", "--format", "json").stdout) == []
+        assert json.loads(podlake("sql", "from words where false", "--format", "json").stdout) == []
         odd = podlake(
             "sql", "select 'nan'::float as f, 1.5::decimal(3, 1) as d, date '2026-01-02' as day", "--format", "json"
         )

@@ -20,13 +20,14 @@ from dagster_project.definitions import build
 from dagster_project.instance import open_instance
 from dagster_project.settings import ROOT, Settings
 from dagster_project.stages import STAGES
-from pipeline.records import Run, record
+from pipeline.records import Run
 from pipeline.stage import Failure
 from resources.lake.catalogue import Catalogue
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import ACQUISITIONS
 from speech.errors import NotFound
+from tests.landings import land_outcome, open_keys
 
 SOUND = ROOT / "demo" / "audio" / "the-sound-of-rain.flac"
 
@@ -47,7 +48,7 @@ def test_the_daemon_runs_what_the_sensor_and_a_retry_ask_for(settings: Settings,
         new, failed = _two_episodes(instance, settings, lake)
         backfill_id = request_backfill(instance, settings, {"audio": [failed]}, "a retry")
         with _daemon(tmp_path / "daemon.log"):
-            _until(lambda: sorted(lake.open_keys(ACQUISITIONS)) == sorted([new, failed]))
+            _until(lambda: sorted(open_keys(lake, ACQUISITIONS)) == sorted([new, failed]))
             _until(lambda: all(run.is_finished for run in _runs(instance, "audio")))
         runs = _runs(instance, "audio")
     assert sorted(run.tags.get("dagster/backfill", "") for run in runs) == ["", backfill_id]
@@ -69,7 +70,7 @@ def _two_episodes(instance: dg.DagsterInstance, settings: Settings, lake: Lake) 
         ).success
     new, failed = instance.get_dynamic_partitions("episodes")
     run = Run("run", "run", datetime.now(UTC), 1)
-    record(lake, STAGES["audio"], Failure(failed, NotFound("no such file")), run, write_ms=None, attempts=1)
+    land_outcome(lake, STAGES["audio"], Failure(failed, NotFound("no such file")), run)
     return new, failed
 
 

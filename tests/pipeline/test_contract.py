@@ -17,8 +17,9 @@ from pipeline.contract import report_if_unknown
 from pipeline.stage import Batch, Cost, Landing, Outcome, Stage, each, stage
 from resources.lake.home import Home
 from resources.lake.lake import Lake
-from resources.lake.tables import FAILURES, SPEAKERS, STAGE_RUNS, Table
+from resources.lake.tables import FAILURES, SPEAKERS, Table
 from speech.errors import EngineUnavailable, NetworkError, NotFound
+from tests.landings import open_keys
 
 KEYS = [f"show-2026010{n}-0000000{n}" for n in range(1, 7)]
 GONE, FLAKY = KEYS[1], KEYS[4]
@@ -111,7 +112,7 @@ def status(instance: dg.DagsterInstance, name: str, key: str) -> str:
 
 
 def row(world: World, table: Table, key: str) -> dict[str, object] | None:
-    found = world.lake.read(table, key)
+    found = world.lake.read(table, key) if table.is_sealable else world.lake.read_file(table, key)
     return found.to_pylist()[-1] if found is not None else None
 
 
@@ -125,8 +126,9 @@ def test_a_batch_of_good_episodes_lands_each_once_and_the_next_step_goes_on(
     record = instance.fetch_materializations(dg.AssetKey("second"), limit=1).records[0]
     tags = record.asset_materialization.tags
     assert tags["dagster/code_version"] == "1"
-    assert tags["dagster/data_version"] == "a" * 16 + "." + "f" * 16
-    assert tags["dagster/input_data_version/first"] == tags["dagster/data_version"]
+    commits = {name: world.lake.current(name, KEYS)[str(record.partition_key)] for name in ("first", "second")}
+    assert tags["dagster/data_version"] == commits["second"].data_version
+    assert tags["dagster/input_data_version/first"] == commits["first"].data_version
     assert record.asset_materialization.metadata["rows"].value == 2
     assert record.asset_materialization.metadata["rtfx"].value == 100.0
 
@@ -147,7 +149,7 @@ def test_six_with_two_failures_four_green_two_red_and_then_only_what_is_left(
     assert [status(instance, "first", key) for key in KEYS] == [
         "AssetPartitionStatus.FAILED" if key in (GONE, FLAKY) else "AssetPartitionStatus.MATERIALIZED" for key in KEYS
     ]
-    assert sorted(world.lake.open_keys(FIRST.tables[0])) == good
+    assert open_keys(world.lake, FIRST.tables[0]) == good
     assert world.asked["first", GONE] == 1
     assert world.asked["first", FLAKY] == 3
 
@@ -177,8 +179,7 @@ def test_a_fresh_materialization_does_the_work_again(instance: dg.DagsterInstanc
     materialize(instance, world, ["first"], KEYS[:2])
     assert dict(world.asked) == {("first", KEYS[0]): 2, ("first", KEYS[1]): 2}
     assert events(instance, "first") == Counter({KEYS[0]: 2, KEYS[1]: 2})
-    history = world.lake.read(STAGE_RUNS, f"{KEYS[0]}.first")
-    assert history is not None
+    history = world.lake.history("first", KEYS[0])
     assert history["outcome"].to_pylist() == ["landed", "landed"]
 
 
@@ -216,7 +217,7 @@ def test_an_engine_that_cannot_load_fails_the_step_and_no_episode(instance: dg.D
     failure = result.failure_data_for_node("first")
     assert failure is not None
     assert failure.user_failure_data.description == "pip install podlake[nemo]"
-    assert world.lake.open_keys(FAILURES) == []
+    assert open_keys(world.lake, FAILURES) == []
 
 
 def test_failures_in_a_row_are_counted_and_set_aside(instance: dg.DagsterInstance, world: World) -> None:

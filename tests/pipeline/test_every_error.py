@@ -15,9 +15,10 @@ from pipeline.asset_definition import as_asset
 from pipeline.stage import Batch, Cost, Landing, Outcome, each, stage
 from resources.lake.home import Home
 from resources.lake.lake import Lake
-from resources.lake.tables import FAILURES, SPEAKERS, STAGE_RUNS, Table
+from resources.lake.tables import FAILURES, SPEAKERS, Table
 from speech import errors
 from speech.errors import POLICIES, PodlakeError
+from tests.landings import open_keys
 
 KEYS = [f"show-20260101-{n:08x}" for n in range(64)]
 CLASSES = {
@@ -57,10 +58,10 @@ def test_every_class_ends_as_the_table_says(tmp_path: Path, instance: dg.Dagster
     states = instance.get_status_by_partition(dg.AssetKey("mixed"), KEYS, EPISODES) or {}
     good = [key for key in KEYS if key not in BAD]
     assert not result.success
-    assert sorted(green) == good == lake.open_keys(TABLE)
+    assert sorted(green) == good == open_keys(lake, TABLE)
     assert {key for key, state in states.items() if str(state) == "AssetPartitionStatus.FAILED"} == set(BAD)
-    assert sorted(lake.open_keys(FAILURES)) == [f"{key}.mixed" for key in BAD]
-    assert len(lake.open_keys(STAGE_RUNS)) == 64
+    assert sorted(open_keys(lake, FAILURES)) == [f"{key}.mixed" for key in BAD]
+    assert len(list(tmp_path.glob("lake/stage_runs/open/*/*@*.parquet"))) == 64
     for key, error_class in BAD.items():
         _is_as_the_table_says(lake, key, error_class, tries[key])
     assert {tries[key] for key in good} == {1}
@@ -68,7 +69,7 @@ def test_every_class_ends_as_the_table_says(tmp_path: Path, instance: dg.Dagster
 
 def _is_as_the_table_says(lake: Lake, key: str, error_class: str, tries: int) -> None:
     policy = POLICIES[error_class]
-    rows = lake.read(FAILURES, f"{key}.mixed")
+    rows = lake.read_file(FAILURES, f"{key}.mixed")
     assert rows is not None
     (row,) = rows.to_pylist()
     assert (row["error_class"], row["retryable"], row["attempts"]) == (error_class, policy.retryable, 1)

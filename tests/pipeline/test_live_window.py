@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
-import pyarrow.parquet as pq
 import pytest
 from sqlalchemy.exc import IntegrityError
 
@@ -17,14 +16,15 @@ from assets.lake.sealed_tables import sealed_tables
 from partitions.definitions import EPISODES, FEEDS, add_keys, move_to_end
 from partitions.window import Window
 from pipeline.live_window import admit, admit_from_feed, archive
-from pipeline.records import Run, land_rows
+from pipeline.records import Run
 from pipeline.stage import Batch, Landing
 from resources.lake.catalogue import Catalogue
+from resources.lake.compaction import seal
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import EPISODES as CATALOGUE
 from resources.lake.tables import QUALITY
-from tests.landings import filled, land_last
+from tests.landings import land_last, land_outcome, open_keys
 
 ITEM = """<item><title>{n}</title><guid>{n}</guid><pubDate>{date:%a, %d %b %Y} 08:00:00 GMT</pubDate>
 <enclosure url="http://a.test/{n}.mp3" length="1" type="audio/mpeg"/></item>"""
@@ -45,7 +45,7 @@ def feed(instance: dg.DagsterInstance, catalogue: Catalogue, name: str, days: Se
     add_keys(instance, FEEDS, [name])
     (landing,) = episodes.work(Batch((name,), {}), catalogue)
     assert isinstance(landing, Landing)
-    land_rows(catalogue.lake, episodes, landing, Run("run", "run", FIRST, 1))
+    land_outcome(catalogue.lake, episodes, landing, Run("run", "run", FIRST, 1))
 
 
 def polled(instance: dg.DagsterInstance, catalogue: Catalogue, name: str, window: Window) -> None:
@@ -93,8 +93,9 @@ def test_what_is_complete_is_not_admitted_again(
 ) -> None:
     feed(instance, catalogue, "a", range(3))
     _, done, _ = sorted(row["episode_id"] for row in catalogue.lake.read(CATALOGUE, "a").to_pylist())
-    with catalogue.home.writing("lake", "quality", folder, f"{done}.parquet") as stream:
-        pq.write_table(QUALITY.of([filled(QUALITY, {"episode_id": done})]), stream)
+    land_last(catalogue.lake, done)
+    if folder == "sealed":
+        list(seal(catalogue.lake, older_than=timedelta(0)))
     polled(instance, catalogue, "a", Window())
     assert inside(instance) == ["a-20260103", "a-20260101"]
     assert admit(instance, catalogue, Window()) == []
@@ -127,7 +128,7 @@ def test_sealing_archives_what_is_complete_and_admits_others(
     (event,) = result.asset_materializations_for_node("sealed_tables")
     assert (event.metadata["episodes_archived"].value, event.metadata["episodes_admitted"].value) == (1, 1)
     assert inside(instance) == ["a-20260102", "a-20260101"]
-    assert catalogue.lake.open_keys(QUALITY) == []
+    assert open_keys(catalogue.lake, QUALITY) == []
     assert second in instance.get_dynamic_partitions("episodes")
 
 

@@ -17,7 +17,8 @@ from crashing_batch import KEYS, TABLE, materialize
 from pipeline.crashes import watching
 from resources.lake.home import Home
 from resources.lake.lake import Lake
-from resources.lake.tables import FAILURES, STAGE_RUNS
+from resources.lake.tables import FAILURES
+from tests.landings import open_keys
 
 
 @pytest.fixture
@@ -65,16 +66,16 @@ def test_an_episode_that_three_runs_have_died_over_is_set_aside_and_the_others_l
 ) -> None:
     poisoned = KEYS[4]
     assert run(dagster_home, lake, [poisoned]) == -signal.SIGKILL
-    assert lake.open_keys(TABLE) == KEYS[:1]
+    assert open_keys(lake, TABLE) == KEYS[:1]
     root = instance.get_runs()[0].run_id
 
     assert run(dagster_home, lake, [poisoned], root) == -signal.SIGKILL
     assert run(dagster_home, lake, [poisoned], root) == -signal.SIGKILL
-    assert lake.open_keys(TABLE) == [key for key in KEYS if key != poisoned]
+    assert open_keys(lake, TABLE) == [key for key in KEYS if key != poisoned]
     assert len(notes(lake)) == 1
 
     assert run(dagster_home, lake, [poisoned], root) == 1
-    (failure,) = [lake.read(FAILURES, key) for key in lake.open_keys(FAILURES)]
+    (failure,) = [lake.read_file(FAILURES, key) for key in open_keys(lake, FAILURES)]
     assert failure is not None
     (row,) = failure.to_pylist()
     assert (row["episode_id"], row["error_class"], row["retryable"], row["next_retry_at"]) == (
@@ -85,7 +86,7 @@ def test_an_episode_that_three_runs_have_died_over_is_set_aside_and_the_others_l
     )
     assert row["message"].startswith(f"3 runs died while crashing worked on {poisoned}")
     assert notes(lake) == []
-    others = [lake.read(STAGE_RUNS, f"{key}.crashing") for key in KEYS if key != poisoned]
+    others = [lake.history("crashing", key) for key in KEYS if key != poisoned]
     assert [rows.num_rows for rows in others if rows is not None] == [1] * 7
 
 
@@ -95,8 +96,8 @@ def test_a_crash_that_was_nobodys_fault_is_forgotten(
     assert run(dagster_home, lake, [KEYS[4]]) == -signal.SIGKILL
     assert len(notes(lake)) == 1
     assert materialize(instance, lake.home.uri, instance.get_runs()[0].run_id, [])
-    assert lake.open_keys(TABLE) == KEYS
-    assert lake.open_keys(FAILURES) == []
+    assert open_keys(lake, TABLE) == KEYS
+    assert open_keys(lake, FAILURES) == []
     assert notes(lake) == []
 
 

@@ -13,14 +13,15 @@ from fsspec.implementations.local import LocalFileSystem
 from resources.lake.compaction import seal
 from resources.lake.home import Home
 from resources.lake.lake import Lake
+from resources.lake.sealed_files import SealedFiles
 from resources.lake.tables import WORDS
 from resources.lake.warehouse import ask, build, view_statements
 from tests.landings import land as land_rows
-from tests.landings import land_last
+from tests.landings import land_last, open_keys
 
 SEALED, OPEN = ["show-20260101-00000001", "show-20260101-00000002"], ["show-20260101-00000003"]
-LISTINGS = 4
-"""Of a query over one table: `listed`; the open files; the sealed ones; the open again."""
+LISTINGS = 6
+"""Of a query over one table: the commits; the open files; the commits; the manifests; the sealed files; the manifests."""
 
 
 class Watched(LocalFileSystem):
@@ -54,7 +55,7 @@ def lake(tmp_path: Path) -> Lake:
     for episode_id in OPEN:
         land(made, episode_id, "first")
     build(made.home)
-    assert (made.open_keys(WORDS), len(made.sealed_files(WORDS))) == (OPEN, 1)
+    assert (open_keys(made, WORDS), len(SealedFiles(made.home, WORDS).paths())) == (OPEN, 1)
     return made
 
 
@@ -84,11 +85,11 @@ def seen(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str]]:
     return ask(connection, "select episode_id, word from lake.words order by all")
 
 
-def test_the_open_files_are_listed_before_and_after_the_sealed_ones(watched) -> None:
+def test_files_are_listed_in_the_order_that_makes_every_row_seen_once(watched) -> None:
     connection, files = watched
     assert seen(connection) == [(episode_id, "first") for episode_id in SEALED + OPEN]
     folders = [Path(path).parent.name for path in files.listings]
-    assert folders == ["open", "open", "sealed", "open"]
+    assert folders == ["transcript", "open", "transcript", "manifest", "sealed", "manifest"]
     assert len(files.listings) == LISTINGS
 
 
@@ -111,7 +112,7 @@ def test_an_episode_that_is_sealed_meanwhile_is_seen_once(lake, watched, listing
 @pytest.mark.parametrize("listing", range(1, LISTINGS + 1))
 def test_a_sealed_file_of_which_every_row_is_sealed_anew_meanwhile_is_not_missed(lake, watched, listing: int) -> None:
     connection, files = watched
-    (before,) = lake.sealed_files(WORDS)
+    (before,) = SealedFiles(lake.home, WORDS).paths()
 
     def replace_it() -> None:
         for episode_id in SEALED:
@@ -121,4 +122,4 @@ def test_a_sealed_file_of_which_every_row_is_sealed_anew_meanwhile_is_not_missed
     files.after[listing] = replace_it
     found = ask(connection, f"select episode_id from lake.words where episode_id = '{SEALED[0]}'")  # opens no open file
     assert found == [(SEALED[0],)]
-    assert before not in lake.sealed_files(WORDS)
+    assert before not in SealedFiles(lake.home, WORDS).paths()

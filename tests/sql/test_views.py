@@ -53,7 +53,7 @@ def test_episode_overview(warehouse):
         "select episode_id, feed_title, title, language, duration_ms, stages, n_words, n_speakers, flags, failures "
         "from episode_overview order by episode_id"
     ).fetchall()
-    stages = ["audio", "diarization", "transcript", "quality"]
+    stages = ["audio", "hashes", "diarization", "transcript", "turns", "quality"]
     assert found == [
         ("e1", "The Show", "One", "en", 3_600_000, stages, 8, 2, ["unassigned_words"], []),
         (
@@ -62,13 +62,13 @@ def test_episode_overview(warehouse):
             "Two",
             None,
             1_800_000,
-            ["diarization"],
+            ["audio", "hashes", "diarization", "quality"],
             0,
             0,
             ["no_speech"],
             ["transcript: lang_unsupported"],
         ),
-        ("e3", None, None, None, 60_000, [], None, None, None, ["audio: http_5xx"]),
-        ("e4", None, None, None, None, [], None, None, None, ["audio: http_5xx"]),
-        ("e5", None, None, None, None, [], None, None, None, []),
+        ("e3", None, None, None, 60_000, ["hashes"], None, None, None, ["audio: http_5xx"]),
+        ("e4", None, None, None, None, ["audio", "hashes"], None, None, None, ["audio: http_5xx"]),
+        ("e5", None, None, None, None, ["hashes"], None, None, None, []),
     ]

@@ -98,7 +98,7 @@ def test_a_feed_that_is_gone_is_a_failure_with_its_name(
     with serving(tmp_path) as base:
         (feed,) = Catalogue(lake).subscribe([(f"{base}/nothing.xml", "Gone")])
         assert not poll(instance, lake, feed.feed_id).success
-    failure = lake.read(FAILURES, "gone.episodes")
+    failure = lake.read_file(FAILURES, "gone.episodes")
     assert failure is not None
     (row,) = failure.to_pylist()
     assert (row["feed_id"], row["stage"], row["error_class"]) == ("gone", "episodes", "http_not_found")

@@ -26,10 +26,11 @@ from resources.engines.routing import Audio, Done
 from resources.lake.catalogue import Catalogue
 from resources.lake.home import Home
 from resources.lake.lake import Lake
-from resources.lake.tables import SEGMENTS, STAGE_RUNS
+from resources.lake.tables import SEGMENTS
 from speech.engines import registry
 from speech.engines.protocols import EngineChoice
 from speech.errors import EngineCrashed, EngineUnavailable, StorageError
+from tests.landings import open_keys
 
 ROOT, HERE = Path(__file__).parents[3], Path(__file__).parent
 DURATIONS_MS = [500, 520, 540, 560, 580, 600, 620, 640]
@@ -152,10 +153,10 @@ def test_a_batch_is_shared_by_warm_actors_on_a_gpu_each_and_the_next_run_finds_t
 
     assert materialize(home, host, choice)
 
-    keys = lake.open_keys(SEGMENTS)
+    keys = open_keys(lake, SEGMENTS)
     segments = [lake.read(SEGMENTS, key).to_pylist() for key in keys]
     assert sorted(row["end_ms"] for rows in segments for row in rows) == DURATIONS_MS
-    costs = [lake.read(STAGE_RUNS, f"{key}.diarization").to_pylist()[-1] for key in keys]
+    costs = [lake.history("diarization", key).to_pylist()[-1] for key in keys]
     assert {row["device"] for row in costs} == {"cuda:0 Toy GPU 0", "cuda:0 Toy GPU 1"}
     assert {tuple(what) for did, _, *what in toy.read(journal) if did == "loaded"} == {("cuda:0", "0"), ("cuda:0", "1")}
     assert [int(name[-1]) for name in actors()] == [0, 1]

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,25 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from resources.lake.compaction import backlog, reopen, seal, sealed_episodes, settled
+from resources.lake.compaction import backlog, remove, reopen, seal, sealed_episodes, settled
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.sealed_files import SealedFiles, Sizes
-from resources.lake.tables import EPISODES, FAILURES, POLLS, QUALITY, STAGE_RUNS, SUBSCRIPTIONS, TABLES, WORDS, Table
-from resources.lake.warehouse import connect
+from resources.lake.tables import (
+    ACQUISITIONS,
+    EPISODES,
+    FAILURES,
+    POLLS,
+    QUALITY,
+    STAGE_RUNS,
+    SUBSCRIPTIONS,
+    TABLES,
+    WORDS,
+    Table,
+)
+from resources.lake.warehouse import ask, connect
 from tests.landings import land as land_rows
-from tests.landings import land_last
+from tests.landings import land_last, land_stage, open_keys
 
 ROOT = Path(__file__).parents[3]
 NOW = timedelta(0)
@@ -39,15 +50,18 @@ def lake(tmp_path) -> Lake:
 
 def land(lake: Lake, table: Table, key: str, n_rows: int, **values: object) -> None:
     """A landing whose rows are numbered, and blank but for the values."""
-    numbered = [name for name in table.schema.names if name.endswith("_idx")]
-    land_rows(lake, table, key, [{**dict.fromkeys(numbered, n), **values} for n in range(n_rows)])
+    land_rows(lake, table, key, numbered(table, n_rows, **values))
+
+
+def numbered(table: Table, n_rows: int, **values: object) -> list[dict[str, object]]:
+    names = [name for name in table.schema.names if name.endswith("_idx")]
+    return [{**dict.fromkeys(names, n), **values} for n in range(n_rows)]
 
 
 def land_episode(lake: Lake, episode_id: str, n_words: int, word: str = "first") -> None:
-    land(lake, WORDS, episode_id, n_words, word=word)
-    land(lake, STAGE_RUNS, f"{episode_id}.audio", 1)
-    land(lake, STAGE_RUNS, f"{episode_id}.quality", 2)
-    land(lake, QUALITY, episode_id, 1, n_words=n_words)
+    land_stage(lake, "transcript", episode_id, {"words": numbered(WORDS, n_words, word=word)})
+    land_stage(lake, "audio", episode_id, {})
+    land_stage(lake, "quality", episode_id, {"quality": [{"n_words": n_words}]})
 
 
 def land_all(lake: Lake, word: str = "first") -> None:
@@ -75,13 +89,13 @@ def seal_now(lake: Lake, sizes: Sizes = SMALL) -> Mapping[str, Any]:
 def test_answers_stay_the_same_and_the_open_files_go(lake):
     land_all(lake)
     before = answers(lake)
-    assert backlog(lake) == 24
+    assert backlog(lake) == 12
 
     done = seal_now(lake)
 
     assert answers(lake) == before
     assert (done["words"].landings, done["words"].rows) == (12, 21)
-    assert (done["stage_runs"].landings, done["stage_runs"].rows) == (24, 36)
+    assert (done["stage_runs"].landings, done["stage_runs"].rows) == (12, 36)
     assert done["words"].bytes_added == SealedFiles(lake.home, WORDS).size()
     assert backlog(lake) == 0
     assert sealed_episodes(lake) == sorted(EPISODE_IDS)
@@ -95,7 +109,7 @@ def test_python_reads_sealed_landings_as_it_reads_open_ones(lake):
     for episode_id, rows in before.items():
         now = lake.read(WORDS, episode_id)
         assert now is None if rows.num_rows == 0 else now.equals(rows)
-    assert lake.read(STAGE_RUNS, f"{EPISODE_IDS[3]}.quality").num_rows == 2
+    assert lake.history("quality", EPISODE_IDS[3]).num_rows == 1
 
 
 def test_sealing_again_finds_nothing_to_do(lake):
@@ -110,7 +124,7 @@ def test_sealing_again_finds_nothing_to_do(lake):
 def test_rows_are_in_the_order_of_their_keys_in_row_groups_of_whole_landings(lake):
     land_all(lake)
     seal_now(lake, Sizes(row_group_rows=5))
-    (name,) = lake.sealed_files(WORDS)
+    (name,) = SealedFiles(lake.home, WORDS).paths()
     file = pq.ParquetFile(name)
     groups = [file.read_row_group(index, columns=["episode_id", "word_idx"]) for index in range(file.num_row_groups)]
 
@@ -124,12 +138,12 @@ def test_rows_are_in_the_order_of_their_keys_in_row_groups_of_whole_landings(lak
 def test_a_full_file_is_followed_by_another(lake):
     land_all(lake)
     seal_now(lake, SMALL_FILES)
-    first = {path: Path(path).stat().st_size for path in lake.sealed_files(STAGE_RUNS)}
+    first = {path: Path(path).stat().st_size for path in SealedFiles(lake.home, STAGE_RUNS).paths()}
     for n in range(8):
         land_episode(lake, f"later-20260101-{n:08x}", 3)
     done = seal_now(lake, SMALL_FILES)
 
-    assert done["stage_runs"].files == len(lake.sealed_files(STAGE_RUNS)) > len(first)
+    assert done["stage_runs"].files == len(SealedFiles(lake.home, STAGE_RUNS).paths()) > len(first)
     assert all(size >= SMALL_FILES.file_bytes for size in first.values())
     assert {path: Path(path).stat().st_size for path in first} == first
 
@@ -147,19 +161,25 @@ def test_what_is_landed_again_replaces_what_was_sealed(lake):
         assert backlog(lake) == 0
 
 
-def test_a_file_that_is_mostly_dead_bytes_gives_its_landings_up(lake):
-    sizes = Sizes(file_bytes=20_000, row_group_rows=10)
-    land_all(lake)
-    seal_now(lake, sizes)
-    old = lake.sealed_files(WORDS)
-    for n in range(6):
-        for episode_id in EPISODE_IDS[:11]:
-            land_episode(lake, episode_id, 4, word=f"again {n}")
-        before = answers(lake)
-        seal_now(lake, sizes)
-        assert answers(lake) == before
-    assert set(old).isdisjoint(lake.sealed_files(WORDS))
-    assert SealedFiles(lake.home, WORDS).size() < 3 * sizes.file_bytes
+def test_removed_episodes_leave_no_byte_behind(lake):
+    for n, episode_id in enumerate(EPISODE_IDS):
+        land_episode(lake, episode_id, n % 5, word=f"secret{n}")
+    seal_now(lake)
+    land_episode(lake, EPISODE_IDS[4], 3, word="secret4")
+    land(lake, FAILURES, f"{EPISODE_IDS[4]}.turns", 1)
+    before = answers(lake)
+
+    remove(lake, [EPISODE_IDS[3], EPISODE_IDS[4]])
+
+    gone = set(EPISODE_IDS[3:5])
+    expected = {name: [row for row in rows if not gone & set(map(str, row))] for name, rows in before.items()}
+    assert answers(lake) == expected
+    for path in Path(lake.home.root).rglob("*"):
+        content = path.read_bytes() if path.is_file() else b""
+        assert not any(key.encode() in content or key in path.name for key in gone), path
+        if path.suffix == ".parquet" and "manifest" not in path.parts:
+            decoded = str(pq.read_table(path).to_pylist())
+            assert not any(text in decoded for text in (*gone, "secret3", "secret4")), path
 
 
 def test_only_what_is_complete_old_and_without_failures_is_sealed(lake):
@@ -171,36 +191,35 @@ def test_only_what_is_complete_old_and_without_failures_is_sealed(lake):
     assert settled(lake, timedelta(hours=1)) == set()
     assert settled(lake, NOW) == set(EPISODE_IDS) - {failing}
     seal_now(lake)
-    assert lake.open_keys(WORDS) == [incomplete, failing]
+    assert open_keys(lake, WORDS) == [incomplete, failing]
     assert sealed_episodes(lake) == sorted(EPISODE_IDS[1:])
 
 
 def test_an_episode_waits_for_its_youngest_landing(lake):
     land_all(lake)
     a_day_ago = datetime.now(UTC).timestamp() - 86_400
-    for table in (WORDS, STAGE_RUNS, QUALITY):
-        for key in lake.open_keys(table):
-            os.utime(lake.home.path("lake", table.name, "open", f"{key}.parquet"), (a_day_ago, a_day_ago))
-    land(lake, STAGE_RUNS, f"{EPISODE_IDS[0]}.turns", 1)
+    for path in Path(lake.home.path("lake")).rglob("*@*.parquet"):
+        os.utime(path, (a_day_ago, a_day_ago))
+    land_stage(lake, "turns", EPISODE_IDS[0], {})
 
     assert settled(lake, timedelta(hours=12)) == set(EPISODE_IDS[1:])
 
 
-def test_what_a_killed_run_has_landed_and_not_recorded_is_not_complete(lake):
+def test_rows_without_a_commit_are_neither_seen_nor_sealed(lake):
     land_all(lake)
-    lake.remove(STAGE_RUNS, f"{EPISODE_IDS[0]}.quality")
+    before = answers(lake)
+    (quality,) = Path(lake.home.path("lake", "stage_runs", "open", "quality")).glob(f"{EPISODE_IDS[0]}@*")
+    quality.unlink()
     assert settled(lake, NOW) == set(EPISODE_IDS[1:])
     seal_now(lake)
-    assert lake.open_keys(QUALITY) == EPISODE_IDS[:1]
-    land(lake, STAGE_RUNS, f"{EPISODE_IDS[0]}.quality", 1)
-    assert settled(lake, NOW) == set(EPISODE_IDS)
+    assert answers(lake)["quality"] == [row for row in before["quality"] if EPISODE_IDS[0] not in row]
+    assert [path.name for path in Path(lake.home.path("lake", "quality", "open")).glob("*@*")] == [quality.name]
 
 
 def test_feeds_are_sealed_by_feed_and_subscriptions_and_failures_never(lake):
     for feed in ("show-0", "show-1"):
-        land(lake, EPISODES, feed, 3, feed_id=feed)
-        land(lake, POLLS, feed, 1)
-        land(lake, STAGE_RUNS, f"{feed}.episodes", 1)
+        rows = {"episodes": numbered(EPISODES, 3, feed_id=feed), "polls": numbered(POLLS, 1)}
+        land_stage(lake, "episodes", feed, rows)
     land(lake, SUBSCRIPTIONS, "all", 2)
     land(lake, FAILURES, "other.episodes", 1)
     before = answers(lake)
@@ -210,8 +229,8 @@ def test_feeds_are_sealed_by_feed_and_subscriptions_and_failures_never(lake):
     assert {name: sealed.landings for name, sealed in done.items() if sealed.landings} == {
         "polls": 2, "episodes": 2, "stage_runs": 2,
     }  # fmt: skip
-    assert lake.open_keys(SUBSCRIPTIONS) == ["all"]
-    assert lake.open_keys(FAILURES) == ["other.episodes"]
+    assert open_keys(lake, SUBSCRIPTIONS) == ["all"]
+    assert open_keys(lake, FAILURES) == ["other.episodes"]
 
 
 def test_reopened_landings_are_open_and_the_same(lake):
@@ -219,11 +238,9 @@ def test_reopened_landings_are_open_and_the_same(lake):
     before = answers(lake)
     seal_now(lake)
 
-    assert reopen(lake, EPISODE_IDS[3:5]) == 8
-    assert lake.open_keys(WORDS) == sorted(EPISODE_IDS[3:5])
-    assert lake.open_keys(STAGE_RUNS) == sorted(
-        f"{e}.{stage}" for e in EPISODE_IDS[3:5] for stage in ("audio", "quality")
-    )
+    assert reopen(lake, EPISODE_IDS[3:5]) == 6
+    for table in (WORDS, ACQUISITIONS, QUALITY):
+        assert open_keys(lake, table) == sorted(EPISODE_IDS[3:5])
     assert sealed_episodes(lake) == sorted(set(EPISODE_IDS) - set(EPISODE_IDS[3:5]))
     assert answers(lake) == before
     assert reopen(lake, EPISODE_IDS[3:5]) == 0
@@ -236,12 +253,13 @@ def test_reopening_leaves_what_was_landed_since(lake):
     seal_now(lake)
     land(lake, WORDS, EPISODE_IDS[4], 1, word="newer")
 
-    assert reopen(lake, [EPISODE_IDS[4]]) == 3
+    assert reopen(lake, [EPISODE_IDS[4]]) == 2
     assert lake.read(WORDS, EPISODE_IDS[4])["word"].to_pylist() == ["newer"]
 
 
-def test_a_landing_made_while_its_predecessor_is_sealed_stays(lake, tmp_path):
-    """It is made at the worst moments there are: before and after the open file is renamed to be looked at."""
+@pytest.mark.parametrize("moment", ["sealed", "manifest"])
+def test_a_landing_made_while_its_predecessor_is_sealed_stays(lake, tmp_path, moment):
+    """It is made when a file of the words appears under its name: a sealed one, then the manifest."""
     code = f"""
 import sys
 from pathlib import Path
@@ -249,29 +267,26 @@ sys.path[:0] = [{str(ROOT)!r}, {str(Path(__file__).parent)!r}]
 from test_compaction import *
 lake = Lake(Home.at({lake.home.root!r}))
 land_all(lake)
+connect(lake.home).close()
 busy = False
 def interfere(event, args):
     global busy
-    if busy or event not in ("os.rename", "os.link") or "/words/open/" not in str(args[0]):
+    if busy or event != "os.rename" or "/words/{moment}/" not in str(args[1]):
         return
     busy = True
-    source, target = (Path(str(path)) for path in args[:2])
-    if target.suffix == ".taken" and source.stem in EPISODE_IDS[2:6]:
-        land(lake, WORDS, source.stem, 6, word="second")
-    if event == "os.link" and target.stem in EPISODE_IDS[4:6]:
-        land(lake, WORDS, target.stem, 7, word="third")
-    busy = False
+    for episode_id in EPISODE_IDS[2:6]:
+        land(lake, WORDS, episode_id, 6, word="second")
 sys.addaudithook(interfere)
 seal_now(lake)
+assert busy
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
 
-    assert lake.open_keys(WORDS) == sorted(EPISODE_IDS[2:6])
+    assert open_keys(lake, WORDS) == sorted(EPISODE_IDS[2:6])
     with connect(lake.home) as connection:
         found = dict(connection.execute("select episode_id, list(word) from lake.words group by all").fetchall())
     expected = {episode_id: ["first"] * (n % 5) for n, episode_id in enumerate(EPISODE_IDS) if n % 5}
-    expected |= dict.fromkeys(EPISODE_IDS[2:4], ["second"] * 6) | dict.fromkeys(EPISODE_IDS[4:6], ["third"] * 7)
-    assert found == expected
+    assert found == expected | dict.fromkeys(EPISODE_IDS[2:6], ["second"] * 6)
 
 
 def test_a_sealing_killed_at_any_step_loses_and_doubles_nothing(lake, tmp_path):
@@ -299,7 +314,7 @@ def test_a_sealing_killed_at_any_step_loses_and_doubles_nothing(lake, tmp_path):
             assert read_all(connection) == before, f"after {last - 1} changes"
             seal_now(lake)
             assert read_all(connection) == before, f"sealed again after {last - 1} changes"
-        assert lake.open_keys(WORDS) == [EPISODE_IDS[5]]  # which is not complete
+        assert open_keys(lake, WORDS) == [EPISODE_IDS[5]]  # which is not complete
         hidden = {path.name for path in Path(lake.home.path("lake")).rglob(".*")}
         assert hidden == {".sealing.lock"}
 
@@ -317,18 +332,9 @@ def _keep_sealing(root: str, stop: Any) -> None:
         seal_now(lake, Sizes(file_bytes=40_000, row_group_rows=50))
 
 
-def _ask(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[str, int, int]]:
-    """Words per episode; asked again where an open file was taken away between listing and opening it."""
-    while True:
-        try:
-            yield from connection.execute(
-                "select episode_id, count(*), count(distinct word_idx) from lake.words group by all"
-            ).fetchall()
-        except duckdb.IOException as error:
-            if "No such file" not in str(error):
-                raise
-        else:
-            return
+def _ask(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, int, int]]:
+    """Words per episode."""
+    return ask(connection, "select episode_id, count(*), count(distinct word_idx) from lake.words group by all")
 
 
 def test_readers_are_right_while_others_land_and_seal(lake):

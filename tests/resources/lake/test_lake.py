@@ -14,14 +14,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from resources.lake.commits import NO_VERSION, new_commit
 from resources.lake.home import Home
 from resources.lake.lake import Lake
+from resources.lake.sealed_files import SealedFiles
 from resources.lake.tables import EPISODES, FAILURES, SPEAKERS, STAGE_RUNS, SUBSCRIPTIONS, TABLES, TURNS
 from resources.lake.warehouse import connect
 from speech.errors import StorageError
+from tests.landings import land_arrow, open_keys
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 KEY = "show-20260101-00000001"
+COMMIT = new_commit(KEY, data="d" * 10, inputs=NO_VERSION, engine=NO_VERSION)
 
 
 def speakers(key: str, *names: str, run_id: str = "run") -> pa.Table:
@@ -39,17 +43,18 @@ def lake(tmp_path: Path) -> Lake:
 
 def test_a_landing_is_read_back_as_it_was_written(lake: Lake) -> None:
     rows = speakers(KEY, "S1", "S2")
-    lake.land(SPEAKERS, KEY, rows)
+    land_arrow(lake, SPEAKERS, KEY, rows)
     read = lake.read(SPEAKERS, KEY)
     assert read is not None
     assert read.equals(rows)
     assert lake.read(SPEAKERS, "show-20260101-00000002") is None
-    assert lake.open_keys(SPEAKERS) == [KEY]
+    assert open_keys(lake, SPEAKERS) == [KEY]
 
 
 def test_the_file_carries_the_schema_with_a_description_per_column(lake: Lake) -> None:
-    lake.land(SPEAKERS, KEY, speakers(KEY, "S1"))
-    written = pq.read_schema(lake.home.path("lake", "speakers", "open", f"{KEY}.parquet"))
+    land_arrow(lake, SPEAKERS, KEY, speakers(KEY, "S1"))
+    (path,) = Path(lake.home.path("lake", "speakers", "open")).glob(f"{KEY}@*.parquet")
+    written = pq.read_schema(path)
     assert written.equals(SPEAKERS.schema)
     for field in SPEAKERS.schema:
         assert written.field(field.name).metadata[b"description"] == field.metadata[b"description"]
@@ -57,14 +62,14 @@ def test_the_file_carries_the_schema_with_a_description_per_column(lake: Lake) -
 
 def test_rows_of_another_schema_are_refused(lake: Lake) -> None:
     with pytest.raises(TypeError, match="another schema"):
-        lake.land(TURNS, KEY, speakers(KEY, "S1"))
-    assert lake.open_keys(TURNS) == []
+        lake.write_rows(COMMIT, [(TURNS, speakers(KEY, "S1"))])
+    assert list(Path(lake.home.root).rglob("*.parquet")) == []
 
 
 def test_a_folder_that_cannot_be_written_is_a_storage_error_that_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "lake").write_text("a file where a folder should be")
     with pytest.raises(StorageError, match="podlake doctor"):
-        Lake(Home.at(str(tmp_path))).land(SPEAKERS, KEY, speakers(KEY, "S1"))
+        Lake(Home.at(str(tmp_path))).write_rows(COMMIT, [(SPEAKERS, speakers(KEY, "S1"))])
 
 
 def test_landing_names_follow_the_grain() -> None:
@@ -85,14 +90,13 @@ def test_every_table_names_its_key_and_describes_its_columns() -> None:
 
 def test_views_show_open_and_sealed_rows_and_open_outranks_sealed(lake: Lake) -> None:
     other = "show-20260102-00000002"
-    sealed = lake.home.path("lake", "speakers", "sealed", "0.parquet")
-    lake.land(SPEAKERS, KEY, speakers(KEY, "new"))
-    Path(sealed).parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.concat_tables([speakers(KEY, "old", "older"), speakers(other, "S1")]), sealed)
+    sealed = SealedFiles(lake.home, SPEAKERS)
+    land_arrow(lake, SPEAKERS, KEY, speakers(KEY, "new"))
+    sealed.commit(sealed.write([speakers(KEY, "old", "older"), speakers(other, "S1")]))
     with connect(lake.home) as warehouse:
         rows = warehouse.execute("select episode_id, speaker from speakers order by all").fetchall()
         assert rows == [(KEY, "new"), (other, "S1")]
-        lake.land(SPEAKERS, KEY, speakers(KEY))
+        land_arrow(lake, SPEAKERS, KEY, speakers(KEY))
         rows = warehouse.execute("select episode_id, speaker from speakers order by all").fetchall()
         assert rows == [(other, "S1")], "a landing without rows hides the sealed ones"
     read = lake.read(SPEAKERS, other)
@@ -110,13 +114,13 @@ def test_the_warehouse_shows_every_table_of_an_empty_lake_with_its_columns(lake:
 LANDS_FOR_EVER = """
 import sys
 sys.path[:0] = {path!r}
-from tests.resources.lake.test_lake import KEY, Home, Lake, SPEAKERS, speakers
+from tests.resources.lake.test_lake import KEY, Home, Lake, SPEAKERS, land_arrow, speakers
 lake = Lake(Home.at(sys.argv[1]))
-lake.land(SPEAKERS, KEY, speakers(KEY, *["S"] * 2000, run_id="1"))
+land_arrow(lake, SPEAKERS, KEY, speakers(KEY, *["S"] * 2000, run_id="1"))
 print("ready", flush=True)
 while True:
     for n in range(1, 4):
-        lake.land(SPEAKERS, KEY, speakers(KEY, *[f"S{{i}}" for i in range(2000 * n)], run_id=str(n)))
+        land_arrow(lake, SPEAKERS, KEY, speakers(KEY, *[f"S{{i}}" for i in range(2000 * n)], run_id=str(n)))
 """
 
 

@@ -1,0 +1,119 @@
+"""Commits: a stage's landing for one partition becomes visible when its commit file is written.
+
+The file is `lake/stage_runs/open/<stage>/<key>@<stamp>.parquet`, and the landing's rows lie in
+`lake/<table>/open/<key>@<stamp>.parquet`. The stamp says when, from which data, and by which engine the rows were
+made, so that readers and the planner decide by file names alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+
+from resources.lake.home import Home
+
+FAILED = "failed"
+"""The folder of tries that failed: rows of `stage_runs`, but no commits."""
+NO_VERSION = "0" * 10
+"""Stands for no inputs, or no engine."""
+_TIME = "%Y%m%dT%H%M%S%f"
+_PROVENANCE = frozenset({"run_id", "landed_at", "fetched_at", "last_polled_at"})
+"""Columns that differ between two landings of the same data."""
+
+
+@dataclass(frozen=True, order=True)
+class Commit:
+    """A landing, as its file name describes it."""
+
+    key: str
+    stamp: str
+
+    @classmethod
+    def parse(cls, name: str) -> Commit:
+        """From `<key>@<stamp>`, with or without `.parquet`."""
+        key, _, stamp = name.removesuffix(".parquet").partition("@")
+        return cls(key, stamp)
+
+    @property
+    def name(self) -> str:
+        return f"{self.key}@{self.stamp}"
+
+    @classmethod
+    def of_record(cls, stage: str, key: str, record: pa.Table) -> Commit:
+        """From a row of `stage_runs`; one of lake version 1 has no stamp, and gets one that is always the same."""
+        stamp = record["stamp"][0].as_py()
+        if stamp is not None:
+            return cls(key, stamp)
+        made_by = [record[name][0].as_py() or "" for name in ("audio_sha256", "engine_fingerprint")]
+        engine = engine_version(made_by[1], "1")
+        return new_commit(
+            key, data=_digest([stage, *made_by]), inputs=NO_VERSION, engine=engine, at=record["finished_at"][0].as_py()
+        )
+
+    @property
+    def landed_at(self) -> datetime:
+        return datetime.strptime(self.stamp.split("-")[0], _TIME).replace(tzinfo=UTC)
+
+    @property
+    def data_version(self) -> str:
+        """Changes with the content of the rows."""
+        return self.stamp.split("-")[1]
+
+    @property
+    def inputs_version(self) -> str:
+        """Changes with the data versions of the inputs that the rows were made from."""
+        return self.stamp.split("-")[2]
+
+    @property
+    def engine_version(self) -> str:
+        """Changes with the engine's fingerprint and with the stage's version."""
+        return self.stamp.split("-")[3]
+
+
+def new_commit(
+    key: str, *, data: str, inputs: str, engine: str, after: Commit | None = None, at: datetime | None = None
+) -> Commit:
+    """A commit of now (or `at`), later than the one that it replaces whatever the clocks say."""
+    at = at or datetime.now(UTC)
+    if after is not None:
+        at = max(at, after.landed_at + timedelta(microseconds=1))
+    return Commit(key, f"{at.strftime(_TIME)}-{data}-{inputs}-{engine}")
+
+
+def inputs_version(versions: Mapping[str, str]) -> str:
+    """One version for the data versions of all inputs, by stage."""
+    return _digest(f"{stage}={version}" for stage, version in sorted(versions.items())) if versions else NO_VERSION
+
+
+def engine_version(fingerprint: str | None, stage_version: str) -> str:
+    """One version for an engine and the code of the stage that calls it."""
+    return _digest([fingerprint or "", stage_version])
+
+
+def data_version(tables: Iterable[pa.Table]) -> str:
+    """The content of the rows, whichever run made them, and when."""
+    digest = hashlib.sha256()
+    for table in tables:
+        content = table.drop_columns([name for name in table.column_names if name in _PROVENANCE])
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, content.schema.remove_metadata()) as writer:
+            writer.write_table(content.combine_chunks())
+        digest.update(sink.getvalue())
+    return digest.hexdigest()[:10]
+
+
+def open_commits(home: Home, stage: str) -> dict[str, Commit]:
+    """Key → its newest open commit at the stage, from one listing of names."""
+    newest: dict[str, Commit] = {}
+    for name in home.names("lake", "stage_runs", "open", stage):
+        commit = Commit.parse(name)
+        newest[commit.key] = commit  # names are sorted, and so are the stamps of a key
+    return newest
+
+
+def _digest(parts: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:10]

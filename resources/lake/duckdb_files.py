@@ -1,0 +1,93 @@
+"""DuckDB on the files of the lake: types, file systems, and queries that meet a file which compaction has replaced."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import pyarrow as pa
+
+from resources.lake.home import Home
+from resources.lake.tables import Table
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+T = TypeVar("T")
+
+ATTEMPTS, RETRY_AFTER_S = 20, 0.2
+"""Compaction removes a table's files within a second or two."""
+_VANISHED = re.compile(
+    r"No such file|TProtocolException|don't know what type|outside file|No magic bytes|too small to be a Parquet file"
+    r"|a compaction replaced sealed files|No files found that match",
+)
+"""What DuckDB says of a file that was removed, or replaced, between two of its accesses."""
+
+
+@contextmanager
+def connect_files(home: Home) -> Iterator[DuckDBPyConnection]:
+    """An in-memory connection that reads the lake's files."""
+    import duckdb
+
+    with duckdb.connect() as connection:
+        prepare(connection, home)
+        yield connection
+
+
+def prepare(connection: DuckDBPyConnection, home: Home) -> None:
+    """Time zone and, where the lake lies in an object store, its file system."""
+    connection.execute("set timezone = 'UTC'")
+    if not home.is_local:
+        from fsspec.implementations.arrow import ArrowFSWrapper
+
+        connection.register_filesystem(ArrowFSWrapper(home.filesystem))
+
+
+def retry_if_file_vanished(query: Callable[[], T]) -> T:
+    """What the query returns. It is asked again if compaction removed a file that it had listed."""
+    import duckdb
+
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return query()
+        except (duckdb.Error, FileNotFoundError) as error:
+            if not is_missing_lake_file(error):
+                raise
+            time.sleep(RETRY_AFTER_S)
+    return query()
+
+
+def is_missing_lake_file(error: Exception) -> bool:
+    """Whether a file of the lake was removed or replaced while it was read."""
+    return bool(_VANISHED.search(str(error)))
+
+
+def duckdb_schema(table: Table) -> str:
+    """The argument `schema` of DuckDB's `read_parquet`: columns by name, NULL where an older file lacks one."""
+    columns = ", ".join(
+        f"'{field.name}': {{name: '{field.name}', type: '{_duckdb_type(field.type)}', default_value: NULL}}"
+        for field in table.schema
+    )
+    return f"MAP {{{columns}}}"
+
+
+def _duckdb_type(kind: pa.DataType) -> str:
+    if pa.types.is_list(kind):
+        return f"{_duckdb_type(kind.value_type)}[]"
+    if pa.types.is_struct(kind):
+        return f"STRUCT({', '.join(f'{field.name} {_duckdb_type(field.type)}' for field in kind)})"
+    return _DUCKDB_TYPES[kind]
+
+
+_DUCKDB_TYPES = {
+    pa.string(): "VARCHAR",
+    pa.bool_(): "BOOLEAN",
+    pa.int16(): "SMALLINT",
+    pa.int32(): "INTEGER",
+    pa.int64(): "BIGINT",
+    pa.float32(): "FLOAT",
+    pa.timestamp("us", tz="UTC"): "TIMESTAMP WITH TIME ZONE",
+}

@@ -1,0 +1,158 @@
+"""Migration of a lake that an earlier version of podlake wrote.
+
+Version 1 names an open file `<key>.parquet` and keeps all tries of a key at a stage in `stage_runs/open/<key>.<stage>.parquet`.
+Each landing becomes a commit of version 2. A process that is killed leaves the rest to the next one.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from resources.lake.commits import Commit, data_version, engine_version, inputs_version, new_commit
+from resources.lake.home import Home
+from resources.lake.lake import OPEN, Lake
+from resources.lake.sealed_files import MANIFEST, SEALED, SealedFiles
+from resources.lake.tables import STAGE_RUNS, TABLES
+
+log = logging.getLogger("podlake")
+
+VERSION = 2
+_FILE = ("lake", "version.json")
+_INPUTS = {
+    "hashes": ("audio",), "diarization": ("audio",), "transcript": ("audio",), "turns": ("diarization", "transcript"),
+    "quality": ("hashes", "turns"),
+}  # fmt: skip
+"""The stages of version 1 and what they are made from. They were run in the order of `_ORDER`."""
+_ORDER = ("episodes", "audio", "hashes", "diarization", "transcript", "turns", "quality")
+
+
+def version_of(home: Home) -> int:
+    """The version of the lake's format; the current one where there is no lake yet."""
+    if home.exists(*_FILE):
+        return int(json.loads(home.read(*_FILE))["version"])
+    records = [name for name in home.names("lake", STAGE_RUNS.name, OPEN) if "@" not in name]
+    sealed, manifests = (home.names("lake", STAGE_RUNS.name, folder) for folder in (SEALED, MANIFEST))
+    return 1 if records or (sealed and not manifests) else VERSION
+
+
+def migrate(home: Home) -> None:
+    """Bring the lake to the current version. Raises `StorageError`, and `ValueError` for a lake of a later version."""
+    if home.exists(*_FILE) and version_of(home) == VERSION:
+        return
+    version = version_of(home)
+    if version > VERSION:
+        raise ValueError(
+            f"The lake at {home.uri} has format {version}; this podlake reads up to {VERSION}. Upgrade podlake."
+        )
+    if version == 1:
+        log.warning("The lake at %s has format 1. It is migrated to format %d.", home.uri, VERSION)
+        _migrate_sealed(home)
+        _migrate_open(home)
+        log.warning("The lake is migrated.")
+    with home.writing(*_FILE) as stream:
+        stream.write(json.dumps({"version": VERSION}).encode())
+
+
+def _migrate_sealed(home: Home) -> None:
+    """Version 1 had no manifests: every sealed file counts."""
+    for table in TABLES.values():
+        files = SealedFiles(home, table)
+        if table.is_sealable and not home.names("lake", table.name, MANIFEST):
+            files.commit([name.removesuffix(".parquet") for name in home.names("lake", table.name, SEALED)])
+
+
+def _migrate_open(home: Home) -> None:
+    names = [name for name in home.names("lake", STAGE_RUNS.name, OPEN) if name.count(".") == 2]
+    by_stage: dict[str, list[str]] = {}
+    for name in names:
+        key, stage, _ = name.split(".")
+        by_stage.setdefault(stage, []).append(key)
+    for stage in sorted(by_stage, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER)):
+        for count, key in enumerate(by_stage[stage], start=1):
+            _migrate_key(home, stage, key)
+            if count % 1000 == 0:
+                log.warning("%s: %d of %d landings are migrated", stage, count, len(by_stage[stage]))
+    for table in TABLES.values():
+        for name in home.names("lake", table.name, OPEN) if table.is_sealable and table is not STAGE_RUNS else ():
+            if "@" not in name:
+                home.remove("lake", table.name, OPEN, name)
+
+
+def _migrate_key(home: Home, stage: str, key: str) -> None:
+    """Commit the last landing of the key; keep the records of its other tries."""
+    old = home.path("lake", STAGE_RUNS.name, OPEN, f"{key}.{stage}.parquet")
+    with home.filesystem.open_input_file(old) as file:
+        records = STAGE_RUNS.conform(pq.ParquetFile(file).read())
+    outcomes = records["outcome"].to_pylist()
+    landed = max((index for index, outcome in enumerate(outcomes) if outcome == "landed"), default=None)
+    lake = Lake(home)
+    for index in range(records.num_rows):
+        if index != landed:
+            row = records.slice(index, 1)
+            attempt = new_commit(key, data=_digest(stage, row), inputs="0" * 10, engine="0" * 10, at=_finished(row))
+            lake.record_failed_try(attempt, _stamped(row, attempt, ()))
+    if landed is not None:
+        _commit(lake, stage, key, records.slice(landed, 1))
+    home.remove("lake", STAGE_RUNS.name, OPEN, f"{key}.{stage}.parquet")
+
+
+def _commit(lake: Lake, stage: str, key: str, record: pa.Table) -> None:
+    tables = [table for table in TABLES.values() if table.asset == stage and table.is_sealable]
+    landing = []
+    for table in tables:
+        rows = lake.read_file(table, key)
+        if rows is None:  # sealed, and only its record was left open
+            rows = SealedFiles(lake.home, table).landings([key]).get(key, table.schema.empty_table())
+        landing.append((table, rows))
+    inputs = _inputs(lake, stage, key, record)
+    fingerprint = record["engine_fingerprint"][0].as_py()
+    data = data_version([rows.select(["audio_sha256"]) if stage == "audio" else rows for _, rows in landing])
+    commit = new_commit(
+        key,
+        data=data,
+        inputs=inputs_version(dict(inputs)),
+        engine=engine_version(fingerprint, "1"),
+        at=_finished(record),
+    )
+    lake.write_rows(commit, landing)
+    lake.commit(stage, commit, _stamped(record, commit, inputs))
+
+
+def _inputs(lake: Lake, stage: str, key: str, record: pa.Table) -> list[tuple[str, str]]:
+    """The data versions of the inputs. An input that landed later, as version 1 judged, makes the landing outdated."""
+    found = []
+    for name in _INPUTS.get(stage, ()):
+        commit = lake.current(name, [key]).get(key)
+        is_older = commit is not None and commit.landed_at <= _finished(record)
+        found.append((name, commit.data_version if commit is not None and is_older else "0" * 10))
+    return found
+
+
+def _stamped(record: pa.Table, commit: Commit, inputs: Sequence[tuple[str, str]]) -> pa.Table:
+    values: dict[str, Any] = {
+        "stamp": commit.stamp,
+        "inputs": [{"stage": stage, "data_version": version} for stage, version in inputs],
+    }
+    for name, value in values.items():
+        index = record.schema.get_field_index(name)
+        record = record.set_column(
+            index, record.schema.field(index), pa.array([value], record.schema.field(index).type)
+        )
+    return record
+
+
+def _finished(record: pa.Table) -> datetime:
+    finished: datetime = record["finished_at"][0].as_py()
+    return finished
+
+
+def _digest(stage: str, record: pa.Table) -> str:
+    return sha256(f"{stage}.{record['run_id'][0].as_py()}".encode()).hexdigest()[:10]
