@@ -89,7 +89,7 @@ def _conditions(instance: dg.DagsterInstance) -> float:
 
         return made
 
-    definitions = dg.Definitions([bare(stage.name, stage.upstream) for stage in EPISODE_STAGES])
+    definitions = dg.Definitions([bare(stage.name, stage.inputs) for stage in EPISODE_STAGES])
     cursor = None
     for _ in range(2):
         cursor = dg.evaluate_automation_conditions(definitions, instance, cursor=cursor).cursor

@@ -144,7 +144,7 @@ def polls(instance: dg.DagsterInstance, lake: Lake, settings: Settings, tick: st
 
 def _more_is_coming(flying: InFlight, stage: Stage) -> bool:
     """Whether a run of the stage, or of one that it is made from, is under way: then a short batch waits to be filled."""
-    return any(flying.runs.get(name) for name in (stage.name, *stage.upstream))
+    return any(flying.runs.get(name) for name in (stage.name, *stage.inputs))
 
 
 def _request(

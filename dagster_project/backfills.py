@@ -52,7 +52,7 @@ def with_downstream(wanted: Mapping[str, Sequence[str]]) -> dict[str, list[str]]
     """Stage → the keys wanted there or at a stage that it is made from, in the order of the lineage."""
     found: dict[str, list[str]] = {}
     for stage in STAGES.values():
-        of_upstream = [key for name in stage.upstream for key in found.get(name, ())]
+        of_upstream = [key for name in stage.inputs for key in found.get(name, ())]
         keys = list(dict.fromkeys([*wanted.get(stage.name, ()), *of_upstream]))
         if keys:
             found[stage.name] = keys

@@ -74,7 +74,7 @@ class Work:
         to_come: dict[str, set[str]] = {}
         for stage in EPISODE_STAGES:
             name = stage.name
-            earlier = {key for upstream in stage.upstream for key in to_come[upstream]}
+            earlier = {key for upstream in stage.inputs for key in to_come[upstream]}
             found[name] = [
                 key
                 for key in left_to_do(now, stage, self.keys, failed_too=self.failed_too)
@@ -141,4 +141,4 @@ def next_batch(work: Work, ours: tuple[Stage, ...], left: Mapping[str, Sequence[
 
 def _all_before(stage: Stage) -> set[str]:
     """The stages that it follows, at one remove or more."""
-    return set(stage.upstream).union(*(_all_before(STAGES[name]) for name in stage.upstream))
+    return set(stage.inputs).union(*(_all_before(STAGES[name]) for name in stage.inputs))

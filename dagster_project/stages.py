@@ -6,13 +6,7 @@ import hashlib
 
 import dagster as dg
 
-from assets.audio.audio import audio
-from assets.audio.hashes import hashes
-from assets.catalogue.episodes import episodes
-from assets.speech.diarization import diarization
-from assets.speech.quality import quality
-from assets.speech.transcript import transcript
-from assets.speech.turns import turns
+from assets.stages import EPISODE_GRAPH, STAGES
 from dagster_project.settings import Settings
 from partitions.definitions import FEEDS
 from pipeline.asset_definition import as_asset
@@ -20,8 +14,7 @@ from pipeline.stage import Stage
 from resources.engines.routing import Engines
 from speech.engines import registry
 
-EPISODE_STAGES = (audio, hashes, diarization, transcript, turns, quality)
-STAGES: dict[str, Stage] = {stage.name: stage for stage in (episodes, *EPISODE_STAGES)}
+EPISODE_STAGES = tuple(STAGES[name] for name in EPISODE_GRAPH.names)
 
 
 def stage_assets(settings: Settings, engines: Engines) -> list[dg.AssetsDefinition]:

@@ -53,7 +53,7 @@ def run_stage(context: dg.AssetExecutionContext, stage: Stage, code_version: str
     keys = tuple(context.partition_keys)
     root_run_id = context.run.root_run_id or context.run.tags.get(ROOT_RUN_ID_TAG) or context.run.run_id
     run = Run(context.run.run_id, root_run_id, datetime.now(UTC), len(keys))
-    upstream = {name: last_landings(lake, name, keys) for name in stage.upstream}
+    upstream = {name: last_landings(lake, name, keys) for name in stage.inputs}
     step = _Step(context, stage, code_version, lake, run, keys, upstream)
     done = landed_by(lake, stage.name, keys, root_run_id)
     for key in sorted(done):
@@ -78,7 +78,7 @@ def report_if_unknown(instance: dg.DagsterInstance, lake: Lake, stage: Stage, ke
     known = instance.fetch_materializations(asset, limit=1).records
     if known and known[0].timestamp >= landed.finished_at.timestamp() - 1:
         return False
-    upstream = {name: last_landings(lake, name, [key]) for name in stage.upstream}
+    upstream = {name: last_landings(lake, name, [key]) for name in stage.inputs}
     tables = {table.name: lake.read(table, table.landing_key(*[key] * len(table.landing))) for table in stage.tables}
     shown = stage.ui_metadata({name: rows for name, rows in tables.items() if rows is not None})
     instance.report_runless_asset_event(materialization(stage, key, landed, upstream, code_version, shown))
@@ -87,7 +87,7 @@ def report_if_unknown(instance: dg.DagsterInstance, lake: Lake, stage: Stage, ke
 
 def _outcomes(step: _Step, todo: Sequence[str]) -> Iterator[tuple[Outcome, int]]:
     """Each key exactly once, with the number of tries."""
-    missing = {key: [name for name in step.stage.upstream if key not in step.upstream[name]] for key in todo}
+    missing = {key: [name for name in step.stage.inputs if key not in step.upstream[name]] for key in todo}
     for key in todo:
         if missing[key]:
             yield Failure(key, _not_upstream(step.stage, key, missing[key])), 1

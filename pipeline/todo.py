@@ -23,10 +23,10 @@ def left_to_do(tries: Tries, stage: Stage, keys: Sequence[str], *, failed_too: b
             return failed_too or is_due(tries, stage.name, key)
         if key not in tried and key not in tries.sealed:
             return True
-        newer = any(tries.tried[name].get(key, 0) > tried.get(key, 0) for name in stage.upstream)
+        newer = any(tries.tried[name].get(key, 0) > tried.get(key, 0) for name in stage.inputs)
         return newer and _is_outdated(tries, stage, key)
 
-    return [key for key in keys if is_left(key) and all(_has_landed(tries, name, key) for name in stage.upstream)]
+    return [key for key in keys if is_left(key) and all(_has_landed(tries, name, key) for name in stage.inputs)]
 
 
 def is_due(tries: Tries, stage: str, key: str) -> bool:
@@ -44,7 +44,7 @@ def _has_landed(tries: Tries, stage: str, key: str) -> bool:
 def _is_outdated(tries: Tries, stage: Stage, key: str) -> bool:
     """Whether upstream has landed since: a failed try, and a landing brought back, are newer files but no newer rows."""
     landed = last_landings(tries.lake, stage.name, [key])
-    upstream = [last_landings(tries.lake, name, [key]) for name in stage.upstream]
+    upstream = [last_landings(tries.lake, name, [key]) for name in stage.inputs]
     return key not in landed or any(
         found[key].finished_at > landed[key].finished_at for found in upstream if key in found
     )

@@ -59,7 +59,7 @@ def toy(name: str, upstream: tuple[str, ...] = ()) -> Stage:
         ui_metadata=lambda landed: {"rows": landed[table.name].num_rows},
         group="toys",
         version="1",
-        upstream=upstream,
+        inputs=upstream,
     )
     return declare(work)
 
@@ -147,7 +147,7 @@ def test_six_with_two_failures_four_green_two_red_and_then_only_what_is_left(
     assert [status(instance, "first", key) for key in KEYS] == [
         "AssetPartitionStatus.FAILED" if key in (GONE, FLAKY) else "AssetPartitionStatus.MATERIALIZED" for key in KEYS
     ]
-    assert sorted(world.lake.open_keys(FIRST.lands[0])) == good
+    assert sorted(world.lake.open_keys(FIRST.tables[0])) == good
     assert world.asked["first", GONE] == 1
     assert world.asked["first", FLAKY] == 3
 
