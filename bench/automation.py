@@ -17,10 +17,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
+from resources.lake.tries import Tries
 
+from assets.stages import EPISODE_GRAPH
 from dagster_project.automation import admit_what_is_new, next_runs
 from dagster_project.settings import Settings
-from dagster_project.stages import EPISODE_STAGES
 from partitions.definitions import EPISODES, add_keys
 from partitions.window import Window
 from pipeline.records import Run, record
@@ -28,7 +29,6 @@ from pipeline.stage import Cost, Landing
 from resources.lake.catalogue import Catalogue
 from resources.lake.home import Home
 from resources.lake.lake import Lake
-from resources.lake.tries import Tries
 
 
 def main() -> None:
@@ -66,7 +66,7 @@ def _sensor(instance: dg.DagsterInstance, keys: list[str]) -> float:
 
 def _land_everywhere(lake: Lake, keys: list[str]) -> None:
     """The record of a landing for one key, and links to it for the others: a quiet tick opens none of them."""
-    for stage in EPISODE_STAGES:
+    for stage in EPISODE_GRAPH:
         run = Run("run", "run", datetime.now(UTC), 1)
         record(lake, stage, Landing(keys[0], {}, Cost()), run, write_ms=0, attempts=1)
         first = Path(lake.home.path("lake", "stage_runs", "open", f"{keys[0]}.{stage.name}.parquet"))
@@ -89,7 +89,7 @@ def _conditions(instance: dg.DagsterInstance) -> float:
 
         return made
 
-    definitions = dg.Definitions([bare(stage.name, stage.inputs) for stage in EPISODE_STAGES])
+    definitions = dg.Definitions([bare(stage.name, stage.inputs) for stage in EPISODE_GRAPH])
     cursor = None
     for _ in range(2):
         cursor = dg.evaluate_automation_conditions(definitions, instance, cursor=cursor).cursor

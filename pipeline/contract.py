@@ -24,6 +24,7 @@ from dagster._core.storage.tags import ROOT_RUN_ID_TAG
 from pipeline.crashes import CRASHES_ALLOWED, watching
 from pipeline.events import EVENTS_LOGGED, materialization
 from pipeline.records import Run, land_rows, landed_by, last_landings, record
+from pipeline.run_keys import named_keys
 from pipeline.stage import Batch, Failure, Landed, Landing, Outcome, Stage
 from resources.lake.lake import Lake
 from speech.errors import EngineUnavailable, KeepsCrashing, PodlakeError, UpstreamMissing, policy_of
@@ -50,7 +51,7 @@ class _Step:
 def run_stage(context: dg.AssetExecutionContext, stage: Stage, code_version: str) -> Iterator[dg.MaterializeResult]:
     """The body of every partitioned asset. Raises `dagster.Failure` when an episode failed."""
     lake: Lake = context.resources.lake
-    keys = tuple(context.partition_keys)
+    keys = named_keys(context.run.tags) or tuple(context.partition_keys)
     root_run_id = context.run.root_run_id or context.run.tags.get(ROOT_RUN_ID_TAG) or context.run.run_id
     run = Run(context.run.run_id, root_run_id, datetime.now(UTC), len(keys))
     upstream = {name: last_landings(lake, name, keys) for name in stage.inputs}

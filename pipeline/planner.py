@@ -66,11 +66,16 @@ def batches_of(
 ) -> tuple[Batch, ...]:
     """The batches of what is ready, within the limits of the settings."""
     order, pinned = list(catalogue), in_flight.all_keys()
+    terminal = [commits.get(name, {}) for name in graph.terminal]
+
+    def is_complete(key: str) -> bool:
+        return all(key in landed for landed in terminal)
+
     batches: list[Batch] = []
     for priority, stage in enumerate(graph):
         size, ready = settings.batch_sizes[stage.name], found.ready[stage.name]
         free_runs = max(0, settings.runs_ahead - in_flight.runs.get(stage.name, 0))
-        keys = list(ready)[: free_runs * size]
+        keys = sorted(ready, key=lambda key: ready[key] is Reason.ENGINE and is_complete(key))[: free_runs * size]
         if stage.pool == DOWNLOAD_POOL:
             keys = keys[: download_budget(found, graph, catalogue, in_flight, settings)]
         rest = keys[len(keys) - len(keys) % size :]
@@ -80,7 +85,9 @@ def batches_of(
         if scattered:
             order = [*_without(order, scattered), *scattered]
         chosen = [*((batch, False) for batch in together), *((batch, True) for batch in cut(scattered, size))]
-        for batch, is_scattered in sorted(chosen, key=lambda one: -len(one[0]))[:free_runs]:
+        # Full batches first, but that of the first key before all: it would wait for ever while others are full.
+        chosen.sort(key=lambda one: (keys[0] not in one[0], -len(one[0])))
+        for batch, is_scattered in chosen[:free_runs]:
             pinned.update(batch)
             hours = sum(catalogue[key].hours for key in batch if ready[key] is Reason.ENGINE)
             batches.append(Batch(stage.name, tuple(batch), _text(batch, ready), priority, is_scattered, hours))
@@ -92,11 +99,13 @@ def download_budget(
 ) -> int:
     """How many more episodes may be downloaded before an engine takes some.
 
-    At least what all runs of an engine stage take, so that engines do not wait for a limit on count.
+    At least what all runs of an engine stage take, so that engines do not wait for a limit on count. Episodes that
+    only another engine makes again are no reason to stop: their audio is not new.
     """
     if not graph.engine_stages:
         return len(catalogue)
-    waiting = set().union(*(found.ready[name] for name in graph.engine_stages))
+    engines = [found.ready[name] for name in graph.engine_stages]
+    waiting = {key for ready in engines for key, reason in ready.items() if reason is not Reason.ENGINE}
     if sum(catalogue[key].bytes for key in waiting) >= settings.ahead_bytes:
         return 0
     for stage in graph:

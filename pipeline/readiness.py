@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 
-from resources.lake.commits import Commit, inputs_version
+from resources.lake.commits import UNKNOWN, Commit, inputs_version
 from resources.lake.graph import StageGraph, StageSpec
 
 
@@ -66,7 +66,7 @@ class EngineVersions:
 
     def has_made(self, commit: Commit, episode: Episode) -> bool:
         version = self.by_language.get(episode.language or "", self.default)
-        return version is None or version == commit.engine_version
+        return version is None or commit.engine_version in (version, UNKNOWN)
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,10 @@ class PlanSettings:
     """Every failure older than this is retried, whether it is due or not."""
     patience: timedelta = timedelta(seconds=30)
     """How long a short batch waits for more keys."""
+    only: Set[str] | None = None
+    """Plan these keys alone; the others of the catalogue only say which keys are neighbours."""
+    attempted: Mapping[str, Set[str]] = field(default_factory=dict)
+    """Stage → keys that are not run again, whatever came of them."""
 
 
 Commits = Mapping[str, Mapping[str, Commit]]
@@ -118,6 +122,8 @@ def readiness(
     now: datetime,
 ) -> Readiness:
     """What can be done for each key of the catalogue. A stage waits while one of its inputs is pending."""
+    if settings.only is not None:
+        catalogue = {key: episode for key, episode in catalogue.items() if key in settings.only}
     ready: dict[str, Mapping[str, Reason]] = {}
     pending: dict[str, Set[str]] = {}
     unfinished: set[str] = set()
@@ -125,11 +131,17 @@ def readiness(
     for stage in graph:
         view = _StageView.of(stage, commits, failures, settings, now)
         flying = in_flight.keys.get(stage.name, frozenset())
-        held = flying | frozenset().union(*(pending[name] for name in stage.inputs))
+        held = frozenset().union(*(pending[name] for name in stage.inputs))
         reasons = view.reasons(catalogue, redo)
-        ready[stage.name] = {key: reason for key, reason in reasons.items() if key not in held and view.has_inputs(key)}
-        pending[stage.name] = held | ready[stage.name].keys()
-        unfinished |= pending[stage.name] | view.scheduled(catalogue)
+        attempted = settings.attempted.get(stage.name, frozenset())
+        ready[stage.name] = {
+            key: reason
+            for key, reason in reasons.items()
+            if key not in flying and key not in held and key not in attempted and view.has_inputs(key)
+        }
+        # A key whose run is unfinished but whose landing is there already holds nothing back.
+        pending[stage.name] = held | ready[stage.name].keys() | (flying & reasons.keys())
+        unfinished |= pending[stage.name] | flying | view.scheduled(catalogue)
     return Readiness(ready, pending, catalogue.keys() - unfinished)
 
 
@@ -207,6 +219,8 @@ class _StageView:
 
     def _is_made_from_inputs(self, commit: Commit) -> bool:
         """Whether the inputs still have the versions that the landing was made from."""
+        if commit.inputs_version == UNKNOWN:
+            return True
         versions = []
         for name, landed in self.inputs:
             current = landed.get(commit.key)

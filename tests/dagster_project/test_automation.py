@@ -10,13 +10,15 @@ import dagster as dg
 import pytest
 from dagster._core.execution.backfill import PartitionBackfill
 
-from dagster_project.automation import admit_what_is_new, next_runs, polls
+from assets.stages import STAGES
+from dagster_project.automation import admit_what_is_new, next_batches, polls
+from dagster_project.automation import request as request_of
 from dagster_project.backfills import with_downstream
 from dagster_project.build_resources import build_resources
 from dagster_project.definitions import build
-from dagster_project.nightly import outdated, request_night
+from dagster_project.flow_state import FlowState
+from dagster_project.nightly import request_nightly_backfill
 from dagster_project.settings import Settings
-from dagster_project.stages import STAGES
 from partitions.definitions import EPISODES, FEEDS, add_keys
 from partitions.window import Window
 from pipeline.records import Run, record
@@ -25,7 +27,6 @@ from resources.engines.routing import Engines
 from resources.lake.catalogue import Catalogue
 from resources.lake.lake import Lake
 from resources.lake.tables import EPISODES as CATALOGUE
-from resources.lake.tries import Tries
 from speech.errors import NetworkError, NotFound
 
 KEYS = [f"show-20260101-{n:08x}" for n in range(20)]
@@ -34,7 +35,7 @@ KEYS = [f"show-20260101-{n:08x}" for n in range(20)]
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     sizes = {"audio": 8, "hashes": 6, "diarization": 4, "transcript": 3, "turns": 12, "quality": 16}
-    return Settings(home=str(tmp_path / "home"), batch_feeds=5, **{f"batch_{name}": n for name, n in sizes.items()})
+    return Settings(home=str(tmp_path / "home"), batch_sizes={"episodes": 5, **sizes})
 
 
 @pytest.fixture
@@ -73,7 +74,8 @@ def asked(instance: dg.DagsterInstance, lake: Lake, settings: Settings) -> list[
     """Stage, first and last key of what a tick asks for, which is queued like the daemon does."""
     job = build(settings).resolve_implicit_global_asset_job_def()
     found = []
-    for request in next_runs(instance, Tries.listed(lake), settings):
+    for batch in next_batches(instance, lake, settings, build_resources(settings)["engines"], FlowState()):
+        request = request_of(settings, batch)
         (asset,) = request.asset_selection or ()
         instance.create_run_for_job(job, tags=request.tags, asset_selection=frozenset([asset]))
         first, last = (request.tags[f"dagster/asset_partition_range_{end}"] for end in ("start", "end"))
@@ -93,11 +95,13 @@ def test_full_batches_are_asked_for_ahead_and_nothing_twice(
 def test_a_short_batch_waits_while_more_is_coming(instance: dg.DagsterInstance, lake: Lake, settings: Settings) -> None:
     asked(instance, lake, settings)
     land(lake, "audio", KEYS[:5])
-    assert asked(instance, lake, settings) == [("diarization", KEYS[0], KEYS[3]), ("transcript", KEYS[0], KEYS[2])]
+    assert asked(instance, lake, settings) == [
+        ("diarization", KEYS[0], KEYS[3]), ("diarization", KEYS[4], KEYS[4]),
+        ("transcript", KEYS[0], KEYS[2]), ("transcript", KEYS[3], KEYS[4]),
+    ]  # fmt: skip
     for run in instance.get_runs():
         if run.asset_selection == {dg.AssetKey("audio")}:
             instance.report_run_failed(run)
-    assert [one for one in asked(instance, lake, settings) if one[0] != "audio"] == [("hashes", KEYS[0], KEYS[4])]
 
 
 def test_scattered_keys_become_one_batch_and_what_is_in_flight_stays_where_it_is(
@@ -120,9 +124,9 @@ def test_the_room_is_given_out_when_something_has_changed(
 ) -> None:
     catalogue, window = Catalogue(lake), Window(size=21)
     _in_catalogue(lake, [*KEYS, "show-20260102-00000001"], hours=1.0)
-    cursor = admit_what_is_new(instance, catalogue, window, Tries.listed(lake), None)
-    assert cursor == "21:0"
-    assert admit_what_is_new(instance, catalogue, Window(size=300), Tries.listed(lake), cursor) == cursor
+    state = admit_what_is_new(instance, catalogue, window, FlowState())
+    assert state == FlowState(live_episodes=21)
+    assert admit_what_is_new(instance, catalogue, Window(size=300), state) == state
     assert instance.get_dynamic_partitions("episodes")[-1] == "show-20260102-00000001"
 
 
@@ -157,16 +161,16 @@ def test_the_night_asks_for_what_is_left_the_newest_first_within_its_hours(
     land(lake, "diarization transcript", KEYS[:5], "another")
     land(lake, "diarization", KEYS[:4], now)
     fail(lake, "audio", KEYS[5:19], NetworkError("not due yet"))
-    assert outdated(lake.home, engines)["diarization"] == {KEYS[4]}
-    assert len(outdated(lake.home, engines)["transcript"]) == 5
     short = settings.model_copy(update={"nightly_audio_hours": 5.0})
-    assert request_night(instance, short, lake, engines).endswith("2 episodes, 4.0 hours of audio; 0 from the archive.")
+    assert request_nightly_backfill(instance, short, lake, engines).endswith(
+        "2 episodes, 4.0 hours of audio; 0 from the archive."
+    )
     (backfill,) = instance.get_backfills()
     assert _targets(backfill) == {
         "audio": {KEYS[19]}, "hashes": {KEYS[19]}, "diarization": {KEYS[4], KEYS[19]},
         "transcript": {KEYS[4], KEYS[19]}, "turns": {KEYS[4], KEYS[19]}, "quality": {KEYS[4], KEYS[19]},
     }  # fmt: skip
-    assert asked(instance, lake, settings)[0][0] != "audio"
+    assert asked(instance, lake, settings) == []
 
 
 def _targets(backfill: PartitionBackfill) -> dict[str, set[str]]:
@@ -200,5 +204,5 @@ def test_what_is_made_from_it_is_asked_for_too() -> None:
 def test_all_that_asks_for_work_is_off_until_it_is_switched_on(settings: Settings) -> None:
     repository = build(settings).get_repository_def()
     switches = [*repository.sensor_defs, *repository.schedule_defs]
-    assert {one.name for one in switches} >= {"flow", "poll_feeds", "nightly", "seal"}
+    assert {one.name for one in switches} >= {"episode_flow", "flow", "poll_feeds", "nightly", "seal"}
     assert [one.name for one in switches if one.default_status.value != "STOPPED"] == ["dead_runs"]

@@ -15,11 +15,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from assets.stages import STAGES
 from dagster_project.backfills import request_backfill
 from dagster_project.definitions import build
 from dagster_project.instance import open_instance
 from dagster_project.settings import ROOT, Settings
-from dagster_project.stages import STAGES
 from pipeline.records import Run, record
 from pipeline.stage import Failure
 from resources.lake.catalogue import Catalogue

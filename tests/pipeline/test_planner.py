@@ -138,8 +138,14 @@ class TestReasons:
 
     def test_what_is_in_flight_is_not_requested_again_and_holds_what_reads_it(self) -> None:
         flying = InFlight({"audio": {A}, "words": {B}}, {"audio": 1, "words": 1})
-        commits = landed(*everything(A, B)[:-1])
+        commits = landed(*everything(A, B)[:-2])
         assert planned("ab", commits, in_flight=flying) == ()
+
+    def test_what_an_unfinished_run_has_landed_already_goes_on(self) -> None:
+        flying = InFlight({"audio": {A, B}}, {"audio": 1})
+        assert brief(planned("ab", landed(commit(A, "audio"), commit(A, "hashes")), in_flight=flying)) == [
+            ("words", "a", "1 missing")
+        ]
 
 
 class TestFailures:
@@ -235,6 +241,12 @@ class TestBudgets:
             settings = replace(SETTINGS, ahead_bytes=limit)
             batches = planned("", commits, settings=settings, catalogue=catalogue)
             assert [batch.stage for batch in batches] == expected
+
+    def test_what_another_engine_makes_again_comes_last_and_stops_no_download(self) -> None:
+        settings = replace(SETTINGS, engines={"words": EngineVersions(NEW)}, redo_hours=9.0, runs_ahead=1)
+        new = [commit(D, "audio"), commit(D, "hashes")]
+        batches = planned("abcde", landed(*everything(A, B, C), *new), settings=replace(settings, ahead_episodes=1))
+        assert [(batch.stage, batch.keys) for batch in batches] == [("audio", ("e",)), ("words", (A, D))]
 
     def test_a_night_takes_the_first_episodes_that_fit(self) -> None:
         catalogue = {key: Episode(hours=hours) for key, hours in ((A, 2.0), (B, 3.0), (C, 1.0))}
