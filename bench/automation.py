@@ -17,10 +17,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
-from resources.lake.tries import Tries
 
-from assets.stages import EPISODE_GRAPH
-from dagster_project.automation import admit_what_is_new, next_runs
+from assets.stages import EPISODE_GRAPH, STAGES
+from dagster_project.automation import admit_what_is_new, next_batches
+from dagster_project.build_resources import build_resources
+from dagster_project.flow_state import FlowState
 from dagster_project.settings import Settings
 from partitions.definitions import EPISODES, add_keys
 from partitions.window import Window
@@ -53,20 +54,19 @@ def _sensor(instance: dg.DagsterInstance, keys: list[str]) -> float:
     with tempfile.TemporaryDirectory() as folder:
         catalogue, settings = Catalogue(Lake(Home.at(folder))), Settings(home=folder)
         _land_everywhere(catalogue.lake, keys)
-        window = Window(size=len(keys))
+        window, engines = Window(size=len(keys)), build_resources(settings)["engines"]
 
         def tick() -> None:
-            tries = Tries.listed(catalogue.lake)
-            cursor = admit_what_is_new(instance, catalogue, window, tries, f"{len(keys)}:0")
-            assert cursor == f"{len(keys)}:0"
-            assert not list(next_runs(instance, tries, settings))
+            state = FlowState(live_episodes=len(keys))
+            assert admit_what_is_new(instance, catalogue, window, state) == state
+            assert not next_batches(instance, catalogue.lake, settings, engines, state)
 
         return _best_of_3(tick)
 
 
 def _land_everywhere(lake: Lake, keys: list[str]) -> None:
     """The record of a landing for one key, and links to it for the others: a quiet tick opens none of them."""
-    for stage in EPISODE_GRAPH:
+    for stage in map(STAGES.__getitem__, EPISODE_GRAPH.names):
         run = Run("run", "run", datetime.now(UTC), 1)
         record(lake, stage, Landing(keys[0], {}, Cost()), run, write_ms=0, attempts=1)
         first = Path(lake.home.path("lake", "stage_runs", "open", f"{keys[0]}.{stage.name}.parquet"))

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from assets.stages import GRAPH
+from assets.stages import EPISODE_GRAPH as STAGES
 from partitions.window import Waiting, Window, admitted, leaving, sealable
 from pipeline.planner import Batch, batches_of
 from pipeline.readiness import EngineVersions, Episode, FailedTry, InFlight, PlanSettings, Readiness, readiness
@@ -27,7 +27,6 @@ from speech import errors
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR_S, DAY_S = 3600.0, 86_400.0
-STAGES = GRAPH.of_kind("episode")
 UPGRADED = "diarization"
 RUN_START_S, ENGINE_LOAD_S = 5.0, 25.0
 SECONDS_PER_HOUR_OF_AUDIO = {"audio": 2.0, "hashes": 1.0, "diarization": 60.0, "transcript": 90.0, "turns": 0.1}

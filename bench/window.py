@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pyarrow as pa
 
+from assets.stages import EPISODE_GRAPH
 from bench.lake_rows import blank_rows
 from partitions.definitions import EPISODES
 from partitions.window import Window
@@ -33,10 +34,10 @@ def main(size: int, n_episodes: int) -> None:
         catalogue = Catalogue(Lake(Home.at(folder)))
         _list(catalogue.lake, n_episodes // FEEDS)
         window = Window(size=size)
-        admit_s = _seconds(lambda: admit(instance, catalogue, window))
+        admit_s = _seconds(lambda: admit(instance, catalogue, window, EPISODE_GRAPH))
         keys = list(instance.get_dynamic_partitions(NAME))
         assert len(keys) == size, len(keys)
-        full_s = _seconds(lambda: admit(instance, catalogue, window))
+        full_s = _seconds(lambda: admit(instance, catalogue, window, EPISODE_GRAPH))
         archive_s = _seconds(lambda: archive(instance, keys))
         add_s = _seconds(lambda: instance.add_dynamic_partitions(NAME, keys))
         delete_s = _seconds(lambda: [instance.delete_dynamic_partition(NAME, key) for key in keys])

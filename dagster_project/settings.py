@@ -61,7 +61,7 @@ class Settings(BaseSettings):
     )
     batch_sizes: dict[str, Annotated[int, Field(ge=1)]] = Field(
         default_factory=dict,
-        description="Episodes (or feeds) in one run of a stage, set as `PODLAKE_BATCH_<STAGE>`. Default: what the stage declares.",
+        description='Episodes (or feeds) in one run of a stage: `{"audio": 32}`, or `PODLAKE_BATCH_<STAGE>` for one stage. Default: what the stage declares.',
     )
     window: int = Field(10_000, ge=1, description="Episodes that Dagster knows at once; the catalogue knows all.")
     window_feeds: str = Field("", description="Admit only these feeds to the window: `my-show,another`. Empty: all.")
@@ -147,6 +147,6 @@ class _BatchSizes(PydanticBaseSettingsSource):
         found = {
             name.lower().removeprefix(self._PREFIX): value
             for name, value in self._variables.items()
-            if name.lower().startswith(self._PREFIX) and value
+            if name.lower().startswith(self._PREFIX) and name.lower() != f"{self._PREFIX}sizes" and value
         }
         return {"batch_sizes": {self._OLD_NAMES.get(name, name): value for name, value in found.items()}}

@@ -75,10 +75,10 @@ def _two_episodes(instance: dg.DagsterInstance, settings: Settings, lake: Lake) 
 
 @contextmanager
 def _daemon(log: Path) -> Iterator[None]:
-    """Dagster's daemon, with the sensor `flow` switched on."""
+    """Dagster's daemon, with the sensor `episode_flow` switched on."""
     dagster = [sys.executable, "-m", "dagster"]
     where = ["-w", str(ROOT / "workspace.yaml")]
-    subprocess.run([*dagster, "sensor", "start", "flow", *where], cwd=ROOT, check=True, capture_output=True)
+    subprocess.run([*dagster, "sensor", "start", "episode_flow", *where], cwd=ROOT, check=True, capture_output=True)
     command = [sys.executable, "-m", "dagster._daemon", "run", *where]
     with log.open("wb") as stream:
         process = subprocess.Popen(command, cwd=ROOT, stdout=stream, stderr=stream, start_new_session=True)
