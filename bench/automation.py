@@ -19,7 +19,7 @@ from pathlib import Path
 import dagster as dg
 
 from assets.stages import EPISODE_GRAPH, STAGES
-from dagster_project.automation import admit_what_is_new, next_batches
+from dagster_project.automation import tick as sensor_tick
 from dagster_project.build_resources import build_resources
 from dagster_project.flow_state import FlowState
 from dagster_project.settings import Settings
@@ -54,12 +54,12 @@ def _sensor(instance: dg.DagsterInstance, keys: list[str]) -> float:
     with tempfile.TemporaryDirectory() as folder:
         catalogue, settings = Catalogue(Lake(Home.at(folder))), Settings(home=folder)
         _land_everywhere(catalogue.lake, keys)
-        window, engines = Window(size=len(keys)), build_resources(settings)["engines"]
+        window, engines = Window(size=len(keys) + 1), build_resources(settings)["engines"]
 
         def tick() -> None:
             state = FlowState(live_episodes=len(keys))
-            assert admit_what_is_new(instance, catalogue, window, state) == state
-            assert not next_batches(instance, catalogue.lake, settings, engines, state)
+            after, batches = sensor_tick(instance, catalogue, window, settings, engines, state)
+            assert (after.live_episodes, batches) == (len(keys), ())
 
         return _best_of_3(tick)
 

@@ -24,10 +24,10 @@ from dagster_project.nightly import request_nightly_backfill
 from dagster_project.planning import Situation, engine_versions, plan_settings
 from dagster_project.settings import Settings
 from partitions.definitions import EPISODES, FEEDS, move_to_end
-from partitions.window import Window
+from partitions.window import Window, leaving
 from pipeline.in_flight import in_flight
 from pipeline.lake_state import LakeState
-from pipeline.live_window import admit, archive_finished, keys_to_seal
+from pipeline.live_window import admit, archive, keys_to_seal
 from pipeline.planner import Batch, plan
 from pipeline.readiness import Episode, PlanSettings
 from pipeline.run_keys import key_tags
@@ -77,12 +77,8 @@ def _episode_flow(name: str, settings: Settings) -> dg.SensorDefinition:
             if _is_running(context.instance, "episode_flow"):
                 return dg.SkipReason("The sensor episode_flow does this now. Switch this one off.")
             context.log.warning("The sensor flow is now called episode_flow: switch that on, and this one off.")
-        state = FlowState.parse(context.cursor)
-        archive_finished(context.instance, catalogue.lake, EPISODE_GRAPH, window)
-        state = admit_what_is_new(context.instance, catalogue, window, state)
-        batches = next_batches(context.instance, catalogue.lake, settings, engines, state)
+        state, batches = tick(context.instance, catalogue, window, settings, engines, FlowState.parse(context.cursor))
         requests = [request(settings, batch) for batch in batches]
-        state = state.after_redo(sum(batch.redo_hours for batch in batches), datetime.now(UTC))
         nothing = None if requests else "Nothing is left to do, or it is in flight."
         return dg.SensorResult(requests, skip_reason=nothing, cursor=state.text())
 
@@ -136,35 +132,45 @@ def _seal(settings: Settings) -> dg.ScheduleDefinition:
     return seal
 
 
+def tick(
+    instance: dg.DagsterInstance,
+    catalogue: Catalogue,
+    window: Window,
+    settings: Settings,
+    engines: Engines,
+    state: FlowState,
+) -> tuple[FlowState, tuple[Batch, ...]]:
+    """What the sensor requests now; finished episodes leave a full window and others enter it."""
+    listed = all_open_commits(catalogue.lake)
+    situation = Situation.of_episodes(instance, catalogue.lake, listed)
+    limits = replace(
+        plan_settings(settings),
+        engines=engine_versions(engines, situation.catalogue),
+        redo_hours=state.redo_hours_left(settings.nightly_audio_hours, situation.now),
+    )
+    found = situation.readiness(limits)
+    batches = situation.batches(found, limits)
+    move_scattered(instance, EPISODES, batches)
+    gone = leaving(list(situation.catalogue), found.finished, frozenset(), window)
+    if gone:
+        archive(instance, gone)
+    last_poll = max((commit.stamp for name in FEED_GRAPH.names for commit in listed.get(name, {}).values()), default="")
+    state = state.after_redo(sum(batch.redo_hours for batch in batches), situation.now)
+    return admit_what_is_new(instance, catalogue, window, state, last_poll), batches
+
+
 def admit_what_is_new(
-    instance: dg.DagsterInstance, catalogue: Catalogue, window: Window, state: FlowState
+    instance: dg.DagsterInstance, catalogue: Catalogue, window: Window, state: FlowState, last_poll: str
 ) -> FlowState:
     """Fill the window if anything has changed since the last time: a poll, or the number of live episodes.
 
     While polls are in flight, the room is theirs.
     """
     order = instance.get_dynamic_partitions(EPISODES.name or "")
-    polled = all_open_commits(catalogue.lake).get("episodes", {})
-    last_poll = max((commit.stamp for commit in polled.values()), default="")
-    if state.has_seen(len(order), last_poll) or in_flight(instance, order).runs.get("episodes"):
+    if state.has_seen(len(order), last_poll) or in_flight(instance, order).runs.get(FEED_GRAPH.names[0]):
         return state
     admitted = admit(instance, catalogue, window, EPISODE_GRAPH)
     return state.seeing(len(order) + len(admitted), last_poll)
-
-
-def next_batches(
-    instance: dg.DagsterInstance, lake: Lake, settings: Settings, engines: Engines, state: FlowState
-) -> tuple[Batch, ...]:
-    """What the sensor requests now. Scattered keys are moved together."""
-    situation = Situation.of_episodes(instance, lake)
-    limits = replace(
-        plan_settings(settings),
-        engines=engine_versions(engines, situation.catalogue),
-        redo_hours=state.redo_hours_left(settings.nightly_audio_hours, situation.now),
-    )
-    batches = situation.batches(situation.readiness(limits), limits)
-    move_scattered(instance, EPISODES, batches)
-    return batches
 
 
 def move_scattered(

@@ -14,7 +14,7 @@ from partitions.definitions import EPISODES
 from pipeline.in_flight import in_flight
 from pipeline.lake_state import LakeState, episode_facts
 from pipeline.planner import Batch, batches_of
-from pipeline.readiness import EngineVersions, Episode, InFlight, PlanSettings, Readiness, readiness
+from pipeline.readiness import Commits, EngineVersions, Episode, InFlight, PlanSettings, Readiness, readiness
 from pipeline.stage import Stage
 from resources.engines.routing import Engines
 from resources.lake.commits import engine_version
@@ -35,10 +35,10 @@ class Situation:
     now: datetime
 
     @classmethod
-    def of_episodes(cls, instance: dg.DagsterInstance, lake: Lake) -> Situation:
+    def of_episodes(cls, instance: dg.DagsterInstance, lake: Lake, listed: Commits | None = None) -> Situation:
         """The episodes of the live window, in the order of their partitions."""
         order = instance.get_dynamic_partitions(EPISODES.name or "")
-        state = LakeState.read(lake, EPISODE_GRAPH, order)
+        state = LakeState.read(lake, EPISODE_GRAPH, order, listed)
         return cls(EPISODE_GRAPH, episode_facts(lake.home, order), state, in_flight(instance, order), datetime.now(UTC))
 
     def readiness(self, settings: PlanSettings) -> Readiness:

@@ -37,9 +37,12 @@ class LakeState:
     failures: Failures
 
     @classmethod
-    def read(cls, lake: Lake, graph: StageGraph, keys: Collection[str]) -> LakeState:
-        """Opens no landing, except failures that it has not read before and what is sealed of these keys."""
-        found = all_open_commits(lake)
+    def read(cls, lake: Lake, graph: StageGraph, keys: Collection[str], listed: Commits | None = None) -> LakeState:
+        """Opens no landing, except failures that it has not read before and what is sealed of these keys.
+
+        `listed` are the open commits, if they have been listed already.
+        """
+        found = all_open_commits(lake) if listed is None else listed
         commits = {name: dict(found.get(name, {})) for name in graph.names}
         incomplete = [key for key in keys if not all(key in landed for landed in commits.values())]
         for commit in _sealed_commits(lake, graph, incomplete):

@@ -10,17 +10,19 @@ import dagster as dg
 import pytest
 from dagster._core.execution.backfill import PartitionBackfill
 
-from assets.stages import STAGES
-from dagster_project.automation import admit_what_is_new, next_batches, polls
+from assets.stages import EPISODE_GRAPH, STAGES
+from dagster_project.automation import admit_what_is_new, polls, tick
 from dagster_project.automation import request as request_of
 from dagster_project.backfills import with_downstream
 from dagster_project.build_resources import build_resources
 from dagster_project.definitions import build
 from dagster_project.flow_state import FlowState
 from dagster_project.nightly import request_nightly_backfill
+from dagster_project.retry import bring_back
 from dagster_project.settings import Settings
 from partitions.definitions import EPISODES, FEEDS, add_keys
 from partitions.window import Window
+from pipeline.live_window import admit
 from pipeline.records import Run, record
 from pipeline.stage import Cost, Failure, Landing
 from resources.engines.routing import Engines
@@ -74,7 +76,9 @@ def asked(instance: dg.DagsterInstance, lake: Lake, settings: Settings) -> list[
     """Stage, first and last key of what a tick asks for, which is queued like the daemon does."""
     job = build(settings).resolve_implicit_global_asset_job_def()
     found = []
-    for batch in next_batches(instance, lake, settings, build_resources(settings)["engines"], FlowState()):
+    order = instance.get_dynamic_partitions("episodes")
+    state, engines = FlowState(live_episodes=len(order)), build_resources(settings)["engines"]
+    for batch in tick(instance, Catalogue(lake), Window(), settings, engines, state)[1]:
         request = request_of(settings, batch)
         (asset,) = request.asset_selection or ()
         instance.create_run_for_job(job, tags=request.tags, asset_selection=frozenset([asset]))
@@ -124,9 +128,9 @@ def test_the_room_is_given_out_when_something_has_changed(
 ) -> None:
     catalogue, window = Catalogue(lake), Window(size=21)
     _in_catalogue(lake, [*KEYS, "show-20260102-00000001"], hours=1.0)
-    state = admit_what_is_new(instance, catalogue, window, FlowState())
+    state = admit_what_is_new(instance, catalogue, window, FlowState(), "")
     assert state == FlowState(live_episodes=21)
-    assert admit_what_is_new(instance, catalogue, Window(size=300), state) == state
+    assert admit_what_is_new(instance, catalogue, Window(size=300), state, "") == state
     assert instance.get_dynamic_partitions("episodes")[-1] == "show-20260102-00000001"
 
 
@@ -206,3 +210,18 @@ def test_all_that_asks_for_work_is_off_until_it_is_switched_on(settings: Setting
     switches = [*repository.sensor_defs, *repository.schedule_defs]
     assert {one.name for one in switches} >= {"episode_flow", "flow", "poll_feeds", "nightly", "seal"}
     assert [one.name for one in switches if one.default_status.value != "STOPPED"] == ["dead_runs"]
+
+
+def test_permanent_failures_leave_a_full_window_and_a_retry_brings_them_back(
+    instance: dg.DagsterInstance, lake: Lake, engines: Engines, settings: Settings
+) -> None:
+    new = "show-20260102-00000001"
+    _in_catalogue(lake, [*KEYS, new], hours=1.0)
+    fail(lake, "audio", KEYS[:1], NetworkError("not due yet"))
+    fail(lake, "audio", KEYS[1:3], NotFound("gone"))
+    tick(instance, Catalogue(lake), Window(size=20), settings, engines, FlowState())
+    order = instance.get_dynamic_partitions("episodes")
+    assert (len(order), order[-1], set(KEYS) - set(order)) == (19, new, set(KEYS[1:3]))
+    assert admit(instance, Catalogue(lake), Window(size=20), EPISODE_GRAPH) == []
+    bring_back(instance, {"audio": [KEYS[1]]})
+    assert instance.get_dynamic_partitions("episodes")[-1] == KEYS[1]
