@@ -10,7 +10,7 @@ import logging
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import dagster as dg
 
@@ -25,7 +25,7 @@ from partitions.definitions import FEEDS, move_to_end
 from partitions.keys import feed_of
 from pipeline.batches import cut, grouped
 from pipeline.contract import report_if_unknown
-from pipeline.events import LANDED_AT_FORMAT, LANDED_AT_TAG
+from pipeline.dagster_internals import last_event_times
 from pipeline.in_flight import in_flight
 from pipeline.live_window import admit, archive_finished
 from pipeline.records import last_landings
@@ -33,12 +33,10 @@ from pipeline.run_process import fail_orphaned_runs
 from pipeline.stage import Stage
 from resources.engines.routing import Engines
 from resources.lake.catalogue import Catalogue
-from resources.lake.commits import Commit, all_open_commits
+from resources.lake.commits import all_open_commits
 from resources.lake.lake import Lake
 
 log = logging.getLogger("podlake")
-
-RECORDED_WITHIN = timedelta(seconds=5)
 
 
 @dataclass(frozen=True)
@@ -125,29 +123,10 @@ def _may_bring_many(lake: Lake, feeds: Sequence[str], selection: Selection) -> b
 def _catch_up(instance: dg.DagsterInstance, lake: Lake, stage: Stage, keys: Sequence[str], version: str) -> None:
     """Give Dagster the events that a killed run could not log, also of a second landing."""
     commits, selected = all_open_commits(lake).get(stage.name, {}), frozenset(keys)
-    known = _last_events(instance, stage.name)
-    behind = [key for key, commit in commits.items() if key in selected and _is_behind(known, commit)]
+    told = last_event_times(instance, dg.AssetKey(stage.name))
+    behind = [
+        key for key, commit in commits.items() if key in selected and (key not in told or told[key] < commit.landed_at)
+    ]
     for key in last_landings(lake, stage.name, behind):
         if report_if_unknown(instance, lake, stage, key, version):
             log.info("%s: %s had landed before a run was killed; Dagster knows it now", stage.name, key)
-
-
-def _last_events(instance: dg.DagsterInstance, stage: str) -> dict[str, str | None]:
-    """Key → the landing that Dagster's last event of it names; None for an event of a former release."""
-    asset = dg.AssetKey(stage)
-    named = instance.event_log_storage.get_latest_tags_by_partition(
-        asset, dg.DagsterEventType.ASSET_MATERIALIZATION, tag_keys=[LANDED_AT_TAG]
-    )
-    known: dict[str, str | None] = dict.fromkeys(instance.get_materialized_partitions(asset))
-    return {**known, **{key: tags[LANDED_AT_TAG] for key, tags in named.items()}}
-
-
-def _is_behind(known: dict[str, str | None], commit: Commit) -> bool:
-    """Whether Dagster may not know of the landing. A record is written within seconds of the time that it names."""
-    if commit.key not in known:
-        return True
-    landed_at = known[commit.key]
-    return (
-        landed_at is not None
-        and datetime.strptime(landed_at, LANDED_AT_FORMAT).replace(tzinfo=UTC) < commit.landed_at - RECORDED_WITHIN
-    )

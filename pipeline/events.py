@@ -27,11 +27,6 @@ step of the run. Dagster has no public word for this, hence its private one; a t
 """
 
 
-LANDED_AT_FORMAT = "%Y%m%dT%H%M%S%f"
-LANDED_AT_TAG = "podlake/landed_at"
-"""Which landing an event tells of: a later one whose event was lost has none."""
-
-
 def materialization(
     stage: Stage,
     key: str,
@@ -46,7 +41,6 @@ def materialization(
         DATA_VERSION_TAG: landed.data_version,
         DATA_VERSION_IS_USER_PROVIDED_TAG: "true",
     }
-    tags[LANDED_AT_TAG] = f"{landed.finished_at:{LANDED_AT_FORMAT}}"
     for name in stage.inputs:
         tags[get_input_data_version_tag(AssetKey(name))] = upstream[name][key].data_version
         tags[get_input_event_pointer_tag(AssetKey(name))] = NULL_EVENT_POINTER
