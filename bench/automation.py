@@ -22,6 +22,7 @@ from assets.stages import EPISODE_GRAPH, STAGES
 from dagster_project.automation import tick as sensor_tick
 from dagster_project.build_resources import build_resources
 from dagster_project.flow_state import FlowState
+from dagster_project.planning import engine_versions
 from dagster_project.settings import Settings
 from partitions.definitions import EPISODES, add_keys
 from partitions.window import Window
@@ -57,7 +58,7 @@ def _sensor(instance: dg.DagsterInstance, keys: list[str]) -> float:
         window, engines = Window(size=len(keys) + 1), build_resources(settings)["engines"]
 
         def tick() -> None:
-            state = FlowState(live_episodes=len(keys))
+            state = FlowState(len(keys), "", repr(engine_versions(engines, {})))
             after, batches = sensor_tick(instance, catalogue, window, settings, engines, state)
             assert (after.live_episodes, batches) == (len(keys), ())
 

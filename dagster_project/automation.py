@@ -20,10 +20,10 @@ from dagster._core.storage.tags import PRIORITY_TAG
 from assets.stages import EPISODE_GRAPH, FEED_GRAPH, STAGES
 from dagster_project.backfills import run_tags
 from dagster_project.flow_state import FlowState
-from dagster_project.nightly import request_nightly_backfill
+from dagster_project.nightly import archived_of_other_engines, request_nightly_backfill
 from dagster_project.planning import Situation, engine_versions, plan_settings
 from dagster_project.settings import Settings
-from partitions.definitions import EPISODES, FEEDS, move_to_end
+from partitions.definitions import EPISODES, FEEDS, add_keys, move_to_end
 from partitions.window import Window, leaving
 from pipeline.in_flight import in_flight
 from pipeline.lake_state import LakeState
@@ -156,21 +156,32 @@ def tick(
         archive(instance, gone)
     last_poll = max((commit.stamp for name in FEED_GRAPH.names for commit in listed.get(name, {}).values()), default="")
     state = state.after_redo(sum(batch.redo_hours for batch in batches), situation.now)
-    return admit_what_is_new(instance, catalogue, window, state, last_poll), batches
+    return admit_what_is_new(instance, catalogue, window, settings, engines, state, last_poll), batches
 
 
 def admit_what_is_new(
-    instance: dg.DagsterInstance, catalogue: Catalogue, window: Window, state: FlowState, last_poll: str
+    instance: dg.DagsterInstance,
+    catalogue: Catalogue,
+    window: Window,
+    settings: Settings,
+    engines: Engines,
+    state: FlowState,
+    last_poll: str,
 ) -> FlowState:
-    """Fill the window if anything has changed since the last time: a poll, or the number of live episodes.
+    """Fill the window if anything has changed since the last time: polls, engines, or the number of live episodes.
 
-    While polls are in flight, the room is theirs.
+    While polls are in flight, the room is theirs. What is left of it, archived episodes of other engines get.
     """
-    order = instance.get_dynamic_partitions(EPISODES.name or "")
-    if state.has_seen(len(order), last_poll) or in_flight(instance, order).runs.get(FEED_GRAPH.names[0]):
+    order, configured = instance.get_dynamic_partitions(EPISODES.name or ""), repr(engine_versions(engines, {}))
+    if state == state.seeing(len(order), last_poll, configured):
         return state
-    admitted = admit(instance, catalogue, window, EPISODE_GRAPH)
-    return state.seeing(len(order) + len(admitted), last_poll)
+    if in_flight(instance, order).runs.get(FEED_GRAPH.names[0]):
+        return state
+    live = [*order, *admit(instance, catalogue, window, EPISODE_GRAPH)]
+    room = window.size - len(live)
+    if room > 0 and state.redo_hours_left(settings.nightly_audio_hours, datetime.now(UTC)) > 0:
+        live += add_keys(instance, EPISODES, archived_of_other_engines(catalogue.lake, engines, live)[:room])
+    return state.seeing(len(live), last_poll, configured)
 
 
 def move_scattered(

@@ -13,6 +13,8 @@ class FlowState:
 
     live_episodes: int = -1
     last_poll: str = ""
+    engines: str = ""
+    """Which engines were configured then."""
     day: str = ""
     redone_hours: float = 0.0
 
@@ -27,11 +29,8 @@ class FlowState:
     def text(self) -> str:
         return json.dumps(asdict(self))
 
-    def has_seen(self, live_episodes: int, last_poll: str) -> bool:
-        return (self.live_episodes, self.last_poll) == (live_episodes, last_poll)
-
-    def seeing(self, live_episodes: int, last_poll: str) -> FlowState:
-        return replace(self, live_episodes=live_episodes, last_poll=last_poll)
+    def seeing(self, live_episodes: int, last_poll: str, engines: str) -> FlowState:
+        return replace(self, live_episodes=live_episodes, last_poll=last_poll, engines=engines)
 
     def redo_hours_left(self, hours_per_day: float, now: datetime) -> float:
         return max(0.0, hours_per_day - (self.redone_hours if self.day == _day(now) else 0.0))

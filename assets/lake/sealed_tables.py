@@ -5,6 +5,7 @@ from datetime import timedelta
 import dagster as dg
 from pydantic import Field
 
+from assets.stages import EPISODE_GRAPH
 from pipeline.live_window import admit, archive_finished, keys_to_seal
 from resources.lake.compaction import Sealed, seal
 from resources.lake.lake import Lake
@@ -24,8 +25,8 @@ class Sealing(dg.Config):
     group_name="lake",
     kinds={"parquet"},
     pool="sealing",
-    deps=["quality"],
-    required_resource_keys={"lake", "catalogue", "window", "episode_graph"},
+    deps=EPISODE_GRAPH.terminal,
+    required_resource_keys={"lake", "catalogue", "window"},
     code_version="1",
 )
 def sealed_tables(context: dg.AssetExecutionContext, config: Sealing) -> dg.MaterializeResult:
@@ -35,12 +36,12 @@ def sealed_tables(context: dg.AssetExecutionContext, config: Sealing) -> dg.Mate
     live window first; others that wait are admitted in their place.
     """
     lake: Lake = context.resources.lake
-    graph, window = context.resources.episode_graph, context.resources.window
+    window = context.resources.window
     older_than = timedelta(hours=config.after_hours)
-    keys = keys_to_seal(context.instance, lake, graph, older_than)
-    archived = archive_finished(context.instance, lake, graph, window, keys)
+    keys = keys_to_seal(context.instance, lake, EPISODE_GRAPH, older_than)
+    archived = archive_finished(context.instance, lake, EPISODE_GRAPH, window, keys)
     done = list(seal(lake, older_than=older_than))
-    admitted = admit(context.instance, context.resources.catalogue, window, graph)
+    admitted = admit(context.instance, context.resources.catalogue, window, EPISODE_GRAPH)
     return dg.MaterializeResult(
         metadata={
             "episodes_archived": len(archived),

@@ -18,6 +18,7 @@ from dagster_project.build_resources import build_resources
 from dagster_project.definitions import build
 from dagster_project.flow_state import FlowState
 from dagster_project.nightly import request_nightly_backfill
+from dagster_project.planning import engine_versions
 from dagster_project.retry import bring_back
 from dagster_project.settings import Settings
 from partitions.definitions import EPISODES, FEEDS, add_keys
@@ -29,6 +30,7 @@ from resources.engines.routing import Engines
 from resources.lake.catalogue import Catalogue
 from resources.lake.lake import Lake
 from resources.lake.tables import EPISODES as CATALOGUE
+from speech.engines import registry
 from speech.errors import NetworkError, NotFound
 
 KEYS = [f"show-20260101-{n:08x}" for n in range(20)]
@@ -77,7 +79,8 @@ def asked(instance: dg.DagsterInstance, lake: Lake, settings: Settings) -> list[
     job = build(settings).resolve_implicit_global_asset_job_def()
     found = []
     order = instance.get_dynamic_partitions("episodes")
-    state, engines = FlowState(live_episodes=len(order)), build_resources(settings)["engines"]
+    engines = build_resources(settings)["engines"]
+    state = FlowState(len(order), "", repr(engine_versions(engines, {})))
     for batch in tick(instance, Catalogue(lake), Window(), settings, engines, state)[1]:
         request = request_of(settings, batch)
         (asset,) = request.asset_selection or ()
@@ -124,13 +127,13 @@ def test_scattered_keys_become_one_batch_and_what_is_in_flight_stays_where_it_is
 
 
 def test_the_room_is_given_out_when_something_has_changed(
-    instance: dg.DagsterInstance, lake: Lake, settings: Settings
+    instance: dg.DagsterInstance, lake: Lake, engines: Engines, settings: Settings
 ) -> None:
     catalogue, window = Catalogue(lake), Window(size=21)
     _in_catalogue(lake, [*KEYS, "show-20260102-00000001"], hours=1.0)
-    state = admit_what_is_new(instance, catalogue, window, FlowState(), "")
-    assert state == FlowState(live_episodes=21)
-    assert admit_what_is_new(instance, catalogue, Window(size=300), state, "") == state
+    state = admit_what_is_new(instance, catalogue, window, settings, engines, FlowState(), "")
+    assert state.live_episodes == 21
+    assert admit_what_is_new(instance, catalogue, Window(size=300), settings, engines, state, "") == state
     assert instance.get_dynamic_partitions("episodes")[-1] == "show-20260102-00000001"
 
 
@@ -225,3 +228,18 @@ def test_permanent_failures_leave_a_full_window_and_a_retry_brings_them_back(
     assert admit(instance, Catalogue(lake), Window(size=20), EPISODE_GRAPH) == []
     bring_back(instance, {"audio": [KEYS[1]]})
     assert instance.get_dynamic_partitions("episodes")[-1] == KEYS[1]
+
+
+def test_archived_episodes_of_another_engine_get_the_room_that_is_left(
+    instance: dg.DagsterInstance, lake: Lake, engines: Engines, settings: Settings
+) -> None:
+    archived, current = "show-20250101-00000001", "show-20250101-00000002"
+    _in_catalogue(lake, [*KEYS, archived, current], hours=1.0)
+    land(lake, " ".join(EPISODE_GRAPH.names), [archived], "another")
+    land(lake, "audio hashes turns quality", [current])
+    land(lake, "diarization", [current], engines.diarizer_spec().fingerprint)
+    land(lake, "transcript", [current], registry.describe_transcriber(engines.transcriber_for("en")).fingerprint)
+    admit_what_is_new(instance, Catalogue(lake), Window(size=20), settings, engines, FlowState(), "")
+    assert archived not in instance.get_dynamic_partitions("episodes")
+    admit_what_is_new(instance, Catalogue(lake), Window(size=30), settings, engines, FlowState(), "")
+    assert list(instance.get_dynamic_partitions("episodes")) == [*KEYS, archived]

@@ -128,7 +128,6 @@ def test_sealing_archives_what_is_complete_and_admits_others(
             "lake": catalogue.lake,
             "catalogue": catalogue,
             "window": Window(size=2),
-            "episode_graph": EPISODE_GRAPH,
         },
         run_config={"ops": {"sealed_tables": {"config": {"after_hours": 0.0}}}},
         selection=["sealed_tables"],
