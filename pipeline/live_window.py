@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Set
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 
@@ -47,13 +47,18 @@ def admit_from_feed(
     known = set(instance.get_dynamic_partitions(EPISODES.name or ""))
     own = [row for row in rows if row.key in known]
     new = [row for row in rows if row.key not in known]
-    done = not_waiting(lake, episode_graph, [row.key for row in new])
+    room = window.size - len(known)
+    if room <= 0 or not new:
+        return
+    state = LakeState.read(lake, episode_graph, [row.key for row in new])
+    done = set.intersection(*(set(state.commits[name]) for name in episode_graph.terminal)).union(
+        *state.failures.values()
+    )
     share = window.share(len(instance.get_dynamic_partitions(FEEDS.name or "")))
     keys = admitted(
         (row for row in new if row.key not in done), share,
         inside=len(own), hours_inside=sum(hours(row.duration_ms) for row in own), now=datetime.now(UTC),
     )  # fmt: skip
-    room = max(0, window.size - len(known))
     add_keys(instance, EPISODES, list(keys)[:room])
 
 
@@ -125,7 +130,7 @@ def keys_to_seal(instance: DagsterInstance, lake: Lake, graph: StageGraph, older
     return sealable(landed_at, live, finished(instance, lake, graph), before=datetime.now(UTC) - older_than)
 
 
-def not_waiting(lake: Lake, graph: StageGraph, keys: Sequence[str] | None = None) -> set[str]:
+def not_waiting(lake: Lake, graph: StageGraph) -> set[str]:
     """The episodes that are complete, open or sealed, or have failed: those come back by a retry alone."""
     found = all_open_commits(lake)
     landed = [set(found.get(name, ())) for name in graph.terminal]
@@ -134,8 +139,7 @@ def not_waiting(lake: Lake, graph: StageGraph, keys: Sequence[str] | None = None
         sealed = sealed.filter(pc.equal(sealed["outcome"], "landed"))
         for name, complete in zip(graph.terminal, landed, strict=True):
             complete.update(sealed.filter(pc.equal(sealed["stage"], name))["episode_id"].to_pylist())
-    done = set.intersection(*landed) | {name.partition(".")[0] for name in lake.open_keys(FAILURES)}
-    return done if keys is None else done & set(keys)
+    return set.intersection(*landed) | {name.partition(".")[0] for name in lake.open_keys(FAILURES)}
 
 
 def _rows(table: pa.Table) -> list[Waiting]:
