@@ -18,9 +18,12 @@ from pathlib import Path
 
 import dagster as dg
 
-from dagster_project.automation import admit_what_is_new, next_runs
+from assets.stages import EPISODE_GRAPH, STAGES
+from dagster_project.automation import tick as sensor_tick
+from dagster_project.build_resources import build_resources
+from dagster_project.flow_state import FlowState
+from dagster_project.planning import engine_versions
 from dagster_project.settings import Settings
-from dagster_project.stages import EPISODE_STAGES
 from partitions.definitions import EPISODES, add_keys
 from partitions.window import Window
 from pipeline.records import Run
@@ -28,7 +31,6 @@ from pipeline.stage import Cost, Landing
 from resources.lake.catalogue import Catalogue
 from resources.lake.home import Home
 from resources.lake.lake import Lake
-from resources.lake.tries import Tries
 from tests.landings import land_outcome
 
 
@@ -54,30 +56,28 @@ def _sensor(instance: dg.DagsterInstance, keys: list[str]) -> float:
     with tempfile.TemporaryDirectory() as folder:
         catalogue, settings = Catalogue(Lake(Home.at(folder))), Settings(home=folder)
         _land_everywhere(catalogue.lake, keys)
-        window = Window(size=len(keys))
+        window, engines = Window(size=len(keys) + 1), build_resources(settings)["engines"]
 
         def tick() -> None:
-            tries = Tries.listed(catalogue.lake)
-            cursor = admit_what_is_new(instance, catalogue, window, tries, f"{len(keys)}:0")
-            assert cursor == f"{len(keys)}:0"
-            assert not list(next_runs(instance, tries, settings))
+            state = FlowState(len(keys), "", repr(engine_versions(engines, {})))
+            after, batches = sensor_tick(instance, catalogue, window, settings, engines, state)
+            assert (after.live_episodes, batches) == (len(keys), ())
 
         return _best_of_3(tick)
 
 
 def _land_everywhere(lake: Lake, keys: list[str]) -> None:
     """The record of a landing for one key, and links to it for the others: a quiet tick opens none of them."""
-    for stage in EPISODE_STAGES:
+    for stage in map(STAGES.__getitem__, EPISODE_GRAPH.names):
         run = Run("run", "run", datetime.now(UTC), 1)
         land_outcome(lake, stage, Landing(keys[0], {}, Cost()), run)
-        (first,) = Path(lake.home.path("lake", "stage_runs", "open", stage.name)).glob(f"{keys[0]}@*")
-        stamp = first.name.partition("@")[2]
+        first = Path(lake.home.path("lake", "stage_runs", "open", f"{keys[0]}.{stage.name}.parquet"))
         for n, key in enumerate(keys[1:]):
             if n % 30_000 == 0:  # file systems limit the links to a file
-                source = first.with_name(f"{key}@{stamp}")
+                source = first.with_name(f"{key}.{stage.name}.parquet")
                 source.write_bytes(first.read_bytes())
             else:
-                os.link(source, first.with_name(f"{key}@{stamp}"))
+                os.link(source, first.with_name(f"{key}.{stage.name}.parquet"))
 
 
 def _conditions(instance: dg.DagsterInstance) -> float:
@@ -91,7 +91,7 @@ def _conditions(instance: dg.DagsterInstance) -> float:
 
         return made
 
-    definitions = dg.Definitions([bare(stage.name, stage.upstream) for stage in EPISODE_STAGES])
+    definitions = dg.Definitions([bare(stage.name, stage.inputs) for stage in EPISODE_GRAPH])
     cursor = None
     for _ in range(2):
         cursor = dg.evaluate_automation_conditions(definitions, instance, cursor=cursor).cursor

@@ -24,7 +24,7 @@ def blank_rows(table: Table, n_rows: int, **columns: pa.Array) -> pa.Table:
 
 def land(lake: Lake, table: Table, key: str, rows: pa.Table) -> Commit:
     """A landing that has rows in one table of its stage."""
-    commit = new_commit(key, data="d" * 10, inputs=NO_VERSION, engine=NO_VERSION)
+    commit = new_commit(key, table.asset, data="d" * 10, inputs=NO_VERSION, engine=NO_VERSION)
     record = blank_rows(
         STAGE_RUNS, 1, episode_id=pa.array([key]), stage=pa.array([table.asset]), outcome=pa.array(["landed"]),
         stamp=pa.array([commit.stamp]),

@@ -15,7 +15,8 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pyarrow as pa
 
-from bench.lake_rows import blank_rows, land
+from assets.stages import EPISODE_GRAPH
+from bench.lake_rows import blank_rows
 from partitions.definitions import EPISODES
 from partitions.window import Window
 from pipeline.live_window import admit, archive
@@ -23,6 +24,7 @@ from resources.lake.catalogue import Catalogue
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import EPISODES as CATALOGUE
+from tests.landings import land_arrow
 
 FEEDS = 100
 NAME = EPISODES.name or ""
@@ -33,10 +35,10 @@ def main(size: int, n_episodes: int) -> None:
         catalogue = Catalogue(Lake(Home.at(folder)))
         _list(catalogue.lake, n_episodes // FEEDS)
         window = Window(size=size)
-        admit_s = _seconds(lambda: admit(instance, catalogue, window))
+        admit_s = _seconds(lambda: admit(instance, catalogue, window, EPISODE_GRAPH))
         keys = list(instance.get_dynamic_partitions(NAME))
         assert len(keys) == size, len(keys)
-        full_s = _seconds(lambda: admit(instance, catalogue, window))
+        full_s = _seconds(lambda: admit(instance, catalogue, window, EPISODE_GRAPH))
         archive_s = _seconds(lambda: archive(instance, keys))
         add_s = _seconds(lambda: instance.add_dynamic_partitions(NAME, keys))
         delete_s = _seconds(lambda: [instance.delete_dynamic_partition(NAME, key) for key in keys])
@@ -55,7 +57,7 @@ def _list(lake: Lake, each: int) -> None:
         rows = blank_rows(
             CATALOGUE, each, episode_id=pa.array(ids), feed_id=pa.repeat(feed, each), published_at=pa.array(published)
         )
-        land(lake, CATALOGUE, feed, rows)
+        land_arrow(lake, CATALOGUE, feed, rows)
 
 
 def _seconds(do: Callable[[], object]) -> float:

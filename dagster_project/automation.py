@@ -1,161 +1,227 @@
-"""Automation: episodes flow through the stages by themselves. All that asks for work is off until it is switched on.
+"""Automation: sensors and schedules. All that request work are off until a user switches them on.
 
-* `flow`, a sensor: whatever can be worked on at a stage is requested, in full batches while more is on its way;
-* `poll_feeds`, hourly: every feed, the ones that have waited longest first;
-* `nightly`: what is missing, due for another try, or made by another engine, within a budget of audio hours;
-* `seal`, hourly: sealed files, once there are enough open ones to be worth it;
-* `dead_runs`, a sensor that is on: a killed run gives its pool slots back, and is tried again.
+* `episode_flow`, a sensor: requests what can run at each stage, and keeps the live window full;
+* `poll_feeds`, hourly: polls every feed, the one with the oldest poll first;
+* `nightly`: requests a backfill of what is missing, due for a retry, or outdated, within a budget of audio hours;
+* `seal`, hourly: compacts the tables, once there are enough finished episodes;
+* `dead_runs`, a sensor that is on: fails runs whose process has exited, so that they are retried.
 
-Why a sensor over the tables and not automation conditions: docs/automation.md.
+docs/automation.md explains why this is a sensor and not automation conditions.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
-from dagster._core.storage.tags import (
-    ASSET_PARTITION_RANGE_END_TAG,
-    ASSET_PARTITION_RANGE_START_TAG,
-    PRIORITY_TAG,
-)
+from dagster._core.storage.tags import PRIORITY_TAG
 
+from assets.stages import EPISODE_GRAPH, FEED_GRAPH, STAGES
 from dagster_project.backfills import run_tags
-from dagster_project.nightly import request_night
+from dagster_project.flow_state import FlowState
+from dagster_project.nightly import archived_of_other_engines, request_nightly_backfill
+from dagster_project.planning import Situation, engine_versions, plan_settings
 from dagster_project.settings import Settings
-from dagster_project.stages import EPISODE_STAGES, STAGES, batch_size
-from partitions.definitions import EPISODES, FEEDS
-from partitions.window import Window
-from pipeline.batches import batched
-from pipeline.in_flight import InFlight, in_flight
-from pipeline.live_window import admit
+from partitions.definitions import EPISODES, FEEDS, add_keys, move_to_end
+from partitions.window import Window, leaving
+from pipeline.in_flight import in_flight
+from pipeline.lake_state import LakeState
+from pipeline.live_window import admit, archive, keys_to_seal
+from pipeline.planner import Batch, plan
+from pipeline.readiness import Episode, PlanSettings
+from pipeline.run_keys import key_tags
 from pipeline.run_process import fail_orphaned_runs
-from pipeline.stage import Stage
-from pipeline.todo import is_due, left_to_do
+from resources.engines.routing import Engines
 from resources.lake.catalogue import Catalogue
-from resources.lake.compaction import backlog
+from resources.lake.commits import all_open_commits
 from resources.lake.lake import Lake
-from resources.lake.tries import Tries
 
 FLOW_SECONDS = 30
 DEAD_RUNS_SECONDS = 30
 WORTH_SEALING = 2_000
-"""Open landings of a table from which on readers notice them: DuckDB takes 0.13 s to open a thousand."""
+"""Finished episodes with open landings from which on compaction is worth a run: DuckDB opens a thousand in 0.13 s."""
+SEAL_AFTER = timedelta(hours=1)
 
 
 def automation(settings: Settings) -> dict[str, Any]:
     """Sensors, schedules and jobs, as arguments of `dagster.Definitions`."""
+    nightly_backfill = _nightly_backfill("nightly_backfill", settings)
+    return {
+        "sensors": [_episode_flow("episode_flow", settings), _episode_flow("flow", settings), dead_runs],
+        "schedules": [
+            _poll_feeds(settings),
+            dg.ScheduleDefinition("nightly", job=nightly_backfill, cron_schedule="15 2 * * *"),
+            _seal(settings),
+        ],
+        "jobs": [nightly_backfill, _nightly_backfill("night", settings)],
+    }
+
+
+def _episode_flow(name: str, settings: Settings) -> dg.SensorDefinition:
+    """The sensor under its name, or under its old name `flow`: who has switched that on keeps the automation."""
 
     @dg.sensor(
-        asset_selection=dg.AssetSelection.assets(*(stage.name for stage in EPISODE_STAGES)),
+        name=name,
+        description="Requests what can run at each stage, in batches." + _old_name(name, "episode_flow"),
+        asset_selection=dg.AssetSelection.assets(*EPISODE_GRAPH.names),
         minimum_interval_seconds=FLOW_SECONDS,
     )
     def flow(
-        context: dg.SensorEvaluationContext, catalogue: dg.ResourceParam[Catalogue], window: dg.ResourceParam[Window]
-    ) -> dg.SensorResult:
-        """Requests what can be worked on, stage by stage, in batches."""
-        tries = Tries.listed(catalogue.lake)
-        cursor = admit_what_is_new(context.instance, catalogue, window, tries, context.cursor)
-        requests = list(next_runs(context.instance, tries, settings))
-        nothing = None if requests else "Nothing is left to do, or it is under way."
-        return dg.SensorResult(requests, skip_reason=nothing, cursor=cursor)
+        context: dg.SensorEvaluationContext,
+        catalogue: dg.ResourceParam[Catalogue],
+        window: dg.ResourceParam[Window],
+        engines: dg.ResourceParam[Engines],
+    ) -> dg.SensorResult | dg.SkipReason:
+        if name != "episode_flow":
+            if _is_running(context.instance, "episode_flow"):
+                return dg.SkipReason("The sensor episode_flow does this now. Switch this one off.")
+            context.log.warning("The sensor flow is now called episode_flow: switch that on, and this one off.")
+        state, batches = tick(context.instance, catalogue, window, settings, engines, FlowState.parse(context.cursor))
+        requests = [request(settings, batch) for batch in batches]
+        nothing = None if requests else "Nothing is left to do, or it is in flight."
+        return dg.SensorResult(requests, skip_reason=nothing, cursor=state.text())
 
-    @dg.sensor(minimum_interval_seconds=DEAD_RUNS_SECONDS, default_status=dg.DefaultSensorStatus.RUNNING)
-    def dead_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        """Fails the runs whose process on this machine is gone: Dagster would wait for them until their time is up."""
-        buried = fail_orphaned_runs(context.instance)
-        return dg.SkipReason(f"Its process was gone: {', '.join(buried)}" if buried else "Every run has its process.")
+    return flow
 
-    @dg.schedule(cron_schedule="5 * * * *", target=["episodes"])
+
+@dg.sensor(minimum_interval_seconds=DEAD_RUNS_SECONDS, default_status=dg.DefaultSensorStatus.RUNNING)
+def dead_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    """Fails runs whose process on this machine has exited: Dagster would wait for them until their time limit."""
+    failed = fail_orphaned_runs(context.instance)
+    return dg.SkipReason(f"Their process had exited: {', '.join(failed)}" if failed else "Every run has its process.")
+
+
+def _poll_feeds(settings: Settings) -> dg.ScheduleDefinition:
+    @dg.schedule(cron_schedule="5 * * * *", target=FEED_GRAPH.names)
     def poll_feeds(context: dg.ScheduleEvaluationContext, lake: dg.ResourceParam[Lake]) -> list[dg.RunRequest]:
-        """Polls every feed, but for those that failed and are not due for another try."""
-        return polls(context.instance, lake, settings, f"{context.scheduled_execution_time:%Y%m%dT%H%M}")
+        """Polls every feed, except those that failed and are not due for a retry."""
+        tick = f"{context.scheduled_execution_time:%Y%m%dT%H%M}"
+        return polls(context.instance, lake, settings, tick)
 
-    @dg.op
+    return poll_feeds
+
+
+def _nightly_backfill(name: str, settings: Settings) -> dg.JobDefinition:
+    @dg.op(name=f"request_{name}")
     def request_left_over(
         context: dg.OpExecutionContext, lake: dg.ResourceParam[Lake], engines: dg.ResourceParam[Any]
     ) -> None:
-        context.log.info(request_night(context.instance, settings, lake, engines))
+        context.log.info(request_nightly_backfill(context.instance, settings, lake, engines))
 
-    @dg.job(tags=run_tags(settings), description="Requests a backfill of what the day has left over.")
-    def night() -> None:
+    @dg.job(
+        name=name,
+        tags=run_tags(settings),
+        description="Requests a backfill of what the day has left over." + _old_name(name, "nightly_backfill"),
+    )
+    def left_over() -> None:
         request_left_over()
 
+    return left_over
+
+
+def _seal(settings: Settings) -> dg.ScheduleDefinition:
     @dg.schedule(cron_schedule="35 * * * *", target=["sealed_tables"])
-    def seal(lake: dg.ResourceParam[Lake]) -> dg.RunRequest | dg.SkipReason:
-        """Seals landed episodes, which then leave the window, once it is worth it."""
-        waiting = backlog(lake)
+    def seal(context: dg.ScheduleEvaluationContext, lake: dg.ResourceParam[Lake]) -> dg.RunRequest | dg.SkipReason:
+        """Compacts the landings of finished episodes, once it is worth it."""
+        waiting = len(keys_to_seal(context.instance, lake, EPISODE_GRAPH, SEAL_AFTER))
         if waiting < WORTH_SEALING:
-            return dg.SkipReason(f"{waiting} open landings; sealing is worth it from {WORTH_SEALING} on.")
+            return dg.SkipReason(f"{waiting} finished episodes to compact; it is worth it from {WORTH_SEALING} on.")
         return dg.RunRequest(tags=run_tags(settings))
 
-    nightly = dg.ScheduleDefinition("nightly", job=night, cron_schedule="15 2 * * *")
-    return {"sensors": [flow, dead_runs], "schedules": [poll_feeds, nightly, seal], "jobs": [night]}
+    return seal
+
+
+def tick(
+    instance: dg.DagsterInstance,
+    catalogue: Catalogue,
+    window: Window,
+    settings: Settings,
+    engines: Engines,
+    state: FlowState,
+) -> tuple[FlowState, tuple[Batch, ...]]:
+    """What the sensor requests now; finished episodes leave a full window and others enter it."""
+    listed = all_open_commits(catalogue.lake.home)
+    situation = Situation.of_episodes(instance, catalogue.lake, listed)
+    limits = replace(
+        plan_settings(settings),
+        engines=engine_versions(engines, situation.catalogue),
+        redo_hours=state.redo_hours_left(settings.nightly_audio_hours, situation.now),
+    )
+    found = situation.readiness(limits)
+    batches = situation.batches(found, limits)
+    move_scattered(instance, EPISODES, batches)
+    gone = leaving(list(situation.catalogue), found.finished, frozenset(), window)
+    if gone:
+        archive(instance, gone)
+    last_poll = max((commit.stamp for name in FEED_GRAPH.names for commit in listed.get(name, {}).values()), default="")
+    state = state.after_redo(sum(batch.redo_hours for batch in batches), situation.now)
+    return admit_what_is_new(instance, catalogue, window, settings, engines, state, last_poll), batches
 
 
 def admit_what_is_new(
-    instance: dg.DagsterInstance, catalogue: Catalogue, window: Window, tries: Tries, cursor: str | None
-) -> str | None:
-    """Fill the window's room where there may be somebody to fill it: since the last time, a poll or an archiving.
+    instance: dg.DagsterInstance,
+    catalogue: Catalogue,
+    window: Window,
+    settings: Settings,
+    engines: Engines,
+    state: FlowState,
+    last_poll: str,
+) -> FlowState:
+    """Fill the window if anything has changed since the last time: polls, engines, or the number of live episodes.
 
-    The cursor says what was seen then. While polls are under way, the room is theirs.
+    While polls are in flight, the room is theirs. What is left of it, archived episodes of other engines get.
     """
-    order = instance.get_dynamic_partitions(EPISODES.name or "")
-    last_poll = max((commit.stamp for commit in tries.landed["episodes"].values()), default="")
-    seen = f"{len(order)}:{last_poll}"
-    if seen == cursor or in_flight(instance, order).runs.get("episodes"):
-        return cursor
-    return f"{len(order) + len(admit(instance, catalogue, window))}:{last_poll}"
+    order, configured = instance.get_dynamic_partitions(EPISODES.name or ""), repr(engine_versions(engines, {}))
+    if state == state.seeing(len(order), last_poll, configured):
+        return state
+    if in_flight(instance, order).runs.get(FEED_GRAPH.names[0]):
+        return state
+    live = [*order, *admit(instance, catalogue, window, EPISODE_GRAPH)]
+    room = window.size - len(live)
+    if room > 0 and state.redo_hours_left(settings.nightly_audio_hours, datetime.now(UTC)) > 0:
+        live += add_keys(instance, EPISODES, archived_of_other_engines(catalogue.lake, engines, live)[:room])
+    return state.seeing(len(live), last_poll, configured)
 
 
-def next_runs(instance: dg.DagsterInstance, tries: Tries, settings: Settings) -> Iterator[dg.RunRequest]:
-    """What can be worked on and is not in flight, at most `runs_ahead` runs of a stage at once.
-
-    What is in flight is looked up, so there is no run key: a batch that failed is requested again when it is due.
-    """
-    order = instance.get_dynamic_partitions(EPISODES.name or "")
-    flying = in_flight(instance, order)
-    pinned = flying.anywhere()
-    for priority, stage in enumerate(EPISODE_STAGES):
-        free = settings.runs_ahead - flying.runs.get(stage.name, 0)
-        at_work = flying.keys.get(stage.name, set())
-        keys = left_to_do(tries, stage, [key for key in order if key not in at_work]) if free > 0 else []
-        size = batch_size(settings, stage)
-        count = min(len(keys), free * size)
-        if _more_is_coming(flying, stage):
-            count -= count % size
-        batches = batched(instance, EPISODES, keys[:count], size, pinned=pinned)
-        for batch in batches[:free]:
-            pinned |= set(batch)
-            yield _request(settings, stage, batch, tags={PRIORITY_TAG: str(priority)})
+def move_scattered(
+    instance: dg.DagsterInstance, definition: dg.DynamicPartitionsDefinition, batches: tuple[Batch, ...]
+) -> None:
+    moved = [key for batch in batches if batch.is_scattered for key in batch.keys]
+    if moved:
+        move_to_end(instance, definition, moved)
 
 
 def polls(instance: dg.DagsterInstance, lake: Lake, settings: Settings, tick: str) -> list[dg.RunRequest]:
     """Runs that poll all feeds, those first that were polled longest ago."""
-    stage, tries = STAGES["episodes"], Tries.listed(lake)
-    order = instance.get_dynamic_partitions(FEEDS.name or "")
-    polled, failed = tries.landed[stage.name], tries.failed[stage.name]
-    flying = in_flight(instance, order).anywhere()
-    due = [key for key in order if key not in flying and (key not in failed or is_due(tries, stage.name, key))]
-    batches = batched(instance, FEEDS, due, settings.batch_feeds, pinned=flying)
-    batches.sort(key=lambda batch: min(polled[key].stamp if key in polled else "" for key in batch))
-    return [_request(settings, stage, batch, run_key=f"{tick}:{batch[0]}") for batch in batches]
-
-
-def _more_is_coming(flying: InFlight, stage: Stage) -> bool:
-    """Whether a run of the stage, or of one that it is made from, is under way: then a short batch waits to be filled."""
-    return any(flying.runs.get(name) for name in (stage.name, *stage.upstream))
-
-
-def _request(
-    settings: Settings,
-    stage: Stage,
-    keys: Sequence[str],
-    *,
-    run_key: str | None = None,
-    tags: Mapping[str, str] = MappingProxyType({}),
-) -> dg.RunRequest:
-    span = {ASSET_PARTITION_RANGE_START_TAG: keys[0], ASSET_PARTITION_RANGE_END_TAG: keys[-1]}
-    return dg.RunRequest(
-        run_key, asset_selection=[dg.AssetKey(stage.name)], tags={**run_tags(settings), **span, **tags}
+    order, (stage,) = instance.get_dynamic_partitions(FEEDS.name or ""), FEED_GRAPH.names
+    state = LakeState.read(lake, FEED_GRAPH, order)
+    polled = {key: commit.stamp for key, commit in state.commits[stage].items()}
+    feeds = dict.fromkeys(order, Episode())
+    limits = PlanSettings({stage: settings.batch_size(STAGES[stage])}, runs_ahead=len(order) + 1)
+    nothing_landed: Mapping[str, Any] = {}
+    batches = plan(
+        FEED_GRAPH, feeds, nothing_landed, state.failures, in_flight(instance, order), limits, datetime.now(UTC)
     )
+    move_scattered(instance, FEEDS, batches)
+    batches = tuple(sorted(batches, key=lambda batch: min(polled.get(key, "") for key in batch.keys)))
+    return [request(settings, batch, run_key=f"{tick}:{batch.keys[0]}") for batch in batches]
+
+
+def request(settings: Settings, batch: Batch, *, run_key: str | None = None) -> dg.RunRequest:
+    """The run of a batch. What is in flight is looked up, so only polls need a key against repetition."""
+    tags = {
+        **run_tags(settings),
+        **key_tags(batch.keys),
+        PRIORITY_TAG: str(batch.priority),
+        "podlake/reason": batch.reason,
+    }
+    return dg.RunRequest(run_key, asset_selection=[dg.AssetKey(batch.stage)], tags=tags)
+
+
+def _is_running(instance: dg.DagsterInstance, sensor: str) -> bool:
+    return any(state.name == sensor and state.is_running for state in instance.all_instigator_state())
+
+
+def _old_name(name: str, new: str) -> str:
+    return "" if name == new else f" Old name of {new}."

@@ -12,10 +12,10 @@ from dagster._core.storage.tags import MAX_RUNTIME_SECONDS_TAG
 from dagster._core.utils import make_new_backfill_id
 from dagster._daemon.controller import get_daemon_statuses
 
+from assets.stages import STAGES
 from dagster_project.settings import Settings
-from dagster_project.stages import STAGES
 from partitions.definitions import EPISODES, FEEDS, move_to_end
-from pipeline.batches import plan
+from pipeline.batches import grouped
 from pipeline.in_flight import in_flight
 
 BACKFILL_DAEMONS = ("BACKFILL", "QUEUED_RUN_COORDINATOR")
@@ -52,7 +52,7 @@ def with_downstream(wanted: Mapping[str, Sequence[str]]) -> dict[str, list[str]]
     """Stage → the keys wanted there or at a stage that it is made from, in the order of the lineage."""
     found: dict[str, list[str]] = {}
     for stage in STAGES.values():
-        of_upstream = [key for name in stage.upstream for key in found.get(name, ())]
+        of_upstream = [key for name in stage.inputs for key in found.get(name, ())]
         keys = list(dict.fromkeys([*wanted.get(stage.name, ()), *of_upstream]))
         if keys:
             found[stage.name] = keys
@@ -65,8 +65,8 @@ def together(instance: dg.DagsterInstance, wanted: Mapping[str, Sequence[str]]) 
         stages = [stage for stage in STAGES.values() if stage.partitions is definition]
         keys = list(dict.fromkeys(key for stage in stages for key in wanted.get(stage.name, ())))
         order = instance.get_dynamic_partitions(definition.name or "")
-        pinned = in_flight(instance, order).anywhere()
-        if plan(order, keys, len(keys) + 1, pinned=pinned).moved:
+        pinned = in_flight(instance, order).all_keys()
+        if grouped(order, [key for key in keys if key in set(order)], len(keys) + 1, pinned=pinned)[1]:
             move_to_end(instance, definition, [key for key in keys if key not in pinned])
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from assets.stages import EPISODE_GRAPH
 from dagster_project.settings import Settings
 from partitions.languages import normalise_language
 from partitions.window import Window
@@ -39,6 +40,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         "waveforms": waveforms,
         "engines": engines,
         "window": window(settings),
+        "episode_graph": EPISODE_GRAPH,
     }
 
 

@@ -123,11 +123,12 @@ def run(feeds: tuple[str, ...], newest: int | None, failed_too: bool) -> None:
 @click.option("--here", is_flag=True, help="In this process, instead of asking Dagster's daemon.")
 def retry(stages: tuple[str, ...], classes: tuple[str, ...], feeds: tuple[str, ...], here: bool) -> None:
     """Try again what failed, whether it is due for another try or not; without options all of it."""
+    from assets.stages import STAGES
     from dagster_project.backfills import daemon_is_running, request_backfill
     from dagster_project.instance import open_instance
     from dagster_project.retry import bring_back, failed, retry_here
-    from dagster_project.stages import STAGES
     from resources.lake.home import Home
+    from resources.lake.lake import Lake
 
     settings = _settings()
     unknown = [stage for stage in stages if stage not in STAGES]
@@ -143,7 +144,7 @@ def retry(stages: tuple[str, ...], classes: tuple[str, ...], feeds: tuple[str, .
         bring_back(instance, wanted)
         if here:
             _log_to_screen()
-            retry_here(instance, settings, wanted)
+            retry_here(instance, settings, Lake(Home.at(settings.home)), wanted)
             click.echo("What is made from what has landed now is left to podlake run.")
             return
         backfill_id = request_backfill(instance, settings, wanted, "podlake retry")
@@ -159,13 +160,14 @@ def reopen(keys: tuple[str, ...]) -> None:
     from dagster_project.instance import open_instance
     from partitions.definitions import EPISODES, move_to_end
     from resources.lake.compaction import reopen as reopen_landings
+    from resources.lake.compaction import sealed_episodes
     from resources.lake.home import Home
     from resources.lake.lake import Lake
-    from resources.lake.tries import Tries
 
     settings = _settings()
     lake = Lake(Home.at(settings.home))
-    unknown = [key for key in keys if key not in Tries.listed(lake).sealed]
+    archived = sealed_episodes(lake)
+    unknown = [key for key in keys if key not in archived]
     if unknown:
         raise click.BadParameter(f"{unknown[0]} is not in the archive. podlake status {unknown[0]} says where it is.")
     landings = reopen_landings(lake, keys)

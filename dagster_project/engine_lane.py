@@ -13,16 +13,15 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from datetime import datetime
 from importlib import import_module
 from threading import Thread
 
 from dagster_project.in_process import DEFINITIONS
 from dagster_project.instance import open_instance
-from dagster_project.lanes import CPU_STAGES, ENGINES, Work, work_off
+from dagster_project.lanes import ALL_STAGES, CPU_STAGES, ENGINE_STAGES, Work, work_off
 from dagster_project.settings import Settings
-from dagster_project.stages import EPISODE_STAGES
 from pipeline.run_process import fail_orphaned_runs
-from pipeline.stage import Stage
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 
@@ -47,15 +46,16 @@ class EngineLane:
         assert self._process
         assert self._process.stdin
         with suppress(BrokenPipeError):  # it has died: `stages_left` says so
-            self._process.stdin.write(json.dumps({"keys": list(work.keys), "failed_too": work.failed_too}) + "\n")
+            before = work.retry_before and work.retry_before.isoformat()
+            self._process.stdin.write(json.dumps({"keys": list(work.keys), "retry_before": before}) + "\n")
             self._process.stdin.flush()
 
-    def stages_left(self, work: Work) -> tuple[Stage, ...]:
+    def stages_left(self, work: Work) -> frozenset[str]:
         """The owner's stages: all but the engines'; once the lane's process has ended, in whatever way, all of them."""
         if self._process and self._process.poll() is None:
             return CPU_STAGES
         fail_orphaned_runs(work.instance)
-        return EPISODE_STAGES
+        return ALL_STAGES
 
     def close(self) -> None:
         """End it, and wait until it has ended."""
@@ -73,8 +73,11 @@ def main() -> None:
     if told:
         Thread(target=_end_with_owner, daemon=True).start()
         settings = Settings()
+        work = json.loads(told)
+        before = work["retry_before"] and datetime.fromisoformat(work["retry_before"])
         with suppress(KeyboardInterrupt), open_instance(settings) as instance:
-            work_off(Work(instance, settings, Lake(Home.at(settings.home)), **json.loads(told)), lambda: ENGINES)
+            lake = Lake(Home.at(settings.home))
+            work_off(Work(instance, settings, lake, work["keys"], before), lambda: ENGINE_STAGES)
 
 
 def _end_with_owner() -> None:

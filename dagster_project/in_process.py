@@ -9,10 +9,9 @@ from types import MappingProxyType
 import dagster as dg
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.events import JobFailureData, RunFailureReason
-from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
-from dagster_project.stages import STAGES
-from partitions.definitions import FEEDS
+from assets.stages import STAGES
+from pipeline.run_keys import key_tags
 from pipeline.run_process import signature
 
 log = logging.getLogger("podlake")
@@ -26,8 +25,8 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 def materialize_range(instance: dg.DagsterInstance, asset: str, keys: Sequence[str]) -> None:
     """One run over keys that stand together in their order. Which episodes failed in it stands in the tables."""
-    log.info("%s: %d %s", asset, len(keys), "feeds" if STAGES[asset].partitions is FEEDS else "episodes")
-    materialize(instance, asset, {ASSET_PARTITION_RANGE_START_TAG: keys[0], ASSET_PARTITION_RANGE_END_TAG: keys[-1]})
+    log.info("%s: %d %s", asset, len(keys), "feeds" if STAGES[asset].partition_kind == "feed" else "episodes")
+    materialize(instance, asset, key_tags(keys))
 
 
 def materialize(instance: dg.DagsterInstance, asset: str, tags: Mapping[str, str] = MappingProxyType({})) -> None:

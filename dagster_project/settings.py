@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from resources.engines.devices import visible
 from resources.engines.routing import parse_transcribers
+from resources.lake.graph import StageSpec
 
 ROOT = Path(__file__).resolve().parent.parent
 NEMO_PYTHON = ROOT / ".venv-nemo" / "bin" / "python"
@@ -57,13 +59,10 @@ class Settings(BaseSettings):
     ray_gpus_per_engine: float = Field(
         1.0, ge=0, description="GPUs for each actor: 1, a fraction to put several on a GPU, or 0 for none."
     )
-    batch_feeds: int = Field(50, ge=1, description="Feeds polled in one run.")
-    batch_audio: int = Field(64, ge=1, description="Episodes downloaded in one run.")
-    batch_hashes: int = Field(48, ge=1, description="Episodes hashed in one run.")
-    batch_diarization: int = Field(32, ge=1, description="Episodes diarized in one run.")
-    batch_transcript: int = Field(24, ge=1, description="Episodes transcribed in one run.")
-    batch_turns: int = Field(96, ge=1, description="Episodes whose turns are built in one run.")
-    batch_quality: int = Field(128, ge=1, description="Episodes summed up in one run.")
+    batch_sizes: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        default_factory=dict,
+        description='Episodes (or feeds) in one run of a stage: `{"audio": 32}`, or `PODLAKE_BATCH_<STAGE>` for one stage. Default: what the stage declares.',
+    )
     window: int = Field(10_000, ge=1, description="Episodes that Dagster knows at once; the catalogue knows all.")
     window_feeds: str = Field("", description="Admit only these feeds to the window: `my-show,another`. Empty: all.")
     window_languages: str = Field("", description="Admit only these languages: `en,de`. Empty: all.")
@@ -72,12 +71,14 @@ class Settings(BaseSettings):
     ahead_episodes: int = Field(
         256, ge=1, description="Episodes that `podlake run` downloads at most before an engine has taken some."
     )
-    ahead_gb: float = Field(20.0, gt=0, description="The same in GB of audio as it was fetched.")
+    ahead_gb: float = Field(20.0, gt=0, description="The same in GB of audio, as the feeds declare it.")
     runs_ahead: int = Field(
         2, ge=1, description="Runs of a stage that automation keeps queued or running: one more than there are GPUs."
     )
     nightly_audio_hours: float = Field(
-        24.0, gt=0, description="Hours of audio that the nightly schedule requests at most, whatever is left to do."
+        24.0,
+        gt=0,
+        description="Hours of audio that the nightly backfill requests at most, and that the sensor repeats in a day at most because an engine has changed.",
     )
     job_timeout_hours: float = Field(
         2.0,
@@ -86,6 +87,22 @@ class Settings(BaseSettings):
         description="A run that takes longer is ended; what it has landed stays.",
     )
     owner: str = Field("team:podlake", description="Owner of the assets in the UI: an e-mail address or team:<name>.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is given
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        named = [_BatchSizes(settings_cls, source) for source in (env_settings, dotenv_settings)]
+        return init_settings, *named, env_settings, dotenv_settings
+
+    def batch_size(self, stage: StageSpec) -> int:
+        """Partitions in one run of the stage."""
+        return self.batch_sizes.get(stage.name, stage.batch_size)
 
     @field_validator("gpus")
     @classmethod
@@ -111,3 +128,25 @@ class Settings(BaseSettings):
         if self.cache:
             return Path(self.cache).expanduser().absolute()
         return Path.home() / ".cache" / "podlake" if "://" in self.home else Path(self.home).expanduser().absolute()
+
+
+class _BatchSizes(PydanticBaseSettingsSource):
+    """`PODLAKE_BATCH_<STAGE>` of another source, for stages whose names the settings need not know."""
+
+    _PREFIX = "podlake_batch_"
+    _OLD_NAMES: ClassVar = {"feeds": "episodes"}
+
+    def __init__(self, settings_cls: type[BaseSettings], source: PydanticBaseSettingsSource) -> None:
+        super().__init__(settings_cls)
+        self._variables = source.env_vars if isinstance(source, EnvSettingsSource) else {}
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002 - abstract
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        found = {
+            name.lower().removeprefix(self._PREFIX): value
+            for name, value in self._variables.items()
+            if name.lower().startswith(self._PREFIX) and name.lower() != f"{self._PREFIX}sizes" and value
+        }
+        return {"batch_sizes": {self._OLD_NAMES.get(name, name): value for name, value in found.items()}}

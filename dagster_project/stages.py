@@ -1,4 +1,4 @@
-"""The partitioned stages in the order of the lineage, and what the settings say of each."""
+"""The stages as Dagster assets for these settings and engines."""
 
 from __future__ import annotations
 
@@ -6,47 +6,30 @@ import hashlib
 
 import dagster as dg
 
-from assets.audio.audio import audio
-from assets.audio.hashes import hashes
-from assets.catalogue.episodes import episodes
-from assets.speech.diarization import diarization
-from assets.speech.quality import quality
-from assets.speech.transcript import transcript
-from assets.speech.turns import turns
+from assets.stages import STAGES
 from dagster_project.settings import Settings
-from partitions.definitions import FEEDS
 from pipeline.asset_definition import as_asset
 from pipeline.stage import Stage
 from resources.engines.routing import Engines
 from speech.engines import registry
 
-EPISODE_STAGES = (audio, hashes, diarization, transcript, turns, quality)
-STAGES: dict[str, Stage] = {stage.name: stage for stage in (episodes, *EPISODE_STAGES)}
-
 
 def stage_assets(settings: Settings, engines: Engines) -> list[dg.AssetsDefinition]:
-    """The stages as Dagster assets."""
     return [
-        as_asset(stage, batch_size=batch_size(settings, stage), code_version=code_version(stage, engines))
+        as_asset(stage, batch_size=settings.batch_size(stage), code_version=code_version(stage, engines))
         for stage in STAGES.values()
     ]
 
 
-def batch_size(settings: Settings, stage: Stage) -> int:
-    """Partitions in one run of the stage."""
-    size: int = settings.batch_feeds if stage.partitions is FEEDS else getattr(settings, f"batch_{stage.name}")
-    return size
-
-
 def code_version(stage: Stage, engines: Engines) -> str:
     """The stage's version, and for inference the engine's fingerprint: what the UI calls outdated."""
-    return ".".join([stage.version, *_fingerprints(stage.name, engines)])
+    return ".".join([stage.version, *_fingerprints(stage, engines)])
 
 
-def _fingerprints(name: str, engines: Engines) -> list[str]:
-    if name == "diarization":
+def _fingerprints(stage: Stage, engines: Engines) -> list[str]:
+    if stage.engine_slot == "diarizer":
         return [engines.diarizer_spec().fingerprint]
-    if name == "transcript":
+    if stage.engine_slot == "transcriber":
         table = {
             language: registry.describe_transcriber(choice).fingerprint
             for language, choice in engines.transcribers.items()

@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from assets.stages import EPISODE_GRAPH
 from dagster_project.build_resources import build_resources
 from dagster_project.instance import open_instance
 from dagster_project.run import Selection, run
 from dagster_project.settings import Settings
-from dagster_project.stages import EPISODE_STAGES
 from demo.serve import DEMO, serving, usual_or_free_port
 from resources.lake.catalogue import Catalogue
 from resources.lake.duckdb_files import retry_if_file_vanished
@@ -71,7 +71,7 @@ def _subscribe(catalogue: Catalogue, url: str) -> str:
 
 def _report(home: Home, feed_id: str, took_s: float) -> None:
     """A line per episode, the failures with their reasons, a question with its answer, and where to go on."""
-    asked = {"feed": feed_id, "stages": [stage.name for stage in EPISODE_STAGES]}
+    asked = {"feed": feed_id, "stages": list(EPISODE_GRAPH.names)}
     with connect(home) as lake:
         episodes = ask(lake, EPISODES, asked)
         failures = ask(lake, FAILURES, asked)

@@ -1,14 +1,17 @@
 """The live window: which of the catalogue's episodes are given to Dagster as partitions.
 
 The catalogue knows every episode; what Dagster costs grows with the partitions that it knows. So it knows those in
-work: episodes are admitted while there is room, and leave when they are complete and sealed.
+work: episodes are admitted while there is room, and leave when they are finished.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+
+LEAVE_TOGETHER = 20
+"""A full window lets finished episodes go when they are a twentieth of it: each admission reads the catalogue once."""
 
 UNKNOWN_HOURS = 1.0
 """What an episode counts as that does not say how long it is."""
@@ -71,3 +74,20 @@ def _is_allowed(episode: Waiting, window: Window, now: datetime) -> bool:
         and (not window.feeds or episode.feed_id in window.feeds)
         and (not window.languages or episode.language in window.languages)
     )
+
+
+def leaving(order: Sequence[str], finished: Set[str], sealed: Set[str], window: Window) -> list[str]:
+    """The episodes to archive: finished ones leave when they are sealed, and also unsealed when the window is full.
+
+    Finished is what is complete or has failed for the last time.
+    """
+    is_full = len(order) >= window.size and len(finished) * LEAVE_TOGETHER >= window.size
+    gone = finished if is_full else finished & sealed
+    return [key for key in order if key in gone]
+
+
+def sealable(
+    landed_at: Mapping[str, datetime], live: Set[str], finished: Set[str], *, before: datetime
+) -> frozenset[str]:
+    """The keys to compact, of those with open landings and the time of the newest: archived or finished ones."""
+    return frozenset(key for key, at in landed_at.items() if at <= before and (key not in live or key in finished))

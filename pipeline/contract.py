@@ -24,6 +24,7 @@ from dagster._core.storage.tags import ROOT_RUN_ID_TAG
 from pipeline.crashes import CRASHES_ALLOWED, watching
 from pipeline.events import EVENTS_LOGGED, materialization
 from pipeline.records import Run, commit_landing, landed_by, last_landings, record_failure, write_rows
+from pipeline.run_keys import named_keys
 from pipeline.stage import Batch, Failure, Landed, Landing, Outcome, Stage
 from resources.lake.lake import Lake
 from speech.errors import EngineUnavailable, KeepsCrashing, PodlakeError, UpstreamMissing, policy_of
@@ -50,10 +51,10 @@ class _Step:
 def run_stage(context: dg.AssetExecutionContext, stage: Stage, code_version: str) -> Iterator[dg.MaterializeResult]:
     """The body of every partitioned asset. Raises `dagster.Failure` when an episode failed."""
     lake: Lake = context.resources.lake
-    keys = tuple(context.partition_keys)
+    keys = named_keys(context.run.tags) or tuple(context.partition_keys)
     root_run_id = context.run.root_run_id or context.run.tags.get(ROOT_RUN_ID_TAG) or context.run.run_id
     run = Run(context.run.run_id, root_run_id, datetime.now(UTC), len(keys))
-    upstream = {name: last_landings(lake, name, keys) for name in stage.upstream}
+    upstream = {name: last_landings(lake, name, keys) for name in stage.inputs}
     step = _Step(context, stage, code_version, lake, run, keys, upstream)
     done = landed_by(lake, stage.name, keys, root_run_id)
     for key in sorted(done):
@@ -78,7 +79,7 @@ def report_if_unknown(instance: dg.DagsterInstance, lake: Lake, stage: Stage, ke
     known = instance.fetch_materializations(asset, limit=1).records
     if known and known[0].timestamp >= landed.finished_at.timestamp() - 1:
         return False
-    upstream = {name: last_landings(lake, name, [key]) for name in stage.upstream}
+    upstream = {name: last_landings(lake, name, [key]) for name in stage.inputs}
     tables = {table.name: lake.read(table, key) for table in stage.tables}
     shown = stage.ui_metadata({name: rows for name, rows in tables.items() if rows is not None})
     instance.report_runless_asset_event(materialization(stage, key, landed, upstream, code_version, shown))
@@ -87,7 +88,7 @@ def report_if_unknown(instance: dg.DagsterInstance, lake: Lake, stage: Stage, ke
 
 def _outcomes(step: _Step, todo: Sequence[str]) -> Iterator[tuple[Outcome, int]]:
     """Each key exactly once, with the number of tries."""
-    missing = {key: [name for name in step.stage.upstream if key not in step.upstream[name]] for key in todo}
+    missing = {key: [name for name in step.stage.inputs if key not in step.upstream[name]] for key in todo}
     for key in todo:
         if missing[key]:
             yield Failure(key, _not_upstream(step.stage, key, missing[key])), 1

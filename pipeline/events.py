@@ -41,7 +41,7 @@ def materialization(
         DATA_VERSION_TAG: landed.data_version,
         DATA_VERSION_IS_USER_PROVIDED_TAG: "true",
     }
-    for name in stage.upstream:
+    for name in stage.inputs:
         tags[get_input_data_version_tag(AssetKey(name))] = upstream[name][key].data_version
         tags[get_input_event_pointer_tag(AssetKey(name))] = NULL_EVENT_POINTER
     for name in stage.catalogue:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Collection, Mapping, Set
+from datetime import UTC, datetime, timedelta
 from itertools import chain
 
 import pyarrow as pa
 from dagster import DagsterInstance
 
 from partitions.definitions import EPISODES, FEEDS, add_keys, remove_keys
-from partitions.window import Waiting, Window, admitted, hours
+from partitions.window import Waiting, Window, admitted, hours, leaving, sealable
 from pipeline.in_flight import in_flight
+from pipeline.lake_state import LakeState
+from pipeline.readiness import Episode, PlanSettings, readiness
 from resources.engines.routing import ASSUMED_LANGUAGE
 from resources.lake.catalogue import Catalogue
-from resources.lake.commits import open_commits
+from resources.lake.commits import all_open_commits
 from resources.lake.duckdb_files import retry_if_file_vanished
+from resources.lake.graph import StageGraph
 from resources.lake.lake import Lake
 from resources.lake.sealed_files import SealedFiles
-from resources.lake.tables import QUALITY
+from resources.lake.tables import FAILURES, STAGE_RUNS
 from resources.lake.warehouse import ask, connect
 
 _READ_AT_ONCE = 10_000
@@ -37,29 +40,36 @@ from lake.episodes where episode_id in (select unnest($inside))
 """
 
 
-def admit_from_feed(instance: DagsterInstance, tables: Mapping[str, pa.Table], *, lake: Lake, window: Window) -> None:
+def admit_from_feed(
+    instance: DagsterInstance, tables: Mapping[str, pa.Table], *, lake: Lake, window: Window, episode_graph: StageGraph
+) -> None:
     """After a poll: the feed's newest episodes, up to its even share of the window."""
     rows = _rows(tables["episodes"].select(list(_COLUMNS)).sort_by([("published_at", "descending")]))
     known = set(instance.get_dynamic_partitions(EPISODES.name or ""))
     own = [row for row in rows if row.key in known]
     new = [row for row in rows if row.key not in known]
-    done = _complete(lake, [row.key for row in new])
+    room = window.size - len(known)
+    if room <= 0 or not new:
+        return
+    state = LakeState.read(lake, episode_graph, [row.key for row in new])
+    done = set.intersection(*(set(state.commits[name]) for name in episode_graph.terminal)).union(
+        *state.failures.values()
+    )
     share = window.share(len(instance.get_dynamic_partitions(FEEDS.name or "")))
     keys = admitted(
         (row for row in new if row.key not in done), share,
         inside=len(own), hours_inside=sum(hours(row.duration_ms) for row in own), now=datetime.now(UTC),
     )  # fmt: skip
-    room = max(0, window.size - len(known))
     add_keys(instance, EPISODES, list(keys)[:room])
 
 
-def admit(instance: DagsterInstance, catalogue: Catalogue, window: Window) -> list[str]:
+def admit(instance: DagsterInstance, catalogue: Catalogue, window: Window, graph: StageGraph) -> list[str]:
     """Fill the room that is left from all feeds: by priority, then newest first. Returns what was admitted."""
     known = set(instance.get_dynamic_partitions(EPISODES.name or ""))
     if len(known) >= window.size:
         return []
     lake = catalogue.lake
-    done = {*open_commits(lake.home, QUALITY.asset), *SealedFiles(lake.home, QUALITY).all_keys()}
+    done = not_waiting(lake, graph)
     preferred = {feed.feed_id: feed.priority for feed in catalogue.subscriptions() if feed.priority}
     with connect(lake.home) as connection:
         inside = {"inside": sorted(known), "unknown": hours(None)}
@@ -83,15 +93,52 @@ def admit(instance: DagsterInstance, catalogue: Catalogue, window: Window) -> li
 def archive(instance: DagsterInstance, keys: Collection[str]) -> list[str]:
     """Take episodes out of the window, but for what is in flight: their rows and Dagster's history of them stay."""
     order = instance.get_dynamic_partitions(EPISODES.name or "")
-    flying = in_flight(instance, order).anywhere()
+    flying = in_flight(instance, order).all_keys()
     leaving = [key for key in order if key in keys and key not in flying]
     remove_keys(instance, EPISODES, leaving)
     return leaving
 
 
-def _complete(lake: Lake, keys: Sequence[str]) -> set[str]:
-    """Those of the episodes that have landed everywhere, open or sealed."""
-    return set(lake.current(QUALITY.asset, keys))
+def archive_finished(
+    instance: DagsterInstance, lake: Lake, graph: StageGraph, window: Window, sealed: Set[str] = frozenset()
+) -> list[str]:
+    """Archive what is complete or failed for the last time, if it is sealed or the window is full."""
+    order = instance.get_dynamic_partitions(EPISODES.name or "")
+    if not sealed and len(order) < window.size:
+        return []
+    return archive(instance, leaving(order, finished(instance, lake, graph), sealed, window))
+
+
+def finished(instance: DagsterInstance, lake: Lake, graph: StageGraph) -> Set[str]:
+    """The live episodes that are complete or failed for the last time."""
+    order = instance.get_dynamic_partitions(EPISODES.name or "")
+    state, now = LakeState.read(lake, graph, order), datetime.now(UTC)
+    catalogue = dict.fromkeys(order, Episode())
+    settings = PlanSettings(batch_sizes={})
+    return readiness(
+        graph, catalogue, state.commits, state.failures, in_flight(instance, order), settings, now
+    ).finished
+
+
+def keys_to_seal(instance: DagsterInstance, lake: Lake, graph: StageGraph, older_than: timedelta) -> frozenset[str]:
+    """The episodes with open landings that are finished, or archived, and have not landed since."""
+    landed_at: dict[str, datetime] = {}
+    for commits in all_open_commits(lake.home).values():
+        for key, commit in commits.items():
+            if commit.stage in graph.names:
+                landed_at[key] = max(commit.landed_at, landed_at.get(key, commit.landed_at))
+    live = frozenset(instance.get_dynamic_partitions(EPISODES.name or ""))
+    return sealable(landed_at, live, finished(instance, lake, graph), before=datetime.now(UTC) - older_than)
+
+
+def not_waiting(lake: Lake, graph: StageGraph) -> set[str]:
+    """The episodes that are complete, open or sealed, or have failed: those come back by a retry alone."""
+    found = all_open_commits(lake.home)
+    landed = [set(found.get(name, ())) for name in graph.terminal]
+    sealed = SealedFiles(lake.home, STAGE_RUNS).landed()
+    for name, complete in zip(graph.terminal, landed, strict=True):
+        complete.update(sealed.get(name, ()))
+    return set.intersection(*landed) | {name.partition(".")[0] for name in lake.keys(FAILURES)}
 
 
 def _rows(table: pa.Table) -> list[Waiting]:

@@ -62,6 +62,7 @@ def write_rows(
     ]
     commit = new_commit(
         landing.key,
+        stage.name,
         data=data_version(content),
         inputs=inputs_version({name: landed.data_version for name, landed in upstream.items()}),
         engine=engine_version(landing.cost.engine_fingerprint, stage.version),
@@ -94,7 +95,9 @@ def commit_landing(
 def record_failure(lake: Lake, stage: Stage, failure: Failure, run: Run, *, attempts: int) -> None:
     """Put the failure into `failures`, and the try into `stage_runs`."""
     _land_failure(lake, stage, failure, run)
-    attempt = new_commit(failure.key, data=data_version_of_try(run, stage), inputs=NO_VERSION, engine=NO_VERSION)
+    attempt = new_commit(
+        failure.key, stage.name, data=data_version_of_try(run, stage), inputs=NO_VERSION, engine=NO_VERSION
+    )
     row = _record(stage, failure, run, write_ms=None, attempts=attempts)
     lake.record_failed_try(attempt, STAGE_RUNS.of([{**row, "stamp": attempt.stamp, "inputs": None}]))
 

@@ -16,8 +16,9 @@ from typing import Any
 import pyarrow as pa
 from dagster import DynamicPartitionsDefinition
 
-from partitions.definitions import EPISODES
+from partitions.definitions import EPISODES, FEEDS
 from resources.lake.commits import Commit
+from resources.lake.graph import EngineSlot, PartitionKind, StageSpec
 from resources.lake.tables import Table
 from speech.errors import PodlakeError, UpstreamMissing
 
@@ -118,30 +119,26 @@ Work = Callable[..., Iterator[Outcome]]
 UiMetadata = Callable[[Mapping[str, pa.Table]], Mapping[str, Any]]
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One step of the lineage."""
+@dataclass(frozen=True, kw_only=True)
+class Stage(StageSpec):
+    """One step of the stage graph, with the code that does the work."""
 
-    name: str
     work: Work
-    tables: tuple[Table, ...]
     ui_metadata: UiMetadata
     """The landed tables → what the UI shows of them."""
     description: str
     group: str
-    version: str
-    """Raised by hand when the stage's own code makes other rows."""
-    upstream: tuple[str, ...] = ()
-    """Stages of the same partition that must have landed."""
     catalogue: tuple[str, ...] = ()
     """Assets that it reads by key: in the lineage, but no re-poll makes it outdated."""
-    partitions: DynamicPartitionsDefinition = EPISODES
-    pool: str | None = None
-    kinds: frozenset[str] = frozenset()
+    kinds: frozenset[str]
     data_version_columns: tuple[str, ...] = ()
     """The columns whose content is the landing's data version; none: all of them."""
     after_landing: Callable[..., None] | None = None
     """Called with the instance, the landed tables, and the resources that its keyword parameters name, before the event."""
+
+    @property
+    def partitions(self) -> DynamicPartitionsDefinition:
+        return FEEDS if self.partition_kind == "feed" else EPISODES
 
     @property
     def needs(self) -> frozenset[str]:
@@ -155,7 +152,20 @@ class Stage:
 
 
 def stage(
-    *, tables: Sequence[Table], ui_metadata: UiMetadata, group: str, version: str, **more: Any
+    *,
+    tables: Sequence[Table],
+    ui_metadata: UiMetadata,
+    group: str,
+    version: str,
+    inputs: tuple[str, ...] = (),
+    catalogue: tuple[str, ...] = (),
+    partition_kind: PartitionKind = "episode",
+    batch_size: int = 32,
+    pool: str | None = None,
+    engine_slot: EngineSlot | None = None,
+    kinds: frozenset[str] = frozenset({"parquet"}),
+    data_version_columns: tuple[str, ...] = (),
+    after_landing: Callable[..., None] | None = None,
 ) -> Callable[[Work], Stage]:
     """Make a stage of a function `(batch, resource, …) -> outcomes`, named like it, described by its docstring."""
 
@@ -168,7 +178,15 @@ def stage(
             description=inspect.getdoc(work) or "",
             group=group,
             version=version,
-            **more,
+            inputs=inputs,
+            catalogue=catalogue,
+            partition_kind=partition_kind,
+            batch_size=batch_size,
+            pool=pool,
+            engine_slot=engine_slot,
+            kinds=kinds,
+            data_version_columns=data_version_columns,
+            after_landing=after_landing,
         )
 
     return declare

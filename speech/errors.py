@@ -7,6 +7,7 @@ whether and when another try is worth it; the message says what happened, to wha
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,12 @@ class Policy:
     """Runs that are given to the episode before it is set aside for a person."""
     next_try_after_h: float = 0.0
     """Hours until automation tries again; doubles with every attempt."""
+
+    def next_retry_at(self, attempts: int, now: datetime) -> datetime | None:
+        """When to retry after so many attempts; None: not automatically."""
+        if not self.retryable or attempts >= self.max_attempts:
+            return None
+        return now + timedelta(hours=self.next_try_after_h * 2 ** (attempts - 1))
 
 
 class PodlakeError(Exception):

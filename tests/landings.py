@@ -66,6 +66,7 @@ def land_stage(lake: Lake, stage: str, key: str, rows: Mapping[str, list[Mapping
     }
     commit = new_commit(
         key,
+        stage,
         data=data_version(table for _, table in landing),
         inputs=inputs_version(inputs),
         engine=engine_version(record.get("engine_fingerprint"), "1"),
@@ -79,7 +80,7 @@ def land_stage(lake: Lake, stage: str, key: str, rows: Mapping[str, list[Mapping
 
 def land_failed_try(lake: Lake, stage: str, key: str, **record: Any) -> None:
     """The record of a try that landed nothing."""
-    attempt = new_commit(key, data=data_version([]), inputs=inputs_version({}), engine=engine_version(None, "1"))
+    attempt = new_commit(key, stage, data=data_version([]), inputs=inputs_version({}), engine=engine_version(None, "1"))
     row = {"episode_id": key, "stage": stage, "outcome": "failed_permanent", "stamp": attempt.stamp, **record}
     lake.record_failed_try(attempt, STAGE_RUNS.of([filled(STAGE_RUNS, row)]))
 
@@ -126,7 +127,7 @@ def land_outcome(lake: Lake, stage: Stage, outcome: Outcome, run: Run, *, attemp
     cost = outcome.cost
     known = {"audio_sha256": cost.audio_sha256 or "a" * 64, "engine_fingerprint": cost.engine_fingerprint or "f" * 16}
     landing = replace(outcome, rows=rows, cost=replace(cost, **known))
-    found = {name: last_landings(lake, name, [outcome.key]) for name in stage.upstream}
+    found = {name: last_landings(lake, name, [outcome.key]) for name in stage.inputs}
     upstream = {name: landed[outcome.key] for name, landed in found.items() if landed}
     _, commit = write_rows(lake, stage, landing, run, upstream)
     commit_landing(lake, stage, landing, run, upstream, commit, write_ms=1, attempts=attempts)

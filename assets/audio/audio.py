@@ -38,9 +38,8 @@ def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
 
 
 @stage(
-    tables=[ACQUISITIONS], ui_metadata=_ui_metadata, group="audio", version="1", catalogue=("episodes",), pool="downloads",
+    tables=[ACQUISITIONS], ui_metadata=_ui_metadata, group="audio", batch_size=64, version="1", catalogue=("episodes",), pool="downloads",
     data_version_columns=("audio_sha256",),
-    kinds=frozenset({"parquet"}),
 )  # fmt: skip
 def audio(batch: Batch, catalogue: Catalogue, audio_store: AudioStore, lake: Lake) -> Iterator[Outcome]:
     """Downloads an episode's audio to its content address, hashing while it streams; a broken download is resumed.

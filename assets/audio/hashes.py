@@ -38,9 +38,9 @@ def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
     ui_metadata=_ui_metadata,
     group="audio",
     version="1",
-    upstream=("audio",),
+    batch_size=48,
+    inputs=("audio",),
     pool="cpu",
-    kinds=frozenset({"parquet"}),
 )
 def hashes(batch: Batch, lake: Lake, audio_store: AudioStore, waveforms: WaveformCache) -> Iterator[Outcome]:
     """Hashes the bytes and the decoded samples, and says what the container is, how long and how loud.

@@ -10,7 +10,6 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from partitions.definitions import FEEDS
 from partitions.feeds.rss import Episode, Feed, parse_feed
 from partitions.keys import KnownEpisode, assign_keys
 from partitions.languages import normalise_language
@@ -53,7 +52,7 @@ def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
 
 
 @stage(
-    tables=[EPISODES, POLLS], ui_metadata=_ui_metadata, group="catalogue", version="1", catalogue=("feeds",), partitions=FEEDS,
+    tables=[EPISODES, POLLS], ui_metadata=_ui_metadata, group="catalogue", batch_size=50, version="1", catalogue=("feeds",), partition_kind="feed",
     pool="feeds", kinds=frozenset({"rss", "parquet"}), after_landing=admit_from_feed,
 )  # fmt: skip
 def episodes(batch: Batch, catalogue: Catalogue) -> Iterator[Outcome]:

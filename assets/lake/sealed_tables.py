@@ -5,8 +5,9 @@ from datetime import timedelta
 import dagster as dg
 from pydantic import Field
 
-from pipeline.live_window import admit, archive
-from resources.lake.compaction import Sealed, seal, settled
+from assets.stages import EPISODE_GRAPH
+from pipeline.live_window import admit, archive_finished, keys_to_seal
+from resources.lake.compaction import Sealed, seal
 from resources.lake.lake import Lake
 
 
@@ -14,9 +15,9 @@ class Sealing(dg.Config):
     """What is sealed."""
 
     after_hours: float = Field(
-        24.0,
+        1.0,
         ge=0,
-        description="Seal what was landed at least so long ago; longer than any query runs.",
+        description="Seal what was landed at least so long ago.",
     )
 
 
@@ -24,7 +25,7 @@ class Sealing(dg.Config):
     group_name="lake",
     kinds={"parquet"},
     pool="sealing",
-    deps=["quality"],
+    deps=EPISODE_GRAPH.terminal,
     required_resource_keys={"lake", "catalogue", "window"},
     code_version="1",
 )
@@ -32,14 +33,15 @@ def sealed_tables(context: dg.AssetExecutionContext, config: Sealing) -> dg.Mate
     """Folds complete episodes into sealed files of 64 MB, sorted by episode: DuckDB opens a few instead of thousands.
 
     Safe at any time: what is read meanwhile stays the same, what is landed meanwhile stays. The episodes leave the
-    live window first, so that nobody takes one whose open files go for one that has yet to be worked on; others
-    that wait are admitted in their place.
+    live window first; others that wait are admitted in their place.
     """
     lake: Lake = context.resources.lake
+    window = context.resources.window
     older_than = timedelta(hours=config.after_hours)
-    archived = archive(context.instance, settled(lake, older_than))
-    done = list(seal(lake, older_than=older_than))
-    admitted = admit(context.instance, context.resources.catalogue, context.resources.window)
+    keys = keys_to_seal(context.instance, lake, EPISODE_GRAPH, older_than)
+    archived = archive_finished(context.instance, lake, EPISODE_GRAPH, window, keys)
+    done = list(seal(lake, older_than=older_than, finished=keys))
+    admitted = admit(context.instance, context.resources.catalogue, window, EPISODE_GRAPH)
     return dg.MaterializeResult(
         metadata={
             "episodes_archived": len(archived),

@@ -61,8 +61,8 @@ _SPEAKER_TABLE = dg.TableSchema(
 
 
 @stage(
-    tables=[SEGMENTS, SPEAKERS], ui_metadata=_ui_metadata, group="speech", version="1", upstream=("audio",), pool="gpu",
-    kinds=frozenset({"parquet"}),
+    tables=[SEGMENTS, SPEAKERS], ui_metadata=_ui_metadata, group="speech", batch_size=32, version="1", inputs=("audio",), pool="gpu",
+    engine_slot="diarizer",
 )  # fmt: skip
 def diarization(batch: Batch, catalogue: Catalogue, audio_store: AudioStore, engines: Engines) -> Iterator[Outcome]:
     """Tells who speaks when: segments with overlap, and the speakers that they belong to."""

@@ -42,7 +42,7 @@ def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
 
 
 @stage(
-    tables=[QUALITY], ui_metadata=_ui_metadata, group="speech", version="1", upstream=("hashes", "turns"), kinds=frozenset({"parquet"}),
+    tables=[QUALITY], ui_metadata=_ui_metadata, group="speech", batch_size=128, version="1", inputs=("hashes", "turns"),
 )  # fmt: skip
 def quality(batch: Batch, catalogue: Catalogue, lake: Lake) -> Iterator[Outcome]:
     """Sums an episode up: durations, speakers, words, languages, and flags for whatever asks for care."""

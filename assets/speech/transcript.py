@@ -36,8 +36,8 @@ def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
 
 
 @stage(
-    tables=[WORDS], ui_metadata=_ui_metadata, group="speech", version="1", upstream=("audio",), pool="gpu",
-    kinds=frozenset({"parquet"}),
+    tables=[WORDS], ui_metadata=_ui_metadata, group="speech", batch_size=24, version="1", inputs=("audio",), pool="gpu",
+    engine_slot="transcriber",
 )  # fmt: skip
 def transcript(batch: Batch, catalogue: Catalogue, audio_store: AudioStore, engines: Engines) -> Iterator[Outcome]:
     """Writes down the words: silence-bounded chunks, each word with its time and, where there is one, its confidence."""

@@ -37,8 +37,8 @@ def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
 
 
 @stage(
-    tables=[WORD_SPEAKERS, TURNS], ui_metadata=_ui_metadata, group="speech", version=RULES_VERSION,
-    upstream=("diarization", "transcript"), kinds=frozenset({"parquet"}),
+    tables=[WORD_SPEAKERS, TURNS], ui_metadata=_ui_metadata, group="speech", batch_size=96, version=RULES_VERSION,
+    inputs=("diarization", "transcript"),
 )  # fmt: skip
 def turns(batch: Batch, lake: Lake) -> Iterator[Outcome]:
     """Gives every word a speaker, with the rule that chose it, and joins a speaker's consecutive words to turns."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from dagster_project.commands.standing import POLL, STAGES, standing
 from partitions.keys import feed_of
+from pipeline.progress import EPISODE_STAGES, FEED_STAGES, progress
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.warehouse import ask, connect
@@ -17,10 +17,11 @@ Listing = tuple[Sequence[str], Sequence[tuple[object, ...]]]
 
 def feeds(home: Home) -> Listing:
     """A row per feed: how many episodes it has, how many are done, and how many have failed somewhere."""
-    stands = standing(Lake(home))
-    failed = Counter(feed_of(key) for key in frozenset().union(*(stands.failed[stage] for stage in STAGES)))
-    all_landed = frozenset.intersection(*(stands.landed[stage] for stage in STAGES))
-    done = Counter(feed_of(key) for key in all_landed)
+    lake = Lake(home)
+    episodes, polls = progress(lake, EPISODE_STAGES), progress(lake, FEED_STAGES)
+    failed = Counter(feed_of(key) for key in frozenset().union(*episodes.failed.values()))
+    failed_polls = frozenset().union(*polls.failed.values())
+    done = Counter(feed_of(key) for key in episodes.complete())
     with connect(home) as connection:
         known = ask(
             connection,
@@ -30,7 +31,7 @@ def feeds(home: Home) -> Listing:
     names = ("feed", "title", "language", "episodes", "done", "failed", "polled (UTC)")
     rows = [
         (feed_id, title, language, n_episodes, done[feed_id], failed[feed_id],
-         "failed" if feed_id in stands.failed[POLL] else polled_at or "not yet")
+         "failed" if feed_id in failed_polls else polled_at or "not yet")
         for feed_id, title, language, n_episodes, polled_at in known
     ]  # fmt: skip
     return names, rows
@@ -38,7 +39,7 @@ def feeds(home: Home) -> Listing:
 
 def episodes(home: Home, *, feed_id: str | None, limit: int) -> Listing:
     """A row per episode, newest first, with where it stands."""
-    stands = standing(Lake(home))
+    stands = progress(Lake(home), EPISODE_STAGES)
     with connect(home) as connection:
         known = ask(
             connection,

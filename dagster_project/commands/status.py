@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from dagster_project.commands.standing import POLL, STAGES, standing
 from dagster_project.commands.text_table import cell, render
 from partitions.keys import feed_of
+from pipeline.progress import EPISODE_STAGES, FEED_STAGES, progress
 from resources.lake.catalogue import Catalogue
 from resources.lake.compaction import sealed_episodes
 from resources.lake.home import Home
@@ -28,8 +28,8 @@ def overview(home: Home) -> dict[str, Any]:
 
     `archived` episodes have all their rows in sealed files; those `in_work` have been begun and are not archived.
     """
-    stands, archived = standing(Lake(home)), set(sealed_episodes(Lake(home)))
-    begun = set().union(*(stands.landed[stage] | stands.failed[stage] for stage in STAGES))
+    stands, archived = progress(Lake(home), EPISODE_STAGES), set(sealed_episodes(Lake(home)))
+    begun = set().union(*(stands.landed[stage] | stands.failed[stage] for stage in EPISODE_STAGES))
     with connect(home) as connection:
         n_feeds = _one(ask(connection, "select count(*) from lake.subscriptions"))
         known = {key for (key,) in ask(connection, "select episode_id from lake.episodes")}
@@ -48,7 +48,7 @@ def overview(home: Home) -> dict[str, Any]:
                 "failed": len(stands.failed[stage]),
                 "to_do": len(known - stands.landed[stage] - stands.failed[stage]),
             }
-            for stage in STAGES
+            for stage in EPISODE_STAGES
         },
         "failures": [dict(zip(fields, row, strict=True)) for row in failures],
     }
@@ -56,8 +56,8 @@ def overview(home: Home) -> dict[str, Any]:
 
 def one(lake: Lake, key: str) -> dict[str, Any]:
     """Everything about an episode, or about the polls of a feed. Raises `UpstreamMissing` for neither."""
-    runs = {stage: _rows(lake, STAGE_RUNS, key, stage) for stage in (POLL, *STAGES)}
-    failures = {stage: _rows(lake, FAILURES, key, stage) for stage in (POLL, *STAGES)}
+    runs = {stage: _rows(lake, STAGE_RUNS, key, stage) for stage in (*FEED_STAGES, *EPISODE_STAGES)}
+    failures = {stage: _rows(lake, FAILURES, key, stage) for stage in (*FEED_STAGES, *EPISODE_STAGES)}
     return {
         **_facts(Catalogue(lake), key),
         "stages": {stage: rows for stage, rows in runs.items() if rows},

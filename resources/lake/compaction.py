@@ -58,14 +58,22 @@ class Sealed:
     seconds: float
 
 
-def seal(lake: Lake, *, older_than: timedelta, sizes: Sizes = Sizes()) -> Iterator[Sealed]:  # noqa: B008 - frozen
-    """Compact every table's landings of the episodes and feeds that are `settled`. One compaction runs at a time.
+def seal(
+    lake: Lake,
+    *,
+    older_than: timedelta,
+    finished: Collection[str] = (),
+    sizes: Sizes = Sizes(),  # noqa: B008 - frozen
+) -> Iterator[Sealed]:
+    """Compact every table's landings of the episodes and feeds that are `settled`, and of the `finished` ones.
+
+    One compaction runs at a time.
 
     Raises `StorageError`; the next compaction does what was not done then.
     """
     with _exclusive(lake.home):
         _remove_leftovers(lake.home)
-        ids = settled(lake, older_than)
+        ids = settled(lake, older_than).union(finished)
         commits = {stage: _commits_of(lake.home, stage, ids) for stage in _stages(lake.home)}
         for table in SEALABLE:
             started = time.monotonic()
@@ -85,9 +93,9 @@ def settled(lake: Lake, older_than: timedelta) -> set[str]:
     """Episodes and feeds that are complete, that no stage fails for, and of which nothing landed lately."""
     before = datetime.now(UTC) - older_than
     files = {stage: _commit_files(lake.home, stage) for stage in _stages(lake.home)}
-    complete = {Commit.parse(info.base_name).key for stage in _LAST for info in files.get(stage, ())}
+    complete = {_key_of(info.base_name) for stage in _LAST for info in files.get(stage, ())}
     complete |= {key for table in _LAST.values() for key in SealedFiles(lake.home, table).all_keys()}
-    fresh = {Commit.parse(info.base_name).key for infos in files.values() for info in infos if info.mtime > before}
+    fresh = {_key_of(info.base_name) for infos in files.values() for info in infos if info.mtime > before}
     failing = {name.split(".", 1)[0] for name in lake.keys(FAILURES)}
     return complete - failing - fresh
 
@@ -100,7 +108,7 @@ def backlog(lake: Lake) -> int:
 def sealed_episodes(lake: Lake) -> list[str]:
     """Episodes of which all rows lie in sealed files, and none in open ones."""
     names = [name for stage in _stages(lake.home) for name in lake.home.names("lake", STAGE_RUNS.name, OPEN, stage)]
-    open_ids = {Commit.parse(name).key for name in names} | {name.split(".", 1)[0] for name in lake.keys(FAILURES)}
+    open_ids = {_key_of(name) for name in names} | {name.split(".", 1)[0] for name in lake.keys(FAILURES)}
     return sorted(SealedFiles(lake.home, QUALITY).all_keys() - open_ids)
 
 
@@ -110,7 +118,7 @@ def reopen(lake: Lake, episode_ids: Collection[str]) -> int:
     stages = {table.asset for table in SEALABLE if table.landing == ("episode_id",)} - {"episodes"}
     with _exclusive(lake.home):
         for stage in sorted(stages):
-            still_open = {Commit.parse(name).key for name in lake.home.names("lake", STAGE_RUNS.name, OPEN, stage)}
+            still_open = {_key_of(name) for name in lake.home.names("lake", STAGE_RUNS.name, OPEN, stage)}
             records = SealedFiles(lake.home, STAGE_RUNS).newest_runs(
                 stage, [key for key in keys if key not in still_open]
             )
@@ -138,7 +146,7 @@ def remove(lake: Lake, episode_ids: Collection[str]) -> None:
                 _replace(files, ids, pa.array(sorted(ids), pa.string()), table.landing[0], ())
                 files.remove_replaced()
             for name in lake.home.names("lake", table.name, OPEN):
-                if Commit.parse(name).key in ids:  # of a landing that was never committed
+                if _key_of(name) in ids:  # of a landing that was never committed
                     lake.home.remove("lake", table.name, OPEN, name)
     for name in lake.keys(FAILURES):
         if name.split(".", 1)[0] in ids:
@@ -157,7 +165,7 @@ def _seal(home: Home, files: SealedFiles, paths: Mapping[str, Sequence[str]]) ->
             yield rows
 
     if files.table is STAGE_RUNS:
-        stamps = [Commit.parse(Path(path).name).stamp for of_key in paths.values() for path in of_key]
+        stamps = [Path(path).stem.partition("@")[2] for of_key in paths.values() for path in of_key]
         _replace(files, set(paths), pa.array(stamps, pa.string()), "stamp", landings())
     else:
         _replace(files, set(paths), pa.array(sorted(paths), pa.string()), files.table.landing[0], landings())
@@ -203,10 +211,15 @@ def _remove_landings(home: Home, commits: Mapping[str, Mapping[str, Sequence[tup
         for table in SEALABLE:
             newest = {key: max(of_key)[0] for key, of_key in commits.get(table.asset, {}).items()}
             for name in home.names("lake", table.name, OPEN) if newest else ():
-                commit = Commit.parse(name)
+                commit = Commit.parse(table.asset, name)
                 if commit.key in newest and commit <= newest[commit.key]:
                     rows.append(home.path("lake", table.name, OPEN, name))
         list(pool.map(lambda path: _delete(home, path), rows))
+
+
+def _key_of(name: str) -> str:
+    """The key of an open file, by its name."""
+    return name.partition("@")[0]
 
 
 def _delete(home: Home, *paths: str) -> None:
@@ -233,7 +246,7 @@ def _commits_of(home: Home, stage: str, ids: Collection[str]) -> dict[str, list[
     """Key → its open commits at the stage and the paths of their files."""
     found: dict[str, list[tuple[Commit, str]]] = defaultdict(list)
     for name in home.names("lake", STAGE_RUNS.name, OPEN, stage):
-        commit = Commit.parse(name)
+        commit = Commit.parse(stage, name)
         if commit.key in ids:
             found[commit.key].append((commit, home.path("lake", STAGE_RUNS.name, OPEN, stage, name)))
     return found

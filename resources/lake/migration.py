@@ -97,7 +97,9 @@ def _migrate_key(home: Home, stage: str, key: str) -> None:
     for index in range(records.num_rows):
         if index != landed:
             row = records.slice(index, 1)
-            attempt = new_commit(key, data=_digest(stage, row), inputs="0" * 10, engine="0" * 10, at=_finished(row))
+            attempt = new_commit(
+                key, stage, data=_digest(stage, row), inputs="0" * 10, engine="0" * 10, at=_finished(row)
+            )
             lake.record_failed_try(attempt, _stamped(row, attempt, ()))
     if landed is not None:
         _commit(lake, stage, key, records.slice(landed, 1))
@@ -117,6 +119,7 @@ def _commit(lake: Lake, stage: str, key: str, record: pa.Table) -> None:
     data = data_version([rows.select(["audio_sha256"]) if stage == "audio" else rows for _, rows in landing])
     commit = new_commit(
         key,
+        stage,
         data=data,
         inputs=inputs_version(dict(inputs)),
         engine=engine_version(fingerprint, "1"),

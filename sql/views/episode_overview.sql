@@ -1,13 +1,15 @@
 -- Where every episode stands: a line each, with what has landed, what came out, and what has failed.
 create or replace view episode_overview as
 with
-landed as (
-    select
-        episode_id,
-        list(distinct stage order by list_position(['audio', 'hashes', 'diarization', 'transcript', 'turns', 'quality'], stage), stage)
-            as stages
+first_landed as (
+    select episode_id, stage, min(finished_at) as finished_at
     from stage_runs
     where outcome = 'landed'
+    group by episode_id, stage
+),
+landed as (
+    select episode_id, list(stage order by finished_at, stage) as stages
+    from first_landed
     group by episode_id
 ),
 failed as (

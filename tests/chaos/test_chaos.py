@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +27,20 @@ import pyarrow.parquet as pq
 import pytest
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 
+from assets.stages import EPISODE_GRAPH
 from dagster_project.backfills import request_backfill
 from dagster_project.instance import open_instance
+from dagster_project.planning import Situation, plan_settings
 from dagster_project.settings import ROOT, Settings
-from dagster_project.stages import EPISODE_STAGES
 from demo.serve import serving
 from pipeline.in_flight import in_flight
+from pipeline.readiness import InFlight
 from pipeline.run_process import PROCESS_TAG
-from pipeline.todo import left_to_do
 from resources.engines.devices import Devices
 from resources.lake.catalogue import Catalogue
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import TABLES
-from resources.lake.tries import Tries
 from resources.lake.warehouse import connect
 
 KILLS = int(os.environ.get("CHAOS_KILLS", "5"))
@@ -56,7 +57,7 @@ PATIENCE_S = 600
 
 EPISODES = 40
 BAD = {"http_not_found": "gone.flac", "not_audio": "page.flac"}
-STAGES = [stage.name for stage in EPISODE_STAGES]
+STAGES = list(EPISODE_GRAPH.names)
 ITEM = '<item><title>{name}</title><guid>{name}</guid><enclosure url="http://demo.invalid/{name}" length="1" type="audio/flac"/></item>'
 
 MAY_DIFFER = {
@@ -176,7 +177,7 @@ class Place:
         wanted = self.left()
         with self._own_environment(), open_instance(Settings()) as instance:
             dagster_home = os.environ["DAGSTER_HOME"]
-            named = in_flight(instance, instance.get_dynamic_partitions("episodes")).anywhere()
+            named = in_flight(instance, instance.get_dynamic_partitions("episodes")).all_keys()
             wanted = {name: [key for key in keys if key not in named] for name, keys in wanted.items()}
             if any(wanted.values()):
                 request_backfill(instance, Settings(), wanted, "chaos")
@@ -222,10 +223,9 @@ class Place:
     def left(self) -> dict[str, list[str]]:
         """Stage → episodes that can be worked on there by now."""
         with self._own_environment(), open_instance(Settings()) as instance:
-            keys = instance.get_dynamic_partitions("episodes")
-        tries = Tries.listed(self.lake)
-        left = {stage.name: left_to_do(tries, stage, keys) for stage in EPISODE_STAGES}
-        return {name: keys for name, keys in left.items() if keys}
+            found = Situation.of_episodes(instance, self.lake)
+        ready = replace(found, in_flight=InFlight()).readiness(plan_settings(Settings())).ready
+        return {name: list(keys) for name, keys in ready.items() if keys}
 
     def rows(self) -> dict[str, list[tuple[Any, ...]]]:
         """Table → what it says, in order."""

@@ -10,23 +10,27 @@ import dagster as dg
 import pytest
 from dagster._core.execution.backfill import PartitionBackfill
 
-from dagster_project.automation import admit_what_is_new, next_runs, polls
+from assets.stages import EPISODE_GRAPH, STAGES
+from dagster_project.automation import admit_what_is_new, polls, tick
+from dagster_project.automation import request as request_of
 from dagster_project.backfills import with_downstream
 from dagster_project.build_resources import build_resources
 from dagster_project.definitions import build
-from dagster_project.nightly import outdated, request_night
+from dagster_project.flow_state import FlowState
+from dagster_project.nightly import request_nightly_backfill
+from dagster_project.planning import engine_versions
+from dagster_project.retry import bring_back
 from dagster_project.settings import Settings
-from dagster_project.stages import STAGES
 from partitions.definitions import EPISODES, FEEDS, add_keys
 from partitions.window import Window
+from pipeline.live_window import admit
 from pipeline.records import Run
 from pipeline.stage import Cost, Failure, Landing
 from resources.engines.routing import Engines
 from resources.lake.catalogue import Catalogue
-from resources.lake.commits import open_commits
 from resources.lake.lake import Lake
 from resources.lake.tables import EPISODES as CATALOGUE
-from resources.lake.tries import Tries
+from speech.engines import registry
 from speech.errors import NetworkError, NotFound
 from tests.landings import land_arrow, land_outcome
 
@@ -36,7 +40,7 @@ KEYS = [f"show-20260101-{n:08x}" for n in range(20)]
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     sizes = {"audio": 8, "hashes": 6, "diarization": 4, "transcript": 3, "turns": 12, "quality": 16}
-    return Settings(home=str(tmp_path / "home"), batch_feeds=5, **{f"batch_{name}": n for name, n in sizes.items()})
+    return Settings(home=str(tmp_path / "home"), batch_sizes={"episodes": 5, **sizes})
 
 
 @pytest.fixture
@@ -58,8 +62,15 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
-def land(lake: Lake, stages: str, keys: Sequence[str], fingerprint: str = "f" * 16) -> None:
+def land(lake: Lake, stages: str, keys: Sequence[str], engine: str | None = None) -> None:
+    """Landings without rows, made by this engine, or by the configured one."""
+    engines = build_resources(Settings())["engines"]
+    configured = {
+        "diarization": engines.diarizer_spec().fingerprint,
+        "transcript": registry.describe_transcriber(engines.transcriber_for("en")).fingerprint,
+    }
     for name in stages.split():
+        fingerprint = engine or configured.get(name, "f" * 16)
         for key in keys:
             run = Run("run", "run", datetime.now(UTC), 1)
             rows = {table.name: [] for table in STAGES[name].tables}
@@ -76,7 +87,11 @@ def asked(instance: dg.DagsterInstance, lake: Lake, settings: Settings) -> list[
     """Stage, first and last key of what a tick asks for, which is queued like the daemon does."""
     job = build(settings).resolve_implicit_global_asset_job_def()
     found = []
-    for request in next_runs(instance, Tries.listed(lake), settings):
+    order = instance.get_dynamic_partitions("episodes")
+    engines = build_resources(settings)["engines"]
+    state = FlowState(len(order), "", repr(engine_versions(engines, {})))
+    for batch in tick(instance, Catalogue(lake), Window(), settings, engines, state)[1]:
+        request = request_of(settings, batch)
         (asset,) = request.asset_selection or ()
         instance.create_run_for_job(job, tags=request.tags, asset_selection=frozenset([asset]))
         first, last = (request.tags[f"dagster/asset_partition_range_{end}"] for end in ("start", "end"))
@@ -96,11 +111,13 @@ def test_full_batches_are_asked_for_ahead_and_nothing_twice(
 def test_a_short_batch_waits_while_more_is_coming(instance: dg.DagsterInstance, lake: Lake, settings: Settings) -> None:
     asked(instance, lake, settings)
     land(lake, "audio", KEYS[:5])
-    assert asked(instance, lake, settings) == [("diarization", KEYS[0], KEYS[3]), ("transcript", KEYS[0], KEYS[2])]
+    assert asked(instance, lake, settings) == [
+        ("diarization", KEYS[0], KEYS[3]), ("diarization", KEYS[4], KEYS[4]),
+        ("transcript", KEYS[0], KEYS[2]), ("transcript", KEYS[3], KEYS[4]),
+    ]  # fmt: skip
     for run in instance.get_runs():
         if run.asset_selection == {dg.AssetKey("audio")}:
             instance.report_run_failed(run)
-    assert [one for one in asked(instance, lake, settings) if one[0] != "audio"] == [("hashes", KEYS[0], KEYS[4])]
 
 
 def test_scattered_keys_become_one_batch_and_what_is_in_flight_stays_where_it_is(
@@ -119,13 +136,13 @@ def test_scattered_keys_become_one_batch_and_what_is_in_flight_stays_where_it_is
 
 
 def test_the_room_is_given_out_when_something_has_changed(
-    instance: dg.DagsterInstance, lake: Lake, settings: Settings
+    instance: dg.DagsterInstance, lake: Lake, engines: Engines, settings: Settings
 ) -> None:
     catalogue, window = Catalogue(lake), Window(size=21)
     _in_catalogue(lake, [*KEYS, "show-20260102-00000001"], hours=1.0)
-    cursor = admit_what_is_new(instance, catalogue, window, Tries.listed(lake), None)
-    assert cursor == f"21:{open_commits(lake.home, 'episodes')['show'].stamp}"
-    assert admit_what_is_new(instance, catalogue, Window(size=300), Tries.listed(lake), cursor) == cursor
+    state = admit_what_is_new(instance, catalogue, window, settings, engines, FlowState(), "")
+    assert state.live_episodes == 21
+    assert admit_what_is_new(instance, catalogue, Window(size=300), settings, engines, state, "") == state
     assert instance.get_dynamic_partitions("episodes")[-1] == "show-20260102-00000001"
 
 
@@ -156,21 +173,20 @@ def test_the_night_asks_for_what_is_left_the_newest_first_within_its_hours(
 ) -> None:
     _in_catalogue(lake, KEYS, hours=2.0)
     now = engines.diarizer_spec().fingerprint
-    land(lake, "audio hashes", KEYS[:5])
+    land(lake, "audio hashes turns quality", KEYS[:5])
     land(lake, "diarization transcript", KEYS[:5], "another")
-    land(lake, "turns quality", KEYS[:5])
     land(lake, "diarization", KEYS[:4], now)
     fail(lake, "audio", KEYS[5:19], NetworkError("not due yet"))
-    assert outdated(lake.home, engines)["diarization"] == {KEYS[4]}
-    assert len(outdated(lake.home, engines)["transcript"]) == 5
     short = settings.model_copy(update={"nightly_audio_hours": 5.0})
-    assert request_night(instance, short, lake, engines).endswith("2 episodes, 4.0 hours of audio; 0 from the archive.")
+    assert request_nightly_backfill(instance, short, lake, engines).endswith(
+        "2 episodes, 4.0 hours of audio; 0 from the archive."
+    )
     (backfill,) = instance.get_backfills()
     assert _targets(backfill) == {
         "audio": {KEYS[19]}, "hashes": {KEYS[19]}, "diarization": {KEYS[4], KEYS[19]},
         "transcript": {KEYS[4], KEYS[19]}, "turns": {KEYS[4], KEYS[19]}, "quality": {KEYS[4], KEYS[19]},
     }  # fmt: skip
-    assert asked(instance, lake, settings) == []
+    assert {stage for stage, _, _ in asked(instance, lake, settings)} == {"transcript"}
 
 
 def _targets(backfill: PartitionBackfill) -> dict[str, set[str]]:
@@ -204,5 +220,35 @@ def test_what_is_made_from_it_is_asked_for_too() -> None:
 def test_all_that_asks_for_work_is_off_until_it_is_switched_on(settings: Settings) -> None:
     repository = build(settings).get_repository_def()
     switches = [*repository.sensor_defs, *repository.schedule_defs]
-    assert {one.name for one in switches} >= {"flow", "poll_feeds", "nightly", "seal"}
+    assert {one.name for one in switches} >= {"episode_flow", "flow", "poll_feeds", "nightly", "seal"}
     assert [one.name for one in switches if one.default_status.value != "STOPPED"] == ["dead_runs"]
+
+
+def test_permanent_failures_leave_a_full_window_and_a_retry_brings_them_back(
+    instance: dg.DagsterInstance, lake: Lake, engines: Engines, settings: Settings
+) -> None:
+    new = "show-20260102-00000001"
+    _in_catalogue(lake, [*KEYS, new], hours=1.0)
+    fail(lake, "audio", KEYS[:1], NetworkError("not due yet"))
+    fail(lake, "audio", KEYS[1:3], NotFound("gone"))
+    tick(instance, Catalogue(lake), Window(size=20), settings, engines, FlowState())
+    order = instance.get_dynamic_partitions("episodes")
+    assert (len(order), order[-1], set(KEYS) - set(order)) == (19, new, set(KEYS[1:3]))
+    assert admit(instance, Catalogue(lake), Window(size=20), EPISODE_GRAPH) == []
+    bring_back(instance, {"audio": [KEYS[1]]})
+    assert instance.get_dynamic_partitions("episodes")[-1] == KEYS[1]
+
+
+def test_archived_episodes_of_another_engine_get_the_room_that_is_left(
+    instance: dg.DagsterInstance, lake: Lake, engines: Engines, settings: Settings
+) -> None:
+    archived, current = "show-20250101-00000001", "show-20250101-00000002"
+    _in_catalogue(lake, [*KEYS, archived, current], hours=1.0)
+    land(lake, " ".join(EPISODE_GRAPH.names), [archived], "another")
+    land(lake, "audio hashes turns quality", [current])
+    land(lake, "diarization", [current], engines.diarizer_spec().fingerprint)
+    land(lake, "transcript", [current], registry.describe_transcriber(engines.transcriber_for("en")).fingerprint)
+    admit_what_is_new(instance, Catalogue(lake), Window(size=20), settings, engines, FlowState(), "")
+    assert archived not in instance.get_dynamic_partitions("episodes")
+    admit_what_is_new(instance, Catalogue(lake), Window(size=30), settings, engines, FlowState(), "")
+    assert list(instance.get_dynamic_partitions("episodes")) == [*KEYS, archived]

@@ -14,10 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
+from assets.stages import EPISODE_GRAPH, FEED_GRAPH, STAGES
 from dagster_project.cli import main
-from dagster_project.commands.standing import POLL, STAGES
-from dagster_project.stages import EPISODE_STAGES
-from dagster_project.stages import STAGES as ALL_STAGES
+from pipeline.progress import EPISODE_STAGES, FEED_STAGES
 from pipeline.records import Run
 from pipeline.stage import Batch, Cost, Failure, Landing, Outcome, Stage
 from resources.lake.catalogue import Catalogue
@@ -56,15 +55,15 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     subscriptions = catalogue.subscribe([(str(folder / "feed.xml"), "The Show"), ("http://b.test/rss", "Gone")])
     rows = [{**vars(feed), "n_items": 0} for feed in subscriptions]
     land_arrow(lake, SUBSCRIPTIONS, "all", SUBSCRIPTIONS.of(rows, run_id="r", landed_at=NOW))
-    poll = ALL_STAGES[POLL]
+    poll = STAGES["episodes"]
     for outcome in poll.work(Batch(("the-show",), {}), catalogue):
         assert isinstance(outcome, Landing)
         ended(lake, poll, outcome)
     ended(lake, poll, Failure("gone", NetworkError("The connection to http://b.test/rss failed.")))
     cost = Cost("a" * 64, "f" * 16, engine="toy", engine_ms=1234, audio_ms=5_400_000)
-    for stage in EPISODE_STAGES:
+    for stage in (STAGES[name] for name in EPISODE_GRAPH.names):
         ended(lake, stage, Landing(ONE, {}, cost))
-    audio, hashes, *_ = EPISODE_STAGES
+    audio, hashes = STAGES["audio"], STAGES["hashes"]
     ended(lake, audio, Failure(TWO, NotFound("http://a.test/2.mp3 answered 404.")))
     for stage in (audio, hashes):
         ended(lake, stage, Landing(THREE, {}, Cost("b" * 64)))
@@ -93,8 +92,8 @@ def columns(text: str) -> list[list[str]]:
     return [[part.strip() for part in line.split("  ") if part] for line in text.splitlines()]
 
 
-def test_the_stages_are_those_that_dagster_knows() -> None:
-    assert tuple(stage.name for stage in EPISODE_STAGES) == STAGES
+def test_the_stages_are_those_of_the_graph() -> None:
+    assert (FEED_GRAPH.names, EPISODE_GRAPH.names) == (FEED_STAGES, EPISODE_STAGES)
 
 
 class TestList:
@@ -123,7 +122,7 @@ class TestStatus:
         assert found["stages"] == {
             "audio": {"landed": 2, "failed": 1, "to_do": 0},
             "hashes": {"landed": 2, "failed": 0, "to_do": 1},
-            **{stage: {"landed": 1, "failed": 0, "to_do": 2} for stage in STAGES[2:]},
+            **{stage: {"landed": 1, "failed": 0, "to_do": 2} for stage in EPISODE_GRAPH.names[2:]},
         }
         classes = [(f["stage"], f["error_class"], f["count"], f["example"]) for f in found["failures"]]
         assert classes == [("audio", "http_not_found", 1, TWO), ("episodes", "network", 1, "gone")]

@@ -15,11 +15,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from assets.stages import STAGES
 from dagster_project.backfills import request_backfill
 from dagster_project.definitions import build
 from dagster_project.instance import open_instance
 from dagster_project.settings import ROOT, Settings
-from dagster_project.stages import STAGES
 from pipeline.records import Run
 from pipeline.stage import Failure
 from resources.lake.catalogue import Catalogue
@@ -76,10 +76,10 @@ def _two_episodes(instance: dg.DagsterInstance, settings: Settings, lake: Lake) 
 
 @contextmanager
 def _daemon(log: Path) -> Iterator[None]:
-    """Dagster's daemon, with the sensor `flow` switched on."""
+    """Dagster's daemon, with the sensor `episode_flow` switched on."""
     dagster = [sys.executable, "-m", "dagster"]
     where = ["-w", str(ROOT / "workspace.yaml")]
-    subprocess.run([*dagster, "sensor", "start", "flow", *where], cwd=ROOT, check=True, capture_output=True)
+    subprocess.run([*dagster, "sensor", "start", "episode_flow", *where], cwd=ROOT, check=True, capture_output=True)
     command = [sys.executable, "-m", "dagster._daemon", "run", *where]
     with log.open("wb") as stream:
         process = subprocess.Popen(command, cwd=ROOT, stdout=stream, stderr=stream, start_new_session=True)

@@ -11,11 +11,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from assets.stages import STAGES
 from dagster_project.definitions import build
 from dagster_project.instance import open_instance
 from dagster_project.retry import failed
 from dagster_project.settings import ROOT, Settings
-from dagster_project.stages import STAGES
 from partitions.definitions import EPISODES, add_keys
 from pipeline.records import Run
 from pipeline.stage import Cost, Failure, Landing
@@ -24,7 +24,6 @@ from resources.lake.compaction import backlog, seal
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import ACQUISITIONS, FAILURES
-from resources.lake.tries import Tries
 from speech.errors import NetworkError, NotFound
 from tests.landings import land_outcome, open_keys
 
@@ -107,4 +106,3 @@ def test_an_archived_episode_is_brought_back_to_work(settings: Settings) -> None
     assert said.startswith("1 in work again, with 6 landings")
     assert f"--partition {key}" in said
     assert backlog(lake) == 1
-    assert Tries.listed(lake).sealed == {key}

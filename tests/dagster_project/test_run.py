@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from assets.stages import STAGES
 from dagster_project.backfills import request_backfill
-from dagster_project.run import asked_for_elsewhere
+from dagster_project.run import _catch_up, asked_for_elsewhere
 from dagster_project.settings import Settings
 from demo.serve import serving
 from partitions.definitions import EPISODES, add_keys
@@ -28,6 +30,7 @@ from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import TABLES
 from resources.lake.warehouse import connect
+from tests.landings import land_stage
 
 ROOT = Path(__file__).parents[2]
 SPEECH = ROOT / "demo" / "audio" / "the-sound-of-rain.flac"
@@ -130,3 +133,23 @@ def test_killed_again_and_again_it_ends_with_everything_landed_once(site: Path, 
     assert failures == [
         ("audio", "http_not_found"), ("diarization", "not_audio"), ("hashes", "not_audio"), ("transcript", "not_audio")
     ]  # fmt: skip
+
+
+def test_a_second_landing_whose_event_was_lost_is_reported(tmp_path: Path) -> None:
+    settings, key, asset = Settings(home=str(tmp_path)), "show-20260101-00000001", dg.AssetKey("hashes")
+    lake, hashes = Lake(Home.at(settings.home)), STAGES["hashes"]
+    with dg.instance_for_test() as instance:
+        add_keys(instance, EPISODES, [key])
+        for hours, expected in ((2, 1), (-1, 2)):
+            finished_at = datetime.now(UTC) - timedelta(hours=hours)
+            row = {
+                "run_id": f"{hours}",
+                "outcome": "landed",
+                "audio_sha256": f"{hours}" * 64,
+                "finished_at": finished_at,
+            }
+            land_stage(lake, "audio", key, {}, **row)
+            land_stage(lake, "hashes", key, {"hashes": [{"duration_ms": 1000}]}, **row)
+            _catch_up(instance, lake, hashes, [key], "1")
+            events = instance.fetch_materializations(dg.AssetRecordsFilter(asset, asset_partitions=[key]), limit=9)
+            assert len(events.records) == expected

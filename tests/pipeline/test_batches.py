@@ -1,4 +1,4 @@
-"""How keys become contiguous batches."""
+"""How keys become batches of neighbours."""
 
 from __future__ import annotations
 
@@ -9,28 +9,22 @@ import dagster as dg
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partitions.definitions import EPISODES, add_keys
-from pipeline.batches import batched, plan
+from partitions.definitions import EPISODES, add_keys, move_to_end
+from pipeline.batches import cut, grouped
 
 ORDER = list(string.ascii_lowercase)
 
 
-def test_what_stands_together_stays_where_it_is() -> None:
-    planned = plan(ORDER, set("cdefg"), 2)
-    assert planned.batches == [["c", "d"], ["e", "f"], ["g"]]
-    assert planned.moved == []
+def test_neighbours_stay_where_they_are() -> None:
+    assert grouped(ORDER, set("cdefg"), 2) == ([["c", "d"], ["e", "f"], ["g"]], [])
 
 
 def test_only_what_fills_no_batch_is_moved() -> None:
-    planned = plan(ORDER, set("abc" + "ij" + "x"), 2)
-    assert planned.batches == [["a", "b"], ["i", "j"], ["c", "x"]]
-    assert planned.moved == ["c", "x"]
+    assert grouped(ORDER, set("abc" + "ij" + "x"), 2) == ([["a", "b"], ["i", "j"]], ["c", "x"])
 
 
-def test_pinned_keys_stay_and_go_as_they_stand() -> None:
-    planned = plan(ORDER, set("ab" + "d" + "g" + "z"), 4, pinned={"b"})
-    assert planned.batches == [["d", "g", "z"], ["a", "b"]]
-    assert planned.moved == ["d", "g", "z"]
+def test_pinned_keys_stay() -> None:
+    assert grouped(ORDER, set("ab" + "d" + "g" + "z"), 4, pinned={"b"}) == ([["a", "b"]], ["d", "g", "z"])
 
 
 def test_fifty_scattered_keys_are_one_batch() -> None:
@@ -38,15 +32,17 @@ def test_fifty_scattered_keys_are_one_batch() -> None:
     failed = random.Random(3).sample(keys, 50)
     with dg.instance_for_test() as instance:
         add_keys(instance, EPISODES, keys)
-        (batch,) = batched(instance, EPISODES, failed, 64)
-        assert sorted(batch) == sorted(failed)
-        assert instance.get_dynamic_partitions("episodes")[-50:] == batch
+        together, scattered = grouped(instance.get_dynamic_partitions("episodes"), failed, 64)
+        assert (together, sorted(scattered)) == ([], sorted(failed))
+        move_to_end(instance, EPISODES, scattered)
+        assert instance.get_dynamic_partitions("episodes")[-50:] == scattered
 
 
 @given(keys=st.sets(st.sampled_from(ORDER)), pinned=st.sets(st.sampled_from(ORDER)), size=st.integers(1, 8))
-def test_every_key_is_in_exactly_one_contiguous_batch(keys: set[str], pinned: set[str], size: int) -> None:
-    planned = plan(ORDER, keys, size, pinned=pinned)
-    assert sorted(key for batch in planned.batches for key in batch) == sorted(keys)
-    assert not set(planned.moved) & pinned
-    order = "".join([*(key for key in ORDER if key not in planned.moved), *planned.moved])
-    assert all("".join(batch) in order and len(batch) <= size for batch in planned.batches)
+def test_every_key_is_in_exactly_one_batch_of_neighbours(keys: set[str], pinned: set[str], size: int) -> None:
+    together, scattered = grouped(ORDER, keys, size, pinned=pinned)
+    batches = [*together, *cut(scattered, size)]
+    assert sorted(key for batch in batches for key in batch) == sorted(keys)
+    assert not set(scattered) & pinned
+    order = "".join([*(key for key in ORDER if key not in scattered), *scattered])
+    assert all("".join(batch) in order and len(batch) <= size for batch in batches)

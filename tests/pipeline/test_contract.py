@@ -60,7 +60,7 @@ def toy(name: str, upstream: tuple[str, ...] = ()) -> Stage:
         ui_metadata=lambda landed: {"rows": landed[table.name].num_rows},
         group="toys",
         version="1",
-        upstream=upstream,
+        inputs=upstream,
     )
     return declare(work)
 

@@ -30,7 +30,7 @@ def test_a_backfill_has_yet_to_do_what_it_has_not_done(instance: dg.DagsterInsta
     _backfill(instance, ["b", "c"], done=["b"])
     found = in_flight(instance, KEYS)
     assert {asset: keys for asset, keys in found.keys.items() if keys} == {"quality": {"c"}}
-    assert found.anywhere() == {"b", "c"}
+    assert found.all_keys() == {"b", "c"}
 
 
 def test_no_key_leaves_that_an_active_backfill_names(instance: dg.DagsterInstance) -> None:

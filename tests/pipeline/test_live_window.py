@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from assets.catalogue.episodes import episodes
 from assets.lake.sealed_tables import sealed_tables
+from assets.stages import EPISODE_GRAPH
 from partitions.definitions import EPISODES, FEEDS, add_keys, move_to_end
 from partitions.window import Window
 from pipeline.live_window import admit, admit_from_feed, archive
@@ -23,8 +24,8 @@ from resources.lake.compaction import seal
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import EPISODES as CATALOGUE
-from resources.lake.tables import QUALITY
-from tests.landings import land_last, land_outcome, open_keys
+from resources.lake.tables import QUALITY, STAGE_RUNS
+from tests.landings import land, land_last, land_outcome, open_keys
 
 ITEM = """<item><title>{n}</title><guid>{n}</guid><pubDate>{date:%a, %d %b %Y} 08:00:00 GMT</pubDate>
 <enclosure url="http://a.test/{n}.mp3" length="1" type="audio/mpeg"/></item>"""
@@ -51,7 +52,7 @@ def feed(instance: dg.DagsterInstance, catalogue: Catalogue, name: str, days: Se
 def polled(instance: dg.DagsterInstance, catalogue: Catalogue, name: str, window: Window) -> None:
     rows = catalogue.lake.read(CATALOGUE, name)
     assert rows is not None
-    admit_from_feed(instance, {"episodes": rows}, lake=catalogue.lake, window=window)
+    admit_from_feed(instance, {"episodes": rows}, lake=catalogue.lake, window=window, episode_graph=EPISODE_GRAPH)
 
 
 def inside(instance: dg.DagsterInstance) -> list[str]:
@@ -74,17 +75,17 @@ def test_the_room_that_is_left_is_filled_by_priority_and_then_newest_first(
     feed(instance, catalogue, "a", [0, 4])
     feed(instance, catalogue, "b", [3, 5])
     feed(instance, catalogue, "late", [1, 2], priority=1)
-    admit(instance, catalogue, Window(size=4))
+    admit(instance, catalogue, Window(size=4), EPISODE_GRAPH)
     assert inside(instance) == ["late-20260103", "late-20260102", "b-20260106", "a-20260105"]
-    assert admit(instance, catalogue, Window(size=4)) == []
+    assert admit(instance, catalogue, Window(size=4), EPISODE_GRAPH) == []
 
 
 def test_hours_that_are_inside_count(instance: dg.DagsterInstance, catalogue: Catalogue) -> None:
     feed(instance, catalogue, "a", range(5))
-    admit(instance, catalogue, Window(audio_hours=2.0))
+    admit(instance, catalogue, Window(audio_hours=2.0), EPISODE_GRAPH)
     assert inside(instance) == ["a-20260105", "a-20260104"]
-    assert admit(instance, catalogue, Window(audio_hours=2.5)) == []
-    assert len(admit(instance, catalogue, Window(audio_hours=3.5))) == 1
+    assert admit(instance, catalogue, Window(audio_hours=2.5), EPISODE_GRAPH) == []
+    assert len(admit(instance, catalogue, Window(audio_hours=3.5), EPISODE_GRAPH)) == 1
 
 
 @pytest.mark.parametrize("folder", ["open", "sealed"])
@@ -98,30 +99,36 @@ def test_what_is_complete_is_not_admitted_again(
         list(seal(catalogue.lake, older_than=timedelta(0)))
     polled(instance, catalogue, "a", Window())
     assert inside(instance) == ["a-20260103", "a-20260101"]
-    assert admit(instance, catalogue, Window()) == []
+    assert admit(instance, catalogue, Window(), EPISODE_GRAPH) == []
 
 
 def test_archiving_makes_room_but_leaves_what_is_in_flight(instance: dg.DagsterInstance, catalogue: Catalogue) -> None:
     feed(instance, catalogue, "a", range(4))
-    newest, second = admit(instance, catalogue, Window(size=2))
+    newest, second = admit(instance, catalogue, Window(size=2), EPISODE_GRAPH)
     queued = {"dagster/partition": second}
     job = dg.Definitions([_asset]).resolve_implicit_global_asset_job_def()
     instance.create_run_for_job(job, tags=queued, asset_selection=frozenset([_asset.key]))
     assert archive(instance, [newest, second]) == [newest]
     assert inside(instance) == ["a-20260103"]
-    assert len(admit(instance, catalogue, Window(size=2))) == 1
+    assert len(admit(instance, catalogue, Window(size=2), EPISODE_GRAPH)) == 1
 
 
 def test_sealing_archives_what_is_complete_and_admits_others(
     instance: dg.DagsterInstance, catalogue: Catalogue
 ) -> None:
     feed(instance, catalogue, "a", range(3))
-    newest, second = admit(instance, catalogue, Window(size=2))
+    newest, second = admit(instance, catalogue, Window(size=2), EPISODE_GRAPH)
+    for stage in EPISODE_GRAPH.names:
+        land(catalogue.lake, STAGE_RUNS, f"{newest}.{stage}", [{"outcome": "landed"}])
     land_last(catalogue.lake, newest)
     result = dg.materialize(
         [sealed_tables],
         instance=instance,
-        resources={"lake": catalogue.lake, "catalogue": catalogue, "window": Window(size=2)},
+        resources={
+            "lake": catalogue.lake,
+            "catalogue": catalogue,
+            "window": Window(size=2),
+        },
         run_config={"ops": {"sealed_tables": {"config": {"after_hours": 0.0}}}},
         selection=["sealed_tables"],
     )

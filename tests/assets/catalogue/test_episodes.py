@@ -10,6 +10,7 @@ import pytest
 
 from assets.catalogue.episodes import episodes
 from assets.catalogue.feeds import feeds
+from assets.stages import EPISODE_GRAPH
 from demo.serve import serving
 from partitions.window import Window
 from pipeline.asset_definition import as_asset
@@ -39,7 +40,7 @@ def lake(tmp_path: Path) -> Lake:
 
 def poll(instance: dg.DagsterInstance, lake: Lake, feed_id: str) -> dg.ExecuteInProcessResult:
     assets = [feeds, as_asset(episodes, batch_size=5, code_version="1")]
-    given = {"lake": lake, "catalogue": Catalogue(lake), "window": Window()}
+    given = {"lake": lake, "catalogue": Catalogue(lake), "window": Window(), "episode_graph": EPISODE_GRAPH}
     dg.materialize(assets, selection=["feeds"], instance=instance, resources=given)
     return dg.materialize(
         assets, selection=["episodes"], partition_key=feed_id, instance=instance, resources=given, raise_on_error=False

@@ -6,12 +6,13 @@ import dagster as dg
 import pytest
 
 from assets.lake.sealed_tables import Sealing, sealed_tables
+from assets.stages import EPISODE_GRAPH
 from partitions.window import Window
 from resources.lake.catalogue import Catalogue
 from resources.lake.compaction import sealed_episodes
 from resources.lake.home import Home
 from resources.lake.lake import Lake
-from resources.lake.tables import FAILURES, SPEAKERS, SUBSCRIPTIONS, TABLES, WORDS
+from resources.lake.tables import FAILURES, SPEAKERS, STAGE_RUNS, SUBSCRIPTIONS, TABLES, WORDS
 from tests.landings import land, land_last, open_keys
 
 EPISODE_IDS = [f"show-20260101-{n:08x}" for n in range(5)]
@@ -23,6 +24,8 @@ def lake(tmp_path) -> Lake:
     for episode_id in EPISODE_IDS:
         land(lake, SPEAKERS, episode_id, [{}])
         land_last(lake, episode_id)
+        for stage in EPISODE_GRAPH.names:
+            land(lake, STAGE_RUNS, f"{episode_id}.{stage}", [{"outcome": "landed"}])
     return lake
 
 
@@ -50,12 +53,12 @@ def test_complete_episodes_are_sealed_and_the_metadata_says_what_was_done(lake, 
     assert open_keys(lake, SPEAKERS) == []
     assert instance.get_dynamic_partitions("episodes") == ["new-20260101-00000001"]
     assert metadata["episodes_archived"].value == 5
-    assert metadata["landings_sealed"].value == metadata["rows_sealed"].value == 20
+    assert (metadata["landings_sealed"].value, metadata["rows_sealed"].value) == (45, 50)
     assert metadata["bytes_added"].value > 0
     records = {record.data["table"]: record.data for record in metadata["tables"].records}
     assert set(records) == set(TABLES) - {SUBSCRIPTIONS.name, FAILURES.name}
     assert (records["speakers"]["landings"], records["speakers"]["sealed files"]) == (5, 1)
-    assert (records[WORDS.name]["landings"], records[WORDS.name]["sealed files"]) == (0, 0)
+    assert (records[WORDS.name]["landings"], records[WORDS.name]["sealed files"]) == (5, 0)
 
 
 def test_what_was_landed_today_stays_open(lake, instance):

@@ -105,7 +105,7 @@ def summed_up(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, A
             found = Cost("a" * 64, "f" * 16, **cost)
             return each(batch.keys, lambda key: Landing(key, rows(EPISODES[titles[key]]), found))
 
-        return replace(stage, work=work, upstream=(), pool=None)
+        return replace(stage, work=work, inputs=(), pool=None)
 
     stages = [
         episodes,

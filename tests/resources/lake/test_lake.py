@@ -25,7 +25,7 @@ from tests.landings import land_arrow, open_keys
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 KEY = "show-20260101-00000001"
-COMMIT = new_commit(KEY, data="d" * 10, inputs=NO_VERSION, engine=NO_VERSION)
+COMMIT = new_commit(KEY, "diarization", data="d" * 10, inputs=NO_VERSION, engine=NO_VERSION)
 
 
 def speakers(key: str, *names: str, run_id: str = "run") -> pa.Table:

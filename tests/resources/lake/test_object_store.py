@@ -23,8 +23,8 @@ from resources.lake.catalogue import Catalogue
 from resources.lake.compaction import remove, reopen, seal, sealed_episodes
 from resources.lake.home import Home
 from resources.lake.lake import Lake
-from resources.lake.tables import SPEAKERS, WORDS
-from resources.lake.tries import Tries
+from resources.lake.sealed_files import SealedFiles
+from resources.lake.tables import QUALITY, SPEAKERS, WORDS
 from resources.lake.warehouse import ask, connect
 from speech.errors import StorageError
 from tests.landings import land, land_last, open_keys
@@ -153,7 +153,7 @@ def test_sealing_changes_no_answer_and_episodes_can_be_reopened(home: Home) -> N
         list(seal(lake, older_than=timedelta(0)))
         assert (open_keys(lake, WORDS), sealed_episodes(lake)) == ([], KEYS)
         assert answer(connection) == before
-        assert Tries.listed(lake).sealed == set(KEYS)
+        assert SealedFiles(lake.home, QUALITY).all_keys() == set(KEYS)
 
         assert reopen(lake, KEYS[:1])
         assert open_keys(lake, WORDS) == KEYS[:1]

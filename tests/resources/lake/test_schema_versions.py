@@ -73,7 +73,7 @@ def test_a_new_column_is_one_more_field_for_an_old_lake(lake: Lake, monkeypatch:
     rows = lake.read(WIDER, OPEN)
     rows = rows.set_column(rows.num_columns - 1, WIDER.schema.field("loudness_db"), pa.array([-20.0], pa.float32()))
     old = lake.current("transcript", [OPEN])[OPEN]
-    new = new_commit(OPEN, data="d" * 10, inputs=old.inputs_version, engine=old.engine_version, after=old)
+    new = new_commit(OPEN, "transcript", data="d" * 10, inputs=old.inputs_version, engine=old.engine_version, after=old)
     lake.write_rows(new, [(WIDER, rows)])
     lake.commit("transcript", new, lake.runs("transcript", [OPEN])[OPEN])
     with connect(lake.home) as connection:

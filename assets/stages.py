@@ -1,0 +1,32 @@
+"""The partitioned stages, one line each: a module that declares a stage of its own name. Inputs decide the order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+
+from pipeline.stage import Stage
+from resources.lake.graph import StageGraph
+
+_MODULES = (
+    "assets.catalogue.episodes",
+    "assets.audio.audio",
+    "assets.audio.hashes",
+    "assets.speech.diarization",
+    "assets.speech.transcript",
+    "assets.speech.turns",
+    "assets.speech.quality",
+)
+
+
+def _declared(module: str) -> Stage:
+    stage: Stage = getattr(import_module(module), module.rpartition(".")[2])
+    return stage
+
+
+_DECLARED = {stage.name: stage for stage in map(_declared, _MODULES)}
+GRAPH = StageGraph(tuple(_DECLARED.values()))
+STAGES: Mapping[str, Stage] = {name: _DECLARED[name] for name in GRAPH.names}
+"""Name → stage, inputs first."""
+EPISODE_GRAPH = GRAPH.of_kind("episode")
+FEED_GRAPH = GRAPH.of_kind("feed")

@@ -1,0 +1,81 @@
+"""The planner's inputs, gathered from the instance, the lake and the settings: the same for everything that plans."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from assets.stages import EPISODE_GRAPH, GRAPH, STAGES
+from dagster_project.settings import Settings
+from partitions.definitions import EPISODES
+from pipeline.in_flight import in_flight
+from pipeline.lake_state import LakeState, episode_facts
+from pipeline.planner import Batch, batches_of
+from pipeline.readiness import Commits, EngineVersions, Episode, InFlight, PlanSettings, Readiness, readiness
+from pipeline.stage import Stage
+from resources.engines.routing import Engines
+from resources.lake.commits import engine_version
+from resources.lake.graph import StageGraph
+from resources.lake.lake import Lake
+from speech.engines import registry
+from speech.errors import LanguageWithoutEngine
+
+
+@dataclass(frozen=True)
+class Situation:
+    """Everything that a plan depends on, at one moment."""
+
+    graph: StageGraph
+    catalogue: Mapping[str, Episode]
+    lake: LakeState
+    in_flight: InFlight
+    now: datetime
+
+    @classmethod
+    def of_episodes(cls, instance: dg.DagsterInstance, lake: Lake, listed: Commits | None = None) -> Situation:
+        """The episodes of the live window, in the order of their partitions."""
+        order = instance.get_dynamic_partitions(EPISODES.name or "")
+        state = LakeState.read(lake, EPISODE_GRAPH, order, listed)
+        return cls(EPISODE_GRAPH, episode_facts(lake.home, order), state, in_flight(instance, order), datetime.now(UTC))
+
+    def readiness(self, settings: PlanSettings) -> Readiness:
+        return readiness(
+            self.graph, self.catalogue, self.lake.commits, self.lake.failures, self.in_flight, settings, self.now
+        )
+
+    def batches(self, found: Readiness, settings: PlanSettings) -> tuple[Batch, ...]:
+        return batches_of(found, self.graph, self.catalogue, self.lake.commits, self.in_flight, settings, self.now)
+
+
+def plan_settings(settings: Settings) -> PlanSettings:
+    """The limits that the settings name; no engines are compared."""
+    return PlanSettings(
+        batch_sizes={stage.name: settings.batch_size(stage) for stage in GRAPH},
+        runs_ahead=settings.runs_ahead,
+        ahead_episodes=settings.ahead_episodes,
+        ahead_bytes=settings.ahead_gb * 1e9,
+    )
+
+
+def engine_versions(engines: Engines, catalogue: Mapping[str, Episode]) -> dict[str, EngineVersions]:
+    """Engine stage → the versions of its configured engines, for the languages of the catalogue."""
+    languages = {episode.language for episode in catalogue.values() if episode.language}
+    found = {}
+    for name in GRAPH.engine_stages:
+        by_language = {language: _version(engines, STAGES[name], language) for language in languages}
+        found[name] = EngineVersions(_version(engines, STAGES[name], None), by_language)
+    return found
+
+
+def _version(engines: Engines, stage: Stage, language: str | None) -> str | None:
+    """The version that a landing carries if it is made now; None where no engine knows the language."""
+    if stage.engine_slot == "diarizer":
+        return engine_version(engines.diarizer_spec().fingerprint, stage.version)
+    try:
+        choice = engines.transcriber_for(language)
+    except LanguageWithoutEngine:
+        return None
+    return engine_version(registry.describe_transcriber(choice).fingerprint, stage.version)

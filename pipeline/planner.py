@@ -1,0 +1,160 @@
+"""The planner: decides from commits, failures and runs in flight which batches to run next. Pure; reads nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from pipeline.batches import cut, grouped
+from pipeline.readiness import (
+    Commits,
+    Episode,
+    Failures,
+    InFlight,
+    PlanSettings,
+    Readiness,
+    Reason,
+    readiness,
+)
+from resources.lake.graph import StageGraph, StageSpec
+
+DOWNLOAD_POOL = "downloads"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The keys of one run."""
+
+    stage: str
+    keys: tuple[str, ...]
+    reason: str
+    priority: int = 0
+    """Later stages first: they complete episodes."""
+    is_scattered: bool = False
+    """The keys are not neighbours in the order of partitions: they move to its end before the run is requested."""
+    redo_hours: float = 0.0
+    """Hours of audio that are repeated only because the engine has changed."""
+
+
+def plan(
+    graph: StageGraph,
+    catalogue: Mapping[str, Episode],
+    commits: Commits,
+    failures: Failures,
+    in_flight: InFlight,
+    settings: PlanSettings,
+    now: datetime,
+) -> tuple[Batch, ...]:
+    """The batches to request now, stage by stage. `catalogue` lists the keys in the order of their partitions.
+
+    All stages of `graph` belong to one kind of partition.
+    """
+    found = readiness(graph, catalogue, commits, failures, in_flight, settings, now)
+    return batches_of(found, graph, catalogue, commits, in_flight, settings, now)
+
+
+def batches_of(
+    found: Readiness,
+    graph: StageGraph,
+    catalogue: Mapping[str, Episode],
+    commits: Commits,
+    in_flight: InFlight,
+    settings: PlanSettings,
+    now: datetime,
+) -> tuple[Batch, ...]:
+    """The batches of what is ready, within the limits of the settings."""
+    order, pinned = list(catalogue), in_flight.all_keys()
+    terminal = [commits.get(name, {}) for name in graph.terminal]
+
+    def is_complete(key: str) -> bool:
+        return all(key in landed for landed in terminal)
+
+    batches: list[Batch] = []
+    for priority, stage in enumerate(graph):
+        size, ready = settings.batch_sizes[stage.name], found.ready[stage.name]
+        free_runs = max(0, settings.runs_ahead - in_flight.runs.get(stage.name, 0))
+        keys = sorted(ready, key=lambda key: ready[key] is Reason.ENGINE and is_complete(key))[: free_runs * size]
+        if stage.pool == DOWNLOAD_POOL:
+            keys = keys[: download_budget(found, graph, catalogue, in_flight, settings)]
+        rest = keys[len(keys) - len(keys) % size :]
+        if rest and _waits_for_more(stage, rest, found, graph, commits, in_flight, settings, now):
+            keys = keys[: -len(rest)]
+        together, scattered = grouped(order, keys, size, pinned=pinned)
+        if scattered:
+            order = [*_without(order, scattered), *scattered]
+        chosen = [*((batch, False) for batch in together), *((batch, True) for batch in cut(scattered, size))]
+        # Full batches first, but that of the first key before all: it would wait for ever while others are full.
+        chosen.sort(key=lambda one: (keys[0] not in one[0], -len(one[0])))
+        for batch, is_scattered in chosen[:free_runs]:
+            pinned.update(batch)
+            hours = sum(catalogue[key].hours for key in batch if ready[key] is Reason.ENGINE)
+            batches.append(Batch(stage.name, tuple(batch), _text(batch, ready), priority, is_scattered, hours))
+    return tuple(batches)
+
+
+def download_budget(
+    found: Readiness, graph: StageGraph, catalogue: Mapping[str, Episode], in_flight: InFlight, settings: PlanSettings
+) -> int:
+    """How many more episodes may be downloaded before an engine takes some.
+
+    At least what all runs of an engine stage take, so that engines do not wait for a limit on count. Episodes that
+    only another engine makes again are no reason to stop: their audio is not new.
+    """
+    if not graph.engine_stages:
+        return len(catalogue)
+    engines = [found.ready[name] for name in graph.engine_stages]
+    waiting = {key for ready in engines for key, reason in ready.items() if reason is not Reason.ENGINE}
+    if sum(catalogue[key].bytes for key in waiting) >= settings.ahead_bytes:
+        return 0
+    for stage in graph:
+        if stage.pool == DOWNLOAD_POOL:
+            waiting |= in_flight.keys.get(stage.name, frozenset())
+    taken = settings.runs_ahead * max(settings.batch_sizes[name] for name in graph.engine_stages)
+    return max(0, max(settings.ahead_episodes, taken) - len(waiting))
+
+
+def within_hours(found: Readiness, catalogue: Mapping[str, Episode], hours: float) -> dict[str, float]:
+    """The first keys of the catalogue that are ready somewhere and fit into the hours of audio; the first always fits."""
+    wanted = set().union(*found.ready.values())
+    chosen: dict[str, float] = {}
+    total_hours = 0.0
+    for key in (key for key in catalogue if key in wanted):
+        total_hours += catalogue[key].hours
+        if chosen and total_hours > hours:
+            break
+        chosen[key] = catalogue[key].hours
+    return chosen
+
+
+def _waits_for_more(
+    stage: StageSpec,
+    keys: Collection[str],
+    found: Readiness,
+    graph: StageGraph,
+    commits: Commits,
+    in_flight: InFlight,
+    settings: PlanSettings,
+    now: datetime,
+) -> bool:
+    """Whether a short batch waits: more keys will come, and the first of these has not waited too long.
+
+    A run costs the same second of a processor for one episode as for a hundred. An idle engine does not wait.
+    """
+    if not any(found.pending[name] for name in graph.all_inputs(stage.name)):
+        return False
+    if stage.engine_slot and not in_flight.runs.get(stage.name):
+        return False
+    ready_since = min(max(commits[name][key].landed_at for name in stage.inputs) for key in keys)
+    return now - ready_since < settings.patience
+
+
+def _without(order: list[str], keys: Collection[str]) -> list[str]:
+    gone = set(keys)
+    return [key for key in order if key not in gone]
+
+
+def _text(keys: Collection[str], ready: Mapping[str, Reason]) -> str:
+    counts = Counter(ready[key] for key in keys)
+    return ", ".join(f"{counts[reason]} {reason}" for reason in Reason if counts[reason])

@@ -1,0 +1,109 @@
+"""The stage graph as data: what each stage reads, writes and needs. Order and completeness derive from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
+from typing import Literal
+
+from resources.lake.tables import Table
+
+PartitionKind = Literal["feed", "episode"]
+EngineSlot = Literal["diarizer", "transcriber"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageSpec:
+    """What the planner, the views and compaction need to know about a stage."""
+
+    name: str
+    tables: tuple[Table, ...]
+    inputs: tuple[str, ...] = ()
+    """Stages of the same partition whose landings it reads."""
+    partition_kind: PartitionKind = "episode"
+    batch_size: int
+    """Partitions in one run, unless the setting `batch_<stage>` says otherwise."""
+    version: str
+    """Raised by hand when the stage's own code makes other rows."""
+    pool: str | None = None
+    engine_slot: EngineSlot | None = None
+    """The kind of engine that does the work; none: the stage needs no engine."""
+
+
+class GraphError(Exception):
+    """The declared stages do not form a graph."""
+
+
+@dataclass(frozen=True)
+class StageGraph:
+    """All partitioned stages. Raises `GraphError` for unknown inputs, duplicate names and cycles."""
+
+    declared: tuple[StageSpec, ...]
+
+    def __post_init__(self) -> None:
+        kinds = {stage.name: stage.partition_kind for stage in self.declared}
+        if len(kinds) != len(self.declared):
+            raise GraphError("Two stages have the same name.")
+        for stage in self.declared:
+            for name in stage.inputs:
+                if kinds.get(name) != stage.partition_kind:
+                    raise GraphError(f"{stage.name} reads {name}, which is no {stage.partition_kind} stage.")
+        try:
+            self.stages  # noqa: B018 - sorts them
+        except CycleError as error:
+            raise GraphError(f"These stages read each other: {', '.join(error.args[1])}.") from error
+
+    @cached_property
+    def stages(self) -> tuple[StageSpec, ...]:
+        """Inputs first; otherwise as declared."""
+        by_name = {stage.name: stage for stage in self.declared}
+        sorter = TopologicalSorter({name: stage.inputs for name, stage in by_name.items()})
+        sorter.prepare()
+        position = {stage.name: index for index, stage in enumerate(self.declared)}
+        found: list[StageSpec] = []
+        waiting: list[str] = []
+        while sorter.is_active():
+            waiting = sorted([*waiting, *sorter.get_ready()], key=position.__getitem__)
+            name = waiting.pop(0)
+            sorter.done(name)
+            found.append(by_name[name])
+        return tuple(found)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        return tuple(stage.name for stage in self.stages)
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, StageSpec]:
+        return {stage.name: stage for stage in self.stages}
+
+    def __getitem__(self, name: str) -> StageSpec:
+        return self._by_name[name]
+
+    def __iter__(self) -> Iterator[StageSpec]:
+        return iter(self.stages)
+
+    def of_kind(self, kind: PartitionKind) -> StageGraph:
+        """The stages of one kind of partition."""
+        return StageGraph(tuple(stage for stage in self.stages if stage.partition_kind == kind))
+
+    def all_inputs(self, name: str) -> frozenset[str]:
+        """The stages that a stage reads, directly or through others."""
+        direct = self[name].inputs
+        return frozenset(direct).union(*(self.all_inputs(one) for one in direct))
+
+    def dependents(self, name: str) -> tuple[str, ...]:
+        """The stages that read a stage, directly or through others, inputs first."""
+        return tuple(stage.name for stage in self.stages if name in self.all_inputs(stage.name))
+
+    @cached_property
+    def terminal(self) -> tuple[str, ...]:
+        """The stages that no other stage reads: a partition is complete when they are committed and not outdated."""
+        read = {name for stage in self.stages for name in stage.inputs}
+        return tuple(stage.name for stage in self.stages if stage.name not in read)
+
+    @cached_property
+    def engine_stages(self) -> tuple[str, ...]:
+        return tuple(stage.name for stage in self.stages if stage.engine_slot)

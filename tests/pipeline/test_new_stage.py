@@ -1,0 +1,126 @@
+"""A stage costs one file and one line, and its table one definition: all else follows from the graph."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from assets.stages import EPISODE_GRAPH, STAGES
+from pipeline.records import Run
+from pipeline.stage import Cost, Landing
+from resources.lake.compaction import backlog, seal
+from resources.lake.home import Home
+from resources.lake.lake import Lake
+from resources.lake.tables import EPISODES as CATALOGUE
+from tests.landings import land, land_outcome
+
+ROOT = Path(__file__).parents[2]
+KEYS = ["show-20260101-00000001", "show-20260102-00000002"]
+
+STAGE = '''
+from pipeline.stage import Cost, Landing, each, stage
+from resources.lake.tables import BREVITY
+
+@stage(tables=[BREVITY], ui_metadata=lambda _: {}, group="speech", version="1", inputs=("turns",), batch_size=7)
+def brevity(batch):
+    """Says whether an episode is short."""
+    return each(batch.keys, lambda key: Landing(key, {"brevity": [{"is_short": True}]}, Cost("a" * 64, "f" * 16)))
+'''
+LINE = '    "assets.speech.brevity",\n'
+TABLE = 'BREVITY = _table("brevity", "brevity", "episode_id", "Length.", *_DERIVED, _col("is_short", pa.bool_(), "Short."))\n'
+
+SCRIPT = """
+import sys
+from datetime import timedelta
+import dagster as dg
+from assets.stages import EPISODE_GRAPH, STAGES
+from dagster_project.planning import Situation, plan_settings
+from dagster_project.settings import Settings
+from partitions.window import Window
+from pipeline.asset_definition import as_asset
+from pipeline.live_window import admit, finished, keys_to_seal
+from pipeline.planner import plan
+from pipeline.progress import EPISODE_STAGES, progress
+from pipeline.run_keys import key_tags
+from resources.lake.catalogue import Catalogue
+from resources.lake.compaction import seal
+from resources.lake.home import Home
+from resources.lake.lake import Lake
+from resources.lake.commits import open_commits
+from resources.lake.sealed_files import SealedFiles
+from resources.lake.tables import BREVITY
+from resources.lake.warehouse import ask, connect
+
+lake, settings = Lake(Home.at(sys.argv[1])), Settings(home=sys.argv[1])
+with dg.instance_for_test() as instance:
+    print("admitted", *sorted(admit(instance, Catalogue(lake), Window(), EPISODE_GRAPH)))
+    found = Situation.of_episodes(instance, lake)
+    limits = plan_settings(settings)
+    (batch,) = found.batches(found.readiness(limits), limits)
+    print("planned", batch.stage, *sorted(batch.keys), batch.reason)
+    print("next", progress(lake, EPISODE_STAGES).state(batch.keys[0]))
+    result = dg.materialize(
+        [as_asset(STAGES["brevity"], batch_size=settings.batch_size(STAGES["brevity"]), code_version="1")],
+        instance=instance, resources={"lake": lake}, tags=key_tags(batch.keys),
+    )
+    print("run", result.success, settings.batch_size(STAGES["brevity"]))
+    print("state", progress(lake, EPISODE_STAGES).state(batch.keys[0]))
+    with connect(lake.home) as connection:
+        print("shown", *sorted({stages[-1] for (stages,) in ask(connection, "select stages from episode_overview")}))
+    print("finished", *sorted(finished(instance, lake, EPISODE_GRAPH)))
+    print("to seal", *sorted(keys_to_seal(instance, lake, EPISODE_GRAPH, timedelta(0))))
+    list(seal(lake, older_than=timedelta(0)))
+    print("open", *open_commits(lake.home, "brevity"), "rows", len(SealedFiles(lake.home, BREVITY).all_keys()))
+"""
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    """Two complete episodes in sealed files, which no window holds."""
+    lake = Lake(Home.at(str(tmp_path / "home")))
+    land(lake, CATALOGUE, "show", [{"episode_id": key, "feed_id": "show"} for key in KEYS])
+    for key in KEYS:
+        for stage in EPISODE_GRAPH.names:
+            run = Run("run", "run", datetime.now(UTC), 1)
+            land_outcome(lake, STAGES[stage], Landing(key, {}, Cost("a" * 64, "f" * 16)), run)
+    list(seal(lake, older_than=timedelta(0)))
+    assert backlog(lake) == 0
+    return lake
+
+
+def test_a_stage_beside_quality_is_planned_run_shown_and_compacted(lake: Lake, tmp_path: Path) -> None:
+    code = tmp_path / "code"
+    for package in ("assets", "dagster_project", "pipeline", "resources", "partitions", "speech", "sql"):
+        shutil.copytree(ROOT / package, code / package, ignore=shutil.ignore_patterns("__pycache__"))
+    (code / "assets" / "speech" / "brevity.py").write_text(STAGE)
+    _insert(code / "assets" / "stages.py", LINE, before=")\n\n\ndef _declared")
+    tables = code / "resources" / "lake" / "tables.py"
+    _insert(tables, TABLE, before="STAGE_RUNS = ")
+    tables.write_text(tables.read_text().replace(" TURNS, QUALITY,", " TURNS, QUALITY, BREVITY,"))
+    environment = {**os.environ, "PYTHONPATH": str(code)}
+    command = [sys.executable, "-c", SCRIPT, lake.home.root]
+    done = subprocess.run(command, cwd=code, env=environment, capture_output=True, text=True, check=False)
+    both = " ".join(KEYS)
+    assert done.stdout.splitlines() == [
+        f"admitted {both}",
+        f"planned brevity {both} 2 missing",
+        "next next: brevity",
+        "run True 7",
+        "state done",
+        "shown brevity",
+        f"finished {both}",
+        f"to seal {both}",
+        "open rows 2",
+    ], done.stderr[-3000:]
+
+
+def _insert(path: Path, text: str, *, before: str) -> None:
+    source = path.read_text()
+    assert source.count(before) == 1
+    path.write_text(source.replace(before, text + before))

@@ -1,0 +1,255 @@
+"""The planner, rule by rule: what runs, why, in which batches, and what waits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from pipeline.planner import Batch, plan, within_hours
+from pipeline.readiness import (
+    Commits,
+    EngineVersions,
+    Episode,
+    FailedTry,
+    Failures,
+    InFlight,
+    PlanSettings,
+    Readiness,
+    readiness,
+)
+from resources.lake.commits import Commit, engine_version, inputs_version
+from resources.lake.graph import EngineSlot, StageGraph, StageSpec
+from resources.lake.tables import QUALITY
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+A, B, C, D = "a", "b", "c", "d"
+
+
+def stage(name: str, *inputs: str, slot: EngineSlot | None = None, pool: str | None = None) -> StageSpec:
+    return StageSpec(
+        name=name, tables=(QUALITY,), inputs=inputs, batch_size=2, version="1", engine_slot=slot, pool=pool
+    )
+
+
+GRAPH = StageGraph(
+    (
+        stage("audio", pool="downloads"),
+        stage("hashes", "audio"),
+        stage("words", "audio", slot="transcriber"),
+        stage("quality", "hashes", "words"),
+    )
+)
+OLD, NEW = engine_version("old", "1"), engine_version("new", "1")
+SETTINGS = PlanSettings(
+    batch_sizes=dict.fromkeys(GRAPH.names, 2),
+    runs_ahead=2,
+    ahead_episodes=100,
+    engines={"words": EngineVersions(OLD)},
+)
+
+
+def commit(
+    key: str, stage: str, data: str = "1", *, inputs: dict[str, str] | None = None, at: datetime = NOW - HOUR
+) -> Commit:
+    """A landing; `inputs` are the data versions it was made from, by default those that `commit` gives."""
+    made_from = inputs or dict.fromkeys(GRAPH[stage].inputs, "1")
+    versions = inputs_version({name: _digits(version) for name, version in made_from.items()})
+    engine = OLD if stage == "words" else engine_version(None, "1")
+    return Commit(key, stage, f"{at:%Y%m%dT%H%M%S%f}-{_digits(data)}-{versions}-{engine}")
+
+
+def _digits(version: str) -> str:
+    return version.rjust(10, "0")
+
+
+def landed(*commits: Commit) -> Commits:
+    return {name: {one.key: one for one in commits if one.stage == name} for name in GRAPH.names}
+
+
+def everything(*keys: str) -> list[Commit]:
+    return [commit(key, name) for key in keys for name in GRAPH.names]
+
+
+def planned(
+    keys: str,
+    commits: Commits,
+    failures: Failures | None = None,
+    in_flight: InFlight | None = None,
+    settings: PlanSettings = SETTINGS,
+    catalogue: dict[str, Episode] | None = None,
+) -> tuple[Batch, ...]:
+    episodes = catalogue or {key: Episode() for key in keys}
+    return plan(GRAPH, episodes, commits, failures or {}, in_flight or InFlight(), settings, NOW)
+
+
+def standing(keys: str, commits: Commits, failures: Failures, settings: PlanSettings = SETTINGS) -> Readiness:
+    return readiness(GRAPH, {key: Episode() for key in keys}, commits, failures, InFlight(), settings, NOW)
+
+
+def brief(batches: tuple[Batch, ...]) -> list[tuple[str, str, str]]:
+    return [(batch.stage, "".join(batch.keys), batch.reason) for batch in batches]
+
+
+class TestReasons:
+    def test_nothing_runs_for_what_is_complete(self) -> None:
+        assert planned("ab", landed(*everything(A, B))) == ()
+
+    def test_a_stage_runs_where_its_output_is_missing_and_its_inputs_have_landed(self) -> None:
+        assert brief(planned("ab", landed(commit(A, "audio")))) == [
+            ("audio", "b", "1 missing"),
+            ("hashes", "a", "1 missing"),
+            ("words", "a", "1 missing"),
+        ]
+
+    def test_an_output_made_from_other_data_of_its_inputs_is_outdated(self) -> None:
+        commits = landed(*everything(A), commit(A, "audio", data="2"))
+        assert brief(planned("a", commits)) == [
+            ("hashes", "a", "1 made from other inputs"),
+            ("words", "a", "1 made from other inputs"),
+        ]
+
+    def test_a_later_landing_with_the_same_data_makes_nothing_outdated(self) -> None:
+        assert planned("a", landed(*everything(A), commit(A, "audio", at=NOW))) == ()
+
+    def test_a_landing_from_old_data_that_comes_late_is_outdated(self) -> None:
+        late = commit(A, "words", inputs={"audio": "0"}, at=NOW)
+        assert brief(planned("a", landed(*everything(A), late))) == [("words", "a", "1 made from other inputs")]
+
+    def test_another_engine_makes_an_output_outdated_within_the_budget(self) -> None:
+        settings = replace(SETTINGS, engines={"words": EngineVersions(NEW)}, redo_hours=2.0)
+        (batch,) = planned("abc", landed(*everything(A, B, C)), settings=settings)
+        assert (batch.stage, batch.keys, batch.reason) == ("words", (A, B), "2 made by another engine")
+        assert batch.redo_hours == 2.0
+        assert planned("abc", landed(*everything(A, B, C)), settings=replace(settings, redo_hours=0.0)) == ()
+
+    def test_the_engine_of_a_language_counts_for_its_episodes_alone(self) -> None:
+        engines = {"words": EngineVersions(OLD, {"zh": NEW, "de": None})}
+        catalogue = {A: Episode(language="zh"), B: Episode(language="de"), C: Episode()}
+        settings = replace(SETTINGS, engines=engines, redo_hours=9.0)
+        batches = planned("", landed(*everything(A, B, C)), settings=settings, catalogue=catalogue)
+        assert brief(batches) == [("words", "a", "1 made by another engine")]
+
+    def test_a_stage_waits_while_an_input_is_to_be_made_again(self) -> None:
+        commits = landed(commit(A, "audio", data="2"), *everything(A)[1:-1])
+        assert {batch.stage for batch in planned("a", commits)} == {"hashes", "words"}
+
+    def test_what_is_in_flight_is_not_requested_again_and_holds_what_reads_it(self) -> None:
+        flying = InFlight({"audio": {A}, "words": {B}}, {"audio": 1, "words": 1})
+        commits = landed(*everything(A, B)[:-2])
+        assert planned("ab", commits, in_flight=flying) == ()
+
+    def test_what_an_unfinished_run_has_landed_already_goes_on(self) -> None:
+        flying = InFlight({"audio": {A, B}}, {"audio": 1})
+        assert brief(planned("ab", landed(commit(A, "audio"), commit(A, "hashes")), in_flight=flying)) == [
+            ("words", "a", "1 missing")
+        ]
+
+
+class TestFailures:
+    @pytest.mark.parametrize(
+        ("next_retry_at", "expected"),
+        [(NOW, [("words", "a", "1 retry after a failure")]), (NOW + HOUR, []), (None, [])],
+    )
+    def test_a_failure_is_retried_when_it_is_due(
+        self, next_retry_at: datetime | None, expected: list[tuple[str, str, str]]
+    ) -> None:
+        commits = landed(commit(A, "audio"), commit(A, "hashes"))
+        failures = {"words": {A: FailedTry(NOW - HOUR / 2, next_retry_at)}}
+        assert brief(planned("a", commits, failures)) == expected
+
+    def test_every_failure_before_a_moment_is_retried_if_that_is_asked_for(self) -> None:
+        commits = landed(commit(A, "audio"), commit(A, "hashes"), commit(B, "audio"), commit(B, "hashes"))
+        failures = {"words": {A: FailedTry(NOW - HOUR / 2, None), B: FailedTry(NOW, None)}}
+        settings = replace(SETTINGS, retry_before=NOW)
+        assert brief(planned("ab", commits, failures, settings=settings)) == [("words", "a", "1 retry after a failure")]
+
+    def test_a_failure_that_is_older_than_the_landing_does_not_count(self) -> None:
+        assert planned("a", landed(*everything(A)), {"words": {A: FailedTry(NOW - 2 * HOUR, NOW)}}) == ()
+
+    def test_a_failure_that_is_older_than_a_landing_of_an_input_does_not_count(self) -> None:
+        failures = {"words": {A: FailedTry(NOW - 2 * HOUR, None)}}
+        assert brief(planned("a", landed(*everything(A)[:2]), failures)) == [("words", "a", "1 missing")]
+
+    def test_nothing_runs_behind_a_failure(self) -> None:
+        assert planned("a", {}, {"audio": {A: FailedTry(NOW, None)}}) == ()
+
+    def test_finished_is_what_is_complete_or_failed_for_the_last_time(self) -> None:
+        failures = {"audio": {B: FailedTry(NOW, None), C: FailedTry(NOW, NOW + HOUR)}}
+        assert standing("abcd", landed(*everything(A)), failures).finished == {A, B}
+
+    def test_an_outdated_episode_beyond_the_budget_is_finished(self) -> None:
+        settings = replace(SETTINGS, engines={"words": EngineVersions(NEW)})
+        assert standing("a", landed(*everything(A)), {}, settings).finished == {A}
+
+
+class TestBatches:
+    def test_no_stage_has_more_unfinished_runs_than_allowed(self) -> None:
+        flying = InFlight({"audio": set("x")}, {"audio": 1})
+        assert brief(planned("abcde", {}, in_flight=flying)) == [("audio", "ab", "2 missing")]
+        assert [batch.keys for batch in planned("abcde", {})] == [(A, B), (C, D)]
+
+    def test_a_short_batch_waits_half_a_minute_while_its_inputs_are_in_flight(self) -> None:
+        flying = InFlight({"audio": {B}}, {"audio": 1})
+        for waited_s, expected in ((29, []), (30, ["hashes"])):
+            audio = commit(A, "audio", at=NOW - timedelta(seconds=waited_s))
+            batches = planned("ab", landed(audio, commit(A, "words")), in_flight=flying)
+            assert [batch.stage for batch in batches] == expected
+
+    def test_an_idle_engine_does_not_wait_for_a_full_batch_and_a_busy_one_does(self) -> None:
+        commits = landed(commit(A, "audio", at=NOW), commit(A, "hashes"))
+        idle = InFlight({"audio": {B}}, {"audio": 1})
+        busy = InFlight({"audio": {B}, "words": {C}}, {"audio": 1, "words": 1})
+        assert [batch.stage for batch in planned("abc", commits, in_flight=idle)] == ["audio", "words"]
+        assert [batch.stage for batch in planned("abc", commits, in_flight=busy)] == ["audio"]
+
+    def test_scattered_keys_become_one_batch_and_neighbours_stay(self) -> None:
+        done = landed(*everything(C))
+        assert [(batch.keys, batch.is_scattered) for batch in planned("abcd", done)] == [((A, B), False), ((D,), False)]
+        done = landed(*everything(B))
+        assert [(batch.keys, batch.is_scattered) for batch in planned("abc", done)] == [((A, C), True)]
+
+    def test_keys_that_a_run_names_do_not_move(self) -> None:
+        flying = InFlight(targets={A})
+        batches = planned("abc", landed(*everything(B)), in_flight=flying)
+        assert [(batch.keys, batch.is_scattered) for batch in batches] == [((A,), False), ((C,), False)]
+
+    def test_later_stages_have_priority(self) -> None:
+        commits = landed(commit(A, "audio"), commit(A, "hashes"))
+        assert [(batch.stage, batch.priority) for batch in planned("ab", commits)] == [("audio", 0), ("words", 2)]
+
+
+class TestBudgets:
+    def test_downloads_stop_when_enough_waits_for_the_engines(self) -> None:
+        waiting = landed(*(commit(key, name) for key in "abcd" for name in ("audio", "hashes")))
+        settings = replace(SETTINGS, ahead_episodes=5)
+        audio = [batch for batch in planned("abcdef", waiting, settings=settings) if batch.stage == "audio"]
+        assert [batch.keys for batch in audio] == [("e",)]
+
+    def test_engines_can_always_have_their_runs_full(self) -> None:
+        assert [batch.keys for batch in planned("abcdef", {}, settings=replace(SETTINGS, ahead_episodes=1))] == [
+            (A, B),
+            (C, D),
+        ]
+
+    def test_downloads_stop_when_enough_bytes_wait(self) -> None:
+        commits = landed(commit(A, "audio"), commit(A, "hashes"))
+        catalogue = {A: Episode(bytes=100), B: Episode()}
+        for limit, expected in ((100, ["words"]), (101, ["audio", "words"])):
+            settings = replace(SETTINGS, ahead_bytes=limit)
+            batches = planned("", commits, settings=settings, catalogue=catalogue)
+            assert [batch.stage for batch in batches] == expected
+
+    def test_what_another_engine_makes_again_comes_last_and_stops_no_download(self) -> None:
+        settings = replace(SETTINGS, engines={"words": EngineVersions(NEW)}, redo_hours=9.0, runs_ahead=1)
+        new = [commit(D, "audio"), commit(D, "hashes")]
+        batches = planned("abcde", landed(*everything(A, B, C), *new), settings=replace(settings, ahead_episodes=1))
+        assert [(batch.stage, batch.keys) for batch in batches] == [("audio", ("e",)), ("words", (A, D))]
+
+    def test_a_night_takes_the_first_episodes_that_fit(self) -> None:
+        catalogue = {key: Episode(hours=hours) for key, hours in ((A, 2.0), (B, 3.0), (C, 1.0))}
+        found = readiness(GRAPH, catalogue, {}, {}, InFlight(), SETTINGS, NOW)
+        assert within_hours(found, catalogue, 5.0) == {A: 2.0, B: 3.0}
+        assert within_hours(found, catalogue, 1.0) == {A: 2.0}
