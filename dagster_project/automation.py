@@ -36,6 +36,7 @@ from resources.engines.routing import Engines
 from resources.lake.catalogue import Catalogue
 from resources.lake.commits import all_open_commits
 from resources.lake.lake import Lake
+from resources.lake.migration import migrate
 
 FLOW_SECONDS = 30
 DEAD_RUNS_SECONDS = 30
@@ -141,6 +142,7 @@ def tick(
     state: FlowState,
 ) -> tuple[FlowState, tuple[Batch, ...]]:
     """What the sensor requests now; finished episodes leave a full window and others enter it."""
+    migrate(catalogue.lake.home)
     listed = all_open_commits(catalogue.lake.home)
     situation = Situation.of_episodes(instance, catalogue.lake, listed)
     limits = replace(
@@ -194,6 +196,7 @@ def move_scattered(
 
 def polls(instance: dg.DagsterInstance, lake: Lake, settings: Settings, tick: str) -> list[dg.RunRequest]:
     """Runs that poll all feeds, those first that were polled longest ago."""
+    migrate(lake.home)
     order, (stage,) = instance.get_dynamic_partitions(FEEDS.name or ""), FEED_GRAPH.names
     state = LakeState.read(lake, FEED_GRAPH, order)
     polled = {key: commit.stamp for key, commit in state.commits[stage].items()}

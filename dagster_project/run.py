@@ -35,6 +35,7 @@ from resources.engines.routing import Engines
 from resources.lake.catalogue import Catalogue
 from resources.lake.commits import all_open_commits
 from resources.lake.lake import Lake
+from resources.lake.migration import migrate
 
 log = logging.getLogger("podlake")
 
@@ -55,6 +56,7 @@ def run(instance: dg.DagsterInstance, settings: Settings, lake: Lake, engines: E
     """Everything that is left to do. An episode's failure is recorded and logged, and stops nothing."""
     for run_id in fail_orphaned_runs(instance):
         log.info("run %s was killed; its pool slots are free again", run_id)
+    migrate(lake.home)
     materialize(instance, "feeds")
     feeds = [key for key in instance.get_dynamic_partitions("feeds") if not selection.feeds or key in selection.feeds]
     with closing(EngineLane()) as lane:

@@ -27,6 +27,7 @@ from pipeline.records import Run, commit_landing, landed_by, last_landings, reco
 from pipeline.run_keys import named_keys
 from pipeline.stage import Batch, Failure, Landed, Landing, Outcome, Stage
 from resources.lake.lake import Lake
+from resources.lake.migration import migrate
 from speech.errors import EngineUnavailable, KeepsCrashing, PodlakeError, UpstreamMissing, policy_of
 
 log = logging.getLogger("podlake")
@@ -51,6 +52,7 @@ class _Step:
 def run_stage(context: dg.AssetExecutionContext, stage: Stage, code_version: str) -> Iterator[dg.MaterializeResult]:
     """The body of every partitioned asset. Raises `dagster.Failure` when an episode failed."""
     lake: Lake = context.resources.lake
+    migrate(lake.home)
     keys = named_keys(context.run.tags) or tuple(context.partition_keys)
     root_run_id = context.run.root_run_id or context.run.tags.get(ROOT_RUN_ID_TAG) or context.run.run_id
     run = Run(context.run.run_id, root_run_id, datetime.now(UTC), len(keys))

@@ -17,6 +17,7 @@ from dagster_project.build_resources import chosen_diarizer, chosen_transcribers
 from dagster_project.settings import Settings
 from resources.engines.devices import Devices, visible
 from resources.lake.home import Home
+from resources.lake.migration import VERSION, version_of
 from speech.engines import registry
 from speech.engines.installed import answer_of
 from speech.engines.protocols import EngineSpec
@@ -64,6 +65,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     if settings.engine_host == "ray":
         yield from _ray(settings.ray_address)
     yield _home(Home.at(settings.home))
+    yield _lake(Home.at(settings.home))
     yield _disk(settings)
     yield _dagster(settings)
     yield _port()
@@ -201,6 +203,15 @@ def _ray(address: str) -> Iterator[Finding]:
         yield Finding(BAD, "Ray cluster", f"{address} cannot be joined", str(error))
     finally:
         ray.shutdown()
+
+
+def _lake(home: Home) -> Finding:
+    version = version_of(home)
+    if version < VERSION:
+        return Finding(OK, "lake", f"format {version}; the next run migrates it to format {VERSION}")
+    if version > VERSION:
+        return Finding(BAD, "lake", f"format {version}; this podlake reads up to {VERSION}", "Upgrade podlake.")
+    return Finding(OK, "lake", f"format {version}")
 
 
 def _home(home: Home) -> Finding:

@@ -71,7 +71,7 @@ def seal(
 
     Raises `StorageError`; the next compaction does what was not done then.
     """
-    with _exclusive(lake.home):
+    with exclusive(lake.home):
         _remove_leftovers(lake.home)
         ids = settled(lake, older_than).union(finished)
         commits = {stage: _commits_of(lake.home, stage, ids) for stage in _stages(lake.home)}
@@ -116,7 +116,7 @@ def reopen(lake: Lake, episode_ids: Collection[str]) -> int:
     """Copy the episodes' sealed landings to open files again. Returns how many; what is open stays as it is."""
     keys, count = sorted(episode_ids), 0
     stages = {table.asset for table in SEALABLE if table.landing == ("episode_id",)} - {"episodes"}
-    with _exclusive(lake.home):
+    with exclusive(lake.home):
         for stage in sorted(stages):
             still_open = {_key_of(name) for name in lake.home.names("lake", STAGE_RUNS.name, OPEN, stage)}
             records = SealedFiles(lake.home, STAGE_RUNS).newest_runs(
@@ -137,7 +137,7 @@ def reopen(lake: Lake, episode_ids: Collection[str]) -> int:
 def remove(lake: Lake, episode_ids: Collection[str]) -> None:
     """Remove every row of the episodes from every table that their stages write, open or sealed."""
     ids = set(episode_ids)
-    with _exclusive(lake.home):
+    with exclusive(lake.home):
         commits = {stage: _commits_of(lake.home, stage, ids) for stage in _stages(lake.home)}
         _remove_landings(lake.home, commits)
         for table in SEALABLE:
@@ -284,8 +284,8 @@ def _remove_leftovers(home: Home) -> None:
 
 
 @contextmanager
-def _exclusive(home: Home) -> Iterator[None]:
-    """Wait until no other process compacts on this machine; across machines, Dagster's pool `sealing` ensures it."""
+def exclusive(home: Home) -> Iterator[None]:
+    """Wait until no other process compacts or migrates on this machine; across machines, the pool `sealing` ensures it."""
     if home.is_local:
         path = Path(home.path("lake", ".sealing.lock"))
     else:

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from resources.lake.commits import Commit, data_version, engine_version, inputs_version, new_commit
+from resources.lake.compaction import exclusive
 from resources.lake.home import Home
 from resources.lake.lake import OPEN, Lake
 from resources.lake.sealed_files import MANIFEST, SEALED, SealedFiles
@@ -25,7 +26,7 @@ from resources.lake.tables import STAGE_RUNS, TABLES
 log = logging.getLogger("podlake")
 
 VERSION = 2
-_FILE = ("lake", "version.json")
+VERSION_FILE = ("lake", "version.json")
 _INPUTS = {
     "hashes": ("audio",), "diarization": ("audio",), "transcript": ("audio",), "turns": ("diarization", "transcript"),
     "quality": ("hashes", "turns"),
@@ -36,28 +37,38 @@ _ORDER = ("episodes", "audio", "hashes", "diarization", "transcript", "turns", "
 
 def version_of(home: Home) -> int:
     """The version of the lake's format; the current one where there is no lake yet."""
-    if home.exists(*_FILE):
-        return int(json.loads(home.read(*_FILE))["version"])
+    if home.exists(*VERSION_FILE):
+        return int(json.loads(home.read(*VERSION_FILE))["version"])
     records = [name for name in home.names("lake", STAGE_RUNS.name, OPEN) if "@" not in name]
     sealed, manifests = (home.names("lake", STAGE_RUNS.name, folder) for folder in (SEALED, MANIFEST))
     return 1 if records or (sealed and not manifests) else VERSION
 
 
 def migrate(home: Home) -> None:
-    """Bring the lake to the current version. Raises `StorageError`, and `ValueError` for a lake of a later version."""
-    if home.exists(*_FILE) and version_of(home) == VERSION:
-        return
+    """Bring the lake to the current version. Raises `StorageError`, and `ValueError` for a lake of a later version.
+
+    Processes of the earlier version must have ended.
+    """
     version = version_of(home)
+    if version == VERSION:
+        return
     if version > VERSION:
         raise ValueError(
             f"The lake at {home.uri} has format {version}; this podlake reads up to {VERSION}. Upgrade podlake."
         )
-    if version == 1:
-        log.warning("The lake at %s has format 1. It is migrated to format %d.", home.uri, VERSION)
+    with exclusive(home):
+        if version_of(home) == VERSION:  # another process has migrated it meanwhile
+            return
+        log.warning("The lake at %s has format %d. It is migrated to format %d.", home.uri, version, VERSION)
         _migrate_sealed(home)
         _migrate_open(home)
+        write_version(home)
         log.warning("The lake is migrated.")
-    with home.writing(*_FILE) as stream:
+
+
+def write_version(home: Home) -> None:
+    """Say that the lake has the current version."""
+    with home.writing(*VERSION_FILE) as stream:
         stream.write(json.dumps({"version": VERSION}).encode())
 
 

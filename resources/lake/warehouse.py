@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from resources.lake.commits import FAILED
 from resources.lake.duckdb_files import duckdb_schema, prepare, retry_if_file_vanished
 from resources.lake.home import Home
-from resources.lake.migration import migrate
+from resources.lake.migration import VERSION_FILE, migrate, write_version
 from resources.lake.sealed_files import MANIFEST, SealedFiles
 from resources.lake.tables import STAGE_RUNS, TABLES, Table
 
@@ -97,7 +97,9 @@ def create_views(connection: DuckDBPyConnection, statements: list[str]) -> None:
 
 
 def ensure_folders(home: Home) -> None:
-    """The files without rows that views need, and the manifests of tables that nothing is sealed of."""
+    """The files without rows that views need, the first manifests, and the version of a new lake."""
+    if not home.exists(*VERSION_FILE):
+        write_version(home)
     for table in TABLES.values():
         for folder in _folders(table):
             if not home.exists("lake", table.name, *folder, EMPTY):
@@ -140,6 +142,7 @@ def _fill(table: Table, root: str) -> dict[str, str]:
 
 
 def _folder(home: Home) -> Path:
-    folder = Path(home.root) if home.is_local else Path.home() / ".cache" / "podlake"
+    own = hashlib.sha256(home.uri.encode()).hexdigest()[:16]  # two homes never share a warehouse
+    folder = Path(home.root) if home.is_local else Path.home() / ".cache" / "podlake" / own
     folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -58,7 +58,8 @@ class Pipeline:
     """Podcast → episode."""
 
     def rows(self, table: Table, name: str, *stage: str) -> list[dict[str, Any]]:
-        found = self.lake.read(table, ".".join([self.keys[name], *stage]))
+        key = self.keys[name]
+        found = self.lake.history(*stage, key) if stage else self.lake.read(table, key)
         assert found is not None
         return found.to_pylist()
 

@@ -10,16 +10,18 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import fs
 
 from resources.lake import warehouse
-from resources.lake.commits import new_commit
+from resources.lake.commits import inputs_version, new_commit
 from resources.lake.compaction import seal
 from resources.lake.home import Home
 from resources.lake.lake import Lake
-from resources.lake.migration import migrate
+from resources.lake.migration import VERSION, VERSION_FILE, migrate, version_of
 from resources.lake.tables import FAILURES, TABLES, WORDS
 from resources.lake.warehouse import ask, connect
 from tests.lakes.make import FAILED, LANDED_AGAIN, OPEN, SEALED, land_stages
+from tests.landings import INPUTS
 
 LAKES = Path(__file__).parents[2] / "lakes"
 VERSIONS = sorted(folder.name for folder in LAKES.iterdir() if (folder / "lake").is_dir())
@@ -79,3 +81,24 @@ def test_a_new_column_is_one_more_field_for_an_old_lake(lake: Lake, monkeypatch:
     with connect(lake.home) as connection:
         found = ask(connection, "select episode_id, loudness_db from lake.words order by all")
     assert found == [(SEALED, None), (OPEN, -20.0), (LANDED_AGAIN, None)]
+
+
+def test_a_migrated_lake_says_so_and_what_was_current_stays_current(lake: Lake) -> None:
+    assert version_of(lake.home) == VERSION
+    for stage, inputs in INPUTS.items():
+        for key in (OPEN, LANDED_AGAIN):
+            versions = {name: lake.current(name, [key])[key].data_version for name in inputs}
+            assert lake.current(stage, [key])[key].inputs_version == inputs_version(versions), (stage, key)
+    assert lake.history("audio", FAILED)["outcome"].to_pylist() == ["failed_permanent"]
+
+
+def test_a_lake_of_a_later_version_is_refused(lake: Lake) -> None:
+    with lake.home.writing(*VERSION_FILE) as stream:
+        stream.write(b'{"version": 99}')
+    with pytest.raises(ValueError, match="Upgrade podlake"):
+        connect(lake.home)
+
+
+def test_two_object_stores_do_not_share_a_warehouse() -> None:
+    one, other = (Home(uri, fs.SubTreeFileSystem("/", fs.LocalFileSystem()), "x") for uri in ("s3://a/x", "s3://b/x"))
+    assert warehouse._folder(one) != warehouse._folder(other)
