@@ -15,7 +15,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
-from dagster._core.storage.tags import PRIORITY_TAG
 
 from assets.stages import EPISODE_GRAPH, FEED_GRAPH, STAGES
 from dagster_project.backfills import run_tags
@@ -23,8 +22,9 @@ from dagster_project.flow_state import FlowState
 from dagster_project.nightly import archived_of_other_engines, request_nightly_backfill
 from dagster_project.planning import Situation, engine_versions, plan_settings
 from dagster_project.settings import Settings
-from partitions.definitions import EPISODES, FEEDS, add_keys, move_to_end
+from partitions.definitions import EPISODES, FEEDS, add_keys
 from partitions.window import Window, leaving
+from pipeline.dagster_internals import PRIORITY_TAG, move_to_end
 from pipeline.in_flight import in_flight
 from pipeline.lake_state import LakeState
 from pipeline.live_window import admit, archive, keys_to_seal

@@ -158,7 +158,8 @@ def retry(stages: tuple[str, ...], classes: tuple[str, ...], feeds: tuple[str, .
 def reopen(keys: tuple[str, ...]) -> None:
     """Bring archived episodes back to work, so that any stage can be made again."""
     from dagster_project.instance import open_instance
-    from partitions.definitions import EPISODES, move_to_end
+    from partitions.definitions import EPISODES
+    from pipeline.dagster_internals import move_to_end
     from resources.lake.compaction import reopen as reopen_landings
     from resources.lake.compaction import sealed_episodes
     from resources.lake.home import Home

@@ -11,7 +11,6 @@ from dagster_project.automation import automation
 from dagster_project.build_resources import build_resources
 from dagster_project.settings import Settings
 from dagster_project.stages import stage_assets
-from pipeline.executor import in_own_process
 
 
 def build(settings: Settings) -> dg.Definitions:
@@ -22,7 +21,7 @@ def build(settings: Settings) -> dg.Definitions:
         assets=dg.map_asset_specs(lambda spec: spec.replace_attributes(owners=[settings.owner]), assets),
         resources=given,
         **automation(settings),
-        executor=in_own_process,
+        executor=dg.in_process_executor,
     )
 
 

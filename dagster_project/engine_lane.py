@@ -17,13 +17,13 @@ from datetime import datetime
 from importlib import import_module
 from threading import Thread
 
-from dagster_project.in_process import DEFINITIONS
 from dagster_project.instance import open_instance
 from dagster_project.lanes import ALL_STAGES, CPU_STAGES, ENGINE_STAGES, Work, work_off
 from dagster_project.settings import Settings
 from pipeline.run_process import fail_orphaned_runs
 from resources.lake.home import Home
 from resources.lake.lake import Lake
+from speech.signals import reset_signals
 
 log = logging.getLogger("podlake")
 
@@ -66,9 +66,10 @@ class EngineLane:
 
 
 def main() -> None:
+    reset_signals()
     logging.basicConfig(format="%(asctime)s  %(message)s", datefmt="%H:%M:%S")
     log.setLevel(logging.INFO)
-    import_module(DEFINITIONS)
+    import_module("dagster_project.definitions")
     told = sys.stdin.readline()
     if told:
         Thread(target=_end_with_owner, daemon=True).start()

@@ -17,7 +17,8 @@ from assets.stages import EPISODE_GRAPH
 from dagster_project.in_process import materialize_range
 from dagster_project.planning import Situation, plan_settings
 from dagster_project.settings import Settings
-from partitions.definitions import EPISODES, move_to_end
+from partitions.definitions import EPISODES
+from pipeline.dagster_internals import move_to_end
 from pipeline.planner import DOWNLOAD_POOL, Batch
 from pipeline.readiness import InFlight, PlanSettings
 from resources.lake.lake import Lake

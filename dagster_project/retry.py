@@ -12,7 +12,8 @@ from assets.stages import GRAPH, STAGES
 from dagster_project.in_process import materialize_range
 from dagster_project.planning import plan_settings
 from dagster_project.settings import Settings
-from partitions.definitions import add_keys, move_to_end
+from partitions.definitions import add_keys
+from pipeline.dagster_internals import move_to_end
 from pipeline.in_flight import in_flight
 from pipeline.lake_state import LakeState
 from pipeline.planner import plan

@@ -21,11 +21,11 @@ from dagster_project.in_process import materialize, materialize_range
 from dagster_project.lanes import ALL_STAGES, Work, work_off
 from dagster_project.settings import Settings
 from dagster_project.stages import code_version
-from partitions.definitions import FEEDS, move_to_end
+from partitions.definitions import FEEDS
 from partitions.keys import feed_of
 from pipeline.batches import cut, grouped
 from pipeline.contract import report_if_unknown
-from pipeline.dagster_internals import last_event_times
+from pipeline.dagster_internals import last_event_times, move_to_end
 from pipeline.in_flight import in_flight
 from pipeline.live_window import admit, archive_finished
 from pipeline.records import last_landings

@@ -9,8 +9,9 @@ from itertools import chain
 import pyarrow as pa
 from dagster import DagsterInstance
 
-from partitions.definitions import EPISODES, FEEDS, add_keys, remove_keys
+from partitions.definitions import EPISODES, FEEDS, add_keys
 from partitions.window import Waiting, Window, admitted, hours, leaving, sealable
+from pipeline.dagster_internals import remove_keys
 from pipeline.in_flight import in_flight
 from pipeline.lake_state import LakeState
 from pipeline.readiness import Episode, PlanSettings, readiness
