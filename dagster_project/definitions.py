@@ -1,4 +1,4 @@
-"""The entry that Dagster loads."""
+"""The definitions that Dagster loads."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from dagster_project.stages import stage_assets
 
 def build(settings: Settings) -> dg.Definitions:
     """Assets, resources and automation for these settings."""
-    given = build_resources(settings)
-    assets = [feeds, *stage_assets(settings, given["engines"]), sealed_tables, warehouse]
+    resources = build_resources(settings)
+    assets = [feeds, *stage_assets(settings, resources["engines"]), sealed_tables, warehouse]
     return dg.Definitions(
         assets=dg.map_asset_specs(lambda spec: spec.replace_attributes(owners=[settings.owner]), assets),
-        resources=given,
+        resources=resources,
         **automation(settings),
         executor=dg.in_process_executor,
     )

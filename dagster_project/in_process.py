@@ -9,7 +9,9 @@ from types import MappingProxyType
 import dagster as dg
 
 from assets.stages import STAGES
+from dagster_project.planning import move_scattered
 from pipeline.dagster_internals import execute_asset
+from pipeline.planner import Batch
 from pipeline.run_keys import key_tags
 from pipeline.run_process import process_tags
 from speech.signals import sigterm_kept
@@ -20,6 +22,12 @@ DEFINITIONS = "dagster_project.definitions"
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """The batch contract logs a line per episode. Dagster's own lines are in the UI."""
+
+
+def run_batch(instance: dg.DagsterInstance, batch: Batch) -> None:
+    """Run a planned batch. Scattered keys become neighbours first."""
+    move_scattered(instance, [batch])
+    materialize_range(instance, batch.stage, batch.keys)
 
 
 def materialize_range(instance: dg.DagsterInstance, asset: str, keys: Sequence[str]) -> None:

@@ -88,7 +88,10 @@ def _create_databases(home: Path) -> None:
         new = Path(folder)
         (new / CONFIG).touch()  # the defaults
         with DagsterInstance.from_config(folder) as instance:
-            instance.get_runs_count()
+            instance.daemon_cursor_storage.set_cursor_values(
+                # The daemon warns if it has no cursor: a new instance has no older events that it could miss.
+                {f"EVENT_LOG_CONSUMER_CURSOR-{event}": "0" for event in ("PIPELINE_FAILURE", "PIPELINE_SUCCESS")}
+            )
         for created, place in ((new / "schedules", schedules), (new / "history", history)):
             with suppress(OSError):  # another process was first
                 created.rename(place)
