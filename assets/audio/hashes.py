@@ -1,4 +1,4 @@
-"""`hashes`: what the fetched bytes are."""
+"""`hashes`: identify the fetched bytes: hashes, container, duration, loudness."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from assets.audio.audio import acquisition
+from pipeline.audio_inputs import acquisition
 from pipeline.stage import Batch, Cost, Landing, Outcome, each, stage
 from resources.fetch.audio_store import AudioStore
 from resources.lake.lake import Lake
-from resources.lake.tables import HASHES
+from resources.lake.tables.audio import HASHES, HashesRow
 from speech.facts import facts_of
 from speech.waveforms import WaveformCache, mapped_samples
 
@@ -23,13 +23,13 @@ _SHOWN = ("container", "codec", "bitrate", "sample_rate", "channels", "loudness_
 
 
 def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
-    row = tables["hashes"].to_pylist()[0]
+    (row,) = HASHES.rows_of(tables["hashes"])
     return {
-        **{name: row[name] for name in _SHOWN if row[name] is not None},
-        "duration_seconds": row["duration_ms"] / 1000,
-        "sha256": row["sha256"],
-        "pcm16k_sha256": row["pcm16k_sha256"],
-        "chromaprint": row["chromaprint_absent_reason"] or "present",
+        **{name: value for name in _SHOWN if (value := getattr(row, name)) is not None},
+        "duration_seconds": row.duration_ms / 1000,
+        "sha256": row.sha256,
+        "pcm16k_sha256": row.pcm16k_sha256,
+        "chromaprint": row.chromaprint_absent_reason or "present",
     }
 
 
@@ -43,9 +43,9 @@ def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
     pool="cpu",
 )
 def hashes(batch: Batch, lake: Lake, audio_store: AudioStore, waveforms: WaveformCache) -> Iterator[Outcome]:
-    """Hashes the bytes and the decoded samples, and says what the container is, how long and how loud.
+    """Hashes the bytes and the decoded samples, and measures container, duration and loudness.
 
-    Decoding is checked: bytes that lose more than 5 % on the way fail, and what is truncated says so.
+    An episode of which more than 5 % cannot be decoded fails. A truncated file is marked as such.
     """
     return each(batch.keys, lambda key: _hash(key, lake, audio_store, waveforms), workers=DECODED_AT_ONCE)
 
@@ -53,18 +53,18 @@ def hashes(batch: Batch, lake: Lake, audio_store: AudioStore, waveforms: Wavefor
 def _hash(key: str, lake: Lake, store: AudioStore, waveforms: WaveformCache) -> Landing:
     fetched = acquisition(lake, key)
     started = time.monotonic()
-    with waveforms.using(fetched["audio_sha256"], store.local(fetched["storage_uri"])) as (waveform, report):
+    with waveforms.using(fetched.audio_sha256, store.local(fetched.storage_uri)) as (waveform, report):
         decode_ms = round(1000 * (time.monotonic() - started))
         facts = facts_of(mapped_samples(waveform))
-    row = {
-        "sha256": fetched["audio_sha256"], "md5": fetched["md5"], "pcm16k_sha256": report.pcm16k_sha256,
-        "chromaprint": facts.chromaprint, "chromaprint_absent_reason": facts.chromaprint_absent_reason,
-        "container": report.container, "codec": report.codec, "bitrate": report.bitrate_bps,
-        "sample_rate": report.sample_rate_hz, "channels": report.channels,
-        "duration_header_ms": report.duration_header_ms, "duration_ms": report.duration_ms,
-        "decode_errors": report.decode_errors, "truncated": report.truncated,
-        "loudness_lufs": facts.loudness_lufs, "loudness_absent_reason": facts.loudness_absent_reason,
-        "peak_dbfs": report.peak_dbfs, "clip_rate": report.clip_rate, "silence_ratio": facts.silence_ratio,
-    }  # fmt: skip
-    cost = Cost(fetched["audio_sha256"], f"av-{version('av')}", decode_ms=decode_ms, audio_ms=report.duration_ms)
+    row = HashesRow(
+        sha256=fetched.audio_sha256, md5=fetched.md5, pcm16k_sha256=report.pcm16k_sha256,
+        chromaprint=facts.chromaprint, chromaprint_absent_reason=facts.chromaprint_absent_reason,
+        container=report.container, codec=report.codec, bitrate=report.bitrate_bps,
+        sample_rate=report.sample_rate_hz, channels=report.channels,
+        duration_header_ms=report.duration_header_ms, duration_ms=report.duration_ms,
+        decode_errors=report.decode_errors, truncated=report.truncated,
+        loudness_lufs=facts.loudness_lufs, loudness_absent_reason=facts.loudness_absent_reason,
+        peak_dbfs=report.peak_dbfs, clip_rate=report.clip_rate, silence_ratio=facts.silence_ratio,
+    )  # fmt: skip
+    cost = Cost(fetched.audio_sha256, f"av-{version('av')}", decode_ms=decode_ms, audio_ms=report.duration_ms)
     return Landing(key, {"hashes": [row]}, cost)

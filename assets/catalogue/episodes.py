@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,40 +15,31 @@ from partitions.feeds.rss import Episode, Feed, parse_feed
 from partitions.keys import KnownEpisode, assign_keys
 from partitions.languages import normalise_language
 from pipeline.live_window import admit_from_feed
-from pipeline.stage import Batch, Cost, Landing, Outcome, each, stage
-from resources.fetch.http import NotModified, fetch_document
+from pipeline.stage import Batch, Landing, Outcome, each, stage
+from resources.fetch.http import Document, NotModified, fetch_document
 from resources.lake.catalogue import SINGLES, Catalogue, Subscription
-from resources.lake.tables import EPISODES, POLLS
+from resources.lake.tables.catalogue import EPISODES, POLLS, EpisodeRow, PollRow
 from speech.errors import NotAFeed, UpstreamMissing
 
 POLLS_AT_ONCE = 8
 
-_SEEN = (
-    "title",
-    "published_at",
-    "duration_declared_ms",
-    "enclosure_url",
-    "enclosure_type",
-    "enclosure_length",
-    "listed",
-)
-"""A change in one of these is a change of the episode."""
+_CHANGES = (
+    "title", "published_at", "duration_declared_ms", "enclosure_url", "enclosure_type", "enclosure_length", "listed",
+)  # fmt: skip
+"""A change of one of these columns is a change of the episode."""
 
 
 def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
-    poll = tables["polls"].to_pylist()[0]
-    newest = sorted(tables["episodes"].to_pylist(), key=lambda row: str(row["published_at"]), reverse=True)[:10]
-    lines = [
-        f"- {row['published_at']:%Y-%m-%d} {row['title']}" if row["published_at"] else f"- {row['title']}"
-        for row in newest
-    ]
+    (poll,) = POLLS.rows_of(tables["polls"])
+    newest = sorted(EPISODES.rows_of(tables["episodes"]), key=lambda row: str(row.published_at), reverse=True)[:10]
+    lines = [f"- {row.published_at:%Y-%m-%d} {row.title}" if row.published_at else f"- {row.title}" for row in newest]
     return {
         "dagster/row_count": tables["episodes"].num_rows,
-        "title": poll["title"] or "",
-        "http_status": poll["http_status"] or 0,
-        "episodes_listed": poll["n_episodes"],
+        "title": poll.title or "",
+        "http_status": poll.http_status or 0,
+        "episodes_listed": poll.n_episodes,
         "newest": dg.MetadataValue.md("\n".join(lines)),
-        "problems": dg.MetadataValue.md("\n".join(f"- {problem}" for problem in poll["problems"]) or "none"),
+        "problems": dg.MetadataValue.md("\n".join(f"- {problem}" for problem in poll.problems) or "none"),
     }
 
 
@@ -56,102 +48,99 @@ def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
     pool="feeds", kinds=frozenset({"rss", "parquet"}), after_landing=admit_from_feed,
 )  # fmt: skip
 def episodes(batch: Batch, catalogue: Catalogue) -> Iterator[Outcome]:
-    """Polls a feed with a conditional GET, lands every episode it has ever listed, and admits them to the window.
+    """Polls a feed with a conditional GET, lands every episode that it has ever listed, and admits them to the window.
 
-    An episode's key is made once: a title, date or URL that changes later does not change it.
+    An episode's key never changes, even if its title, date or URL does.
     """
     subscriptions = {subscription.feed_id: subscription for subscription in catalogue.subscriptions()}
     return each(batch.keys, lambda key: _poll(key, subscriptions, catalogue), workers=POLLS_AT_ONCE)
 
 
 def _poll(feed_id: str, subscriptions: Mapping[str, Subscription], catalogue: Catalogue) -> Landing:
-    known = _rows(catalogue.lake.read(EPISODES, feed_id))
+    known = catalogue.lake.rows(EPISODES, feed_id)
     if feed_id == SINGLES:
-        return _landing(feed_id, _feed_of_singles(catalogue), None, known, {})
+        return _landing(feed_id, _feed_of_singles(catalogue), None, known, None)
     if feed_id not in subscriptions:
-        raise UpstreamMissing(
-            f"There is no subscription {feed_id} any more. Add the feed again with `podlake add <url>`."
-        )
+        raise UpstreamMissing(f"There is no subscription {feed_id}. Add the feed again with `podlake add <url>`.")
     subscription = subscriptions[feed_id]
-    last = next(iter(_rows(catalogue.lake.read(POLLS, feed_id))), {})
     if not subscription.url.startswith(("http://", "https://")):
         feed = parse_feed(_local(subscription.url), url=subscription.url)
-        return _landing(feed_id, feed, subscription, known, {"http_status": None})
-    document = fetch_document(subscription.url, etag=last.get("etag"), last_modified=last.get("last_modified"))
+        return _landing(feed_id, feed, subscription, known, None)
+    last = next(iter(catalogue.lake.rows(POLLS, feed_id)), None)
+    document = fetch_document(
+        subscription.url, etag=last.etag if last else None, last_modified=last.last_modified if last else None
+    )
     if isinstance(document, NotModified):
+        assert last, "a server says `not modified` only to a conditional request"
         return _unchanged(feed_id, subscription, last, known, document)
     feed = parse_feed(document.content, url=document.final_url, content_type=document.content_type)
-    answer = {"http_status": document.http_status, "etag": document.etag, "last_modified": document.last_modified}
-    return _landing(feed_id, feed, subscription, known, answer)
+    return _landing(feed_id, feed, subscription, known, document)
 
 
 def _landing(
-    feed_id: str, feed: Feed, subscription: Subscription | None, known: list[dict[str, Any]], answer: Mapping[str, Any]
+    feed_id: str,
+    feed: Feed,
+    subscription: Subscription | None,
+    known: Sequence[EpisodeRow],
+    document: Document | None,
 ) -> Landing:
     now = datetime.now(UTC)
     keys = assign_keys(
-        feed_id, feed.episodes, {row["guid"]: KnownEpisode(row["episode_id"], row["enclosure_url"]) for row in known}
+        feed_id, feed.episodes, {row.guid: KnownEpisode(row.episode_id, row.enclosure_url) for row in known}
     )
-    before = {row["episode_id"]: row for row in known}
+    before = {row.episode_id: row for row in known}
     own_language = subscription.language if subscription else None
     rows = [
-        _row(keys[episode.guid], feed_id, episode, own_language, feed.language, before, now)
+        _row(keys[episode.guid], episode, own_language or episode.language_declared or feed.language, before, now)
         for episode in feed.episodes
     ]
-    listed = {row["episode_id"] for row in rows}
+    listed = {row.episode_id for row in rows}
     rows += [
-        {**row, "listed": False, "last_changed_at": now if row["listed"] else row["last_changed_at"]}
+        replace(row, listed=False, last_changed_at=now if row.listed else row.last_changed_at)
         for row in known
-        if row["episode_id"] not in listed
+        if row.episode_id not in listed
     ]
-    poll = {
-        "etag": None, "last_modified": None, "http_status": None, **answer,
-        "canonical_url": feed.canonical_url, "podcast_guid": feed.podcast_guid, "title": feed.title, "author": feed.author,
-        "language_declared": feed.language, "language": normalise_language(feed.language), "categories": list(feed.categories),
-        "license": feed.license, "last_polled_at": now, "n_episodes": len(feed.episodes), "problems": list(feed.problems),
-    }  # fmt: skip
-    return Landing(feed_id, {"episodes": rows, "polls": [poll]}, Cost())
+    poll = PollRow(
+        etag=document.etag if document else None,
+        last_modified=document.last_modified if document else None,
+        http_status=document.http_status if document else None,
+        canonical_url=feed.canonical_url, podcast_guid=feed.podcast_guid, title=feed.title, author=feed.author,
+        language_declared=feed.language, language=normalise_language(feed.language), categories=feed.categories,
+        license=feed.license, last_polled_at=now, n_episodes=len(feed.episodes), problems=feed.problems,
+    )  # fmt: skip
+    return Landing(feed_id, {"episodes": rows, "polls": [poll]})
 
 
 def _unchanged(
-    feed_id: str, subscription: Subscription, last: Mapping[str, Any], known: list[dict[str, Any]], answer: NotModified
+    feed_id: str, subscription: Subscription, last: PollRow, known: Sequence[EpisodeRow], answer: NotModified
 ) -> Landing:
-    """Nothing new in the feed; a language that the user has given since holds all the same."""
-    poll = {**last, "http_status": answer.http_status, "last_polled_at": datetime.now(UTC)}
-    if subscription.language:
-        own = {"language_declared": subscription.language, "language": normalise_language(subscription.language)}
-        known = [{**row, **own} for row in known]
-    return Landing(feed_id, {"episodes": known, "polls": [poll]}, Cost())
+    """The same episodes, in the language that the user has given since the last poll."""
+    poll = replace(last, http_status=answer.http_status, last_polled_at=datetime.now(UTC))
+    if declared := subscription.language:
+        known = [replace(row, language_declared=declared, language=normalise_language(declared)) for row in known]
+    return Landing(feed_id, {"episodes": known, "polls": [poll]})
 
 
 def _row(
-    key: str,
-    feed_id: str,
-    episode: Episode,
-    own_language: str | None,
-    feed_language: str | None,
-    before: Mapping[str, dict[str, Any]],
-    now: datetime,
-) -> dict[str, Any]:
-    declared = own_language or episode.language_declared or feed_language
-    row = {
-        "episode_id": key, "feed_id": feed_id, "guid": episode.guid, "title": episode.title,
-        "published_at": episode.published_at, "duration_declared_ms": episode.duration_declared_ms,
-        "enclosure_url": episode.enclosure_url, "enclosure_type": episode.enclosure_type,
-        "enclosure_length": episode.enclosure_length, "season": episode.season, "episode_no": episode.episode_no,
-        "language_declared": declared, "language": normalise_language(declared),
-        "transcript_urls": [{"url": link.url, "type": link.type, "language": link.language} for link in episode.transcript_urls],
-        "chapters_url": episode.chapters_url, "listed": True, "first_seen_at": now, "last_changed_at": now,
-    }  # fmt: skip
+    key: str, episode: Episode, language_declared: str | None, before: Mapping[str, EpisodeRow], now: datetime
+) -> EpisodeRow:
+    row = EpisodeRow(
+        episode_id=key, guid=episode.guid, title=episode.title, published_at=episode.published_at,
+        duration_declared_ms=episode.duration_declared_ms, enclosure_url=episode.enclosure_url,
+        enclosure_type=episode.enclosure_type, enclosure_length=episode.enclosure_length, season=episode.season,
+        episode_no=episode.episode_no, language_declared=language_declared, language=normalise_language(language_declared),
+        transcript_urls=episode.transcript_urls, chapters_url=episode.chapters_url, listed=True, first_seen_at=now,
+        last_changed_at=now,
+    )  # fmt: skip
     old = before.get(key)
     if old is None:
         return row
-    same = all(row[name] == old[name] for name in _SEEN)
-    return {**row, "first_seen_at": old["first_seen_at"], "last_changed_at": old["last_changed_at"] if same else now}
+    is_same = all(getattr(row, name) == getattr(old, name) for name in _CHANGES)
+    return replace(row, first_seen_at=old.first_seen_at, last_changed_at=old.last_changed_at if is_same else now)
 
 
 def _feed_of_singles(catalogue: Catalogue) -> Feed:
-    """Audio added by hand, as if a feed listed it."""
+    """Audio that the user added by URL, as the feed that lists it."""
     found = [
         Episode(
             guid=single.url, guid_is_permalink=False, title=single.title or Path(single.url).name, description=None,
@@ -172,9 +161,5 @@ def _local(path: str) -> bytes:
         return Path(path).read_bytes()
     except OSError as error:
         raise NotAFeed(
-            f"The RSS file {path} cannot be read: {error.strerror}. Put it back, or delete the feed in subscriptions/"
+            f"The RSS file {path} cannot be read: {error.strerror}. Put it back, or delete the feed in subscriptions/."
         ) from error
-
-
-def _rows(table: pa.Table | None) -> list[dict[str, Any]]:
-    return table.to_pylist() if table is not None else []

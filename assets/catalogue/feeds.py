@@ -1,7 +1,6 @@
-"""`feeds`: the subscriptions, as a table."""
+"""`feeds`: land the subscriptions as a table."""
 
 from datetime import UTC, datetime
-from typing import Any
 
 import dagster as dg
 
@@ -10,7 +9,7 @@ from pipeline.asset_definition import table_metadata
 from pipeline.events import CATALOGUE_VERSION
 from resources.lake.catalogue import SINGLES, Catalogue
 from resources.lake.lake import Lake
-from resources.lake.tables import SUBSCRIPTIONS
+from resources.lake.tables.catalogue import SUBSCRIPTIONS, SubscriptionRow
 
 
 @dg.asset(
@@ -21,22 +20,23 @@ from resources.lake.tables import SUBSCRIPTIONS
     metadata=table_metadata((SUBSCRIPTIONS,)),
 )
 def feeds(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-    """The subscriptions: every feed that was added with `podlake add`, and `singles` for audio added by URL."""
+    """The feeds that were added with `podlake add`, and the feed `singles` of audio that was added by URL."""
     catalogue: Catalogue = context.resources.catalogue
     lake: Lake = context.resources.lake
-    rows: list[dict[str, Any]] = [
-        {"feed_id": feed.feed_id, "url": feed.url, "title": feed.title, "language": feed.language, "n_items": 0,
-         "added_at": feed.added_at}
+    rows = [
+        SubscriptionRow(
+            feed_id=feed.feed_id, url=feed.url, title=feed.title, language=feed.language, n_items=0,
+            added_at=feed.added_at,
+        )
         for feed in catalogue.subscriptions()
     ]  # fmt: skip
-    singles = catalogue.singles()
-    if singles:
+    if singles := catalogue.singles():
+        first_at = min(single.added_at for single in singles)
         rows.append(
-            {"feed_id": SINGLES, "url": "", "title": "Added by hand", "language": None, "n_items": len(singles),
-             "added_at": min(single.added_at for single in singles)}
-        )  # fmt: skip
+            SubscriptionRow(feed_id=SINGLES, url="", title="Added by hand", n_items=len(singles), added_at=first_at)
+        )
     lake.replace(SUBSCRIPTIONS, "all", SUBSCRIPTIONS.of(rows, run_id=context.run.run_id, landed_at=datetime.now(UTC)))
-    new = add_keys(context.instance, FEEDS, [row["feed_id"] for row in rows])
+    new = add_keys(context.instance, FEEDS, [row.feed_id for row in rows])
     return dg.MaterializeResult(
         metadata={"dagster/row_count": len(rows), "new_feeds": len(new)},
         data_version=dg.DataVersion(CATALOGUE_VERSION),

@@ -1,4 +1,4 @@
-"""`diarization`: who speaks when."""
+"""`diarization`: find who speaks when."""
 
 from __future__ import annotations
 
@@ -9,34 +9,32 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from assets.audio.audio import audio_inputs
 from assets.speech.engine_cost import cost_of
+from pipeline.audio_inputs import audio_inputs
 from pipeline.stage import Batch, Failure, Landing, Outcome, stage
 from resources.engines.routing import Engines
 from resources.fetch.audio_store import AudioStore
 from resources.lake.catalogue import Catalogue
-from resources.lake.tables import SEGMENTS, SPEAKERS
+from resources.lake.tables.speech import SEGMENTS, SPEAKERS, SegmentRow, SpeakerRow
 from speech.overlaps import overlap_of_each, union_ms
 from speech.timeline import timeline_png
 from speech.types import Diarization, Segment
 
 
 def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
-    segments = [
-        Segment(row["speaker"], row["start_ms"], row["end_ms"], row["confidence"])
-        for row in tables["segments"].to_pylist()
-    ]
-    speakers = sorted(tables["speakers"].to_pylist(), key=lambda row: row["speech_ms"], reverse=True)
+    rows = SEGMENTS.rows_of(tables["segments"])
+    segments = [Segment(row.speaker, row.start_ms, row.end_ms, row.confidence) for row in rows]
+    speakers = sorted(SPEAKERS.rows_of(tables["speakers"]), key=lambda row: row.speech_ms, reverse=True)
     end_ms = max((segment.end_ms for segment in segments), default=0)
     picture = base64.b64encode(timeline_png(segments, end_ms)).decode()
-    total_ms = sum(row["speech_ms"] for row in speakers) or 1
+    total_ms = sum(row.speech_ms for row in speakers) or 1
     records = [
         dg.TableRecord(
             {
-                "speaker": row["speaker"],
-                "seconds": round(row["speech_ms"] / 1000, 1),
-                "share": f"{row['speech_ms'] / total_ms:.0%}",
-                "segments": row["n_segments"],
+                "speaker": row.speaker,
+                "seconds": round(row.speech_ms / 1000, 1),
+                "share": f"{row.speech_ms / total_ms:.0%}",
+                "segments": row.n_segments,
             }
         )
         for row in speakers
@@ -65,7 +63,7 @@ _SPEAKER_TABLE = dg.TableSchema(
     engine_slot="diarizer",
 )  # fmt: skip
 def diarization(batch: Batch, catalogue: Catalogue, audio_store: AudioStore, engines: Engines) -> Iterator[Outcome]:
-    """Tells who speaks when: segments with overlap, and the speakers that they belong to."""
+    """Finds who speaks when: segments with their overlap, and the speakers of the episode."""
     for done in engines.diarize(audio_inputs(batch, catalogue, audio_store)):
         cost = cost_of(done)
         if not isinstance(done.result, Diarization):
@@ -74,26 +72,24 @@ def diarization(batch: Batch, catalogue: Catalogue, audio_store: AudioStore, eng
             yield Landing(done.audio.episode_id, _rows(done.result), cost)
 
 
-def _rows(found: Diarization) -> dict[str, list[dict[str, Any]]]:
+def _rows(found: Diarization) -> dict[str, list[SegmentRow] | list[SpeakerRow]]:
     segments = sorted(found.segments, key=lambda segment: (segment.start_ms, segment.end_ms, segment.speaker))
-    overlaps = overlap_of_each(segments)
-    speakers: dict[str, list[Segment]] = {}
+    of_speaker: dict[str, list[Segment]] = {}
     for segment in segments:
-        speakers.setdefault(segment.speaker, []).append(segment)
-    return {
-        "segments": [
-            {
-                "segment_idx": index, "speaker": segment.speaker, "start_ms": segment.start_ms, "end_ms": segment.end_ms,
-                "confidence": segment.confidence, "overlap_ms": overlap_ms,
-            }
-            for index, (segment, overlap_ms) in enumerate(zip(segments, overlaps, strict=True))
-        ],
-        "speakers": [
-            {
-                "speaker": speaker, "speech_ms": union_ms(own), "n_segments": len(own), "first_ms": own[0].start_ms,
-                "embedding": found.embeddings[speaker].tolist() if speaker in found.embeddings else None,
-                "embedding_model": found.embedding_model if speaker in found.embeddings else None,
-            }
-            for speaker, own in speakers.items()
-        ],
-    }  # fmt: skip
+        of_speaker.setdefault(segment.speaker, []).append(segment)
+    segment_rows = [
+        SegmentRow(
+            segment_idx=index, speaker=segment.speaker, start_ms=segment.start_ms, end_ms=segment.end_ms,
+            confidence=segment.confidence, overlap_ms=overlap_ms,
+        )
+        for index, (segment, overlap_ms) in enumerate(zip(segments, overlap_of_each(segments), strict=True))
+    ]  # fmt: skip
+    speaker_rows = [
+        SpeakerRow(
+            speaker=speaker, speech_ms=union_ms(own), n_segments=len(own), first_ms=own[0].start_ms,
+            embedding=tuple(found.embeddings[speaker].tolist()) if speaker in found.embeddings else None,
+            embedding_model=found.embedding_model if speaker in found.embeddings else None,
+        )
+        for speaker, own in of_speaker.items()
+    ]  # fmt: skip
+    return {"segments": segment_rows, "speakers": speaker_rows}

@@ -1,4 +1,4 @@
-"""`transcript`: the words, with their times."""
+"""`transcript`: write down the words with their times."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from assets.audio.audio import audio_inputs
 from assets.speech.engine_cost import cost_of
+from pipeline.audio_inputs import audio_inputs
 from pipeline.stage import Batch, Failure, Landing, Outcome, stage
 from resources.engines.routing import ASSUMED_LANGUAGE, Done, Engines
 from resources.fetch.audio_store import AudioStore
 from resources.lake.catalogue import Catalogue
-from resources.lake.tables import WORDS
+from resources.lake.tables.speech import WORDS, WordRow
 from speech.turns import join_words
 from speech.types import Transcript
 
@@ -40,7 +40,7 @@ def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
     engine_slot="transcriber",
 )  # fmt: skip
 def transcript(batch: Batch, catalogue: Catalogue, audio_store: AudioStore, engines: Engines) -> Iterator[Outcome]:
-    """Writes down the words: silence-bounded chunks, each word with its time and, where there is one, its confidence."""
+    """Writes down the words of silence-bounded chunks, with times and, where the engine gives one, a confidence."""
     for done in engines.transcribe(audio_inputs(batch, catalogue, audio_store)):
         cost = cost_of(done)
         if not isinstance(done.result, Transcript):
@@ -49,14 +49,14 @@ def transcript(batch: Batch, catalogue: Catalogue, audio_store: AudioStore, engi
             yield Landing(done.audio.episode_id, {"words": _rows(done, done.result)}, cost)
 
 
-def _rows(done: Done, found: Transcript) -> list[dict[str, Any]]:
+def _rows(done: Done, found: Transcript) -> list[WordRow]:
     language = done.audio.language or ASSUMED_LANGUAGE
+    absent = found.confidence_absent or "the engine gave none"
     return [
-        {
-            "word_idx": index, "word": word.text, "start_ms": word.start_ms, "end_ms": word.end_ms,
-            "times_estimated": word.times_estimated, "confidence": word.confidence,
-            "confidence_absent_reason": None if word.confidence is not None else found.confidence_absent or "the engine gave none",
-            "chunk_idx": word.chunk_idx, "language": language,
-        }
+        WordRow(
+            word_idx=index, word=word.text, start_ms=word.start_ms, end_ms=word.end_ms, chunk_idx=word.chunk_idx,
+            times_estimated=word.times_estimated, confidence=word.confidence, language=language,
+            confidence_absent_reason=absent if word.confidence is None else None,
+        )
         for index, word in enumerate(found.words)
     ]  # fmt: skip

@@ -16,6 +16,7 @@ from resources.lake.commits import FAILED, Commit, open_commits
 from resources.lake.home import Home
 from resources.lake.sealed_files import SealedFiles
 from resources.lake.tables import STAGE_RUNS, Table
+from resources.lake.tables.table import Row_co
 
 OPEN = "open"
 
@@ -53,6 +54,11 @@ class Lake:
                 continue
             sealed = SealedFiles(self.home, table).landings([key for key in keys if key not in commits])
             return found | sealed
+
+    def rows(self, table: Table[Row_co], key: str) -> list[Row_co]:
+        """The same, typed; empty where there is no landing."""
+        found = self.read(table, key)
+        return [] if found is None else table.rows_of(found)
 
     def replace(self, table: Table, key: str, rows: pa.Table) -> None:
         """Replace what the key has in a table that no stage commits. Raises `StorageError`."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 
 import dagster as dg
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
@@ -17,10 +18,10 @@ from pipeline.asset_definition import as_asset
 from pipeline.stage import Batch, Cost, Landing, Outcome, stage
 from resources.lake.home import Home
 from resources.lake.lake import Lake
-from resources.lake.tables import SPEAKERS, Table
+from resources.lake.tables import SPEAKERS
 
 KEYS = [f"show-2026010{n}-0000000{n}" for n in range(1, 9)]
-TABLE = Table("crashing_rows", "crashing", SPEAKERS.key, SPEAKERS.landing, "", SPEAKERS.schema)
+TABLE = replace(SPEAKERS, name="crashing_rows", asset="crashing")
 ROW = {"speaker": "S1", "speech_ms": 1, "n_segments": 1, "first_ms": 0, "embedding": None, "embedding_model": None}
 
 

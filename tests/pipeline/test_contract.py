@@ -43,7 +43,7 @@ class World:
 
 def toy(name: str, upstream: tuple[str, ...] = ()) -> Stage:
     """A stage that counts what it is asked to do and lands two speakers per episode."""
-    table = Table(f"{name}_rows", name, SPEAKERS.key, SPEAKERS.landing, "", SPEAKERS.schema)
+    table = replace(SPEAKERS, name=f"{name}_rows", asset=name)
     row = {"speech_ms": 1, "n_segments": 1, "first_ms": 0, "embedding": None, "embedding_model": None}
 
     def work(batch: Batch, world: World) -> Iterator[Outcome]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from pipeline.asset_definition import as_asset
 from pipeline.stage import Batch, Cost, Landing, Outcome, each, stage
 from resources.lake.home import Home
 from resources.lake.lake import Lake
-from resources.lake.tables import FAILURES, SPEAKERS, Table
+from resources.lake.tables import FAILURES, SPEAKERS
 from speech import errors
 from speech.errors import POLICIES, PodlakeError
 from tests.landings import open_keys
@@ -28,7 +29,7 @@ CLASSES = {
 }
 BAD = dict(zip(KEYS[3::3], CLASSES, strict=False))
 """Key → class of its error; every third key, so that good and bad alternate."""
-TABLE = Table("mixed_rows", "mixed", SPEAKERS.key, SPEAKERS.landing, "", SPEAKERS.schema)
+TABLE = replace(SPEAKERS, name="mixed_rows", asset="mixed")
 ROW = {"speaker": "S1", "speech_ms": 1, "n_segments": 1, "first_ms": 0, "embedding": None, "embedding_model": None}
 
 

@@ -25,15 +25,22 @@ KEYS = ["show-20260101-00000001", "show-20260102-00000002"]
 
 STAGE = '''
 from pipeline.stage import Cost, Landing, each, stage
-from resources.lake.tables import BREVITY
+from resources.lake.tables.speech import BREVITY, BrevityRow
 
 @stage(tables=[BREVITY], ui_metadata=lambda _: {}, group="speech", version="1", inputs=("turns",), batch_size=7)
 def brevity(batch):
     """Says whether an episode is short."""
-    return each(batch.keys, lambda key: Landing(key, {"brevity": [{"is_short": True}]}, Cost("a" * 64, "f" * 16)))
+    return each(batch.keys, lambda key: Landing(key, {"brevity": [BrevityRow(is_short=True)]}, Cost("a" * 64, "f" * 16)))
 '''
 LINE = '    "assets.speech.brevity",\n'
-TABLE = 'BREVITY = _table("brevity", "brevity", "episode_id", "Length.", *_DERIVED, _col("is_short", pa.bool_(), "Short."))\n'
+TABLE = """
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrevityRow(DerivedRow):
+    is_short: Annotated[bool, "Short."]
+
+BREVITY = Table("brevity", "brevity", ("episode_id",), BrevityRow)
+"""
 
 SCRIPT = """
 import sys
@@ -54,7 +61,7 @@ from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.commits import open_commits
 from resources.lake.sealed_files import SealedFiles
-from resources.lake.tables import BREVITY
+from resources.lake.tables.speech import BREVITY
 from resources.lake.warehouse import ask, connect
 
 lake, settings = Lake(Home.at(sys.argv[1])), Settings(home=sys.argv[1])
@@ -100,9 +107,8 @@ def test_a_stage_beside_quality_is_planned_run_shown_and_compacted(lake: Lake, t
         shutil.copytree(ROOT / package, code / package, ignore=shutil.ignore_patterns("__pycache__"))
     (code / "assets" / "speech" / "brevity.py").write_text(STAGE)
     _insert(code / "assets" / "stages.py", LINE, before=")\n\n\ndef _declared")
-    tables = code / "resources" / "lake" / "tables.py"
-    _insert(tables, TABLE, before="STAGE_RUNS = ")
-    tables.write_text(tables.read_text().replace(" TURNS, QUALITY,", " TURNS, QUALITY, BREVITY,"))
+    with (code / "resources" / "lake" / "tables" / "speech.py").open("a") as tables:
+        tables.write(TABLE)
     environment = {**os.environ, "PYTHONPATH": str(code)}
     command = [sys.executable, "-c", SCRIPT, lake.home.root]
     done = subprocess.run(command, cwd=code, env=environment, capture_output=True, text=True, check=False)

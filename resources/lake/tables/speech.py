@@ -1,0 +1,103 @@
+"""Tables of speakers, words, turns and their quality. Times are milliseconds on the decoded timeline of the audio."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from resources.lake.tables.table import DerivedRow, Float32, Int32, Table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentRow(DerivedRow):
+    """Who speaks when. Segments of two speakers may overlap."""
+
+    segment_idx: Annotated[Int32, "Order by start."]
+    speaker: Annotated[str, "Speaker label, valid within the episode only."]
+    start_ms: Annotated[Int32, "Start."]
+    end_ms: Annotated[Int32, "End."]
+    confidence: Annotated[Float32 | None, "Mean posterior, 0–1; NULL where the engine gives none."] = None
+    overlap_ms: Annotated[Int32, "How much of it segments of other speakers cover."]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeakerRow(DerivedRow):
+    """The voices of an episode. A label is valid in its episode and does not name a person."""
+
+    speaker: Annotated[str, "Speaker label."]
+    speech_ms: Annotated[Int32, "Total length of the speaker's segments."]
+    n_segments: Annotated[Int32, "Segments."]
+    first_ms: Annotated[Int32, "First start."]
+    embedding: Annotated[tuple[Float32, ...] | None, "Unit vector of the voice, if the engine gives one."] = None
+    embedding_model: Annotated[str | None, "The model that made the embedding."] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WordRow(DerivedRow):
+    """The words, with times and confidence."""
+
+    word_idx: Annotated[Int32, "Order by start."]
+    word: Annotated[str, "The word as the engine writes it."]
+    start_ms: Annotated[Int32, "Start."]
+    end_ms: Annotated[Int32, "End."]
+    times_estimated: Annotated[bool, "Whether the times were spread over the chunk, because the engine gives none."]
+    confidence: Annotated[Float32 | None, "Posterior, 0–1."] = None
+    confidence_absent_reason: Annotated[str | None, "Why there is no confidence."] = None
+    chunk_idx: Annotated[Int32, "The silence-bounded chunk that it was decoded in."]
+    language: Annotated[str, "Language of the transcriber that wrote it."]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WordSpeakerRow(DerivedRow):
+    """Each word's speaker and the rule that chose it. The view `spoken_words` joins it to `words`."""
+
+    word_idx: Annotated[Int32, "The word."]
+    speaker: Annotated[str | None, "Speaker; NULL where `rule` is `none`: nobody speaks near the word."] = None
+    rule: Annotated[str, "inside, most_overlap, nearest or none."]
+    in_overlap: Annotated[bool, "Whether several speakers speak during the word."]
+    turn_idx: Annotated[Int32, "The turn that the word belongs to."]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnRow(DerivedRow):
+    """Consecutive words of one speaker."""
+
+    turn_idx: Annotated[Int32, "Order by start."]
+    speaker: Annotated[str | None, "Speaker; NULL for words without one."] = None
+    start_ms: Annotated[Int32, "Start of the first word."]
+    end_ms: Annotated[Int32, "End of the last word."]
+    text: Annotated[str, "The words, joined."]
+    n_words: Annotated[Int32, "Words."]
+    mean_confidence: Annotated[Float32 | None, "Mean confidence of the words; NULL where they have none."] = None
+    has_overlap: Annotated[bool, "Whether another speaker speaks during one of its words."]
+    gap_before_ms: Annotated[Int32 | None, "Pause since the turn before, negative for an overlap; NULL: first."] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QualityRow(DerivedRow):
+    """One row per episode: what was found, and flags for results to check."""
+
+    duration_ms: Annotated[Int32, "Decoded duration."]
+    speech_ms: Annotated[Int32, "Time in which somebody speaks."]
+    overlap_ratio: Annotated[Float32 | None, "Share of speech with several speakers; NULL without speech."] = None
+    n_speakers: Annotated[Int32, "Speakers found."]
+    speaker_capacity: Annotated[Int32 | None, "Most speakers that the diarizer tells apart; NULL: no limit."] = None
+    speakers_saturated: Annotated[bool | None, "Whether the limit was reached; NULL without a limit."] = None
+    n_words: Annotated[Int32, "Words."]
+    words_unassigned: Annotated[Int32, "Words without a speaker."]
+    language_declared: Annotated[str | None, "Normalised language from the catalogue, if declared."] = None
+    language_detected: Annotated[str | None, "Language of the text; NULL where there is too little text."] = None
+    language_agrees: Annotated[bool | None, "Whether the two agree; NULL where either is NULL."] = None
+    mean_confidence: Annotated[Float32 | None, "Mean confidence of the words; NULL where they have none."] = None
+    words_per_minute: Annotated[Float32 | None, "Words per minute of speech; NULL where nobody speaks."] = None
+    usable_ms: Annotated[Int32, "Length of the turns of a known speaker without overlap."]
+    flags: Annotated[tuple[str, ...], "What to check: assets/speech/quality.py defines the flags."]
+
+
+_KEY = ("audio_sha256", "episode_id")
+SEGMENTS = Table("segments", "diarization", (*_KEY, "segment_idx"), SegmentRow)
+SPEAKERS = Table("speakers", "diarization", (*_KEY, "speaker"), SpeakerRow)
+WORDS = Table("words", "transcript", (*_KEY, "word_idx"), WordRow)
+WORD_SPEAKERS = Table("word_speakers", "turns", (*_KEY, "word_idx"), WordSpeakerRow)
+TURNS = Table("turns", "turns", (*_KEY, "turn_idx"), TurnRow)
+QUALITY = Table("quality", "quality", _KEY, QualityRow)
