@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeline.stage import Batch
+from pipeline.stage import Batch, Failure
 from resources.engines.routing import Audio
 from resources.fetch.audio_store import AudioStore
 from resources.lake.catalogue import Catalogue
 from resources.lake.lake import Lake
 from resources.lake.tables.audio import ACQUISITIONS, AcquisitionRow
-from speech.errors import UpstreamMissing
+from speech.errors import PodlakeError, StorageError, UpstreamMissing
 
 
 def acquisition(lake: Lake, episode_id: str) -> AcquisitionRow:
@@ -21,9 +21,15 @@ def acquisition(lake: Lake, episode_id: str) -> AcquisitionRow:
     return rows[-1]
 
 
-def audio_inputs(batch: Batch, catalogue: Catalogue, store: AudioStore) -> Iterator[Audio]:
-    """The batch's audio as engines take it."""
+def audio_inputs(batch: Batch, catalogue: Catalogue, store: AudioStore, failures: list[Failure]) -> Iterator[Audio]:
+    """The batch's audio as engines take it. Episodes whose bytes cannot be read are added to `failures`."""
     entries = catalogue.entries(batch.keys)
     for key in batch.keys:
-        row = acquisition(catalogue.lake, key)
-        yield Audio(key, row.audio_sha256, store.local(row.storage_uri), entries[key].language)
+        try:
+            row = acquisition(catalogue.lake, key)
+            path = store.local(row.storage_uri)
+        except (PodlakeError, OSError) as error:
+            failures.append(Failure(key, error if isinstance(error, PodlakeError) else StorageError(f"{key}: {error}")))
+        else:
+            language = entries[key].language if key in entries else None
+            yield Audio(key, row.audio_sha256, path, language)

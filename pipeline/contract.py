@@ -1,40 +1,47 @@
-"""The batch contract: one run, many episodes, and each of them ends in exactly one outcome.
+"""The batch contract: a run works on a batch of episodes, and each episode ends in exactly one outcome.
 
-* landed: rows are in the lake, then `stage_runs` says so, then Dagster has its event;
-* failed, worth retrying, or failed for good: `failures` says why; the partition is red; nobody else is touched.
+* Landed: its rows are in the lake, then the commit makes them visible, then Dagster has its event.
+* Failed, with or without a retry: `failures` has the reason, and the partition is red. No other episode is affected.
 
-A re-executed run does not do again what the run that it re-executes has landed, and logs no second event
-for it. (Should the re-executed run fail again, Dagster paints all its partitions that have no event in it
-red, these too; the tables and everything that is requested from them know better.)
+A re-executed run skips the episodes that the run it re-executes has landed, and logs no second event for them. If the
+re-executed run fails again, Dagster shows all its partitions without an event in it as failed, these too. The tables,
+and everything that is requested from them, are right.
 """
 
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import dagster as dg
 
-from pipeline.crashes import CRASHES_ALLOWED, watching
+from pipeline.crashes import RUNS_ALLOWED, watching
 from pipeline.dagster_internals import ROOT_RUN_ID_TAG
 from pipeline.events import EVENTS_LOGGED, materialization
 from pipeline.records import Run, commit_landing, landed_by, last_landings, record_failure, write_rows
+from pipeline.reporting import cost_metadata, log_outcome, step_failure
 from pipeline.run_keys import named_keys
 from pipeline.run_process import tag_process
 from pipeline.stage import Batch, Failure, Landed, Landing, Outcome, Stage
 from resources.lake.lake import Lake
 from resources.lake.migration import migrate
-from speech.errors import EngineUnavailable, KeepsCrashing, PodlakeError, UpstreamMissing, policy_of
+from speech.errors import (
+    EngineFailed,
+    EngineUnavailable,
+    KeepsCrashing,
+    PodlakeError,
+    StorageError,
+    UpstreamMissing,
+    retry_wait_s,
+)
 
 log = logging.getLogger("podlake")
 
-LONGEST_WAIT_S = 60.0
-"""A server that asks for more patience is left to a later run."""
+ENGINE_RESTARTS = 3
+"""Unexpected errors after which a run starts its engine no more: the rest of the batch fails, and is retried later."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,7 @@ class _Step:
 
 
 def run_stage(context: dg.AssetExecutionContext, stage: Stage, code_version: str) -> Iterator[dg.MaterializeResult]:
-    """The body of every partitioned asset. Raises `dagster.Failure` when an episode failed."""
+    """The body of every partitioned asset. Raises `dagster.Failure` if an episode failed."""
     lake: Lake = context.resources.lake
     tag_process(context.instance, context.run.run_id)
     migrate(lake.home)
@@ -62,7 +69,7 @@ def run_stage(context: dg.AssetExecutionContext, stage: Stage, code_version: str
     step = _Step(context, stage, code_version, lake, run, keys, upstream)
     done = landed_by(lake, stage.name, keys, root_run_id)
     for key in sorted(done):
-        log.info("%s: %s landed before this run was interrupted, not done again", stage.name, key)
+        log.info("%s: %s is skipped because this run landed it before it was interrupted", stage.name, key)
         report_if_unknown(context.instance, lake, stage, key, code_version)
     todo = tuple(key for key in keys if key not in done)
     failures: list[Failure] = []
@@ -70,14 +77,14 @@ def run_stage(context: dg.AssetExecutionContext, stage: Stage, code_version: str
         final = _land(step, outcome, attempts)
         if isinstance(final, Failure):
             failures.append(final)
-        _log(stage, final, count, len(todo))
+        log_outcome(stage, final, count, len(todo))
     if failures:
-        raise _failure(stage, failures, len(keys))
+        raise step_failure(stage, failures, len(keys))
     yield dg.MaterializeResult(asset_key=stage.name, metadata=EVENTS_LOGGED)
 
 
 def report_if_unknown(instance: dg.DagsterInstance, lake: Lake, stage: Stage, key: str, code_version: str) -> bool:
-    """Log the event of a landing whose run was killed before it could. Returns whether it had to be."""
+    """Log the event of a landing if its run was killed before it did. Returns whether it was missing."""
     landed = last_landings(lake, stage.name, [key])[key]
     asset = dg.AssetRecordsFilter(asset_key=dg.AssetKey(stage.name), asset_partitions=[key])
     known = instance.fetch_materializations(asset, limit=1).records
@@ -91,11 +98,11 @@ def report_if_unknown(instance: dg.DagsterInstance, lake: Lake, stage: Stage, ke
 
 
 def _outcomes(step: _Step, todo: Sequence[str]) -> Iterator[tuple[Outcome, int]]:
-    """Each key exactly once, with the number of tries."""
+    """Each key exactly once, with the number of tries in this run."""
     missing = {key: [name for name in step.stage.inputs if key not in step.upstream[name]] for key in todo}
     for key in todo:
         if missing[key]:
-            yield Failure(key, _not_upstream(step.stage, key, missing[key])), 1
+            yield Failure(key, _upstream_missing(step.stage, key, missing[key])), 1
     ready = [key for key in todo if not missing[key]]
     with watching(step.context.instance, step.lake, step.stage.name, step.run.run_id, ready) as watch:
         for key in watch.set_aside:
@@ -105,85 +112,110 @@ def _outcomes(step: _Step, todo: Sequence[str]) -> Iterator[tuple[Outcome, int]]
 
 
 def _tried(step: _Step, keys: tuple[str, ...]) -> Iterator[tuple[Outcome, int]]:
-    """The stage's outcomes; transient errors are tried again after the others."""
+    """The stage's outcomes; transient errors are tried again after the other episodes."""
     pending, attempt = keys, 1
     while pending:
         again: list[str] = []
-        wait_s = 0.0
+        longest_s = 0.0
         for outcome in _attempt(step, pending):
-            wait = _wait_before_next_try(outcome, attempt)
-            if wait is None:
+            wait_s = retry_wait_s(outcome.error, attempt) if isinstance(outcome, Failure) else None
+            if wait_s is None:
                 yield outcome, attempt
             else:
                 again.append(outcome.key)
-                wait_s = max(wait_s, wait)
+                longest_s = max(longest_s, wait_s)
         if again:
-            log.info("%s: %d to be tried again in %.1f s", step.stage.name, len(again), wait_s)
-            time.sleep(wait_s)
+            log.info("%s: %d episodes are tried again in %.1f s", step.stage.name, len(again), longest_s)
+            time.sleep(longest_s)
         pending, attempt = tuple(again), attempt + 1
 
 
 def _attempt(step: _Step, keys: tuple[str, ...]) -> Iterator[Outcome]:
-    """One pass over the keys. What the stage leaves out, or takes down with it, has failed."""
+    """An outcome for each key. After an unexpected error, one suspect fails and the stage starts again with the others."""
+    pending, restarts = keys, 0
+    while pending:
+        error: Exception | None = None
+        left = dict.fromkeys(pending)
+        try:
+            for outcome in _work(step, pending):
+                if outcome.key not in left:
+                    log.error("%s: a second outcome for %s is ignored", step.stage.name, outcome.key)
+                    continue
+                del left[outcome.key]
+                yield outcome
+        except EngineUnavailable as unavailable:
+            log.error("%s: %s", step.stage.name, unavailable)  # noqa: TRY400 - the message is complete
+            raise dg.Failure(description=str(unavailable), allow_retries=False) from unavailable
+        except Exception as unexpected:
+            log.exception("%s: unexpected error", step.stage.name)
+            error = unexpected
+        if error is None or restarts == ENGINE_RESTARTS:
+            for key in left:
+                yield Failure(key, _cause(error) or PodlakeError("The stage gave no outcome for the episode."))
+            return
+        if left:
+            suspect = _suspect(error, left)
+            del left[suspect]
+            yield Failure(suspect, _cause(error) or error)
+        pending, restarts = tuple(left), restarts + 1
+
+
+def _work(step: _Step, keys: tuple[str, ...]) -> Iterator[Outcome]:
     resources = {name: getattr(step.context.resources, name) for name in step.stage.needs}
-    left = dict.fromkeys(keys)
-    error: Exception = PodlakeError("the stage gave no outcome for the episode")
-    try:
-        for outcome in step.stage.work(Batch(keys, step.upstream), **resources):
-            if outcome.key not in left:
-                log.error("%s: a second outcome for %s is ignored", step.stage.name, outcome.key)
-                continue
-            del left[outcome.key]
-            yield outcome
-    except EngineUnavailable as unavailable:
-        log.error("%s: %s", step.stage.name, unavailable)  # noqa: TRY400 - the message says it all
-        raise dg.Failure(description=str(unavailable), allow_retries=False) from unavailable
-    except Exception as unforeseen:
-        log.exception("%s: stopped at an error that nobody foresaw", step.stage.name)
-        error = unforeseen
-    for key in left:
-        yield Failure(key, error)
+    return step.stage.work(Batch(keys, step.upstream), **resources)
+
+
+def _suspect(error: Exception, left: Mapping[str, None]) -> str:
+    """The episode that the engine worked on, if the error says so; else the first one without an outcome."""
+    named = error.episode_id if isinstance(error, EngineFailed) else None
+    return named if named is not None and named in left else next(iter(left))
+
+
+def _cause(error: Exception | None) -> Exception | None:
+    """The engine's own error."""
+    return error.cause if isinstance(error, EngineFailed) else error
 
 
 def _land(step: _Step, outcome: Outcome, attempts: int) -> Outcome:
-    """Rows, then the record, then the event. A landing that cannot be written is a failure."""
+    """Land the rows or record the failure. An error on the way is a failure of this episode only."""
     if isinstance(outcome, Landing):
-        started = time.monotonic()
         try:
-            upstream = {name: landed[outcome.key] for name, landed in step.upstream.items()}
-            tables, commit = write_rows(step.lake, step.stage, outcome, step.run, upstream)
-            if step.stage.after_landing:
-                more = {name: getattr(step.context.resources, name) for name in step.stage.needs_after_landing}
-                step.stage.after_landing(step.context.instance, tables, **more)
-        except PodlakeError as error:
-            outcome = Failure(outcome.key, error, outcome.cost)
+            _write(step, outcome, attempts)
+        except Exception as error:
+            log.exception("%s: %s could not be landed", step.stage.name, outcome.key)
+            outcome = Failure(outcome.key, _storage_error(outcome.key, error), outcome.cost)
         else:
-            write_ms = round(1000 * (time.monotonic() - started))
-            landed = commit_landing(
-                step.lake, step.stage, outcome, step.run, upstream, commit, write_ms=write_ms, attempts=attempts
-            )
-            shown = {**step.stage.ui_metadata(tables), **_cost_metadata(outcome)}
-            event = materialization(step.stage, outcome.key, landed, step.upstream, step.code_version, shown)
-            step.context.log_event(event)
             return outcome
-    record_failure(step.lake, step.stage, outcome, step.run, attempts=attempts)
+    try:
+        record_failure(step.lake, step.stage, outcome, step.run, attempts=attempts)
+    except Exception:
+        log.exception("%s: the failure of %s could not be recorded. It is planned again", step.stage.name, outcome.key)
     return outcome
 
 
-def _wait_before_next_try(outcome: Outcome, attempt: int) -> float | None:
-    """Seconds, with jitter; None where the outcome stands."""
-    if isinstance(outcome, Landing):
-        return None
-    policy = policy_of(outcome.error_class)
-    if not policy.retryable or attempt >= policy.tries_in_step:
-        return None
-    asked_s = outcome.error.retry_after_s if isinstance(outcome.error, PodlakeError) else None
-    backoff_s = policy.first_wait_s * 2 ** (attempt - 1) * random.uniform(0.75, 1.25)  # noqa: S311 - jitter
-    wait_s = max(asked_s or 0.0, backoff_s)
-    return wait_s if wait_s <= LONGEST_WAIT_S else None
+def _write(step: _Step, landing: Landing, attempts: int) -> None:
+    """Rows, then the commit, then the event."""
+    started = time.monotonic()
+    upstream = {name: landed[landing.key] for name, landed in step.upstream.items()}
+    tables, commit = write_rows(step.lake, step.stage, landing, step.run, upstream)
+    if step.stage.after_landing:
+        more = {name: getattr(step.context.resources, name) for name in step.stage.needs_after_landing}
+        step.stage.after_landing(step.context.instance, tables, **more)
+    shown = {**step.stage.ui_metadata(tables), **cost_metadata(landing)}
+    write_ms = round(1000 * (time.monotonic() - started))
+    landed = commit_landing(
+        step.lake, step.stage, landing, step.run, upstream, commit, write_ms=write_ms, attempts=attempts
+    )
+    step.context.log_event(materialization(step.stage, landing.key, landed, step.upstream, step.code_version, shown))
 
 
-def _not_upstream(stage: Stage, key: str, missing: Sequence[str]) -> UpstreamMissing:
+def _storage_error(key: str, error: Exception) -> Exception:
+    if not isinstance(error, OSError):
+        return error
+    return StorageError(f"{key} could not be landed: {error}. Check free space, permissions and the object store.")
+
+
+def _upstream_missing(stage: Stage, key: str, missing: Sequence[str]) -> UpstreamMissing:
     names = " and ".join(missing)
     return UpstreamMissing(
         f"{stage.name} needs {names} of {key}, which has not landed. Materialize {names} first, "
@@ -193,58 +225,7 @@ def _not_upstream(stage: Stage, key: str, missing: Sequence[str]) -> UpstreamMis
 
 def _keeps_crashing(stage: Stage, key: str) -> KeepsCrashing:
     return KeepsCrashing(
-        f"{CRASHES_ALLOWED} runs died while {stage.name} worked on {key}, so it is set aside and the others go on. "
-        f"Look at its audio, or at the memory that runs may take; then: podlake retry --stage {stage.name} "
+        f"{RUNS_ALLOWED} runs ended while {stage.name} worked on {key}, so it is set aside and the other episodes go on. "
+        f"Check its audio, and the memory and the time that runs may take. Then: podlake retry --stage {stage.name} "
         f"--error-class {KeepsCrashing.error_class}"
     )
-
-
-def _cost_metadata(landing: Landing) -> dict[str, Any]:
-    cost = landing.cost
-    numbers = {
-        "real_time_factor": cost.engine_ms / cost.audio_ms if cost.engine_ms and cost.audio_ms else None,
-        "rtfx": cost.rtfx,
-        "audio_seconds": cost.audio_ms / 1000 if cost.audio_ms is not None else None,
-        "engine_seconds": cost.engine_ms / 1000 if cost.engine_ms is not None else None,
-    }
-    shown: dict[str, Any] = {name: dg.MetadataValue.float(float(value)) for name, value in numbers.items() if value}
-    if cost.engine:
-        shown["engine"] = f"{cost.engine} · {cost.model} · {cost.device}"
-        shown["engine_fingerprint"] = cost.engine_fingerprint
-    shown.update({label: dg.MetadataValue.url(url) for label, url in landing.links.items()})
-    return shown
-
-
-def _failure(stage: Stage, failures: Sequence[Failure], n_keys: int) -> dg.Failure:
-    lines = [f"{stage.name}: {len(failures)} of {n_keys} failed, the others have landed.", ""]
-    lines += [f"  {failure.key}  [{failure.error_class}]  {failure.message}" for failure in failures]
-    records = [
-        dg.TableRecord(
-            {
-                "episode": failure.key,
-                "class": failure.error_class,
-                "retryable": policy_of(failure.error_class).retryable,
-                "message": failure.message,
-            }
-        )
-        for failure in failures
-    ]
-    return dg.Failure(
-        description="\n".join(lines),
-        metadata={
-            "failed": dg.MetadataValue.table(records),
-            "n_failed": len(failures),
-            "n_landed": n_keys - len(failures),
-        },
-        allow_retries=False,
-    )
-
-
-def _log(stage: Stage, outcome: Outcome, count: int, total: int) -> None:
-    if isinstance(outcome, Failure):
-        log.warning(
-            "%s %d/%d  %s  failed [%s] %s", stage.name, count, total, outcome.key, outcome.error_class, outcome.message
-        )
-    else:
-        speed = f", {outcome.cost.rtfx:.1f}× real time" if outcome.cost.rtfx else ""
-        log.info("%s %d/%d  %s  landed%s", stage.name, count, total, outcome.key, speed)

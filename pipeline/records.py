@@ -60,16 +60,26 @@ def write_rows(
     content = [
         rows.select(stage.data_version_columns) if stage.data_version_columns else rows for rows in tables.values()
     ]
+    version = data_version(content)
+    tables = {table.name: _with_version(tables[table.name], version) for table in stage.tables}
     commit = new_commit(
         landing.key,
         stage.name,
-        data=data_version(content),
+        data=version,
         inputs=inputs_version({name: landed.data_version for name, landed in upstream.items()}),
         engine=engine_version(landing.cost.engine_fingerprint, stage.version),
         after=open_commits(lake.home, stage.name).get(landing.key),
     )
     lake.write_rows(commit, [(table, tables[table.name]) for table in stage.tables])
     return tables, commit
+
+
+def _with_version(rows: pa.Table, version: str) -> pa.Table:
+    """The rows with their landing's data version, in tables that have the column."""
+    if "data_version" not in rows.column_names:
+        return rows
+    index = rows.column_names.index("data_version")
+    return rows.set_column(index, rows.schema.field(index), pa.array([version] * rows.num_rows, pa.string()))
 
 
 def commit_landing(

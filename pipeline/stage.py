@@ -1,18 +1,17 @@
-"""A stage: one step of the lineage as its author writes it.
+"""A stage: one step of the graph, with the code that does its work.
 
-The author says what goes in, which resource does the work and what is landed; loops over batches,
-retries, events and metadata are the batch contract's (`pipeline.contract`).
+A stage declares its inputs and tables, calls resources and returns rows. The batch contract (`pipeline.contract`)
+does the rest: batches, retries, commits, events and metadata.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from datetime import datetime
-from queue import Empty, SimpleQueue
-from threading import Thread
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -21,7 +20,8 @@ from dagster import DynamicPartitionsDefinition
 from partitions.definitions import EPISODES, FEEDS
 from resources.lake.commits import Commit
 from resources.lake.graph import EngineSlot, PartitionKind, StageSpec
-from resources.lake.tables import Table
+from resources.lake.lake import Lake
+from resources.lake.tables.table import Row_co, Table
 from speech.errors import PodlakeError, UpstreamMissing
 
 
@@ -44,7 +44,7 @@ class Landed:
 
 @dataclass(frozen=True)
 class Batch:
-    """The partitions of one run that are to be worked on."""
+    """The partitions of one run."""
 
     keys: tuple[str, ...]
     upstream: Mapping[str, Mapping[str, Landed]]
@@ -63,10 +63,21 @@ class Batch:
             )
         return str(next(iter(made_from.values())))
 
+    def rows(self, lake: Lake, table: Table[Row_co], key: str) -> list[Row_co]:
+        """The rows of an input's table, as landed by the commit that this batch was given.
+
+        Raises `UpstreamMissing` if the input has landed again meanwhile: the rows would not fit the others.
+        """
+        rows = lake.rows(table, key)
+        landed = self.upstream[table.asset][key]
+        if any((row.run_id, row.audio_sha256) != (landed.run_id, landed.audio_sha256) for row in rows):  # type: ignore[attr-defined]
+            raise UpstreamMissing(f"{table.asset} of {key} has landed again while this run worked. It is tried again.")
+        return rows
+
 
 @dataclass(frozen=True)
 class Cost:
-    """What an episode cost and what it was worked on with; a row of `stage_runs`."""
+    """What an episode cost, and the engine that worked on it; a row of `stage_runs`."""
 
     audio_sha256: str | None = None
     engine_fingerprint: str | None = None
@@ -80,7 +91,7 @@ class Cost:
     decode_ms: int | None = None
     engine_ms: int | None = None
     audio_ms: int | None = None
-    batch_busy: float | None = None
+    engine_utilization: float | None = None
 
     @property
     def rtfx(self) -> float | None:
@@ -101,7 +112,7 @@ class Landing:
 
 @dataclass(frozen=True)
 class Failure:
-    """An episode that could not be done, and why."""
+    """An episode that failed, and why."""
 
     key: str
     error: Exception
@@ -195,35 +206,24 @@ def stage(
 
 
 def each(keys: Sequence[str], do: Callable[[str], Landing], *, workers: int = 1) -> Iterator[Outcome]:
-    """Do the keys one by one, or `workers` at once. An exception is the failure of its key only.
+    """Do the keys one by one, or `workers` at once: an exception is the failure of its key only.
 
-    The threads are daemons: an interrupted run does not wait until a download ends.
+    Runs at most `workers` keys ahead of the outcomes that the caller has taken, so that memory is bounded.
     """
-    waiting: SimpleQueue[str] = SimpleQueue()
-    done: SimpleQueue[Outcome | BaseException] = SimpleQueue()
-
-    def work() -> None:
-        with suppress(Empty):
-            while True:
-                key = waiting.get_nowait()
-                try:
-                    done.put(do(key))
-                except Exception as error:  # noqa: BLE001 - the batch contract classifies it
-                    done.put(Failure(key, error))
-                except BaseException as error:  # noqa: BLE001 - raised in the main thread
-                    done.put(error)
-
-    for key in keys:
-        waiting.put(key)
-    for _ in range(min(workers, len(keys))):
-        Thread(target=work, daemon=True).start()
+    waiting = iter(keys)
+    pool = ThreadPoolExecutor(max_workers=workers)
     try:
-        for _ in keys:
-            outcome = done.get()
-            if isinstance(outcome, BaseException):
-                raise outcome
-            yield outcome
+        futures = {pool.submit(do, key): key for key in islice(waiting, 2 * workers)}
+        while futures:
+            future = next(as_completed(futures))
+            key = futures.pop(future)
+            futures.update((pool.submit(do, more), more) for more in islice(waiting, 1))
+            error = future.exception()
+            if error is None:
+                yield future.result()
+            elif isinstance(error, Exception):
+                yield Failure(key, error)
+            else:
+                raise error
     finally:
-        with suppress(Empty):
-            while True:
-                waiting.get_nowait()
+        pool.shutdown(cancel_futures=True)

@@ -1,11 +1,12 @@
-"""Every way an episode can fail, as a type, and what is done about each, in one table.
+"""Every way an episode can fail, as a type, and one table that says what is done about each.
 
-An error is raised where it is known and handled in one place, the batch contract: the class decides
-whether and when another try is worth it; the message says what happened, to what, and what to do.
+An error is raised where it is known. The batch contract handles it: the class decides whether and when the work is
+tried again; the message says what happened, to what, and what to do.
 """
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,13 +16,13 @@ class Policy:
     """What is done about a class of errors."""
 
     retryable: bool
-    """Whether the same work can succeed later without anybody changing anything."""
+    """Whether the same work can succeed later without a change."""
     tries_in_step: int = 1
     """Tries inside one run, with exponential backoff and jitter between them."""
     first_wait_s: float = 0.0
     """Wait before the second try inside a run; doubles from there."""
     max_attempts: int = 1
-    """Runs that are given to the episode before it is set aside for a person."""
+    """Runs that fail on the episode before it is set aside for a person."""
     next_try_after_h: float = 0.0
     """Hours until automation tries again; doubles with every attempt."""
 
@@ -41,7 +42,7 @@ class PodlakeError(Exception):
 
 
 class NotFound(PodlakeError):
-    """The server says that there is no such thing (404, 410)."""
+    """The server has no such document (404, 410)."""
 
     error_class = "http_not_found"
 
@@ -117,7 +118,7 @@ class BadOutput(PodlakeError):
 
 
 class EngineCrashed(PodlakeError):
-    """The engine's process died at work."""
+    """The engine's process exited while it worked."""
 
     error_class = "engine_crash"
 
@@ -135,7 +136,7 @@ class StorageError(PodlakeError):
 
 
 class KeepsCrashing(PodlakeError):
-    """The episode took its worker down again and again; it is set aside."""
+    """Several runs ended while they worked on the episode; it is set aside."""
 
     error_class = "keeps_crashing"
 
@@ -143,8 +144,20 @@ class KeepsCrashing(PodlakeError):
 class EngineUnavailable(Exception):
     """What is configured cannot load: not installed, no weights, the wrong class of model.
 
-    Not a `PodlakeError`: it is no episode's fault and fails the step as a whole.
+    Not a `PodlakeError`: it belongs to no episode, and fails the step as a whole.
     """
+
+
+class EngineFailed(Exception):
+    """An unexpected error of an engine, and the episode that it worked on.
+
+    Not a `PodlakeError`: the engine starts again for the other episodes of the batch.
+    """
+
+    def __init__(self, episode_id: str, cause: Exception) -> None:
+        super().__init__(f"{episode_id}: {cause}")
+        self.episode_id = episode_id
+        self.cause = cause
 
 
 _SOON = Policy(retryable=True, tries_in_step=3, first_wait_s=1.0, max_attempts=6, next_try_after_h=1.0)
@@ -168,10 +181,24 @@ POLICIES: dict[str, Policy] = {
         retryable=True, tries_in_step=2, first_wait_s=1.0, max_attempts=6, next_try_after_h=1.0
     ),
     KeepsCrashing.error_class: Policy(retryable=False),
-    PodlakeError.error_class: Policy(retryable=False),
+    PodlakeError.error_class: Policy(retryable=True, tries_in_step=1, max_attempts=3, next_try_after_h=1.0),
 }
-"""Class of error → what is done about it. `bug` is every exception nobody foresaw."""
+"""Class of error → what is done about it. `bug` is every unexpected exception: three runs may fail on it."""
+
+LONGEST_WAIT_S = 60.0
+"""A server that asks for a longer wait is left to a later run."""
 
 
 def policy_of(error_class: str) -> Policy:
     return POLICIES.get(error_class, POLICIES[PodlakeError.error_class])
+
+
+def retry_wait_s(error: Exception, attempt: int) -> float | None:
+    """Seconds until the next try in this run, with exponential backoff and jitter; None: no further try."""
+    policy = policy_of(error.error_class if isinstance(error, PodlakeError) else PodlakeError.error_class)
+    if not policy.retryable or attempt >= policy.tries_in_step:
+        return None
+    asked_s = error.retry_after_s if isinstance(error, PodlakeError) else None
+    backoff_s = policy.first_wait_s * 2 ** (attempt - 1) * random.uniform(0.75, 1.25)  # noqa: S311 - jitter
+    wait_s = max(asked_s or 0.0, backoff_s)
+    return wait_s if wait_s <= LONGEST_WAIT_S else None

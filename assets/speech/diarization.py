@@ -64,12 +64,14 @@ _SPEAKER_TABLE = dg.TableSchema(
 )  # fmt: skip
 def diarization(batch: Batch, catalogue: Catalogue, audio_store: AudioStore, engines: Engines) -> Iterator[Outcome]:
     """Finds who speaks when: segments with their overlap, and the speakers of the episode."""
-    for done in engines.diarize(audio_inputs(batch, catalogue, audio_store)):
+    unreadable: list[Failure] = []
+    for done in engines.diarize(audio_inputs(batch, catalogue, audio_store, unreadable)):
         cost = cost_of(done)
         if not isinstance(done.result, Diarization):
-            yield Failure(done.audio.episode_id, done.error or RuntimeError("no result"), cost)
+            yield Failure(done.audio.episode_id, done.error or RuntimeError("The engine gave no result."), cost)
         else:
             yield Landing(done.audio.episode_id, _rows(done.result), cost)
+    yield from unreadable
 
 
 def _rows(found: Diarization) -> dict[str, list[SegmentRow] | list[SpeakerRow]]:

@@ -22,7 +22,7 @@ def cost_of(done: Done) -> Cost:
         decode_ms=done.decode_ms,
         engine_ms=result.engine_ms if result else None,
         audio_ms=done.audio_ms,
-        batch_busy=done.busy,
+        engine_utilization=done.utilization,
     )
 
 

@@ -64,7 +64,7 @@ class EpisodeResults:
 
 def _quality(key: str, batch: Batch, entry: Entry, lake: Lake) -> Landing:
     audio_sha256 = batch.audio_sha256(key)
-    (facts,) = lake.rows(HASHES, key)
+    (facts,) = batch.rows(lake, HASHES, key)
     (diarized,) = STAGE_RUNS.rows_of(lake.runs("diarization", [key])[key])
     results = EpisodeResults(
         hashes=facts,
@@ -72,8 +72,8 @@ def _quality(key: str, batch: Batch, entry: Entry, lake: Lake) -> Landing:
         n_speakers=len(lake.rows(SPEAKERS, key)),
         speaker_capacity=diarized.speaker_capacity,
         words=lake.rows(WORDS, key),
-        word_speakers=lake.rows(WORD_SPEAKERS, key),
-        turns=lake.rows(TURNS, key),
+        word_speakers=batch.rows(lake, WORD_SPEAKERS, key),
+        turns=batch.rows(lake, TURNS, key),
     )
     row = _summary(results, entry)
     fingerprint = str(batch.upstream["turns"][key].engine_fingerprint)

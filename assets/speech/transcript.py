@@ -41,12 +41,14 @@ def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
 )  # fmt: skip
 def transcript(batch: Batch, catalogue: Catalogue, audio_store: AudioStore, engines: Engines) -> Iterator[Outcome]:
     """Writes down the words of silence-bounded chunks, with times and, where the engine gives one, a confidence."""
-    for done in engines.transcribe(audio_inputs(batch, catalogue, audio_store)):
+    unreadable: list[Failure] = []
+    for done in engines.transcribe(audio_inputs(batch, catalogue, audio_store, unreadable)):
         cost = cost_of(done)
         if not isinstance(done.result, Transcript):
-            yield Failure(done.audio.episode_id, done.error or RuntimeError("no result"), cost)
+            yield Failure(done.audio.episode_id, done.error or RuntimeError("The engine gave no result."), cost)
         else:
             yield Landing(done.audio.episode_id, {"words": _rows(done, done.result)}, cost)
+    yield from unreadable
 
 
 def _rows(done: Done, found: Transcript) -> list[WordRow]:

@@ -12,11 +12,15 @@ import pyarrow as pa
 from pipeline.stage import Batch, Cost, Landing, Outcome, each, stage
 from resources.lake.lake import Lake
 from resources.lake.tables import SEGMENTS, TURNS, WORD_SPEAKERS, WORDS
+from resources.lake.tables.speech import TurnRow, WordSpeakerRow
 from speech.assignment import assign_speakers
 from speech.turns import build_turns, turn_idx_of_words
 from speech.types import Segment, Word
 
 EXCERPT_TURNS = 12
+_TURN_COLUMNS = (
+    "turn_idx", "speaker", "start_ms", "end_ms", "text", "n_words", "mean_confidence", "has_overlap", "gap_before_ms",
+)  # fmt: skip
 RULES_VERSION = "1"
 """Raised when assignment or turns change: part of the rows' fingerprint."""
 
@@ -46,34 +50,35 @@ def turns(batch: Batch, lake: Lake) -> Iterator[Outcome]:
 
 
 def _turns(key: str, batch: Batch, lake: Lake) -> Landing:
+    audio_sha256 = batch.audio_sha256(key)
     words = [
-        Word(row["word"], row["start_ms"], row["end_ms"], row["confidence"], row["chunk_idx"], row["times_estimated"])
-        for row in rows_of(lake, WORDS, key)
+        Word(row.word, row.start_ms, row.end_ms, row.confidence, row.chunk_idx, row.times_estimated)
+        for row in batch.rows(lake, WORDS, key)
     ]
     segments = [
-        Segment(row["speaker"], row["start_ms"], row["end_ms"], row["confidence"])
-        for row in rows_of(lake, SEGMENTS, key)
+        Segment(row.speaker, row.start_ms, row.end_ms, row.confidence) for row in batch.rows(lake, SEGMENTS, key)
     ]
     assigned = assign_speakers(words, segments)
     built = build_turns(words, assigned)
     of_word = turn_idx_of_words(built)
     rows = [
-        {
-            "word_idx": one.word_idx, "speaker": one.speaker, "rule": one.rule, "in_overlap": one.in_overlap,
-            "turn_idx": of_word[one.word_idx],
-        }
+        WordSpeakerRow(
+            word_idx=one.word_idx,
+            speaker=one.speaker,
+            rule=one.rule,
+            in_overlap=one.in_overlap,
+            turn_idx=of_word[one.word_idx],
+            transcript_version=batch.upstream["transcript"][key].data_version,
+        )
         for one in assigned
-    ]  # fmt: skip
+    ]
     made_by = [str(batch.upstream[name][key].engine_fingerprint) for name in ("diarization", "transcript")]
     fingerprint = hashlib.sha256("\n".join([*made_by, RULES_VERSION]).encode()).hexdigest()[:16]
-    cost = Cost(audio_sha256=batch.audio_sha256(key), engine_fingerprint=fingerprint)
-    return Landing(key, {"word_speakers": rows, "turns": built}, cost)
-
-
-def rows_of(lake: Lake, table: Any, key: str) -> list[dict[str, Any]]:
-    """The rows that an episode has landed in a table; none where it has landed none."""
-    found = lake.read(table, key)
-    return found.to_pylist() if found is not None else []
+    version = batch.upstream["diarization"][key].data_version
+    turn_rows = [
+        TurnRow(**{name: getattr(turn, name) for name in _TURN_COLUMNS}, diarization_version=version) for turn in built
+    ]
+    return Landing(key, {"word_speakers": rows, "turns": turn_rows}, Cost(audio_sha256, fingerprint))
 
 
 def _clock(at_ms: int) -> str:

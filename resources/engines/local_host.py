@@ -1,7 +1,7 @@
-"""Engines in this process, on a leased device.
+"""Runs engines in this process, on a leased device.
 
-Three things go on at once, each ahead of the next and bounded: recordings are decoded, the engine works, and
-whoever asked lands the results. Memory is bounded too, waveforms being memory-mapped files.
+Three threads work at once: one decodes recordings, one runs the engine, and the caller lands the results. Each is ahead
+of the next by a bounded number of episodes and bytes. Waveforms are memory-mapped files.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from resources.engines.routing import Audio, Done, EngineResult, Slot
 from resources.engines.run_ahead import run_ahead
 from speech.engines import registry
 from speech.engines.protocols import Diarizer, EngineChoice, EngineSpec, Transcriber
-from speech.errors import PodlakeError
+from speech.errors import EngineFailed, EngineUnavailable, PodlakeError
 from speech.types import Recording
 from speech.waveforms import WaveformCache
 
 DECODERS = 2
 DECODED_AHEAD = 4
-"""Recordings that wait for the engine, beside those that are being decoded …"""
+"""Decoded recordings that wait for the engine at most …"""
 DECODED_AHEAD_BYTES = 2 * 10**9
-"""… and what their waveforms take on the disk: 17 hours of audio. One that is longer waits alone."""
+"""… and the size of their waveforms: 17 hours of audio. A longer one waits alone."""
 RESULTS_AHEAD = 8
-"""Results that wait to be landed before the engine does."""
+"""Results that wait to be landed at most; then the engine waits."""
 
 
 @dataclass(frozen=True)
 class LocalHost:
-    """Loads the engine for a batch, and gives its memory back afterwards."""
+    """Loads the engine for a batch and closes it after the batch."""
 
     waveforms: WaveformCache
     devices: Devices
@@ -42,13 +42,15 @@ class LocalHost:
     def run(self, slot: Slot, choice: EngineChoice, spec: EngineSpec, audio: Iterable[Audio]) -> Generator[Done]:
         """Each episode exactly once, in any order. Raises `EngineUnavailable`.
 
-        The engine lives in a thread of its own, and works while the caller is busy with earlier results.
+        The engine runs in a thread of its own, so that it works while the caller lands earlier results.
         """
         return run_ahead(self._run(slot, choice, spec, audio), name="engine", most=RESULTS_AHEAD)
 
     def _run(self, slot: Slot, choice: EngineChoice, spec: EngineSpec, audio: Iterable[Audio]) -> Generator[Done]:
-        with self.devices.lease(wants_gpu=spec.needs_gpu) as device, closing(load(slot, choice, device)) as engine:
-            yield from work(slot, engine, self.waveforms, audio)
+        with self.devices.lease(wants_gpu=spec.needs_gpu) as device:
+            started = time.monotonic()
+            with closing(load(slot, choice, device)) as engine:
+                yield from work(slot, engine, self.waveforms, audio, started)
 
 
 def load(slot: Slot, choice: EngineChoice, device: str) -> Diarizer | Transcriber:
@@ -57,16 +59,25 @@ def load(slot: Slot, choice: EngineChoice, device: str) -> Diarizer | Transcribe
 
 
 def work(
-    slot: Slot, engine: Diarizer | Transcriber, waveforms: WaveformCache, audio: Iterable[Audio]
+    slot: Slot,
+    engine: Diarizer | Transcriber,
+    waveforms: WaveformCache,
+    audio: Iterable[Audio],
+    started: float | None = None,
 ) -> Generator[Done]:
-    """Decode ahead, let the engine work, and say of each episode what it gave and cost."""
-    started, held_up_s = time.monotonic(), 0.0
+    """Decode ahead, run the engine, and return each episode's result and cost.
+
+    `started` is the monotonic time at which the engine began to load; now by default. Raises `EngineFailed` for an
+    unexpected error, with the episode that the engine worked on.
+    """
+    started, held_up_s = time.monotonic() if started is None else started, 0.0
+    waiting_s = time.monotonic() - started  # while the engine loaded
     with closing(Decoded(waveforms, audio)) as decoded:
         for recording, result in _results(slot, engine, decoded):
-            one = decoded.let_go(recording.episode_id)
+            one = decoded.release(recording.episode_id)
             use = engine.device_use()
             now = time.monotonic()
-            idle_s = decoded.waited_s + held_up_s
+            idle_s = waiting_s + decoded.waited_s + held_up_s
             yield Done(
                 one.audio,
                 None if isinstance(result, Exception) else result,
@@ -84,11 +95,18 @@ def work(
 
 
 def _results(
-    slot: Slot, engine: Diarizer | Transcriber, recordings: Iterable[Recording]
+    slot: Slot, engine: Diarizer | Transcriber, recordings: Decoded
 ) -> Iterator[tuple[Recording, EngineResult | PodlakeError]]:
-    work: Callable[..., Iterator[tuple[Recording, EngineResult | PodlakeError]]]
-    work = engine.diarize if slot == "diarizer" else engine.transcribe  # type: ignore[union-attr]
-    return work(recordings)
+    run: Callable[..., Iterator[tuple[Recording, EngineResult | PodlakeError]]]
+    run = engine.diarize if slot == "diarizer" else engine.transcribe  # type: ignore[union-attr]
+    try:
+        yield from run(recordings)
+    except EngineUnavailable:
+        raise
+    except Exception as error:
+        if recordings.oldest is None:
+            raise
+        raise EngineFailed(recordings.oldest, error) from error
 
 
 @dataclass(frozen=True)
@@ -103,15 +121,17 @@ class Waveform:
 
 
 class Decoded:
-    """Audio as a stream of recordings, decoded ahead of its consumer; what cannot be decoded is set aside."""
+    """Audio as a stream of recordings, decoded ahead of the engine. Audio that cannot be decoded is in `failed`."""
 
     def __init__(self, waveforms: WaveformCache, audio: Iterable[Audio]) -> None:
         self.failed: list[tuple[Audio, Exception]] = []
         self.waited_s = 0.0
-        """How long the consumer has waited."""
+        """How long the engine has waited for a recording."""
         self._waveforms = waveforms
         self._audio = audio
         self._held: dict[str, Waveform] = {}
+        self._taken: dict[str, None] = {}
+        """Recordings that the engine has taken, in order."""
         self._coming = run_ahead(
             self._decoded(), name="decode", most=DECODED_AHEAD, most_bytes=DECODED_AHEAD_BYTES, size_of=_bytes
         )
@@ -125,21 +145,28 @@ class Decoded:
                 return
             if isinstance(made, Waveform):
                 one = made.audio
+                self._taken[one.episode_id] = None
                 yield Recording(one.episode_id, one.audio_sha256, made.path, one.language)
             else:
                 self.failed.append(made)
 
-    def let_go(self, episode_id: str) -> Waveform:
-        """The consumer is done with a recording."""
+    @property
+    def oldest(self) -> str | None:
+        """The recording that the engine took first, of those without a result; None if it has all results."""
+        return next(iter(self._taken), None)
+
+    def release(self, episode_id: str) -> Waveform:
+        """Give up a recording that the engine has finished. Returns its waveform."""
+        self._taken.pop(episode_id, None)
         waveform = self._held.pop(episode_id)
         self._waveforms.release(waveform.audio.audio_sha256)
         return waveform
 
     def close(self) -> None:
-        """End the threads, and let go of what is left."""
+        """End the threads and release the remaining recordings."""
         self._coming.close()
         for episode_id in list(self._held):
-            self.let_go(episode_id)
+            self.release(episode_id)
 
     def _decoded(self) -> Generator[Waveform | tuple[Audio, Exception]]:
         """In the order of the audio, `DECODERS` at once."""

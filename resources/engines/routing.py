@@ -1,9 +1,10 @@
-"""Engines at work: a step hands over audio and gets each episode's result, wherever the engine lives."""
+"""Selects the engine for each episode and runs it on the configured host."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
@@ -13,12 +14,12 @@ from speech.engines.protocols import EngineChoice, EngineResult, EngineSpec, Slo
 from speech.errors import LanguageWithoutEngine
 
 ASSUMED_LANGUAGE = "en"
-"""An episode whose language nobody declared is transcribed as English; `quality` compares with the text."""
+"""The language of an episode without a declared one; `quality` compares it with the text."""
 
 
 @dataclass(frozen=True)
 class Audio:
-    """What an engine is asked to work on: bytes by path, not samples."""
+    """An engine's input: a path, not samples."""
 
     episode_id: str
     audio_sha256: str
@@ -38,12 +39,12 @@ class Done:
     peak_device_mb: float | None = None
     decode_ms: int | None = None
     audio_ms: int | None = None
-    busy: float | None = None
-    """Share of the batch so far in which the engine waited neither for audio nor to be rid of results."""
+    utilization: float | None = None
+    """Share of the time since the engine began to load in which it worked: it waited neither for audio nor for landings."""
 
 
 class Host(Protocol):
-    """Where engines live."""
+    """Where engines run."""
 
     def run(self, slot: Slot, choice: EngineChoice, spec: EngineSpec, audio: Iterable[Audio]) -> Iterator[Done]:
         """Each episode exactly once, in any order. Raises `EngineUnavailable`."""
@@ -77,17 +78,39 @@ class Engines:
         return self.host.run("diarizer", self.diarizer, self.diarizer_spec(), audio)
 
     def transcribe(self, audio: Iterable[Audio]) -> Iterator[Done]:
-        """Each episode exactly once, in any order; an engine at a time, and only those that are needed."""
-        groups: dict[tuple[str, str | None], tuple[EngineChoice, list[Audio]]] = {}
+        """Each episode exactly once, in any order. Raises `EngineUnavailable`.
+
+        One engine runs at a time. It starts with its first episode; episodes of other engines wait, as paths.
+        """
+        refused: list[Done] = []
+        coming = self._routed(audio, refused)
+        while (first := next(coming, None)) is not None:
+            choice, later = first[1], list[tuple[Audio, EngineChoice]]()
+            own = _of_engine(choice, chain([first], coming), later)
+            yield from self.host.run("transcriber", choice, registry.describe_transcriber(choice), own)
+            coming = iter(later)
+        yield from refused
+
+    def _routed(self, audio: Iterable[Audio], refused: list[Done]) -> Iterator[tuple[Audio, EngineChoice]]:
+        """Each episode with its engine; those without one are added to `refused`."""
         for one in audio:
             try:
-                choice = self.transcriber_for(one.language)
+                yield one, self.transcriber_for(one.language)
             except LanguageWithoutEngine as error:
-                yield Done(one, None, error)
-            else:
-                groups.setdefault((choice.name, choice.model), (choice, []))[1].append(one)
-        for choice, group in groups.values():
-            yield from self.host.run("transcriber", choice, registry.describe_transcriber(choice), group)
+                refused.append(Done(one, None, error))
+
+
+def _of_engine(
+    choice: EngineChoice,
+    coming: Iterable[tuple[Audio, EngineChoice]],
+    later: list[tuple[Audio, EngineChoice]],
+) -> Iterator[Audio]:
+    """The audio of one engine; that of the others is added to `later`."""
+    for one, wanted in coming:
+        if wanted == choice:
+            yield one
+        else:
+            later.append((one, wanted))
 
 
 def parse_transcribers(text: str) -> dict[str, EngineChoice]:

@@ -24,7 +24,7 @@ NO_VERSION = "0" * 10
 UNKNOWN = "x" * 10
 """The inputs of a sealed landing of lake version 1, which did not record them: it is never outdated by them."""
 _TIME = "%Y%m%dT%H%M%S%f"
-_PROVENANCE = frozenset({"run_id", "landed_at", "fetched_at", "last_polled_at"})
+_PROVENANCE = frozenset({"run_id", "landed_at", "fetched_at", "last_polled_at", "data_version"})
 """Columns that differ between two landings of the same data."""
 
 

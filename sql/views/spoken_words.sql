@@ -1,4 +1,4 @@
--- Every word with its speaker: who said it, by which rule we know, in which turn. NULL until `turns` has landed.
+-- Every word with its speaker, the rule that chose the speaker, and the turn. NULL until `turns` has landed for these words.
 create or replace view spoken_words as
 select
     word.episode_id,
@@ -14,4 +14,9 @@ select
     who.in_overlap,
     who.turn_idx
 from words as word
-left join word_speakers as who using (episode_id, audio_sha256, word_idx);
+left join word_speakers as who
+    on who.episode_id = word.episode_id
+    and who.audio_sha256 = word.audio_sha256
+    and who.word_idx = word.word_idx
+    -- Speakers of another landing's words do not count. Rows of older lakes do not name the landing.
+    and coalesce(who.transcript_version = word.data_version, true);

@@ -63,7 +63,7 @@ ITEM = '<item><title>{name}</title><guid>{name}</guid><enclosure url="http://dem
 MAY_DIFFER = {
     "run_id", "root_run_id", "landed_at", "fetched_at", "started_at", "finished_at", "first_at", "last_at",
     "next_retry_at", "attempts", "added_at", "last_polled_at", "first_seen_at", "last_changed_at", "batch_size",
-    "batch_busy", "device", "gpu_peak_mb", "download_ms", "decode_ms", "engine_ms", "write_ms", "host", "message",
+    "engine_utilization", "device", "gpu_peak_mb", "download_ms", "decode_ms", "engine_ms", "write_ms", "host", "message",
     "http_status",  # 304 where the audio had landed and its record had not
 }  # fmt: skip
 """What says when, where and how fast, and not what."""

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
+import pyarrow as pa
 import pytest
 
 from partitions.definitions import EPISODES, add_keys
 from pipeline.asset_definition import as_asset
-from pipeline.contract import report_if_unknown
+from pipeline.contract import ENGINE_RESTARTS, report_if_unknown
 from pipeline.dagster_internals import move_to_end
+from pipeline.records import last_landings
+from pipeline.run_keys import key_tags
 from pipeline.stage import Batch, Cost, Landing, Outcome, Stage, each, stage
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import FAILURES, SPEAKERS, Table
-from speech.errors import EngineUnavailable, NetworkError, NotFound
+from speech.errors import EngineFailed, EngineUnavailable, NetworkError, NotFound, UpstreamMissing
 from tests.landings import open_keys
 
 KEYS = [f"show-2026010{n}-0000000{n}" for n in range(1, 7)]
 GONE, FLAKY = KEYS[1], KEYS[4]
 SHA = "a" * 64
+SPEAKER = {"speaker": "S1", "speech_ms": 1, "n_segments": 1, "first_ms": 0, "embedding": None, "embedding_model": None}
 
 
 class World:
@@ -202,6 +206,138 @@ def test_an_error_nobody_foresaw_costs_only_its_episode(instance: dg.DagsterInst
     bug = row(world, FAILURES, f"{GONE}.first")
     assert bug is not None
     assert (bug["error_class"], bug["message"]) == ("bug", "ZeroDivisionError: division by zero")
+
+
+def engine_like(world: World, broken: str, error: Exception) -> Stage:
+    """The stage as an engine runs it: one generator over the batch, which an unexpected error ends."""
+
+    def work(batch: Batch, world: World) -> Iterator[Outcome]:
+        world.asked["starts", ""] += 1
+        for key in batch.keys:
+            world.asked["first", key] += 1
+            if key == broken:
+                raise error
+            yield Landing(key, {"first_rows": [SPEAKER]}, Cost(SHA, "f" * 16))
+
+    return replace(FIRST, work=work)
+
+
+def materialize_stage(instance: dg.DagsterInstance, world: World, stage: Stage) -> bool:
+    tags = key_tags(KEYS)
+    resources = {"lake": world.lake, "world": world}
+    asset = as_asset(stage, batch_size=6, code_version="1")
+    return dg.materialize([asset], instance=instance, resources=resources, tags=tags, raise_on_error=False).success
+
+
+def test_an_unexpected_error_fails_one_suspect_and_the_engine_restarts_for_the_others(
+    instance: dg.DagsterInstance, world: World
+) -> None:
+    broken = KEYS[2]
+    assert not materialize_stage(
+        instance, world, engine_like(world, broken, RuntimeError("CUDA error: an illegal access"))
+    )
+    assert open_keys(world.lake, FIRST.tables[0]) == [key for key in KEYS if key != broken]
+    assert world.asked["starts", ""] == 2
+    assert {world.asked["first", key] for key in KEYS} == {1}
+    assert open_keys(world.lake, FAILURES) == [f"{broken}.first"]
+    failure = row(world, FAILURES, f"{broken}.first")
+    assert failure is not None
+    assert (failure["error_class"], failure["retryable"], failure["attempts"]) == ("bug", True, 1)
+    assert failure["next_retry_at"] is not None
+
+
+def test_an_episode_with_an_unexpected_error_is_set_aside_after_three_runs(
+    instance: dg.DagsterInstance, world: World
+) -> None:
+    stage = engine_like(world, KEYS[2], RuntimeError("CUDA error"))
+    for _ in range(3):
+        materialize_stage(instance, world, stage)
+    failure = row(world, FAILURES, f"{KEYS[2]}.first")
+    assert failure is not None
+    assert (failure["attempts"], failure["next_retry_at"]) == (3, None)
+
+
+def test_the_suspect_is_the_episode_that_the_engine_names(instance: dg.DagsterInstance, world: World) -> None:
+    def work(batch: Batch) -> Iterator[Outcome]:
+        if KEYS[3] in batch.keys:
+            raise EngineFailed(KEYS[3], RuntimeError("CUDA error"))
+        yield from (Landing(key, {"first_rows": [SPEAKER]}, Cost(SHA, "f" * 16)) for key in batch.keys)
+
+    assert not materialize_stage(instance, world, replace(FIRST, work=work))
+    assert open_keys(world.lake, FAILURES) == [f"{KEYS[3]}.first"]
+    failure = row(world, FAILURES, f"{KEYS[3]}.first")
+    assert failure is not None
+    assert failure["message"] == "RuntimeError: CUDA error"
+
+
+def test_an_engine_that_fails_on_every_episode_is_not_started_for_each_of_them(
+    instance: dg.DagsterInstance, world: World
+) -> None:
+    def work(batch: Batch, world: World) -> Iterator[Outcome]:
+        world.asked["starts", ""] += 1
+        raise RuntimeError("the driver is gone")
+        yield
+
+    assert not materialize_stage(instance, world, replace(FIRST, work=work))
+    assert world.asked["starts", ""] == 1 + ENGINE_RESTARTS
+    assert open_keys(world.lake, FAILURES) == [f"{key}.first" for key in KEYS]
+
+
+def test_an_error_while_landing_is_a_retryable_failure_of_that_episode(
+    instance: dg.DagsterInstance, world: World
+) -> None:
+    guarded = replace(FIRST, ui_metadata=_fail_for(GONE, OSError(5, "Input/output error")))
+    assert not materialize_stage(instance, world, guarded)
+    assert open_keys(world.lake, FAILURES) == [f"{GONE}.first"]
+    failure = row(world, FAILURES, f"{GONE}.first")
+    assert failure is not None
+    assert (failure["error_class"], failure["retryable"]) == ("storage", True)
+    assert failure["next_retry_at"] > failure["last_at"]
+    assert events(instance, "first") == Counter(key for key in KEYS if key != GONE)
+
+
+def test_a_failure_that_cannot_be_recorded_does_not_end_the_batch(instance: dg.DagsterInstance, world: World) -> None:
+    world.errors = {("first", GONE): NotFound("404 from the server")}
+    in_the_way = Path(world.lake.home.path("lake", "failures", "open", f"{GONE}.first.parquet"))
+    (in_the_way / "not-empty").mkdir(parents=True)
+    materialize(instance, world, ["first"], KEYS)
+    assert events(instance, "first") == Counter(key for key in KEYS if key != GONE)
+
+
+def _fail_for(key: str, error: Exception) -> Callable[[Mapping[str, pa.Table]], Mapping[str, object]]:
+    def ui_metadata(tables: Mapping[str, pa.Table]) -> Mapping[str, object]:
+        if key in tables["first_rows"]["episode_id"].to_pylist():
+            raise error
+        return {}
+
+    return ui_metadata
+
+
+def test_each_works_only_a_few_keys_ahead_of_what_was_taken() -> None:
+    begun: list[int] = []
+
+    def do(key: str) -> Landing:
+        begun.append(int(key))
+        return Landing(key, {})
+
+    outcomes = each([str(n) for n in range(100)], do, workers=2)
+    for taken in range(1, 20):
+        next(outcomes)
+        assert len(begun) <= taken + 4
+    outcomes.close()
+    assert len(begun) < 30
+
+
+def test_rows_of_a_newer_landing_than_the_batch_was_given_are_refused(
+    instance: dg.DagsterInstance, world: World
+) -> None:
+    materialize(instance, world, ["first"], KEYS[:1])
+    given = last_landings(world.lake, "first", KEYS[:1])
+    batch = Batch((KEYS[0],), {"first": given})
+    assert len(batch.rows(world.lake, FIRST.tables[0], KEYS[0])) == 2
+    materialize(instance, world, ["first"], KEYS[:1])
+    with pytest.raises(UpstreamMissing, match="has landed again"):
+        batch.rows(world.lake, FIRST.tables[0], KEYS[0])
 
 
 def test_an_engine_that_cannot_load_fails_the_step_and_no_episode(instance: dg.DagsterInstance, world: World) -> None:

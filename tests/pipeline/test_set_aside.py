@@ -6,19 +6,27 @@ import json
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
-from crashing_batch import KEYS, TABLE, materialize
+from crashing_batch import KEYS, TABLE, crashing, materialize
 
 from pipeline.crashes import watching
+from pipeline.records import Run, record_failure
+from pipeline.stage import Failure
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import FAILURES
+from speech.errors import NotFound
 from tests.landings import open_keys
+
+NOW = datetime.now(UTC)
 
 
 @pytest.fixture
@@ -84,7 +92,7 @@ def test_an_episode_that_three_runs_have_died_over_is_set_aside_and_the_others_l
         False,
         None,
     )
-    assert row["message"].startswith(f"3 runs died while crashing worked on {poisoned}")
+    assert row["message"].startswith(f"3 runs ended while crashing worked on {poisoned}")
     assert notes(lake) == []
     others = [lake.history("crashing", key) for key in KEYS if key != poisoned]
     assert [rows.num_rows for rows in others if rows is not None] == [1] * 7
@@ -124,3 +132,40 @@ def test_a_run_that_is_still_at_work_casts_no_suspicion(instance: dg.DagsterInst
             assert second.crashes == {}
         assert notes(lake) == [f"{at_work.run_id}.json"]
     assert notes(lake) == []
+
+
+@pytest.mark.parametrize(("limit_s", "is_suspect"), [(1, True), (3600, False)])
+def test_a_run_that_ends_at_its_time_limit_leaves_its_suspect_and_a_cancelled_one_does_not(
+    instance: dg.DagsterInstance, lake: Lake, limit_s: int, is_suspect: bool
+) -> None:
+    tags = {dg.MAX_RUNTIME_SECONDS_TAG: str(limit_s)}
+    run = instance.create_run_for_job(_idle, tags=tags, status=dg.DagsterRunStatus.STARTING)
+    started = dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, job_name=_idle.name)
+    instance.report_dagster_event(started, run.run_id, timestamp=time.time() - 60)
+    with (
+        suppress(dg.DagsterExecutionInterruptedError),
+        watching(instance, lake, "crashing", run.run_id, KEYS) as watch,
+    ):
+        next(watch.groups())
+        record_failure(
+            lake, crashing, Failure(KEYS[0], NotFound("404")), Run(run.run_id, run.run_id, NOW, 8), attempts=1
+        )
+        raise dg.DagsterExecutionInterruptedError
+    instance.report_run_failed(run)
+    with watching(instance, lake, "crashing", "next", KEYS) as later:
+        assert later.crashes == ({KEYS[1]: 1} if is_suspect else {})
+
+
+def test_an_episode_is_set_aside_after_three_runs_at_their_time_limit(instance: dg.DagsterInstance, lake: Lake) -> None:
+    tags = {dg.MAX_RUNTIME_SECONDS_TAG: "1"}
+    for _ in range(3):
+        run = instance.create_run_for_job(_idle, tags=tags, status=dg.DagsterRunStatus.STARTING)
+        started = dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, job_name=_idle.name)
+        instance.report_dagster_event(started, run.run_id, timestamp=time.time() - 60)
+        with suppress(KeyboardInterrupt), watching(instance, lake, "crashing", run.run_id, KEYS[:1]) as watch:
+            assert watch.set_aside == []
+            next(watch.groups())
+            raise KeyboardInterrupt
+        instance.report_run_failed(run)
+    with watching(instance, lake, "crashing", "next", KEYS) as later:
+        assert later.set_aside == KEYS[:1]

@@ -42,11 +42,13 @@ class StageRunRow:
     write_ms: Annotated[Int32 | None, "Time landing the rows."] = None
     audio_ms: Annotated[Int32 | None, "Length of the audio."] = None
     rtfx: Annotated[Float32 | None, "Audio time ÷ engine time: times real time."] = None
-    batch_busy: Annotated[Float32 | None, "Share of the batch's time so far in which the engine worked."] = None
     batch_episodes: Annotated[Int32, "Episodes in the batch."]
     attempts: Annotated[Int16, "Tries within the run."]
     stamp: Annotated[str | None, "Stamp in the landing's file names; NULL before version 2."] = None
     inputs: Annotated[tuple[InputVersion, ...] | None, "Data version of each input; NULL before version 2."] = None
+    engine_utilization: Annotated[
+        Float32 | None, "Share of the time since the engine began to load in which it worked; NULL without an engine."
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,9 @@ from typing import Annotated
 
 from resources.lake.tables.table import DerivedRow, Float32, Int32, Table
 
+DataVersion = Annotated[str | None, "Data version of the landing. NULL in lakes of older versions."]
+"""The contract fills it. Rows that are made from others name the version of those, so that views join the right ones."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentRow(DerivedRow):
@@ -18,6 +21,7 @@ class SegmentRow(DerivedRow):
     end_ms: Annotated[Int32, "End."]
     confidence: Annotated[Float32 | None, "Mean posterior, 0–1; NULL where the engine gives none."] = None
     overlap_ms: Annotated[Int32, "How much of it segments of other speakers cover."]
+    data_version: DataVersion = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +49,7 @@ class WordRow(DerivedRow):
     confidence_absent_reason: Annotated[str | None, "Why there is no confidence."] = None
     chunk_idx: Annotated[Int32, "The silence-bounded chunk that it was decoded in."]
     language: Annotated[str, "Language of the transcriber that wrote it."]
+    data_version: DataVersion = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +61,7 @@ class WordSpeakerRow(DerivedRow):
     rule: Annotated[str, "inside, most_overlap, nearest or none."]
     in_overlap: Annotated[bool, "Whether several speakers speak during the word."]
     turn_idx: Annotated[Int32, "The turn that the word belongs to."]
+    transcript_version: Annotated[str | None, "Data version of the words; NULL in lakes of older versions."] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +77,7 @@ class TurnRow(DerivedRow):
     mean_confidence: Annotated[Float32 | None, "Mean confidence of the words; NULL where they have none."] = None
     has_overlap: Annotated[bool, "Whether another speaker speaks during one of its words."]
     gap_before_ms: Annotated[Int32 | None, "Pause since the turn before, negative for an overlap; NULL: first."] = None
+    diarization_version: Annotated[str | None, "Data version of the segments; NULL in lakes of older versions."] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from resources.engines.local_host import DECODED_AHEAD, DECODERS, LocalHost
 from resources.engines.routing import Audio
 from speech.engines import registry
 from speech.engines.protocols import ON_CPU, DeviceUse, EngineChoice, EngineSpec
-from speech.errors import EngineUnavailable, NotAudio, PodlakeError
+from speech.errors import EngineFailed, EngineUnavailable, NotAudio, PodlakeError
 from speech.types import Recording, Transcript
 from speech.waveforms import WaveformCache
 
@@ -100,7 +100,7 @@ def test_the_engine_works_on_the_next_while_its_caller_lands_the_last(
     last = list(results)
     assert [done.audio.episode_id for done in last] == ["e1", "e2"]
     assert [done.audio_ms for done in last] == [210, 220]
-    assert all(0 <= (done.busy or -1) <= 1 for done in last)
+    assert all(0 <= (done.utilization or -1) <= 1 for done in last)
     assert steps.is_closed
 
 
@@ -143,7 +143,7 @@ def test_an_engine_that_breaks_has_given_what_it_had(host: LocalHost, steps: Ste
     steps.may_go_on.release(3)
     seen: list[str] = []
     results = host.run("transcriber", CHOICE, SPEC, [audio(tmp_path, n) for n in range(9)])
-    with pytest.raises(RuntimeError, match="the engine broke"):
+    with pytest.raises(EngineFailed, match="e2: the engine broke"):
         seen.extend(done.audio.episode_id for done in results)
     assert seen == ["e0", "e1"]
     assert steps.is_closed

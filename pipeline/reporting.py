@@ -1,0 +1,68 @@
+"""What a run reports of its outcomes: metadata of the UI, the step's error, and a log line per episode."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import dagster as dg
+
+from pipeline.stage import Failure, Landing, Outcome, Stage
+from speech.errors import policy_of
+
+log = logging.getLogger("podlake")
+
+
+def cost_metadata(landing: Landing) -> dict[str, Any]:
+    """What the UI shows of an episode's cost."""
+    cost = landing.cost
+    numbers = {
+        "real_time_factor": cost.engine_ms / cost.audio_ms if cost.engine_ms and cost.audio_ms else None,
+        "rtfx": cost.rtfx,
+        "audio_seconds": cost.audio_ms / 1000 if cost.audio_ms is not None else None,
+        "engine_seconds": cost.engine_ms / 1000 if cost.engine_ms is not None else None,
+    }
+    shown: dict[str, Any] = {name: dg.MetadataValue.float(float(value)) for name, value in numbers.items() if value}
+    if cost.engine:
+        shown["engine"] = f"{cost.engine} · {cost.model} · {cost.device}"
+        shown["engine_fingerprint"] = cost.engine_fingerprint
+    shown.update({label: dg.MetadataValue.url(url) for label, url in landing.links.items()})
+    return shown
+
+
+def step_failure(stage: Stage, failures: Sequence[Failure], n_keys: int) -> dg.Failure:
+    """The error that makes the step red, with a table of the failed episodes."""
+    lines = [f"{stage.name}: {len(failures)} of {n_keys} failed, the others have landed.", ""]
+    lines += [f"  {failure.key}  [{failure.error_class}]  {failure.message}" for failure in failures]
+    records = [
+        dg.TableRecord(
+            {
+                "episode": failure.key,
+                "class": failure.error_class,
+                "retryable": policy_of(failure.error_class).retryable,
+                "message": failure.message,
+            }
+        )
+        for failure in failures
+    ]
+    return dg.Failure(
+        description="\n".join(lines),
+        metadata={
+            "failed": dg.MetadataValue.table(records),
+            "n_failed": len(failures),
+            "n_landed": n_keys - len(failures),
+        },
+        allow_retries=False,
+    )
+
+
+def log_outcome(stage: Stage, outcome: Outcome, count: int, total: int) -> None:
+    """One line per episode."""
+    if isinstance(outcome, Failure):
+        log.warning(
+            "%s %d/%d  %s  failed [%s] %s", stage.name, count, total, outcome.key, outcome.error_class, outcome.message
+        )
+    else:
+        speed = f", {outcome.cost.rtfx:.1f}× real time" if outcome.cost.rtfx else ""
+        log.info("%s %d/%d  %s  landed%s", stage.name, count, total, outcome.key, speed)
