@@ -2,8 +2,7 @@
 
     python -m bench.landings [episodes [words]]
 
-Prints landings per second with Dagster's own event log on SQLite and with podlake's (dagster.yaml), their ratio, and
-the share of each part of a landing.
+Prints landings per second, and the share of each part of a landing in the time.
 """
 
 from __future__ import annotations
@@ -16,20 +15,17 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
-from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from dagster_project.in_process import QUIET
 from partitions.definitions import EPISODES, add_keys
 from pipeline.asset_definition import as_asset
+from pipeline.run_keys import key_tags
 from pipeline.stage import Batch, Cost, Landing, Outcome, each, stage
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import WORDS
-
-OWN_LOG = {"event_log_storage": {"module": "resources.event_log", "class": "EventLog"}}
 
 PARTS = {
     "rows into the lake": ("records.py", "write_rows"),
@@ -47,22 +43,15 @@ WORD = {
 
 def main(n_episodes: int, n_words: int) -> None:
     print(f"{n_episodes} episodes of {n_words} words, one batch; load {os.getloadavg()[0]:.1f}\n")
-    plain_s = _timed("Dagster's event log on SQLite", n_episodes, n_words, {})
-    own_s = _timed("podlake's, which keeps its connections", n_episodes, n_words, OWN_LOG)
-    print(f"\n{own_s / plain_s:.2f} × the time with podlake's\n")
+    wall_s, cpu_s = _run(n_episodes, n_words)
+    each_ms, each_cpu_ms = 1000 * wall_s / n_episodes, 1000 * cpu_s / n_episodes
+    print(f"{n_episodes / wall_s:.0f} landings/s, {each_ms:.1f} ms each, {each_cpu_ms:.1f} ms of CPU\n")
     profile = cProfile.Profile()
-    profile.runcall(_run, n_episodes, n_words, OWN_LOG)
+    profile.runcall(_run, n_episodes, n_words)
     _report(pstats.Stats(profile))
 
 
-def _timed(name: str, n_episodes: int, n_words: int, overrides: dict[str, Any]) -> float:
-    wall_s, cpu_s = _run(n_episodes, n_words, overrides)
-    each_ms, each_cpu_ms = 1000 * wall_s / n_episodes, 1000 * cpu_s / n_episodes
-    print(f"{name:<40}{n_episodes / wall_s:>6.0f} landings/s, {each_ms:5.1f} ms each, {each_cpu_ms:5.1f} ms of CPU")
-    return wall_s
-
-
-def _run(n_episodes: int, n_words: int, overrides: dict[str, Any]) -> tuple[float, float]:
+def _run(n_episodes: int, n_words: int) -> tuple[float, float]:
     """Wall and CPU seconds of one run over all episodes, in an instance and a lake of its own."""
     rows = [{"word_idx": index, **WORD} for index in range(n_words)]
 
@@ -72,7 +61,7 @@ def _run(n_episodes: int, n_words: int, overrides: dict[str, Any]) -> tuple[floa
         return each(batch.keys, lambda key: Landing(key, {"words": rows}, Cost(f"{key:0>64}", "f" * 16)))
 
     keys = [f"feed-20260101-{n:08x}" for n in range(n_episodes)]
-    with tempfile.TemporaryDirectory() as folder, dg.instance_for_test(overrides, temp_dir=folder) as instance:
+    with tempfile.TemporaryDirectory() as folder, dg.instance_for_test(temp_dir=folder) as instance:
         add_keys(instance, EPISODES, keys)
         started_s, started_cpu_s = time.perf_counter(), time.process_time()
         dg.materialize(
@@ -80,7 +69,7 @@ def _run(n_episodes: int, n_words: int, overrides: dict[str, Any]) -> tuple[floa
             instance=instance,
             run_config=QUIET,
             resources={"lake": Lake(Home.at(str(Path(folder) / "home")))},
-            tags={ASSET_PARTITION_RANGE_START_TAG: keys[0], ASSET_PARTITION_RANGE_END_TAG: keys[-1]},
+            tags=key_tags(keys),
         )
         return time.perf_counter() - started_s, time.process_time() - started_cpu_s
 

@@ -1,35 +1,32 @@
-"""Automation: sensors and schedules. All that request work are off until a user switches them on.
+"""Sensors and schedules. Those that request work are off until a user switches them on.
 
 * `episode_flow`, a sensor: requests what can run at each stage, and keeps the live window full;
-* `poll_feeds`, hourly: polls every feed, the one with the oldest poll first;
+* `poll_feeds`, hourly: polls every feed, the least recently polled first;
 * `nightly`: requests a backfill of what is missing, due for a retry, or outdated, within a budget of audio hours;
-* `seal`, hourly: compacts the tables, once there are enough finished episodes;
+* `seal`, hourly: compacts the tables if there are enough finished episodes;
 * `dead_runs`, a sensor that is on: fails runs whose process has exited, so that they are retried.
 
 docs/automation.md explains why this is a sensor and not automation conditions.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
-from dagster._core.storage.tags import PRIORITY_TAG
 
-from assets.stages import EPISODE_GRAPH, FEED_GRAPH, STAGES
+from assets.stages import EPISODE_GRAPH, FEED_GRAPH
 from dagster_project.backfills import run_tags
 from dagster_project.flow_state import FlowState
 from dagster_project.nightly import archived_of_other_engines, request_nightly_backfill
-from dagster_project.planning import Situation, engine_versions, plan_settings
+from dagster_project.planning import Situation, engine_versions, move_scattered, plan_settings
 from dagster_project.settings import Settings
-from partitions.definitions import EPISODES, FEEDS, add_keys, move_to_end
+from partitions.definitions import EPISODES, add_keys
 from partitions.window import Window, leaving
+from pipeline.dagster_internals import PRIORITY_TAG
 from pipeline.in_flight import in_flight
-from pipeline.lake_state import LakeState
 from pipeline.live_window import admit, archive, keys_to_seal
-from pipeline.planner import Batch, plan
-from pipeline.readiness import Episode, PlanSettings
+from pipeline.planner import Batch
 from pipeline.run_keys import key_tags
 from pipeline.run_process import fail_orphaned_runs
 from resources.engines.routing import Engines
@@ -41,7 +38,7 @@ from resources.lake.migration import migrate
 FLOW_SECONDS = 30
 DEAD_RUNS_SECONDS = 30
 WORTH_SEALING = 2_000
-"""Finished episodes with open landings from which on compaction is worth a run: DuckDB opens a thousand in 0.13 s."""
+"""Finished episodes with open landings that are worth a compaction: DuckDB opens a thousand in 0.13 s."""
 SEAL_AFTER = timedelta(hours=1)
 
 
@@ -60,7 +57,7 @@ def automation(settings: Settings) -> dict[str, Any]:
 
 
 def _episode_flow(name: str, settings: Settings) -> dg.SensorDefinition:
-    """The sensor under its name, or under its old name `flow`: who has switched that on keeps the automation."""
+    """The sensor under its name, or under its old name `flow`, which a user may have switched on."""
 
     @dg.sensor(
         name=name,
@@ -88,9 +85,11 @@ def _episode_flow(name: str, settings: Settings) -> dg.SensorDefinition:
 
 @dg.sensor(minimum_interval_seconds=DEAD_RUNS_SECONDS, default_status=dg.DefaultSensorStatus.RUNNING)
 def dead_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-    """Fails runs whose process on this machine has exited: Dagster would wait for them until their time limit."""
+    """Fails runs whose process on this machine has exited. Dagster would wait for them until their time limit."""
     failed = fail_orphaned_runs(context.instance)
-    return dg.SkipReason(f"Their process had exited: {', '.join(failed)}" if failed else "Every run has its process.")
+    return dg.SkipReason(
+        f"Failed, because their process had exited: {', '.join(failed)}" if failed else "All processes are alive."
+    )
 
 
 def _poll_feeds(settings: Settings) -> dg.ScheduleDefinition:
@@ -105,7 +104,7 @@ def _poll_feeds(settings: Settings) -> dg.ScheduleDefinition:
 
 def _nightly_backfill(name: str, settings: Settings) -> dg.JobDefinition:
     @dg.op(name=f"request_{name}")
-    def request_left_over(
+    def request_backfill_of_rest(
         context: dg.OpExecutionContext, lake: dg.ResourceParam[Lake], engines: dg.ResourceParam[Any]
     ) -> None:
         context.log.info(request_nightly_backfill(context.instance, settings, lake, engines))
@@ -113,21 +112,22 @@ def _nightly_backfill(name: str, settings: Settings) -> dg.JobDefinition:
     @dg.job(
         name=name,
         tags=run_tags(settings),
-        description="Requests a backfill of what the day has left over." + _old_name(name, "nightly_backfill"),
+        description="Requests a backfill of what is missing, due for a retry, or outdated."
+        + _old_name(name, "nightly_backfill"),
     )
-    def left_over() -> None:
-        request_left_over()
+    def backfill_of_rest() -> None:
+        request_backfill_of_rest()
 
-    return left_over
+    return backfill_of_rest
 
 
 def _seal(settings: Settings) -> dg.ScheduleDefinition:
     @dg.schedule(cron_schedule="35 * * * *", target=["sealed_tables"])
     def seal(context: dg.ScheduleEvaluationContext, lake: dg.ResourceParam[Lake]) -> dg.RunRequest | dg.SkipReason:
-        """Compacts the landings of finished episodes, once it is worth it."""
+        """Compacts the landings of finished episodes if there are enough."""
         waiting = len(keys_to_seal(context.instance, lake, EPISODE_GRAPH, SEAL_AFTER))
         if waiting < WORTH_SEALING:
-            return dg.SkipReason(f"{waiting} finished episodes to compact; it is worth it from {WORTH_SEALING} on.")
+            return dg.SkipReason(f"{waiting} finished episodes wait for compaction, which starts at {WORTH_SEALING}.")
         return dg.RunRequest(tags=run_tags(settings))
 
     return seal
@@ -141,7 +141,7 @@ def tick(
     engines: Engines,
     state: FlowState,
 ) -> tuple[FlowState, tuple[Batch, ...]]:
-    """What the sensor requests now; finished episodes leave a full window and others enter it."""
+    """What the sensor requests now. Finished episodes leave a full window, and others enter it."""
     migrate(catalogue.lake.home)
     listed = all_open_commits(catalogue.lake.home)
     situation = Situation.of_episodes(instance, catalogue.lake, listed)
@@ -152,10 +152,10 @@ def tick(
     )
     found = situation.readiness(limits)
     batches = situation.batches(found, limits)
-    move_scattered(instance, EPISODES, batches)
-    gone = leaving(list(situation.catalogue), found.finished, frozenset(), window)
-    if gone:
-        archive(instance, gone)
+    move_scattered(instance, batches)
+    finished = leaving(list(situation.catalogue), found.finished, frozenset(), window)
+    if finished:
+        archive(instance, finished)
     last_poll = max((commit.stamp for name in FEED_GRAPH.names for commit in listed.get(name, {}).values()), default="")
     state = state.after_redo(sum(batch.redo_hours for batch in batches), situation.now)
     return admit_what_is_new(instance, catalogue, window, settings, engines, state, last_poll), batches
@@ -170,9 +170,10 @@ def admit_what_is_new(
     state: FlowState,
     last_poll: str,
 ) -> FlowState:
-    """Fill the window if anything has changed since the last time: polls, engines, or the number of live episodes.
+    """Fill the window if polls, engines or the number of live episodes have changed since the last time.
 
-    While polls are in flight, the room is theirs. What is left of it, archived episodes of other engines get.
+    Polls in flight admit episodes themselves, so nothing is admitted beside them. Archived episodes that another
+    engine has made enter last.
     """
     order, configured = instance.get_dynamic_partitions(EPISODES.name or ""), repr(engine_versions(engines, {}))
     if state == state.seeing(len(order), last_poll, configured):
@@ -180,39 +181,22 @@ def admit_what_is_new(
     if in_flight(instance, order).runs.get(FEED_GRAPH.names[0]):
         return state
     live = [*order, *admit(instance, catalogue, window, EPISODE_GRAPH)]
-    room = window.size - len(live)
-    if room > 0 and state.redo_hours_left(settings.nightly_audio_hours, datetime.now(UTC)) > 0:
-        live += add_keys(instance, EPISODES, archived_of_other_engines(catalogue.lake, engines, live)[:room])
+    free = window.size - len(live)
+    if free > 0 and state.redo_hours_left(settings.nightly_audio_hours, datetime.now(UTC)) > 0:
+        live += add_keys(instance, EPISODES, archived_of_other_engines(catalogue.lake, engines, live)[:free])
     return state.seeing(len(live), last_poll, configured)
 
 
-def move_scattered(
-    instance: dg.DagsterInstance, definition: dg.DynamicPartitionsDefinition, batches: tuple[Batch, ...]
-) -> None:
-    moved = [key for batch in batches if batch.is_scattered for key in batch.keys]
-    if moved:
-        move_to_end(instance, definition, moved)
-
-
 def polls(instance: dg.DagsterInstance, lake: Lake, settings: Settings, tick: str) -> list[dg.RunRequest]:
-    """Runs that poll all feeds, those first that were polled longest ago."""
+    """Runs that poll all feeds, the least recently polled first."""
     migrate(lake.home)
-    order, (stage,) = instance.get_dynamic_partitions(FEEDS.name or ""), FEED_GRAPH.names
-    state = LakeState.read(lake, FEED_GRAPH, order)
-    polled = {key: commit.stamp for key, commit in state.commits[stage].items()}
-    feeds = dict.fromkeys(order, Episode())
-    limits = PlanSettings({stage: settings.batch_size(STAGES[stage])}, runs_ahead=len(order) + 1)
-    nothing_landed: Mapping[str, Any] = {}
-    batches = plan(
-        FEED_GRAPH, feeds, nothing_landed, state.failures, in_flight(instance, order), limits, datetime.now(UTC)
-    )
-    move_scattered(instance, FEEDS, batches)
-    batches = tuple(sorted(batches, key=lambda batch: min(polled.get(key, "") for key in batch.keys)))
+    batches = Situation.of_feeds(instance, lake).polls(settings)
+    move_scattered(instance, batches)
     return [request(settings, batch, run_key=f"{tick}:{batch.keys[0]}") for batch in batches]
 
 
 def request(settings: Settings, batch: Batch, *, run_key: str | None = None) -> dg.RunRequest:
-    """The run of a batch. What is in flight is looked up, so only polls need a key against repetition."""
+    """The run of a batch. Only polls need a run key: the planner does not repeat what is in flight."""
     tags = {
         **run_tags(settings),
         **key_tags(batch.keys),

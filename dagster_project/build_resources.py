@@ -1,4 +1,4 @@
-"""The resources, made from the settings."""
+"""Builds the resources from the settings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from speech.waveforms import WaveformCache
 
 
 def build_resources(settings: Settings) -> dict[str, Any]:
-    """Name → resource, as stages ask for them by the names of their parameters."""
+    """Name → resource. Stages name them as parameters."""
     home = Home.at(settings.home)
     lake = Lake(home)
     waveforms = WaveformCache(settings.cache_folder / "waveforms", limit_bytes=int(settings.cache_gb * 1e9))
@@ -45,7 +45,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
 
 
 def window(settings: Settings) -> Window:
-    """The rules by which episodes are admitted."""
+    """The rules for admitting episodes to the live window."""
     days = settings.window_max_age_days
     return Window(
         size=settings.window,
@@ -72,7 +72,7 @@ def chosen_transcribers(settings: Settings) -> dict[str, EngineChoice]:
 
 
 def _placed(choice: EngineChoice, settings: Settings) -> EngineChoice:
-    """With the Python that it runs under, where that is not this one."""
+    """With the Python that the engine runs under, if it is another one."""
     python = settings.pythons.get(choice.name)
     return replace(choice, options={**choice.options, "python": python}) if python else choice
 
@@ -85,6 +85,6 @@ def _host(settings: Settings, waveforms: WaveformCache) -> Host:
         address=settings.ray_address,
         gpus_per_engine=settings.ray_gpus_per_engine,
         home=home.root if home.is_local else home.uri,
-        cache=settings.cache or "~/.cache/podlake",  # never the home: on a cluster that is shared by all nodes
+        cache=settings.cache or "~/.cache/podlake",  # not in the home, which all nodes of a cluster share
         cache_limit_bytes=int(settings.cache_gb * 1e9),
     )

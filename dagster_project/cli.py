@@ -124,17 +124,18 @@ def run(feeds: tuple[str, ...], newest: int | None, failed_too: bool) -> None:
 def retry(stages: tuple[str, ...], classes: tuple[str, ...], feeds: tuple[str, ...], here: bool) -> None:
     """Try again what failed, whether it is due for another try or not; without options all of it."""
     from assets.stages import STAGES
-    from dagster_project.backfills import daemon_is_running, request_backfill
+    from dagster_project.backfills import daemon_is_running
     from dagster_project.instance import open_instance
-    from dagster_project.retry import bring_back, failed, retry_here
+    from dagster_project.retry import bring_back, failed, retry_by_backfill, retry_here
     from resources.lake.home import Home
     from resources.lake.lake import Lake
 
     settings = _settings()
+    lake = Lake(Home.at(settings.home))
     unknown = [stage for stage in stages if stage not in STAGES]
     if unknown:
         raise click.BadParameter(f"There is no stage {unknown[0]}. Choose among: {', '.join(STAGES)}.")
-    wanted = failed(Home.at(settings.home), stages=stages, classes=classes, feeds=feeds)
+    wanted = failed(lake.home, stages=stages, classes=classes, feeds=feeds)
     if not wanted:
         click.echo("Nothing of the kind has failed.")
         return
@@ -144,10 +145,13 @@ def retry(stages: tuple[str, ...], classes: tuple[str, ...], feeds: tuple[str, .
         bring_back(instance, wanted)
         if here:
             _log_to_screen()
-            retry_here(instance, settings, Lake(Home.at(settings.home)), wanted)
+            retry_here(instance, settings, lake, wanted)
             click.echo("What is made from what has landed now is left to podlake run.")
             return
-        backfill_id = request_backfill(instance, settings, wanted, "podlake retry")
+        backfill_id = retry_by_backfill(instance, settings, lake, wanted)
+        if backfill_id is None:
+            click.echo("All of it is queued or running already.")
+            return
         click.echo(f"Backfill {backfill_id} is requested, through all later stages.")
         if not daemon_is_running(instance):
             click.echo("Dagster's daemon is not running; it starts on this with `podlake ui`, or `dagster-daemon run`.")
@@ -158,7 +162,8 @@ def retry(stages: tuple[str, ...], classes: tuple[str, ...], feeds: tuple[str, .
 def reopen(keys: tuple[str, ...]) -> None:
     """Bring archived episodes back to work, so that any stage can be made again."""
     from dagster_project.instance import open_instance
-    from partitions.definitions import EPISODES, move_to_end
+    from partitions.definitions import EPISODES
+    from pipeline.dagster_internals import move_to_end
     from resources.lake.compaction import reopen as reopen_landings
     from resources.lake.compaction import sealed_episodes
     from resources.lake.home import Home
@@ -268,11 +273,12 @@ def doctor() -> None:
 def ui(port: int) -> None:
     """Open Dagster's web UI, with its daemon, on this machine. Ctrl-C ends both."""
     from dagster_project.instance import prepare_home
-    from dagster_project.settings import ROOT
 
     prepare_home(_settings())
-    arguments = ["-m", "dagster", "dev", "-w", str(ROOT / "workspace.yaml"), "-h", "127.0.0.1", "-p", str(port)]
-    os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606 - Ctrl-C and the exit code are Dagster's
+    # `dg dev`, to which this command points, needs another package and starts the same processes.
+    no_hint = ["-W", "ignore:Function `dev_command` is superseded"]
+    arguments = ["-m", "dagster", "dev", "-m", "dagster_project.definitions", "-h", "127.0.0.1", "-p", str(port)]
+    os.execv(sys.executable, [sys.executable, *no_hint, *arguments])  # noqa: S606 - Ctrl-C and the exit code are Dagster's
 
 
 @main.command(epilog=_examples('eval "$(.venv/bin/podlake env)"'))

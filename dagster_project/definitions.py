@@ -1,4 +1,4 @@
-"""The entry that Dagster loads."""
+"""The definitions that Dagster loads."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ from dagster_project.automation import automation
 from dagster_project.build_resources import build_resources
 from dagster_project.settings import Settings
 from dagster_project.stages import stage_assets
-from pipeline.executor import in_own_process
 
 
 def build(settings: Settings) -> dg.Definitions:
     """Assets, resources and automation for these settings."""
-    given = build_resources(settings)
-    assets = [feeds, *stage_assets(settings, given["engines"]), sealed_tables, warehouse]
+    resources = build_resources(settings)
+    assets = [feeds, *stage_assets(settings, resources["engines"]), sealed_tables, warehouse]
     return dg.Definitions(
         assets=dg.map_asset_specs(lambda spec: spec.replace_attributes(owners=[settings.owner]), assets),
-        resources=given,
+        resources=resources,
         **automation(settings),
-        executor=in_own_process,
+        executor=dg.in_process_executor,
     )
 
 

@@ -1,4 +1,4 @@
-"""What the sensor `episode_flow` remembers between ticks: its cursor."""
+"""The cursor of the sensor `episode_flow`: its state between ticks."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ class FlowState:
     live_episodes: int = -1
     last_poll: str = ""
     engines: str = ""
-    """Which engines were configured then."""
+    """The engines that were configured at the last admission."""
     day: str = ""
     redone_hours: float = 0.0
 
     @classmethod
     def parse(cls, cursor: str | None) -> FlowState:
-        """A cursor of a former release says nothing."""
+        """A cursor of an earlier version counts as none."""
         try:
             return cls(**json.loads(cursor or "{}"))
         except (ValueError, TypeError):

@@ -1,4 +1,4 @@
-"""A Dagster run in this process: the same as those that its UI launches, and visible there."""
+"""Runs a Dagster run in this process. The UI shows it like any other; it does not wait in the run queue."""
 
 from __future__ import annotations
 
@@ -7,48 +7,45 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import dagster as dg
-from dagster._core.definitions.reconstruct import ReconstructableRepository
-from dagster._core.events import JobFailureData, RunFailureReason
 
 from assets.stages import STAGES
+from dagster_project.planning import move_scattered
+from pipeline.dagster_internals import execute_asset
+from pipeline.planner import Batch
 from pipeline.run_keys import key_tags
-from pipeline.run_process import signature
+from pipeline.run_process import process_tags
+from speech.signals import sigterm_kept
 
 log = logging.getLogger("podlake")
 
-DEFINITIONS, ASSET_JOB = "dagster_project.definitions", "__ASSET_JOB"
-"""Dagster's own job for any selection of assets."""
+DEFINITIONS = "dagster_project.definitions"
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-"""The batch contract says what happens, a line per episode; Dagster's own lines are in the UI."""
+"""The batch contract logs a line per episode. Dagster's own lines are in the UI."""
+
+
+def run_batch(instance: dg.DagsterInstance, batch: Batch) -> None:
+    """Run a planned batch. Scattered keys become neighbours first."""
+    move_scattered(instance, [batch])
+    materialize_range(instance, batch.stage, batch.keys)
 
 
 def materialize_range(instance: dg.DagsterInstance, asset: str, keys: Sequence[str]) -> None:
-    """One run over keys that stand together in their order. Which episodes failed in it stands in the tables."""
+    """Run the stage for keys that are neighbours. Episodes that fail are in the tables."""
     log.info("%s: %d %s", asset, len(keys), "feeds" if STAGES[asset].partition_kind == "feed" else "episodes")
     materialize(instance, asset, key_tags(keys))
 
 
 def materialize(instance: dg.DagsterInstance, asset: str, tags: Mapping[str, str] = MappingProxyType({})) -> None:
-    """One run. That episodes failed in it stands in the tables. Raises `KeyboardInterrupt`, and `RuntimeError` for what
-    is nobody's episode.
-    """
-    made = dg.execute_job(
-        ReconstructableRepository.for_module(DEFINITIONS, "defs").get_reconstructable_job(ASSET_JOB),
-        instance=instance,
-        asset_selection=[dg.AssetKey(asset)],
-        tags={**signature(), **tags},
-        run_config=QUIET,
-        raise_on_error=False,
-    )
-    for event in made.all_events:
-        if event.is_run_failure:
-            _raise_unless_a_step_failed(event.job_failure_data)
-
-
-def _raise_unless_a_step_failed(failed: JobFailureData) -> None:
-    """Dagster takes note of a Ctrl-C, and of what went wrong around the steps, and holds it back."""
-    if failed.failure_reason is RunFailureReason.UNEXPECTED_TERMINATION:
+    """Run the asset. Raises `KeyboardInterrupt` if interrupted, `RuntimeError` for errors outside of the step."""
+    with sigterm_kept():
+        failed = execute_asset(instance, DEFINITIONS, asset, {**process_tags(), **tags}, QUIET)
+    if failed is None:
+        return
+    # Dagster does not raise interrupts and errors outside of steps; it only logs them.
+    data = failed.job_failure_data
+    reason = data.failure_reason.value if data.failure_reason else None
+    if reason == "UNEXPECTED_TERMINATION":
         raise KeyboardInterrupt
-    if failed.failure_reason is RunFailureReason.RUN_EXCEPTION and failed.error:
-        raise RuntimeError(failed.error.to_string())
+    if reason == "RUN_EXCEPTION" and data.error:
+        raise RuntimeError(data.error.to_string())

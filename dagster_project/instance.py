@@ -1,7 +1,8 @@
-"""The Dagster instance: where its history lies, and with which dagster.yaml."""
+"""Opens the Dagster instance: finds DAGSTER_HOME, writes its dagster.yaml, creates its databases."""
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import tempfile
@@ -9,15 +10,25 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dagster_project.settings import ROOT, Settings
+from dagster_project.settings import Settings
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
+log = logging.getLogger("podlake")
+
 CONFIG = "dagster.yaml"
+DEFAULTS = Path(__file__).with_name(CONFIG)
 
 EVENT_BATCH = "DAGSTER_EVENT_BATCH_SIZE"
-"""Dagster's variable; from 2 on, what a run is to land is logged in one go. Set with the home, unless it is already."""
+"""Dagster's variable: PostgreSQL logs the planned materializations of a run in batches of this size."""
+
+_STORAGES = ("storage", "run_storage", "event_log_storage", "schedule_storage")
+
+_OLD_EVENT_LOG = re.compile(
+    r"(?m)^event_log_storage:(?=[^\n]*(?:\n[ \t][^\n]*)*resources\.event_log).*(?:\n[ \t].*)*\n?"
+)
+"""The block that names the event log class of an earlier version. Dagster's own class reads the same files."""
 
 
 def open_instance(settings: Settings) -> DagsterInstance:
@@ -29,50 +40,63 @@ def open_instance(settings: Settings) -> DagsterInstance:
 
 
 def prepare_home(settings: Settings) -> Path:
-    """Make DAGSTER_HOME, by default `<cache folder>/dagster`, and let this process and its children know it.
+    """Create DAGSTER_HOME, by default `<cache folder>/dagster`, and set the variable for this process and its children.
 
-    The project's dagster.yaml is copied to the default home, with the time limit of runs that the settings say; a
-    home that the user chose keeps its own.
+    The default home gets our dagster.yaml, with the time limit of runs from the settings. A home that the user chose
+    keeps its own, except for the event log class of an earlier version.
     """
     chosen = os.environ.get("DAGSTER_HOME")
-    home = Path(chosen).expanduser().absolute() if chosen else settings.cache_folder / "dagster"
+    default = settings.cache_folder / "dagster"
+    home = Path(chosen).expanduser().absolute() if chosen else default
     home.mkdir(parents=True, exist_ok=True)
-    config, own = home / CONFIG, _own_config(settings)
-    if not config.exists() or (home == settings.cache_folder / "dagster" and config.read_text() != own):
-        fresh = config.with_name(f".{CONFIG}.{os.getpid()}")
-        fresh.write_text(own)
-        fresh.replace(config)
+    config = home / CONFIG
+    before = config.read_text() if config.exists() else None
+    wanted = _own_config(settings) if before is None or home == default else _without_old_event_log(before, config)
+    if before != wanted:
+        new = config.with_name(f".{CONFIG}.{os.getpid()}")
+        new.write_text(wanted)
+        new.replace(config)
     os.environ["DAGSTER_HOME"] = str(home)
     os.environ.setdefault(EVENT_BATCH, "500")
-    _make_databases(home)
+    _create_databases(home)
     return home
 
 
-def _make_databases(home: Path) -> None:
-    """Dagster's databases on SQLite appear whole, before Dagster looks for them.
+def _without_old_event_log(text: str, config: Path) -> str:
+    new = _OLD_EVENT_LOG.sub("", text)
+    if new != text:
+        log.warning("%s named an event log of an earlier podlake; the block is removed: Dagster's own event log reads "
+                    "the same files. Pools work best with `granularity: run`, see docs/automation.md.", config)  # fmt: skip
+    return new
 
-    Two processes that Dagster lets make them at once, or one that is killed over it, leave two revisions of one
-    database, or none: no process can ever open that again.
+
+def _create_databases(home: Path) -> None:
+    """Create Dagster's SQLite databases in a temporary folder, and rename them into place.
+
+    If two processes create them at once, or one is killed meanwhile, a database has two revisions or none, and no
+    process can open it again.
     """
+    import yaml
+
     history, schedules = home / "history", home / "schedules"
-    if history.exists():
+    config = yaml.safe_load((home / CONFIG).read_text()) or {}
+    if history.exists() or any(name in config for name in _STORAGES):
         return
     from dagster import DagsterInstance
-    from dagster._core.instance import InstanceRef
 
-    chosen = InstanceRef.from_dir(str(home)).run_storage_data
-    if chosen is None or chosen.class_name != "SqliteRunStorage" or Path(chosen.config_dict["base_dir"]) != history:
-        return
     with tempfile.TemporaryDirectory(prefix=".new-", dir=home) as folder:
         new = Path(folder)
-        (new / CONFIG).touch()  # nothing but the defaults
-        with DagsterInstance.from_ref(InstanceRef.from_dir(folder)) as instance:
-            instance.get_runs_count()
-        for made, place in ((new / "schedules", schedules), (new / "history", history)):
+        (new / CONFIG).touch()  # the defaults
+        with DagsterInstance.from_config(folder) as instance:
+            instance.daemon_cursor_storage.set_cursor_values(
+                # The daemon warns if it has no cursor: a new instance has no older events that it could miss.
+                {f"EVENT_LOG_CONSUMER_CURSOR-{event}": "0" for event in ("PIPELINE_FAILURE", "PIPELINE_SUCCESS")}
+            )
+        for created, place in ((new / "schedules", schedules), (new / "history", history)):
             with suppress(OSError):  # another process was first
-                made.rename(place)
+                created.rename(place)
 
 
 def _own_config(settings: Settings) -> str:
     limit_s = round(settings.job_timeout_hours * 3600)
-    return re.sub(r"(?m)^(  max_runtime_seconds:) \d+", rf"\1 {limit_s}", (ROOT / CONFIG).read_text())
+    return re.sub(r"(?m)^(  max_runtime_seconds:) \d+", rf"\1 {limit_s}", DEFAULTS.read_text())

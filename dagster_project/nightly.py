@@ -1,4 +1,4 @@
-"""The nightly backfill: what is missing, due for a retry, or outdated, also in the archive, within a budget of hours."""
+"""The nightly backfill of what is missing, due for a retry, or outdated, also in the archive, within a budget of hours."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ order by published_at desc nulls last, episode_id
 
 
 def request_nightly_backfill(instance: dg.DagsterInstance, settings: Settings, lake: Lake, engines: Engines) -> str:
-    """Request a backfill, newest episodes first, up to the night's hours. Returns what it did, in words."""
+    """Request a backfill, newest episodes first, up to the hours of the settings. Returns a sentence for the log."""
     order = instance.get_dynamic_partitions(EPISODES.name or "")
     idle = set(order) - in_flight(instance, order).all_keys()
     archived = archived_of_other_engines(lake, engines, order)
@@ -45,7 +45,7 @@ def request_nightly_backfill(instance: dg.DagsterInstance, settings: Settings, l
     found = situation.readiness(limits)
     chosen = within_hours(found, situation.catalogue, settings.nightly_audio_hours)
     if not chosen:
-        return "Nothing is left over."
+        return "Nothing is missing, due for a retry, or outdated."
     wanted = {stage: [key for key in chosen if key in ready] for stage, ready in found.ready.items()}
     returned = add_keys(instance, EPISODES, list(chosen))
     backfill_id = request_backfill(instance, settings, wanted, "nightly")
@@ -56,7 +56,7 @@ def request_nightly_backfill(instance: dg.DagsterInstance, settings: Settings, l
 
 
 def archived_of_other_engines(lake: Lake, engines: Engines, live: Collection[str]) -> list[str]:
-    """The archived episodes that other engines have made than the configured ones, newest first."""
+    """The archived episodes that another engine than the configured one has made, newest first."""
     with connect(lake.home) as connection:
         asked = {"stages": list(EPISODE_GRAPH.engine_stages), "live": list(live)}
         keys = [key for (key,) in ask(connection, _ARCHIVED, asked)]
@@ -77,6 +77,6 @@ def newest_first(home: Home, keys: Collection[str]) -> list[str]:
 
 
 def _situation(lake: Lake, keys: Collection[str]) -> Situation:
-    """The keys with the engines that their rows name, as if nothing were in flight."""
+    """The keys with the engines of their rows. What is in flight is ignored."""
     state = LakeState.from_rows(lake, EPISODE_GRAPH, keys)
     return Situation(EPISODE_GRAPH, episode_facts(lake.home, keys), state, InFlight(), datetime.now(UTC))

@@ -1,16 +1,17 @@
-"""The planner's inputs, gathered from the instance, the lake and the settings: the same for everything that plans."""
+"""Gathers the planner's inputs from the instance, the lake and the settings. Everything that plans uses this."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import dagster as dg
 
-from assets.stages import EPISODE_GRAPH, GRAPH, STAGES
+from assets.stages import EPISODE_GRAPH, FEED_GRAPH, GRAPH, STAGES
 from dagster_project.settings import Settings
-from partitions.definitions import EPISODES
+from partitions.definitions import EPISODES, FEEDS
+from pipeline.dagster_internals import move_to_end
 from pipeline.in_flight import in_flight
 from pipeline.lake_state import LakeState, episode_facts
 from pipeline.planner import Batch, batches_of
@@ -41,6 +42,13 @@ class Situation:
         state = LakeState.read(lake, EPISODE_GRAPH, order, listed)
         return cls(EPISODE_GRAPH, episode_facts(lake.home, order), state, in_flight(instance, order), datetime.now(UTC))
 
+    @classmethod
+    def of_feeds(cls, instance: dg.DagsterInstance, lake: Lake) -> Situation:
+        order = instance.get_dynamic_partitions(FEEDS.name or "")
+        state = LakeState.read(lake, FEED_GRAPH, order)
+        feeds = dict.fromkeys(order, Episode())
+        return cls(FEED_GRAPH, feeds, state, in_flight(instance, order), datetime.now(UTC))
+
     def readiness(self, settings: PlanSettings) -> Readiness:
         return readiness(
             self.graph, self.catalogue, self.lake.commits, self.lake.failures, self.in_flight, settings, self.now
@@ -49,9 +57,31 @@ class Situation:
     def batches(self, found: Readiness, settings: PlanSettings) -> tuple[Batch, ...]:
         return batches_of(found, self.graph, self.catalogue, self.lake.commits, self.in_flight, settings, self.now)
 
+    def polls(self, settings: Settings, only: Set[str] | None = None) -> list[Batch]:
+        """Batches that poll the feeds, the least recently polled first.
+
+        Feeds in flight and feeds that failed and are not due are left out, unless `only` names them.
+        """
+        (stage,) = self.graph.names
+        limits = replace(plan_settings(settings), runs_ahead=len(self.catalogue) + 1, only=only)
+        unpolled = replace(self, lake=LakeState({}, self.lake.failures))
+        if only is not None:
+            unpolled = replace(self, lake=LakeState({}, {}), in_flight=InFlight(targets=self.in_flight.all_keys()))
+        polled = {key: commit.stamp for key, commit in self.lake.commits[stage].items()}
+        batches = unpolled.batches(unpolled.readiness(limits), limits)
+        return sorted(batches, key=lambda batch: min(polled.get(key, "") for key in batch.keys))
+
+
+def move_scattered(instance: dg.DagsterInstance, batches: Iterable[Batch]) -> None:
+    """Make the keys of scattered batches neighbours. The batches are of one kind of partition."""
+    scattered = [batch for batch in batches if batch.is_scattered]
+    if scattered:
+        partitions = STAGES[scattered[0].stage].partitions
+        move_to_end(instance, partitions, [key for batch in scattered for key in batch.keys])
+
 
 def plan_settings(settings: Settings) -> PlanSettings:
-    """The limits that the settings name; no engines are compared."""
+    """The limits that the settings name. Engines are not compared."""
     return PlanSettings(
         batch_sizes={stage.name: settings.batch_size(stage) for stage in GRAPH},
         runs_ahead=settings.runs_ahead,
@@ -71,7 +101,7 @@ def engine_versions(engines: Engines, catalogue: Mapping[str, Episode]) -> dict[
 
 
 def _version(engines: Engines, stage: Stage, language: str | None) -> str | None:
-    """The version that a landing carries if it is made now; None where no engine knows the language."""
+    """The version that a landing has if it is made now; None if no engine knows the language."""
     if stage.engine_slot == "diarizer":
         return engine_version(engines.diarizer_spec().fingerprint, stage.version)
     try:

@@ -1,22 +1,20 @@
-"""`podlake retry`: what failed, once more."""
+"""`podlake retry`: repeats what failed, planned by the planner, by a backfill or in this process."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
 from assets.stages import GRAPH, STAGES
-from dagster_project.in_process import materialize_range
-from dagster_project.planning import plan_settings
+from dagster_project.backfills import request_backfill
+from dagster_project.in_process import run_batch
+from dagster_project.planning import Situation, plan_settings
 from dagster_project.settings import Settings
-from partitions.definitions import add_keys, move_to_end
-from pipeline.in_flight import in_flight
-from pipeline.lake_state import LakeState
-from pipeline.planner import plan
-from pipeline.readiness import Episode
+from partitions.definitions import add_keys
+from pipeline.readiness import PlanSettings
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.warehouse import ask, connect
@@ -29,11 +27,14 @@ where (len($stages) = 0 or list_contains($stages, stage))
 order by stage, last_at desc, episode_id
 """
 
+Wanted = Mapping[str, Sequence[str]]
+"""Stage → keys."""
+
 
 def failed(
     home: Home, *, stages: Collection[str] = (), classes: Collection[str] = (), feeds: Collection[str] = ()
 ) -> dict[str, list[str]]:
-    """Stage → the keys that failed there, inputs first; nothing given: all of them."""
+    """Stage → the keys that failed there, inputs first. An empty choice means all."""
     chosen = {"stages": list(stages), "classes": list(classes), "feeds": list(feeds)}
     with connect(home) as connection:
         rows = ask(connection, _FAILED, chosen)
@@ -41,26 +42,53 @@ def failed(
     return {stage: keys for stage, keys in found.items() if keys}
 
 
-def bring_back(instance: dg.DagsterInstance, wanted: Mapping[str, Sequence[str]]) -> None:
-    """Admit the keys again: an episode that failed for the last time is archived."""
+def bring_back(instance: dg.DagsterInstance, wanted: Wanted) -> None:
+    """Admit the keys to the live window again: an episode that failed its last attempt is archived."""
     for stage, keys in wanted.items():
         add_keys(instance, STAGES[stage].partitions, keys)
 
 
-def retry_here(
-    instance: dg.DagsterInstance, settings: Settings, lake: Lake, wanted: Mapping[str, Sequence[str]]
-) -> None:
-    """In this process, each stage's keys in full batches. What reads them is left to the next run."""
+def retry_by_backfill(instance: dg.DagsterInstance, settings: Settings, lake: Lake, wanted: Wanted) -> str | None:
+    """Request what the planner finds ready, and all later stages. Returns the backfill's id; None if nothing is ready.
+
+    What is in flight is not requested again. If an input of a wanted stage is missing or outdated, it is included.
+    """
+    ready: dict[str, list[str]] = {}
+    for situation in _situations(instance, lake, wanted):
+        found = situation.readiness(_limits(settings, wanted)).ready
+        for name in situation.graph.names:
+            reading = [stage for stage in wanted if stage == name or name in GRAPH.all_inputs(stage)]
+            if keys := [key for key in found[name] if any(key in wanted[stage] for stage in reading)]:
+                ready[name] = keys
+    return request_backfill(instance, settings, ready, "podlake retry") if ready else None
+
+
+def retry_here(instance: dg.DagsterInstance, settings: Settings, lake: Lake, wanted: Wanted) -> None:
+    """Run the wanted stages in this process, inputs first. Later stages are left to `podlake run`."""
     for name in (name for name in GRAPH.names if name in wanted):
-        stage, now = STAGES[name], datetime.now(UTC)
-        order = instance.get_dynamic_partitions(stage.partitions.name or "")
-        state = LakeState.read(lake, graph := GRAPH.of_kind(stage.partition_kind), order)
-        keys = frozenset(wanted[name])
-        limits = replace(plan_settings(settings), runs_ahead=len(keys), only=keys, retry_before=now)
-        limits = replace(limits, ahead_episodes=len(keys))
-        catalogue = dict.fromkeys(order, Episode(bytes=0))
-        batches = plan(graph, catalogue, state.commits, state.failures, in_flight(instance, order), limits, now)
-        for batch in (batch for batch in batches if batch.stage == name):
-            if batch.is_scattered:
-                move_to_end(instance, stage.partitions, batch.keys)
-            materialize_range(instance, name, batch.keys)
+        only = {name: wanted[name]}
+        (situation,) = _situations(instance, lake, only)
+        limits = _limits(settings, only)
+        for batch in situation.batches(situation.readiness(limits), limits):
+            if batch.stage == name:
+                run_batch(instance, batch)
+
+
+def _situations(instance: dg.DagsterInstance, lake: Lake, wanted: Wanted) -> list[Situation]:
+    kinds = {STAGES[name].partition_kind for name in wanted}
+    found = [Situation.of_feeds(instance, lake)] if "feed" in kinds else []
+    return [*found, Situation.of_episodes(instance, lake)] if "episode" in kinds else found
+
+
+def _limits(settings: Settings, wanted: Wanted) -> PlanSettings:
+    """All wanted keys, without limits on what runs ahead."""
+    keys = frozenset(key for some in wanted.values() for key in some)
+    return replace(
+        plan_settings(settings),
+        only=keys,
+        retry_before=datetime.now(UTC),
+        runs_ahead=len(keys),
+        ahead_episodes=2 * len(keys),
+        ahead_bytes=float("inf"),
+        patience=timedelta(0),
+    )

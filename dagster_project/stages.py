@@ -22,7 +22,7 @@ def stage_assets(settings: Settings, engines: Engines) -> list[dg.AssetsDefiniti
 
 
 def code_version(stage: Stage, engines: Engines) -> str:
-    """The stage's version, and for inference the engine's fingerprint: what the UI calls outdated."""
+    """The stage's version and, for inference, the engine's fingerprint. The UI shows rows of other versions as outdated."""
     return ".".join([stage.version, *_fingerprints(stage, engines)])
 
 

@@ -1,7 +1,6 @@
-"""The live window: which of the catalogue's episodes are given to Dagster as partitions.
+"""The rules of the live window: which episodes of the catalogue are Dagster partitions.
 
-The catalogue knows every episode; what Dagster costs grows with the partitions that it knows. So it knows those in
-work: episodes are admitted while there is room, and leave when they are finished.
+Dagster's costs grow with the number of partitions, so only the episodes in work are partitions.
 """
 
 from __future__ import annotations
@@ -11,10 +10,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 LEAVE_TOGETHER = 20
-"""A full window lets finished episodes go when they are a twentieth of it: each admission reads the catalogue once."""
+"""Finished episodes leave a full window when they are a twentieth of it: each admission reads the whole catalogue."""
 
 UNKNOWN_HOURS = 1.0
-"""What an episode counts as that does not say how long it is."""
+"""The length of an episode that declares none."""
 
 
 @dataclass(frozen=True)
@@ -25,19 +24,19 @@ class Window:
     feeds: frozenset[str] = frozenset()
     languages: frozenset[str] = frozenset()
     max_age: timedelta | None = None
-    """Since it was published; an episode without a date has no age."""
+    """Since publication. An episode without a date is always admitted."""
     audio_hours: float | None = None
-    """Of all episodes inside, as their feeds declare them."""
+    """Of all live episodes, as their feeds declare them."""
 
     def share(self, n_feeds: int) -> Window:
-        """An even part of it, for one of so many feeds: no feed's back catalogue takes all of the room at once."""
+        """The rules for one of `n_feeds` feeds: an even share, so that no back catalogue fills the window at once."""
         hours = None if self.audio_hours is None else self.audio_hours / max(1, n_feeds)
         return replace(self, size=max(1, self.size // max(1, n_feeds)), audio_hours=hours)
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """An episode that asks to be admitted."""
+    """An episode that may be admitted."""
 
     key: str
     feed_id: str
@@ -53,9 +52,9 @@ def hours(duration_ms: int | None) -> float:
 def admitted(
     waiting: Iterable[Waiting], window: Window, *, inside: int, hours_inside: float, now: datetime
 ) -> Iterator[str]:
-    """The keys to admit, of episodes that come best first, given what is inside already.
+    """The keys to admit, in order, given the number and the hours of live episodes.
 
-    One that is too long for the hours that are left is passed over. Stops reading when the window is full.
+    An episode that exceeds the remaining hours is skipped. Stops reading when the window is full.
     """
     for episode in waiting:
         if inside >= window.size:
@@ -77,17 +76,17 @@ def _is_allowed(episode: Waiting, window: Window, now: datetime) -> bool:
 
 
 def leaving(order: Sequence[str], finished: Set[str], sealed: Set[str], window: Window) -> list[str]:
-    """The episodes to archive: finished ones leave when they are sealed, and also unsealed when the window is full.
+    """The episodes to archive: finished ones if they are sealed, or if the window is full.
 
-    Finished is what is complete or has failed for the last time.
+    Finished means complete, or failed at the last attempt.
     """
     is_full = len(order) >= window.size and len(finished) * LEAVE_TOGETHER >= window.size
-    gone = finished if is_full else finished & sealed
-    return [key for key in order if key in gone]
+    chosen = finished if is_full else finished & sealed
+    return [key for key in order if key in chosen]
 
 
 def sealable(
     landed_at: Mapping[str, datetime], live: Set[str], finished: Set[str], *, before: datetime
 ) -> frozenset[str]:
-    """The keys to compact, of those with open landings and the time of the newest: archived or finished ones."""
+    """The keys to compact: finished or archived, and not landed since `before`. `landed_at` lists open landings."""
     return frozenset(key for key, at in landed_at.items() if at <= before and (key not in live or key in finished))

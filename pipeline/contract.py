@@ -19,12 +19,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
-from dagster._core.storage.tags import ROOT_RUN_ID_TAG
 
 from pipeline.crashes import CRASHES_ALLOWED, watching
+from pipeline.dagster_internals import ROOT_RUN_ID_TAG
 from pipeline.events import EVENTS_LOGGED, materialization
 from pipeline.records import Run, commit_landing, landed_by, last_landings, record_failure, write_rows
 from pipeline.run_keys import named_keys
+from pipeline.run_process import tag_process
 from pipeline.stage import Batch, Failure, Landed, Landing, Outcome, Stage
 from resources.lake.lake import Lake
 from resources.lake.migration import migrate
@@ -52,6 +53,7 @@ class _Step:
 def run_stage(context: dg.AssetExecutionContext, stage: Stage, code_version: str) -> Iterator[dg.MaterializeResult]:
     """The body of every partitioned asset. Raises `dagster.Failure` when an episode failed."""
     lake: Lake = context.resources.lake
+    tag_process(context.instance, context.run.run_id)
     migrate(lake.home)
     keys = named_keys(context.run.tags) or tuple(context.partition_keys)
     root_run_id = context.run.root_run_id or context.run.tags.get(ROOT_RUN_ID_TAG) or context.run.run_id

@@ -1,20 +1,71 @@
-"""Private names of Dagster, each with the reason for its use."""
+"""The only module that imports private Dagster names. Each has a reason here and a contract test."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from time import time
+from typing import Any
+from uuid import uuid4
 
 import dagster as dg
-from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+
+# A backfill as the UI requests it: Dagster has no public call for a backfill of chosen partitions of several assets.
+from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraphSubset
+
+# The job for any selection of assets, as the UI launches it: the public calls refuse its reserved name.
+from dagster._core.definitions.reconstruct import ReconstructableRepository
+
+# The active backfills: `get_backfills` is public, but without its filter it loads all backfills of the past.
+from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus, PartitionBackfill
+
+# The order of partition keys: the public calls remove one key per transaction, and cannot move a key.
+# The times of the last events: the public calls return no times, or load every event.
+from dagster._core.storage.event_log.schema import DynamicPartitionsTable, SqlEventLogStorageTable
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
+
+# Tags that Dagster documents or shows in its UI, but exports no names for.
+PARTITION_TAG = "dagster/partition"
+RANGE_START_TAG = "dagster/asset_partition_range_start"
+RANGE_END_TAG = "dagster/asset_partition_range_end"
+ROOT_RUN_ID_TAG = "dagster/root_run_id"
+PRIORITY_TAG = "dagster/priority"
+CODE_VERSION_TAG = "dagster/code_version"
+DATA_VERSION_TAG = "dagster/data_version"
+DATA_VERSION_IS_GIVEN_TAG = "dagster/data_version_is_user_provided"
+INPUT_DATA_VERSION_TAG = "dagster/input_data_version"
+INPUT_EVENT_POINTER_TAG = "dagster/input_event_pointer"
+NO_EVENT_POINTER = "NULL"
+"""The value of an input's event pointer if the input has no event."""
+
+_FINISHED = ("SUCCESS", "FAILURE", "CANCELED", "MANAGED")
+UNFINISHED = tuple(status for status in dg.DagsterRunStatus if status.value not in _FINISHED)
+
+_ACTIVE = [BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING, BulkActionStatus.FAILING]
+_AT_ONCE = 10_000
+"""SQLite takes no more variables in one statement."""
+
+
+def execute_asset(
+    instance: dg.DagsterInstance, module: str, asset: str, tags: Mapping[str, str], run_config: Mapping[str, Any]
+) -> dg.DagsterEvent | None:
+    """Run an asset of the module's definitions in this process. Returns the event of the run's failure, if it failed."""
+    repository = ReconstructableRepository.for_module(module, "defs")
+    result = dg.execute_job(
+        repository.get_reconstructable_job("__ASSET_JOB"),
+        instance=instance,
+        asset_selection=[dg.AssetKey(asset)],
+        tags=tags,
+        run_config=run_config,
+        raise_on_error=False,
+    )
+    return next((event for event in result.all_events if event.is_run_failure), None)
 
 
 def last_event_times(instance: dg.DagsterInstance, asset: dg.AssetKey) -> dict[str, datetime]:
-    """Partition → the time of its last materialization event, in one query.
-
-    Dagster's own calls give the identifiers of these events, or load the events one by one.
-    """
+    """Partition → the time of its last materialization event, in one query."""
     store, events = instance.event_log_storage, SqlEventLogStorageTable.c
     if not isinstance(store, SqlEventLogStorage):
         return dict.fromkeys(instance.get_materialized_partitions(asset), datetime.max.replace(tzinfo=UTC))
@@ -26,3 +77,82 @@ def last_event_times(instance: dg.DagsterInstance, asset: dg.AssetKey) -> dict[s
     )
     with store.index_connection() as connection:
         return {key: at.replace(tzinfo=UTC) for key, at in connection.execute(query) if key is not None}
+
+
+def remove_keys(instance: dg.DagsterInstance, definition: dg.DynamicPartitionsDefinition, keys: Iterable[str]) -> None:
+    """Remove partition keys. Their events stay."""
+    _replace(instance, definition, list(keys), [])
+
+
+def move_to_end(instance: dg.DagsterInstance, definition: dg.DynamicPartitionsDefinition, keys: Iterable[str]) -> None:
+    """Move partition keys to the end of the order, next to each other, so that one run covers them."""
+    keys = list(dict.fromkeys(keys))
+    _replace(instance, definition, keys, keys)
+
+
+def _replace(
+    instance: dg.DagsterInstance, definition: dg.DynamicPartitionsDefinition, old: Sequence[str], new: Sequence[str]
+) -> None:
+    """Remove and add in one transaction: a killed process loses no key."""
+    name, store = definition.name or "", instance.event_log_storage
+    if not isinstance(store, SqlEventLogStorage):
+        for key in old:
+            instance.delete_dynamic_partition(name, key)
+        instance.add_dynamic_partitions(name, new)
+        return
+    try:
+        _replace_rows(store, name, old, new)
+    except IntegrityError:  # another process has added one of the keys in between
+        _replace_rows(store, name, old, new)
+
+
+def _replace_rows(store: SqlEventLogStorage, name: str, old: Sequence[str], new: Sequence[str]) -> None:
+    table = DynamicPartitionsTable
+    with store.index_transaction() as connection:
+        for some in _parts(old):
+            connection.execute(table.delete().where(table.c.partitions_def_name == name, table.c.partition.in_(some)))
+        for some in _parts(new):
+            connection.execute(table.insert(), [{"partitions_def_name": name, "partition": key} for key in some])
+
+
+def _parts(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (keys[start : start + _AT_ONCE] for start in range(0, len(keys), _AT_ONCE))
+
+
+def active_backfills(instance: dg.DagsterInstance) -> Iterator[tuple[dict[str, set[str]], dict[str, set[str]]]]:
+    """For each active backfill: asset → its target keys, and asset → the target keys that have not ended yet."""
+    for backfill in instance.get_backfills(filters=BulkActionsFilter(statuses=_ACTIVE)):
+        if data := backfill.asset_backfill_data:
+            left = data.target_subset - data.materialized_subset - data.failed_and_downstream_subset
+            yield _keys_by_asset(data.target_subset), _keys_by_asset(left)
+
+
+def _keys_by_asset(subset: AssetGraphSubset) -> dict[str, set[str]]:
+    return {
+        asset.to_user_string(): set(keys.get_partition_keys())
+        for asset, keys in subset.partitions_subsets_by_asset_key.items()
+    }
+
+
+def add_backfill(
+    instance: dg.DagsterInstance,
+    targets: Mapping[str, tuple[dg.DynamicPartitionsDefinition, Collection[str]]],
+    tags: Mapping[str, str],
+    title: str,
+) -> str:
+    """Request a backfill of these keys of each asset. Returns its id."""
+    subsets = {
+        dg.AssetKey(asset): definition.subset_with_partition_keys(keys) for asset, (definition, keys) in targets.items()
+    }
+    backfill = PartitionBackfill.from_asset_graph_subset(
+        backfill_id=uuid4().hex[:8],
+        backfill_timestamp=time(),
+        tags=tags,
+        dynamic_partitions_store=instance,
+        asset_graph_subset=AssetGraphSubset(subsets, set()),  # type: ignore[call-arg]
+        title=title,
+        description=None,
+        run_config=None,
+    )
+    instance.add_backfill(backfill)
+    return backfill.backfill_id

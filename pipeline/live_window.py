@@ -1,4 +1,4 @@
-"""Keeping the live window: admitting episodes as partitions, and archiving them out again."""
+"""Admits episodes to the live window, and archives finished ones."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from itertools import chain
 import pyarrow as pa
 from dagster import DagsterInstance
 
-from partitions.definitions import EPISODES, FEEDS, add_keys, remove_keys
+from partitions.definitions import EPISODES, FEEDS, add_keys
 from partitions.window import Waiting, Window, admitted, hours, leaving, sealable
+from pipeline.dagster_internals import remove_keys
 from pipeline.in_flight import in_flight
 from pipeline.lake_state import LakeState
 from pipeline.readiness import Episode, PlanSettings, readiness
@@ -48,8 +49,8 @@ def admit_from_feed(
     known = set(instance.get_dynamic_partitions(EPISODES.name or ""))
     own = [row for row in rows if row.key in known]
     new = [row for row in rows if row.key not in known]
-    room = window.size - len(known)
-    if room <= 0 or not new:
+    free = window.size - len(known)
+    if free <= 0 or not new:
         return
     state = LakeState.read(lake, episode_graph, [row.key for row in new])
     done = set.intersection(*(set(state.commits[name]) for name in episode_graph.terminal)).union(
@@ -60,11 +61,11 @@ def admit_from_feed(
         (row for row in new if row.key not in done), share,
         inside=len(own), hours_inside=sum(hours(row.duration_ms) for row in own), now=datetime.now(UTC),
     )  # fmt: skip
-    add_keys(instance, EPISODES, list(keys)[:room])
+    add_keys(instance, EPISODES, list(keys)[:free])
 
 
 def admit(instance: DagsterInstance, catalogue: Catalogue, window: Window, graph: StageGraph) -> list[str]:
-    """Fill the room that is left from all feeds: by priority, then newest first. Returns what was admitted."""
+    """Fill the window from all feeds, by priority, then newest first. Returns the admitted keys."""
     known = set(instance.get_dynamic_partitions(EPISODES.name or ""))
     if len(known) >= window.size:
         return []
@@ -75,9 +76,7 @@ def admit(instance: DagsterInstance, catalogue: Catalogue, window: Window, graph
         inside = {"inside": sorted(known), "unknown": hours(None)}
         ((hours_inside,),) = [(0.0,)] if window.audio_hours is None else ask(connection, _HOURS_INSIDE, inside)
         asked = {"feeds": list(preferred), "priorities": list(preferred.values())}
-        found = retry_if_file_vanished(
-            lambda: connection.execute(_WAITING, asked)
-        )  # has read all before it says who is first
+        found = retry_if_file_vanished(lambda: connection.execute(_WAITING, asked))  # sorts: reads everything here
         rows = chain.from_iterable(iter(lambda: found.fetchmany(_READ_AT_ONCE), []))
         waiting = (
             _waiting(
@@ -91,18 +90,18 @@ def admit(instance: DagsterInstance, catalogue: Catalogue, window: Window, graph
 
 
 def archive(instance: DagsterInstance, keys: Collection[str]) -> list[str]:
-    """Take episodes out of the window, but for what is in flight: their rows and Dagster's history of them stay."""
+    """Remove episodes from the window, except those in flight. Their rows and events stay. Returns the removed keys."""
     order = instance.get_dynamic_partitions(EPISODES.name or "")
     flying = in_flight(instance, order).all_keys()
-    leaving = [key for key in order if key in keys and key not in flying]
-    remove_keys(instance, EPISODES, leaving)
-    return leaving
+    removed = [key for key in order if key in keys and key not in flying]
+    remove_keys(instance, EPISODES, removed)
+    return removed
 
 
 def archive_finished(
     instance: DagsterInstance, lake: Lake, graph: StageGraph, window: Window, sealed: Set[str] = frozenset()
 ) -> list[str]:
-    """Archive what is complete or failed for the last time, if it is sealed or the window is full."""
+    """Archive the finished episodes that are sealed, or all of them if the window is full."""
     order = instance.get_dynamic_partitions(EPISODES.name or "")
     if not sealed and len(order) < window.size:
         return []
@@ -110,7 +109,7 @@ def archive_finished(
 
 
 def finished(instance: DagsterInstance, lake: Lake, graph: StageGraph) -> Set[str]:
-    """The live episodes that are complete or failed for the last time."""
+    """The live episodes that are complete, or failed at their last attempt."""
     order = instance.get_dynamic_partitions(EPISODES.name or "")
     state, now = LakeState.read(lake, graph, order), datetime.now(UTC)
     catalogue = dict.fromkeys(order, Episode())
@@ -121,7 +120,7 @@ def finished(instance: DagsterInstance, lake: Lake, graph: StageGraph) -> Set[st
 
 
 def keys_to_seal(instance: DagsterInstance, lake: Lake, graph: StageGraph, older_than: timedelta) -> frozenset[str]:
-    """The episodes with open landings that are finished, or archived, and have not landed since."""
+    """The finished or archived episodes with open landings, none of them newer than `older_than`."""
     landed_at: dict[str, datetime] = {}
     for commits in all_open_commits(lake.home).values():
         for key, commit in commits.items():
@@ -132,7 +131,7 @@ def keys_to_seal(instance: DagsterInstance, lake: Lake, graph: StageGraph, older
 
 
 def not_waiting(lake: Lake, graph: StageGraph) -> set[str]:
-    """The episodes that are complete, open or sealed, or have failed: those come back by a retry alone."""
+    """The episodes that are complete or have failed. Only a retry admits a failed one again."""
     found = all_open_commits(lake.home)
     landed = [set(found.get(name, ())) for name in graph.terminal]
     sealed = SealedFiles(lake.home, STAGE_RUNS).landed()

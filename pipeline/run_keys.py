@@ -1,43 +1,33 @@
-"""The keys of a run. A Dagster run names only the ends of its key range, so a tag lists the keys as well.
+"""The partition keys of a run. Dagster's own tags name only the first and the last key, so our tag lists them all.
 
-Between the request and the start of a run, another process may move a key or remove it, and the range would cover
-other keys. The tag says which keys are meant.
+Between the request and the start of a run, another process may move or remove a key. The range would then cover
+other keys.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from dagster._core.storage.tags import (
-    ASSET_PARTITION_RANGE_END_TAG,
-    ASSET_PARTITION_RANGE_START_TAG,
-    PARTITION_NAME_TAG,
-)
+from pipeline.dagster_internals import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
 
 KEYS_TAG = "podlake/keys"
 
 
 def key_tags(keys: Sequence[str]) -> dict[str, str]:
     """The tags of a run over these keys, which are neighbours in the order of partitions."""
-    return {
-        ASSET_PARTITION_RANGE_START_TAG: keys[0],
-        ASSET_PARTITION_RANGE_END_TAG: keys[-1],
-        KEYS_TAG: ",".join(keys),
-    }
+    return {RANGE_START_TAG: keys[0], RANGE_END_TAG: keys[-1], KEYS_TAG: ",".join(keys)}
 
 
 def named_keys(tags: Mapping[str, str]) -> tuple[str, ...]:
-    """The keys that the tag lists; none for runs that were requested in the UI or by a backfill."""
+    """The keys that our tag lists. Runs that the UI or a backfill requests have no such tag."""
     return tuple(tags[KEYS_TAG].split(",")) if KEYS_TAG in tags else ()
 
 
 def keys_of(tags: Mapping[str, str], order: Sequence[str], position: Mapping[str, int]) -> Sequence[str]:
-    """The keys that a run with these tags works on, given the order of partitions."""
+    """The keys of a run with these tags. `order` lists all keys, `position` is the index of each."""
     if named := named_keys(tags):
         return named
-    if PARTITION_NAME_TAG in tags:
-        return [tags[PARTITION_NAME_TAG]]
-    first, last = (
-        position.get(tags.get(tag, "")) for tag in (ASSET_PARTITION_RANGE_START_TAG, ASSET_PARTITION_RANGE_END_TAG)
-    )
+    if PARTITION_TAG in tags:
+        return [tags[PARTITION_TAG]]
+    first, last = (position.get(tags.get(tag, "")) for tag in (RANGE_START_TAG, RANGE_END_TAG))
     return order[first : last + 1] if first is not None and last is not None else ()

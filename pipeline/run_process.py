@@ -1,4 +1,4 @@
-"""Which process works on a run, written on the run: so that a dead one can be told from a slow one."""
+"""Which process executes a run: a tag on the run names it, so that a run whose process has exited can be failed."""
 
 from __future__ import annotations
 
@@ -9,69 +9,66 @@ from pathlib import Path
 
 import dagster as dg
 
+from pipeline.dagster_internals import UNFINISHED
+
 PROCESS_TAG = "podlake/process"
-"""host:pid:start time of the process (a pid alone may be used again)."""
+"""host:pid:start time of the process. A pid alone may be used again."""
 
 _PROC = Path("/proc")
 
-_UNFINISHED = [
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
-
 
 def tag_process(instance: dg.DagsterInstance, run_id: str) -> None:
-    """Write this process on the run."""
-    instance.add_run_tags(run_id, signature())
+    """Tag the run with this process."""
+    instance.add_run_tags(run_id, process_tags())
 
 
-def signature() -> dict[str, str]:
-    """The tag that says which process we are."""
-    return {PROCESS_TAG: f"{socket.gethostname()}:{os.getpid()}:{_started(os.getpid())}"}
+def process_tags() -> dict[str, str]:
+    """The tag that names this process."""
+    return {PROCESS_TAG: f"{socket.gethostname()}:{os.getpid()}:{_start_time(os.getpid())}"}
 
 
 def fail_orphaned_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Fail the unfinished runs whose process on this machine is gone, and free their pool slots.
+    """Fail the unfinished runs whose process on this machine has exited. Returns their ids.
 
-    Dagster's launcher does not notice that a process was killed, and of `podlake run` it knows nothing: the run would
-    stand unfinished until its time is up, and the slot that it holds would block every later one.
+    Dagster does not notice that the process of `podlake run`, or of a run whose code server was restarted, was
+    killed. The run would occupy its pools until its time limit.
     """
-    buried = []
-    for run in instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED)):
-        if not is_dead(instance, run):
+    failed = []
+    started = [status for status in UNFINISHED if status is not dg.DagsterRunStatus.QUEUED]
+    for run in instance.get_runs(dg.RunsFilter(statuses=started)):
+        if not has_exited(instance, run):
             continue
-        again = instance.get_run_by_id(run.run_id)
-        if again and not again.is_finished:  # it may have ended well, just now
-            # The slots first: whoever is killed here leaves a run that is found again.
+        current = instance.get_run_by_id(run.run_id)
+        if current and not current.is_finished:  # the run may have finished since it was listed
+            # Slots exist only with the pool granularity `op`. They are released first: if this process is killed
+            # in between, the run is still unfinished and is found again.
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-            instance.report_run_failed(again, "Its process is gone: killed, or the machine was restarted.")
-            buried.append(run.run_id)
-    return buried
+            instance.report_run_failed(current, "The process of this run has exited: killed, or the machine restarted.")
+            failed.append(run.run_id)
+    return failed
 
 
-def is_dead(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    """Whether the run's process was one of this machine, and is gone."""
-    host, _, process = _signed(instance, run).partition(":")
-    pid, _, started = process.partition(":")
-    return bool(pid) and host == socket.gethostname() and _started(int(pid)) != started
+def has_exited(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether the run's process was on this machine and has exited."""
+    host, _, process = _own_tag(instance, run).partition(":")
+    pid, _, start_time = process.partition(":")
+    return bool(pid) and host == socket.gethostname() and _start_time(int(pid)) != start_time
 
 
-def _signed(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
-    """The run's own signature: a run that is tried again begins with a copy of the dead one's tags."""
-    signed = run.tags.get(PROCESS_TAG, "")
-    parent = instance.get_run_by_id(run.parent_run_id) if signed and run.parent_run_id else None
-    return "" if parent and parent.tags.get(PROCESS_TAG) == signed else signed
+def _own_tag(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
+    """The run's process tag. A retried run begins with a copy of its parent's tags, which does not count."""
+    tag = run.tags.get(PROCESS_TAG, "")
+    parent = instance.get_run_by_id(run.parent_run_id) if tag and run.parent_run_id else None
+    return "" if parent and parent.tags.get(PROCESS_TAG) == tag else tag
 
 
-def _started(pid: int) -> str | None:
-    """When the process started, in whatever words the system has for it; None where there is no such process."""
-    return _started_by_proc(pid) if (_PROC / "self").exists() else _started_by_ps(pid)
+def _start_time(pid: int) -> str | None:
+    """When the process started, in the system's notation; None if there is no such process."""
+    return _start_time_of_proc(pid) if (_PROC / "self").exists() else _start_time_of_ps(pid)
 
 
-def _started_by_proc(pid: int) -> str | None:
-    """Linux: field 22 of /proc/<pid>/stat, clock ticks since boot. A zombie, which field 3 tells, is gone."""
+def _start_time_of_proc(pid: int) -> str | None:
+    """Linux: field 22 of /proc/<pid>/stat, in clock ticks since boot. Field 3 marks a zombie, which has exited."""
     try:
         stat = (_PROC / str(pid) / "stat").read_text()
     except OSError:
@@ -80,9 +77,9 @@ def _started_by_proc(pid: int) -> str | None:
     return None if fields[0] == "Z" else fields[19]
 
 
-def _started_by_ps(pid: int) -> str | None:
-    """macOS: the date, to a second, in the same words for everybody who asks."""
+def _start_time_of_ps(pid: int) -> str | None:
+    """macOS: the date to a second, independent of the caller's locale and time zone."""
     command = ["ps", "-o", "lstart=", "-p", str(pid)]
-    plainly = {**os.environ, "LC_ALL": "C", "TZ": "UTC"}
-    said = subprocess.run(command, env=plainly, capture_output=True, text=True, check=False)
-    return said.stdout.strip() or None
+    environment = {**os.environ, "LC_ALL": "C", "TZ": "UTC"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or None

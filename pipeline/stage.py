@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import Any
 
 import pyarrow as pa
@@ -193,15 +195,35 @@ def stage(
 
 
 def each(keys: Sequence[str], do: Callable[[str], Landing], *, workers: int = 1) -> Iterator[Outcome]:
-    """Do the keys one by one (or `workers` at once): an exception is that key's failure and nobody else's."""
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-        futures = {pool.submit(do, key): key for key in keys}
-        for future in as_completed(futures):
-            key = futures.pop(future)
-            error = future.exception()
-            if error is None:
-                yield future.result()
-            elif isinstance(error, Exception):
-                yield Failure(key, error)
-            else:
-                raise error
+    """Do the keys one by one, or `workers` at once. An exception is the failure of its key only.
+
+    The threads are daemons: an interrupted run does not wait until a download ends.
+    """
+    waiting: SimpleQueue[str] = SimpleQueue()
+    done: SimpleQueue[Outcome | BaseException] = SimpleQueue()
+
+    def work() -> None:
+        with suppress(Empty):
+            while True:
+                key = waiting.get_nowait()
+                try:
+                    done.put(do(key))
+                except Exception as error:  # noqa: BLE001 - the batch contract classifies it
+                    done.put(Failure(key, error))
+                except BaseException as error:  # noqa: BLE001 - raised in the main thread
+                    done.put(error)
+
+    for key in keys:
+        waiting.put(key)
+    for _ in range(min(workers, len(keys))):
+        Thread(target=work, daemon=True).start()
+    try:
+        for _ in keys:
+            outcome = done.get()
+            if isinstance(outcome, BaseException):
+                raise outcome
+            yield outcome
+    finally:
+        with suppress(Empty):
+            while True:
+                waiting.get_nowait()

@@ -17,10 +17,19 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from speech.signals import sigterm_kept
+
 Storage = dict[str, Any]
 """What dagster.yaml says of it."""
 
 URL = "postgresql+psycopg2://podlake@127.0.0.1:{port}/{database}"
+
+
+@pytest.fixture(autouse=True)
+def _signals() -> Iterator[None]:
+    """A Dagster run in a test must not change which signals end later tests' child processes."""
+    with sigterm_kept():
+        yield
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from assets.stages import EPISODE_GRAPH
 from pipeline.live_window import admit, archive_finished, keys_to_seal
+from pipeline.run_process import tag_process
 from resources.lake.compaction import Sealed, seal
 from resources.lake.lake import Lake
 
@@ -35,6 +36,7 @@ def sealed_tables(context: dg.AssetExecutionContext, config: Sealing) -> dg.Mate
     Safe at any time: what is read meanwhile stays the same, what is landed meanwhile stays. The episodes leave the
     live window first; others that wait are admitted in their place.
     """
+    tag_process(context.instance, context.run.run_id)
     lake: Lake = context.resources.lake
     window = context.resources.window
     older_than = timedelta(hours=config.after_hours)

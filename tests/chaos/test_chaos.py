@@ -330,7 +330,7 @@ def _lanes(run: subprocess.Popen[bytes]) -> list[psutil.Process]:
     lanes = []
     for child in psutil.Process(run.pid).children():
         with suppress(psutil.NoSuchProcess):  # it has just ended
-            if "engine_lane" in " ".join(child.cmdline()):
+            if "engine_process" in " ".join(child.cmdline()):
                 lanes.append(child)
     return lanes
 

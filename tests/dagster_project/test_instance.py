@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dagster_project.instance import open_instance, prepare_home
+from dagster_project.instance import DEFAULTS, open_instance, prepare_home
 from dagster_project.settings import ROOT, Settings
 
 OPEN = "from dagster_project.instance import *\nwith open_instance(Settings()) as it: print(it.get_runs_count())"
@@ -24,7 +24,7 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_default_home_follows_our_dagster_yaml(tmp_path: Path) -> None:
-    own = (ROOT / "dagster.yaml").read_text()
+    own = DEFAULTS.read_text()
     home = prepare_home(Settings())
     assert (home, os.environ["DAGSTER_HOME"]) == (tmp_path / "home" / "dagster", str(home))
     (home / "dagster.yaml").write_text("telemetry: {enabled: true}\n")
@@ -32,6 +32,35 @@ def test_the_default_home_follows_our_dagster_yaml(tmp_path: Path) -> None:
     prepare_home(Settings())
     assert (home / "dagster.yaml").read_text() == own
     assert {path.name for path in home.iterdir()} == {"dagster.yaml", "history", "schedules"}
+
+
+OLD_BLOCKS = {
+    "block": "event_log_storage:\n  module: resources.event_log\n  class: EventLog\n",
+    "with a comment": "event_log_storage:\n  # ours\n  module: resources.event_log\n  class: EventLog\n  config: {}\n",
+    "flow": "event_log_storage: {module: resources.event_log, class: EventLog}\n",
+}
+
+
+@pytest.mark.parametrize("old", OLD_BLOCKS.values(), ids=OLD_BLOCKS)
+def test_the_event_log_of_an_earlier_version_is_removed_from_a_home_of_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, old: str
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    before, after = "# mine\ntelemetry:\n  enabled: false\n\n", "concurrency:\n  pools: {granularity: op}\n"
+    (tmp_path / "dagster.yaml").write_text(before + old + after)
+    with open_instance(Settings()) as instance:
+        assert type(instance.event_log_storage).__name__ == "SqliteEventLogStorage"
+        assert instance.get_concurrency_config().pool_config.pool_granularity.value == "op"  # type: ignore[union-attr]
+    assert (tmp_path / "dagster.yaml").read_text() == before + after
+    assert "event log of an earlier podlake" in caplog.text
+
+
+def test_another_event_log_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    text = "event_log_storage:\n  module: mine\n  class: Mine\nnux: {enabled: false}  # not resources.event_log\n"
+    (tmp_path / "dagster.yaml").write_text(text)
+    prepare_home(Settings())
+    assert (tmp_path / "dagster.yaml").read_text() == text
 
 
 def test_a_home_of_ones_own_keeps_its_dagster_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,6 +123,6 @@ def test_dagster_takes_our_settings() -> None:
         assert not instance.run_retries_retry_on_asset_or_op_failure
         concurrency = instance.get_concurrency_config()
         pools, queue = concurrency.pool_config, concurrency.run_queue_config
-        assert (pools.default_pool_limit, pools.pool_granularity.value) == (1, "op")
+        assert (pools.default_pool_limit, pools.pool_granularity.value) == (1, "run")
         assert queue is not None
         assert queue.max_concurrent_runs == 4

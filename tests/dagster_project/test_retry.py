@@ -12,12 +12,15 @@ import dagster as dg
 import pytest
 
 from assets.stages import STAGES
+from dagster_project.backfills import request_backfill
 from dagster_project.definitions import build
 from dagster_project.instance import open_instance
-from dagster_project.retry import failed
+from dagster_project.retry import failed, retry_by_backfill
 from dagster_project.settings import ROOT, Settings
 from partitions.definitions import EPISODES, add_keys
+from pipeline.dagster_internals import active_backfills
 from pipeline.records import Run
+from pipeline.run_keys import key_tags
 from pipeline.stage import Cost, Failure, Landing
 from resources.lake.catalogue import Catalogue
 from resources.lake.compaction import backlog, seal
@@ -106,3 +109,44 @@ def test_an_archived_episode_is_brought_back_to_work(settings: Settings) -> None
     assert said.startswith("1 in work again, with 6 landings")
     assert f"--partition {key}" in said
     assert backlog(lake) == 1
+
+
+def test_the_planner_decides_what_a_retry_requests(settings: Settings) -> None:
+    """An input that is missing runs first; what is in flight is not requested again."""
+    lake = Lake(Home.at(settings.home))
+    ready, without_input, queued = (f"a-2026010{n}-0000000{n}" for n in (1, 2, 3))
+    for key in (ready, queued):
+        land_outcome(lake, STAGES["audio"], Landing(key, {}, Cost("a" * 64)), Run("r", "r", datetime.now(UTC), 1))
+    for key in (ready, without_input, queued):
+        fail(lake, "transcript", key, NetworkError("the line broke"))
+    wanted = failed(lake.home)
+    with open_instance(settings) as instance:
+        add_keys(instance, EPISODES, [ready, without_input, queued])
+        job = build(settings).resolve_implicit_global_asset_job_def()
+        instance.create_run_for_job(
+            job, tags=key_tags([queued]), asset_selection=frozenset([dg.AssetKey("transcript")])
+        )
+        backfill_id = retry_by_backfill(instance, settings, lake, wanted)
+        ((targets, _),) = active_backfills(instance)
+        assert backfill_id
+        assert targets["transcript"] == {ready, without_input}
+        assert targets["audio"] == {without_input}
+        assert targets["turns"] == {ready, without_input}
+        assert targets["hashes"] == {without_input}
+        assert retry_by_backfill(instance, settings, lake, wanted) is None
+
+
+def test_no_retry_moves_a_key_of_a_queued_run_or_an_active_backfill(settings: Settings) -> None:
+    """Dagster names only the ends of the key ranges of a backfill's runs, so its keys stay in their order."""
+    lake = Lake(Home.at(settings.home))
+    keys = [f"a-20260101-{n:08x}" for n in range(6)]
+    with open_instance(settings) as instance:
+        add_keys(instance, EPISODES, keys)
+        request_backfill(instance, settings, {"audio": keys[:3]}, "first")
+        job = build(settings).resolve_implicit_global_asset_job_def()
+        in_the_ui = {"dagster/asset_partition_range_start": keys[3], "dagster/asset_partition_range_end": keys[4]}
+        instance.create_run_for_job(job, tags=in_the_ui, asset_selection=frozenset([dg.AssetKey("audio")]))
+        for key in (keys[0], keys[2], keys[5]):
+            fail(lake, "hashes", key, NetworkError("the line broke"))
+        request_backfill(instance, settings, failed(lake.home), "second")
+        assert instance.get_dynamic_partitions("episodes") == keys

@@ -21,7 +21,7 @@ import pytest
 
 from assets.stages import STAGES
 from dagster_project.backfills import request_backfill
-from dagster_project.run import _catch_up, asked_for_elsewhere
+from dagster_project.run import _report_lost_events, requested_elsewhere
 from dagster_project.settings import Settings
 from demo.serve import serving
 from partitions.definitions import EPISODES, add_keys
@@ -87,9 +87,9 @@ def _assert_every_file_is_whole(home: Path) -> None:
 def test_a_run_knows_what_a_backfill_will_do_too() -> None:
     with dg.instance_for_test() as instance:
         add_keys(instance, EPISODES, ["a", "b", "c"])
-        assert asked_for_elsewhere(instance, ["a", "b"]) == set()
+        assert requested_elsewhere(instance, ["a", "b"]) == set()
         request_backfill(instance, Settings(), {"quality": ["b", "c"]}, "a test")
-        assert asked_for_elsewhere(instance, ["a", "b"]) == {"b"}
+        assert requested_elsewhere(instance, ["a", "b"]) == {"b"}
 
 
 def test_killed_again_and_again_it_ends_with_everything_landed_once(site: Path, tmp_path: Path) -> None:
@@ -150,6 +150,6 @@ def test_a_second_landing_whose_event_was_lost_is_reported(tmp_path: Path) -> No
             }
             land_stage(lake, "audio", key, {}, **row)
             land_stage(lake, "hashes", key, {"hashes": [{"duration_ms": 1000}]}, **row)
-            _catch_up(instance, lake, hashes, [key], "1")
+            _report_lost_events(instance, lake, hashes, [key], "1")
             events = instance.fetch_materializations(dg.AssetRecordsFilter(asset, asset_partitions=[key]), limit=9)
             assert len(events.records) == expected

@@ -9,8 +9,9 @@ import dagster as dg
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partitions.definitions import EPISODES, add_keys, move_to_end
+from partitions.definitions import EPISODES, add_keys
 from pipeline.batches import cut, grouped
+from pipeline.dagster_internals import move_to_end
 
 ORDER = list(string.ascii_lowercase)
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
-from partitions.definitions import EPISODES, add_keys, contiguous, move_to_end
+from partitions.definitions import EPISODES, add_keys
 from pipeline.asset_definition import as_asset
 from pipeline.contract import report_if_unknown
+from pipeline.dagster_internals import move_to_end
 from pipeline.stage import Batch, Cost, Landing, Outcome, Stage, each, stage
 from resources.lake.home import Home
 from resources.lake.lake import Lake
@@ -88,7 +88,7 @@ def materialize(
     parent: str | None = None,
 ) -> dg.ExecuteInProcessResult:
     assets = [as_asset(one, batch_size=6, code_version=code_version) for one in (FIRST, SECOND)]
-    tags = {ASSET_PARTITION_RANGE_START_TAG: keys[0], ASSET_PARTITION_RANGE_END_TAG: keys[-1]}
+    tags = {"dagster/asset_partition_range_start": keys[0], "dagster/asset_partition_range_end": keys[-1]}
     if parent:
         tags |= {"dagster/parent_run_id": parent, "dagster/root_run_id": parent}
     return dg.materialize(
@@ -210,7 +210,7 @@ def test_an_engine_that_cannot_load_fails_the_step_and_no_episode(instance: dg.D
         yield
 
     broken = as_asset(replace(FIRST, work=unavailable), batch_size=6, code_version="1")
-    tags = {ASSET_PARTITION_RANGE_START_TAG: KEYS[0], ASSET_PARTITION_RANGE_END_TAG: KEYS[1]}
+    tags = {"dagster/asset_partition_range_start": KEYS[0], "dagster/asset_partition_range_end": KEYS[1]}
     given = {"lake": world.lake, "world": world}
     result = dg.materialize([broken], instance=instance, resources=given, tags=tags, raise_on_error=False)
     assert not result.success
@@ -258,5 +258,3 @@ def test_scattered_keys_are_moved_together(instance: dg.DagsterInstance) -> None
     move_to_end(instance, EPISODES, [KEYS[1], KEYS[4]])
     order = instance.get_dynamic_partitions("episodes")
     assert order == [KEYS[0], KEYS[2], KEYS[3], KEYS[5], KEYS[1], KEYS[4]]
-    assert contiguous(order, [KEYS[1], KEYS[4]])
-    assert not contiguous(order, [KEYS[0], KEYS[3]])

@@ -14,8 +14,9 @@ from sqlalchemy.exc import IntegrityError
 from assets.catalogue.episodes import episodes
 from assets.lake.sealed_tables import sealed_tables
 from assets.stages import EPISODE_GRAPH
-from partitions.definitions import EPISODES, FEEDS, add_keys, move_to_end
+from partitions.definitions import EPISODES, FEEDS, add_keys
 from partitions.window import Window
+from pipeline.dagster_internals import move_to_end
 from pipeline.live_window import admit, admit_from_feed, archive
 from pipeline.records import Run
 from pipeline.stage import Batch, Landing

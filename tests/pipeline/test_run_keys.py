@@ -8,8 +8,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from partitions.definitions import EPISODES, add_keys, move_to_end
+from partitions.definitions import EPISODES, add_keys
 from pipeline.asset_definition import as_asset
+from pipeline.dagster_internals import move_to_end
 from pipeline.in_flight import in_flight
 from pipeline.run_keys import key_tags
 from pipeline.stage import Batch, Cost, Landing, Outcome, stage

@@ -12,7 +12,7 @@ import dagster as dg
 import pytest
 
 from pipeline import run_process
-from pipeline.run_process import PROCESS_TAG, fail_orphaned_runs, signature
+from pipeline.run_process import PROCESS_TAG, fail_orphaned_runs, process_tags
 
 
 @pytest.fixture
@@ -27,26 +27,26 @@ def _proc(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.usefixtures("_proc")
-def test_a_run_is_buried_when_its_process_is_gone(instance: dg.DagsterInstance) -> None:
+def test_a_run_fails_when_its_process_has_exited(instance: dg.DagsterInstance) -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        started = run_process._started(process.pid)
+        started = run_process._start_time(process.pid)
         run = _made(instance, {PROCESS_TAG: f"{_host()}:{process.pid}:{started}"})
-        own, unsigned = _made(instance, signature()), _made(instance, {})
+        own, untagged = _made(instance, process_tags()), _made(instance, {})
         assert fail_orphaned_runs(instance) == []
     assert fail_orphaned_runs(instance) == [run.run_id]
     assert fail_orphaned_runs(instance) == []
-    assert [_is_finished(instance, one) for one in (run, own, unsigned)] == [True, False, False]
+    assert [_is_finished(instance, one) for one in (run, own, untagged)] == [True, False, False]
 
 
 @pytest.mark.usefixtures("_proc")
-def test_a_process_that_has_the_pid_of_a_dead_one_is_another(instance: dg.DagsterInstance) -> None:
+def test_a_reused_pid_is_another_process(instance: dg.DagsterInstance) -> None:
     run = _made(instance, {PROCESS_TAG: f"{_host()}:{os.getpid()}:long ago"})
     assert fail_orphaned_runs(instance) == [run.run_id]
 
 
-def test_a_zombie_is_gone(instance: dg.DagsterInstance) -> None:
+def test_a_zombie_has_exited(instance: dg.DagsterInstance) -> None:
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    run = _made(instance, {PROCESS_TAG: f"{_host()}:{process.pid}:{run_process._started(process.pid)}"})
+    run = _made(instance, {PROCESS_TAG: f"{_host()}:{process.pid}:{run_process._start_time(process.pid)}"})
     process.kill()
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and nobody has asked how
     assert fail_orphaned_runs(instance) == [run.run_id]
@@ -54,24 +54,24 @@ def test_a_zombie_is_gone(instance: dg.DagsterInstance) -> None:
 
 
 @pytest.mark.usefixtures("_proc")
-def test_everybody_has_the_same_words_for_the_start_of_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = signature()
+def test_the_start_time_does_not_depend_on_time_zone_and_locale(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = process_tags()
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
-    assert signature() == before
+    assert process_tags() == before
 
 
 def test_a_run_that_ends_while_it_is_looked_at_stays_as_it_ended(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = _made(instance, {PROCESS_TAG: f"{_host()}:{os.getpid()}:long ago"})
-    is_dead = run_process.is_dead
+    has_exited = run_process.has_exited
 
     def ends_first(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
         instance.report_run_canceled(run)
-        return is_dead(instance, run)
+        return has_exited(instance, run)
 
-    monkeypatch.setattr(run_process, "is_dead", ends_first)
+    monkeypatch.setattr(run_process, "has_exited", ends_first)
     assert fail_orphaned_runs(instance) == []
     assert instance.get_run_by_id(run.run_id).status is dg.DagsterRunStatus.CANCELED  # type: ignore[union-attr]
 
@@ -104,4 +104,4 @@ def _is_finished(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
 
 
 def _host() -> str:
-    return signature()[PROCESS_TAG].partition(":")[0]
+    return process_tags()[PROCESS_TAG].partition(":")[0]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from speech.errors import NotAudio
+from speech.signals import reset_signals
 from speech.waveforms import WaveformCache, mapped_samples
 
 AUDIO = Path(__file__).parents[1] / "audio"
@@ -122,7 +123,7 @@ def _get_often(folder: Path) -> list[tuple[int, str]]:
 
 def test_processes_share_one_folder(tmp_path):
     """Three processes make, use and evict the same two waveforms; nobody ever sees a torn or a missing one."""
-    with multiprocessing.get_context("spawn").Pool(3) as pool:
+    with multiprocessing.get_context("spawn").Pool(3, reset_signals) as pool:
         results = pool.map(_get_often, [tmp_path] * 3)
     assert {each for seen in results for each in seen} == {results[0][0]}
     assert results[0][0][0] == 16_000

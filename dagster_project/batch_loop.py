@@ -1,0 +1,82 @@
+"""Runs the stages of many episodes in this process, batch by batch, as the planner decides.
+
+`podlake run` uses two processes for many episodes: one runs the engine stages, the other all other stages. While the
+engines work on a batch, the other process downloads and hashes the next episodes and builds turns of finished ones.
+The processes share only the tables.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+import dagster as dg
+
+from assets.stages import EPISODE_GRAPH
+from dagster_project.in_process import run_batch
+from dagster_project.planning import Situation, plan_settings
+from dagster_project.settings import Settings
+from pipeline.planner import DOWNLOAD_POOL
+from pipeline.readiness import InFlight, PlanSettings
+from resources.lake.lake import Lake
+
+ALL_STAGES = frozenset(EPISODE_GRAPH.names)
+ENGINE_STAGES = frozenset(EPISODE_GRAPH.engine_stages)
+CPU_STAGES = ALL_STAGES - ENGINE_STAGES
+
+TWO_PROCESS_MIN = 24
+"""One process downloads this many episodes before a second one has started."""
+
+POLL_S = 0.5
+"""Time until a process that has nothing to run plans again."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """The episodes to process, each at most once at each stage."""
+
+    instance: dg.DagsterInstance
+    settings: Settings
+    lake: Lake
+    keys: Sequence[str]
+    retry_before: datetime | None = None
+    """Failures before this time are retried, even if no retry is due."""
+    attempted: dict[str, set[str]] = field(default_factory=dict)
+
+    def situation(self, *, one_process: bool) -> Situation:
+        """Runs of others do not count, but their keys do not move. Beside a second process, no key moves."""
+        found = Situation.of_episodes(self.instance, self.lake)
+        pinned = found.in_flight.all_keys() if one_process else set(found.catalogue)
+        return replace(found, in_flight=InFlight(targets=pinned))
+
+    def limits(self) -> PlanSettings:
+        return replace(
+            plan_settings(self.settings),
+            only=frozenset(self.keys),
+            retry_before=self.retry_before,
+            attempted=self.attempted,
+        )
+
+    def needs_two_processes(self) -> bool:
+        """Whether there are enough downloads that a second process is worth its start."""
+        ready = self.situation(one_process=True).readiness(self.limits()).ready
+        return any(len(ready[stage.name]) > TWO_PROCESS_MIN for stage in EPISODE_GRAPH if stage.pool == DOWNLOAD_POOL)
+
+
+def run_batches(work: Work, stages: Callable[[], frozenset[str]]) -> None:
+    """Run the largest batch of `stages()`, again and again, until nothing is ready at any stage."""
+    while True:
+        own = stages()
+        situation, limits = work.situation(one_process=own == ALL_STAGES), work.limits()
+        found = situation.readiness(limits)
+        if not any(found.ready.values()):
+            return
+        batches = [batch for batch in situation.batches(found, limits) if batch.stage in own]
+        if not batches:
+            time.sleep(POLL_S)
+            continue
+        batch = max(batches, key=lambda batch: len(batch.keys))
+        run_batch(work.instance, batch)
+        work.attempted.setdefault(batch.stage, set()).update(batch.keys)

@@ -1,0 +1,128 @@
+"""What we rely on of Dagster beyond its public interface: each private name and each tag, on real instances."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.definitions import data_version
+from dagster._core.events import RunFailureReason
+from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES, BulkActionStatus
+from dagster._core.storage import tags
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
+
+from partitions.definitions import EPISODES, add_keys
+from pipeline import dagster_internals as internals
+
+ROOT = Path(__file__).parents[2]
+PRODUCT = ("assets", "bench", "dagster_project", "demo", "partitions", "pipeline", "resources", "speech")
+PRIVATE_IMPORT = re.compile(r"^\s*(?:from (dagster\._\S*) import (\([^)]*\)|.*)|import (dagster\._\S*))", re.MULTILINE)
+
+
+TOY = """
+import os, signal
+import dagster as dg
+
+@dg.asset
+def good(): ...
+
+@dg.asset
+def interrupted():
+    os.kill(os.getpid(), signal.SIGINT)
+
+defs = dg.Definitions([good, interrupted], executor=dg.in_process_executor)
+"""
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.instance_for_test() as made:
+        add_keys(made, EPISODES, ["a", "b", "c"])
+        yield made
+
+
+@dg.asset(partitions_def=EPISODES)
+def words() -> None: ...
+
+
+def test_only_one_module_imports_private_names_and_at_most_ten() -> None:
+    found: dict[str, list[str]] = {}
+    for path in (path for folder in PRODUCT for path in (ROOT / folder).rglob("*.py")):
+        for _, names, module in PRIVATE_IMPORT.findall(path.read_text()):
+            of_module = found.setdefault(str(path.relative_to(ROOT)), [])
+            of_module += [module] if module else re.findall(r"\w+", names.partition("#")[0])
+    assert list(found) == ["pipeline/dagster_internals.py"]
+    assert len(found["pipeline/dagster_internals.py"]) <= 10
+
+
+def test_tags_have_dagster_s_names() -> None:
+    ours = [
+        internals.PARTITION_TAG, internals.RANGE_START_TAG, internals.RANGE_END_TAG, internals.ROOT_RUN_ID_TAG,
+        internals.PRIORITY_TAG, internals.CODE_VERSION_TAG, internals.DATA_VERSION_TAG,
+        internals.DATA_VERSION_IS_GIVEN_TAG, internals.INPUT_DATA_VERSION_TAG, internals.INPUT_EVENT_POINTER_TAG,
+        internals.NO_EVENT_POINTER,
+    ]  # fmt: skip
+    assert ours == [
+        tags.PARTITION_NAME_TAG, tags.ASSET_PARTITION_RANGE_START_TAG, tags.ASSET_PARTITION_RANGE_END_TAG,
+        tags.ROOT_RUN_ID_TAG, tags.PRIORITY_TAG, data_version.CODE_VERSION_TAG, data_version.DATA_VERSION_TAG,
+        data_version.DATA_VERSION_IS_USER_PROVIDED_TAG, data_version.INPUT_DATA_VERSION_TAG_PREFIX,
+        data_version.INPUT_EVENT_POINTER_TAG_PREFIX, data_version.NULL_EVENT_POINTER,
+    ]  # fmt: skip
+    version_of_input = data_version.get_input_data_version_tag(dg.AssetKey("audio"))
+    assert version_of_input == f"{internals.INPUT_DATA_VERSION_TAG}/audio"
+
+
+def test_unfinished_statuses_are_dagster_s() -> None:
+    assert set(internals.UNFINISHED) == set(NOT_FINISHED_STATUSES)
+    assert set(internals._ACTIVE) == set(BulkActionStatus) - set(BULK_ACTION_TERMINAL_STATUSES)
+
+
+def test_reasons_of_failed_runs_have_dagster_s_names() -> None:
+    assert {reason.value for reason in RunFailureReason} >= {"UNEXPECTED_TERMINATION", "RUN_EXCEPTION"}
+
+
+def test_an_asset_of_a_module_runs_in_this_process(
+    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "toy_definitions.py").write_text(TOY)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])  # Dagster removes the first entry
+    assert internals.execute_asset(instance, "toy_definitions", "good", {"our": "tag"}, {}) is None
+    failed = internals.execute_asset(instance, "toy_definitions", "interrupted", {}, {})
+    assert failed
+    reason = failed.job_failure_data.failure_reason
+    assert reason
+    assert reason.value == "UNEXPECTED_TERMINATION"
+    last, first = instance.get_runs()
+    assert (first.tags["our"], first.is_success, last.is_failure) == ("tag", True, True)
+
+
+def test_the_times_of_last_events(instance: dg.DagsterInstance) -> None:
+    for key in ("a", "a", "b"):
+        instance.report_runless_asset_event(dg.AssetMaterialization("words", partition=key))
+    instance.report_runless_asset_event(dg.AssetMaterialization("others", partition="c"))
+    found = internals.last_event_times(instance, words.key)
+    assert set(found) == {"a", "b"}
+    assert found["a"] < found["b"] <= datetime.now(UTC)
+    assert datetime.now(UTC) - found["a"] < timedelta(minutes=5)
+
+
+def test_keys_move_and_leave(instance: dg.DagsterInstance) -> None:
+    internals.move_to_end(instance, EPISODES, ["a"])
+    assert list(instance.get_dynamic_partitions("episodes")) == ["b", "c", "a"]
+    internals.remove_keys(instance, EPISODES, ["c"])
+    assert list(instance.get_dynamic_partitions("episodes")) == ["b", "a"]
+
+
+def test_a_backfill_is_active_until_it_has_ended(instance: dg.DagsterInstance) -> None:
+    backfill_id = internals.add_backfill(instance, {"words": (EPISODES, ["a", "b"])}, {"our": "tag"}, "a title")
+    assert list(internals.active_backfills(instance)) == [({"words": {"a", "b"}}, {"words": {"a", "b"}})]
+    backfill = instance.get_backfill(backfill_id)
+    assert backfill
+    assert (backfill.title, backfill.tags["our"]) == ("a title", "tag")
+    instance.update_backfill(backfill.with_status(BulkActionStatus.CANCELED))
+    assert list(internals.active_backfills(instance)) == []

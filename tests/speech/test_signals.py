@@ -1,0 +1,65 @@
+"""Child processes end at SIGTERM, even if their parent ignores it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from speech.processes import Process
+from speech.signals import reset_signals, sigterm_kept
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _ignored() -> None:
+    """Both signals are ignored here, as in a background process of a shell after a Dagster run."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    yield  # type: ignore[misc]
+    signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def test_a_plain_child_inherits_that_and_one_that_resets_does_not() -> None:
+    script = "import signal, sys; {}; print(signal.getsignal(signal.SIGTERM).name)"
+    resets = "from speech.signals import reset_signals; reset_signals()"
+    said = [
+        subprocess.run([sys.executable, "-c", script.format(first)], cwd=ROOT, capture_output=True, check=True).stdout
+        for first in ("pass", resets)
+    ]
+    assert [line.strip() for line in said] == [b"SIG_IGN", b"SIG_DFL"]
+
+
+def test_a_worker_process_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "waits.py").write_text(
+        "from speech.processes import Owner\nowner = Owner()\nowner.tell({})\nowner.receive()\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(ROOT)]))
+    process = Process("waits")
+    assert process.receive() == {}
+    os.kill(process.pid, signal.SIGTERM)
+    assert process.last_error().startswith("signal SIGTERM")
+    process.end()
+
+
+def test_the_pool_of_a_test_ends() -> None:
+    with multiprocessing.get_context("spawn").Pool(1, reset_signals) as pool:
+        assert pool.apply(_sigterm) == signal.SIG_DFL
+
+
+def _sigterm() -> object:
+    return signal.getsignal(signal.SIGTERM)
+
+
+def test_sigterm_is_restored() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    with sigterm_kept():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
