@@ -9,7 +9,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 
 import duckdb
@@ -38,7 +37,7 @@ def main(n_episodes: int, n_words: int) -> None:
         open_bytes = sum(path.stat().st_size for path in Path(folder, "lake", "words", "open").glob("f*"))
         copy_s = _seconds(lambda: _copy(lake, Path(folder) / "copied.parquet"))
         before = _ask(lake, keys[len(keys) // 2])
-        words = next(done for done in seal(lake, older_than=timedelta(0)) if done.table == "words")
+        words = next(done for done in seal(lake, keys) if done.table == "words")
         after = _ask(lake, keys[len(keys) // 2])
     rows = n_episodes * n_words
     print(

@@ -161,6 +161,7 @@ def retry(stages: tuple[str, ...], classes: tuple[str, ...], feeds: tuple[str, .
 @click.argument("keys", nargs=-1, required=True, metavar="EPISODE...")
 def reopen(keys: tuple[str, ...]) -> None:
     """Bring archived episodes back to work, so that any stage can be made again."""
+    from assets.stages import EPISODE_GRAPH
     from dagster_project.instance import open_instance
     from partitions.definitions import EPISODES
     from pipeline.dagster_internals import move_to_end
@@ -171,7 +172,7 @@ def reopen(keys: tuple[str, ...]) -> None:
 
     settings = _settings()
     lake = Lake(Home.at(settings.home))
-    archived = sealed_episodes(lake)
+    archived = sealed_episodes(lake, EPISODE_GRAPH)
     unknown = [key for key in keys if key not in archived]
     if unknown:
         raise click.BadParameter(f"{unknown[0]} is not in the archive. podlake status {unknown[0]} says where it is.")

@@ -18,8 +18,9 @@ current as materialized (
     group by key
 ),
 manifest as materialized (
-    select parse_filename(filename, true) as version, file
-    from read_parquet('$root/lake/$name/manifest/*.parquet', filename = true)
+    select parse_filename(filename, true) as version, file, superseded
+    from read_parquet('$root/lake/$name/manifest/*.parquet', filename = true, schema = $manifest_schema)
+    qualify version = max(version) over ()
 )
 select $open_columns
 from (select count(*) from before) as listed_first,
@@ -28,9 +29,13 @@ where parse_filename(filename, true) in (select landing from current)
 union all
 select $columns
 from (select count(*) from manifest) as listed_first,
-    read_parquet('$root/lake/$name/sealed/*.parquet', filename = true, schema = $schema)
-where parse_filename(filename, true) in (select file from manifest where version = (select max(version) from manifest))
+    read_parquet('$root/lake/$name/sealed/*.parquet', filename = true, schema = $schema) as sealed
+where parse_filename(filename, true) in (select file from manifest)
     and $key not in (select key from current)
+    and not exists (
+        select 1 from (select file, unnest(superseded) as key from manifest) as old
+        where old.file = parse_filename(sealed.filename, true) and old.key = sealed.$key
+    )
     and (
         select case
             when max(parse_filename(file, true)) = (select max(version) from manifest) then true

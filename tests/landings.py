@@ -9,10 +9,21 @@ from typing import Any
 
 import pyarrow as pa
 
+from assets.stages import EPISODE_GRAPH, FEED_GRAPH
 from pipeline.records import Run, commit_landing, last_landings, record_failure, write_rows
 from pipeline.stage import Failure, Outcome, Stage
-from resources.lake.commits import Commit, data_version, engine_version, inputs_version, new_commit, open_commits
+from resources.lake.commits import (
+    Commit,
+    all_open_commits,
+    data_version,
+    engine_version,
+    inputs_version,
+    new_commit,
+    open_commits,
+)
+from resources.lake.compaction import Sealed, seal, settled
 from resources.lake.lake import Lake
+from resources.lake.sealed_files import Sizes
 from resources.lake.tables import QUALITY, STAGE_RUNS, TABLES, Table
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -131,3 +142,14 @@ def land_outcome(lake: Lake, stage: Stage, outcome: Outcome, run: Run, *, attemp
     upstream = {name: landed[outcome.key] for name, landed in found.items() if landed}
     _, commit = write_rows(lake, stage, landing, run, upstream)
     commit_landing(lake, stage, landing, run, upstream, commit, write_ms=1, attempts=attempts)
+
+
+def backlog(lake: Lake) -> int:
+    """The most open landings that a stage has."""
+    return max((len(commits) for commits in all_open_commits(lake.home).values()), default=0)
+
+
+def seal_settled(lake: Lake, sizes: Sizes = Sizes()) -> dict[str, Sealed]:  # noqa: B008 - frozen
+    """Compact the episodes and feeds that are complete and do not fail. Table → what was done to it."""
+    keys = {key for graph in (EPISODE_GRAPH, FEED_GRAPH) for key in settled(lake, graph, datetime.now(UTC))}
+    return {sealed.table: sealed for sealed in seal(lake, keys, sizes=sizes)}

@@ -1,14 +1,14 @@
 """`sealed_tables`: landed episodes are folded into large sorted files."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 from pydantic import Field
 
-from assets.stages import EPISODE_GRAPH
+from assets.stages import EPISODE_GRAPH, FEED_GRAPH
 from pipeline.live_window import admit, archive_finished, keys_to_seal
 from pipeline.run_process import tag_process
-from resources.lake.compaction import Sealed, seal
+from resources.lake.compaction import Sealed, seal, settled
 from resources.lake.lake import Lake
 
 
@@ -42,7 +42,8 @@ def sealed_tables(context: dg.AssetExecutionContext, config: Sealing) -> dg.Mate
     older_than = timedelta(hours=config.after_hours)
     keys = keys_to_seal(context.instance, lake, EPISODE_GRAPH, older_than)
     archived = archive_finished(context.instance, lake, EPISODE_GRAPH, window, keys)
-    done = list(seal(lake, older_than=older_than, finished=keys))
+    feeds = settled(lake, FEED_GRAPH, datetime.now(UTC) - older_than)
+    done = list(seal(lake, keys | feeds))
     admitted = admit(context.instance, context.resources.catalogue, window, EPISODE_GRAPH)
     return dg.MaterializeResult(
         metadata={

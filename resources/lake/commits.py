@@ -137,9 +137,14 @@ def open_commits(home: Home, stage: str) -> dict[str, Commit]:
 
 def all_open_commits(home: Home) -> dict[str, dict[str, Commit]]:
     """Stage → key → its newest open commit."""
+    return {stage: open_commits(home, stage) for stage in record_folders(home) if stage != FAILED}
+
+
+def record_folders(home: Home) -> list[str]:
+    """The folders of open records: the stages that have committed something, and `failed`."""
     selector = fs.FileSelector(home.path("lake", "stage_runs", "open"), allow_not_found=True)
-    folders = [info.base_name for info in home.filesystem.get_file_info(selector) if info.type == fs.FileType.Directory]
-    return {stage: open_commits(home, stage) for stage in folders if stage != FAILED}
+    found = home.filesystem.get_file_info(selector)
+    return sorted(info.base_name for info in found if info.type == fs.FileType.Directory)
 
 
 def _digest(parts: Iterable[str]) -> str:

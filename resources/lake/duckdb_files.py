@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, TypeVar
 import pyarrow as pa
 
 from resources.lake.home import Home
-from resources.lake.tables import Table
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -65,11 +64,11 @@ def is_missing_lake_file(error: Exception) -> bool:
     return bool(_VANISHED.search(str(error)))
 
 
-def duckdb_schema(table: Table) -> str:
+def duckdb_schema(schema: pa.Schema) -> str:
     """The argument `schema` of DuckDB's `read_parquet`: columns by name, NULL where an older file lacks one."""
     columns = ", ".join(
         f"'{field.name}': {{name: '{field.name}', type: '{_duckdb_type(field.type)}', default_value: NULL}}"
-        for field in table.schema
+        for field in schema
     )
     return f"MAP {{{columns}}}"
 

@@ -20,7 +20,7 @@ from resources.lake.commits import Commit, data_version, engine_version, inputs_
 from resources.lake.compaction import exclusive
 from resources.lake.home import Home
 from resources.lake.lake import OPEN, Lake
-from resources.lake.sealed_files import MANIFEST, SEALED, SealedFiles
+from resources.lake.sealed_files import MANIFEST, SEALED, SealedFile, SealedFiles
 from resources.lake.tables import STAGE_RUNS, TABLES
 
 log = logging.getLogger("podlake")
@@ -77,7 +77,7 @@ def _migrate_sealed(home: Home) -> None:
     for table in TABLES.values():
         files = SealedFiles(home, table)
         if table.is_sealable and not home.names("lake", table.name, MANIFEST):
-            files.commit([name.removesuffix(".parquet") for name in home.names("lake", table.name, SEALED)])
+            files.commit([SealedFile(name.removesuffix(".parquet")) for name in home.names("lake", table.name, SEALED)])
 
 
 def _migrate_open(home: Home) -> None:

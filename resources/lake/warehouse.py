@@ -19,7 +19,7 @@ from resources.lake.commits import FAILED
 from resources.lake.duckdb_files import duckdb_schema, prepare, retry_if_file_vanished
 from resources.lake.home import Home
 from resources.lake.migration import VERSION_FILE, migrate, write_version
-from resources.lake.sealed_files import MANIFEST, SealedFiles
+from resources.lake.sealed_files import MANIFEST, MANIFEST_SCHEMA, SealedFiles
 from resources.lake.tables import STAGE_RUNS, TABLES, Table
 
 if TYPE_CHECKING:
@@ -133,7 +133,8 @@ def _fill(table: Table, root: str) -> dict[str, str]:
     return {
         "name": table.name,
         "stage": table.asset,
-        "schema": duckdb_schema(table),
+        "schema": duckdb_schema(table.schema),
+        "manifest_schema": duckdb_schema(MANIFEST_SCHEMA),
         "root": root,
         "key": table.landing[0] if table.landing else "",
         "columns": ", ".join(columns),

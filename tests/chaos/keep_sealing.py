@@ -1,8 +1,9 @@
 """Takes what is complete out of the window and seals it, again and again, until it is killed."""
 
 import time
-from datetime import timedelta
+from datetime import UTC, datetime
 
+from assets.stages import EPISODE_GRAPH, FEED_GRAPH
 from dagster_project.instance import open_instance
 from dagster_project.settings import Settings
 from pipeline.live_window import archive
@@ -10,12 +11,12 @@ from resources.lake.compaction import seal, settled
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 
-AT_ONCE = timedelta(0)
-
 settings = Settings()
 lake = Lake(Home.at(settings.home))
 with open_instance(settings) as instance:
     while True:
-        archive(instance, settled(lake, AT_ONCE))
-        list(seal(lake, older_than=AT_ONCE))
+        now = datetime.now(UTC)
+        finished = settled(lake, EPISODE_GRAPH, now)
+        archive(instance, finished)
+        list(seal(lake, finished | settled(lake, FEED_GRAPH, now)))
         time.sleep(0.2)

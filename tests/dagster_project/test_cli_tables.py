@@ -7,7 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -20,12 +20,12 @@ from pipeline.progress import EPISODE_STAGES, FEED_STAGES
 from pipeline.records import Run
 from pipeline.stage import Batch, Cost, Failure, Landing, Outcome, Stage
 from resources.lake.catalogue import Catalogue
-from resources.lake.compaction import seal, sealed_episodes
+from resources.lake.compaction import sealed_episodes
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import HASHES, SUBSCRIPTIONS
 from speech.errors import NetworkError, NotFound
-from tests.landings import land_arrow, land_outcome
+from tests.landings import land_arrow, land_outcome, seal_settled
 
 RSS = """<rss version="2.0"><channel><title>The Show</title><language>en-US</language>
 <item><title>One</title><guid>1</guid><pubDate>Thu, 01 Jan 2026 10:00:00 GMT</pubDate>
@@ -139,8 +139,8 @@ class TestStatus:
     ) -> None:
         shutil.copytree(lake.home.root, tmp_path / "sealed")
         home = Home.at(str(tmp_path / "sealed"))
-        list(seal(Lake(home), older_than=timedelta(0)))
-        assert sealed_episodes(Lake(home)) == [ONE]
+        seal_settled(Lake(home))
+        assert sealed_episodes(Lake(home), EPISODE_GRAPH) == [ONE]
         monkeypatch.setenv("PODLAKE_HOME", home.root)
         assert json.loads(podlake("status", "--json").stdout)["stages"]["audio"] == {
             "landed": 2,

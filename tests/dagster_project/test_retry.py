@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
@@ -23,12 +23,11 @@ from pipeline.records import Run
 from pipeline.run_keys import key_tags
 from pipeline.stage import Cost, Failure, Landing
 from resources.lake.catalogue import Catalogue
-from resources.lake.compaction import backlog, seal
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import ACQUISITIONS, FAILURES
 from speech.errors import NetworkError, NotFound
-from tests.landings import land_outcome, open_keys
+from tests.landings import backlog, land_outcome, open_keys, seal_settled
 
 
 @pytest.fixture
@@ -100,7 +99,7 @@ def test_an_archived_episode_is_brought_back_to_work(settings: Settings) -> None
         if stage.partitions is EPISODES:
             run = Run("run", "run", datetime.now(UTC), 1)
             land_outcome(lake, stage, Landing(key, {}, Cost("a" * 64)), run)
-    list(seal(lake, older_than=timedelta(0)))
+    seal_settled(lake)
     assert backlog(lake) == 0
     with open_instance(settings) as instance:
         add_keys(instance, EPISODES, ["show-20260102-00000002"])

@@ -7,15 +7,13 @@
 from __future__ import annotations
 
 import sys
-from datetime import timedelta
 from pathlib import Path
 
-from resources.lake.compaction import seal
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.migration import migrate
 from resources.lake.tables import FAILURES, SUBSCRIPTIONS
-from tests.landings import land, land_failed_try, land_stage
+from tests.landings import land, land_failed_try, land_stage, seal_settled
 
 SEALED, OPEN, LANDED_AGAIN, FAILED = (
     "a-20260101-00000001", "a-20260102-00000002", "b-20260103-00000003", "b-20260104-00000004",
@@ -40,8 +38,7 @@ def make(folder: Path) -> None:
         land_stage(lake, "episodes", feed_id, rows, run_id="poll")
     for key in (SEALED, LANDED_AGAIN):
         land_stages(lake, key, "first")
-    for _ in seal(lake, older_than=timedelta(0)):
-        pass
+    seal_settled(lake)
     land_stages(lake, OPEN, "first")
     land_stages(lake, LANDED_AGAIN, "second")
     land_failed_try(lake, "audio", FAILED, run_id="first")

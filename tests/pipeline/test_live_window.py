@@ -21,12 +21,11 @@ from pipeline.live_window import admit, admit_from_feed, archive
 from pipeline.records import Run
 from pipeline.stage import Batch, Landing
 from resources.lake.catalogue import Catalogue
-from resources.lake.compaction import seal
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import EPISODES as CATALOGUE
 from resources.lake.tables import QUALITY, STAGE_RUNS
-from tests.landings import land, land_last, land_outcome, open_keys
+from tests.landings import land, land_last, land_outcome, open_keys, seal_settled
 
 ITEM = """<item><title>{n}</title><guid>{n}</guid><pubDate>{date:%a, %d %b %Y} 08:00:00 GMT</pubDate>
 <enclosure url="http://a.test/{n}.mp3" length="1" type="audio/mpeg"/></item>"""
@@ -97,7 +96,7 @@ def test_what_is_complete_is_not_admitted_again(
     _, done, _ = sorted(row["episode_id"] for row in catalogue.lake.read(CATALOGUE, "a").to_pylist())
     land_last(catalogue.lake, done)
     if folder == "sealed":
-        list(seal(catalogue.lake, older_than=timedelta(0)))
+        seal_settled(catalogue.lake)
     polled(instance, catalogue, "a", Window())
     assert inside(instance) == ["a-20260103", "a-20260101"]
     assert admit(instance, catalogue, Window(), EPISODE_GRAPH) == []

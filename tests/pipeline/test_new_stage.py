@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,11 +14,10 @@ import pytest
 from assets.stages import EPISODE_GRAPH, STAGES
 from pipeline.records import Run
 from pipeline.stage import Cost, Landing
-from resources.lake.compaction import backlog, seal
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import EPISODES as CATALOGUE
-from tests.landings import land, land_outcome
+from tests.landings import backlog, land, land_outcome, seal_settled
 
 ROOT = Path(__file__).parents[2]
 KEYS = ["show-20260101-00000001", "show-20260102-00000002"]
@@ -81,9 +80,10 @@ with dg.instance_for_test() as instance:
     with connect(lake.home) as connection:
         print("shown", *sorted({stages[-1] for (stages,) in ask(connection, "select stages from episode_overview")}))
     print("finished", *sorted(finished(instance, lake, EPISODE_GRAPH)))
-    print("to seal", *sorted(keys_to_seal(instance, lake, EPISODE_GRAPH, timedelta(0))))
-    list(seal(lake, older_than=timedelta(0)))
-    print("open", *open_commits(lake.home, "brevity"), "rows", len(SealedFiles(lake.home, BREVITY).all_keys()))
+    keys = keys_to_seal(instance, lake, EPISODE_GRAPH, timedelta(0))
+    print("to seal", *sorted(keys))
+    list(seal(lake, keys))
+    print("open", *open_commits(lake.home, "brevity"), "rows", len(SealedFiles(lake.home, BREVITY).landings(list(keys))))
 """
 
 
@@ -96,7 +96,7 @@ def lake(tmp_path: Path) -> Lake:
         for stage in EPISODE_GRAPH.names:
             run = Run("run", "run", datetime.now(UTC), 1)
             land_outcome(lake, STAGES[stage], Landing(key, {}, Cost("a" * 64, "f" * 16)), run)
-    list(seal(lake, older_than=timedelta(0)))
+    seal_settled(lake)
     assert backlog(lake) == 0
     return lake
 

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from pathlib import Path
 
 import duckdb
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
-from resources.lake.compaction import seal
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.sealed_files import SealedFiles
 from resources.lake.tables import WORDS
 from resources.lake.warehouse import ask, build, view_statements
 from tests.landings import land as land_rows
-from tests.landings import land_last, open_keys
+from tests.landings import land_last, open_keys, seal_settled
 
 SEALED, OPEN = ["show-20260101-00000001", "show-20260101-00000002"], ["show-20260101-00000003"]
 LISTINGS = 6
@@ -78,7 +76,7 @@ def land(lake: Lake, episode_id: str, word: str) -> None:
 
 
 def seal_now(lake: Lake) -> None:
-    list(seal(lake, older_than=timedelta(0)))
+    seal_settled(lake)
 
 
 def seen(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str]]:

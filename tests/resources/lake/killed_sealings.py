@@ -10,14 +10,13 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from datetime import timedelta
 from pathlib import Path
 
 import pyarrow as pa
 
-from resources.lake.compaction import seal
 from resources.lake.home import Home
 from resources.lake.lake import Lake
+from tests.landings import seal_settled
 
 CHANGES = {"os.rename", "os.remove", "os.link", "os.mkdir"}
 
@@ -33,7 +32,7 @@ def seal_until(home: Path, last: int) -> None:
                 os._exit(9)
 
     sys.addaudithook(count)
-    list(seal(Lake(Home.at(str(home))), older_than=timedelta(0)))
+    seal_settled(Lake(Home.at(str(home))))
     os._exit(0)
 
 

@@ -16,7 +16,9 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from resources.lake.compaction import backlog, remove, reopen, seal, sealed_episodes, settled
+from assets.stages import EPISODE_GRAPH
+from resources.lake.commits import Commit, new_commit
+from resources.lake.compaction import remove, reopen, sealed_episodes, settled
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.sealed_files import SealedFiles, Sizes
@@ -33,11 +35,10 @@ from resources.lake.tables import (
     Table,
 )
 from resources.lake.warehouse import ask, connect
+from tests.landings import backlog, filled, land_last, land_stage, open_keys, seal_settled
 from tests.landings import land as land_rows
-from tests.landings import land_last, land_stage, open_keys
 
 ROOT = Path(__file__).parents[3]
-NOW = timedelta(0)
 EPISODE_IDS = [f"show-{n % 2}-20260101-{n:08x}" for n in range(12)]
 SMALL = Sizes(row_group_rows=10)
 SMALL_FILES = Sizes(file_bytes=14_000, row_group_rows=10)
@@ -83,7 +84,7 @@ def read_all(connection: duckdb.DuckDBPyConnection) -> dict[str, list[tuple]]:
 
 
 def seal_now(lake: Lake, sizes: Sizes = SMALL) -> Mapping[str, Any]:
-    return {sealed.table: sealed for sealed in seal(lake, older_than=NOW, sizes=sizes)}
+    return seal_settled(lake, sizes)
 
 
 def test_answers_stay_the_same_and_the_open_files_go(lake):
@@ -95,10 +96,10 @@ def test_answers_stay_the_same_and_the_open_files_go(lake):
 
     assert answers(lake) == before
     assert (done["words"].landings, done["words"].rows) == (12, 21)
-    assert (done["stage_runs"].landings, done["stage_runs"].rows) == (12, 36)
+    assert (done["stage_runs"].landings, done["stage_runs"].rows) == (36, 36)
     assert done["words"].bytes_added == SealedFiles(lake.home, WORDS).size()
     assert backlog(lake) == 0
-    assert sealed_episodes(lake) == sorted(EPISODE_IDS)
+    assert sealed_episodes(lake, EPISODE_GRAPH) == sorted(EPISODE_IDS)
 
 
 def test_python_reads_sealed_landings_as_it_reads_open_ones(lake):
@@ -161,6 +162,53 @@ def test_what_is_landed_again_replaces_what_was_sealed(lake):
         assert backlog(lake) == 0
 
 
+def test_a_full_file_is_rewritten_only_when_many_of_its_rows_are_superseded(lake):
+    sizes = Sizes(file_bytes=1, row_group_rows=10, superseded_share=0.5)
+    for episode_id in EPISODE_IDS[:2]:
+        land_episode(lake, episode_id, 6)
+    seal_now(lake, sizes)
+    files = SealedFiles(lake.home, WORDS)
+    (first,) = files.names()
+
+    land_episode(lake, EPISODE_IDS[0], 3, word="second")
+    before = answers(lake)
+    seal_now(lake, sizes)
+    assert answers(lake) == before
+    assert lake.read(WORDS, EPISODE_IDS[0])["word"].to_pylist() == ["second"] * 3
+    assert [(file.superseded, file.superseded_rows) for file in files.manifest()] == [({EPISODE_IDS[0]}, 6), (set(), 0)]
+    assert files.names()[0] == first
+
+    land_episode(lake, EPISODE_IDS[1], 1, word="third")
+    before = answers(lake)
+    seal_now(lake, sizes)
+    assert answers(lake) == before
+    assert first not in files.names()
+    assert not any(file.superseded for file in files.manifest())
+
+
+def test_superseded_rows_of_a_removed_episode_leave_no_byte_behind(lake):
+    sizes = Sizes(file_bytes=1, superseded_share=1)
+    for word in ("secret", "hidden"):
+        for episode_id in EPISODE_IDS[:2]:
+            land_episode(lake, episode_id, 3, word=f"{word} {episode_id}")
+        seal_now(lake, sizes)
+    before = answers(lake)["words"]
+
+    remove(lake, EPISODE_IDS[:1])
+
+    assert answers(lake)["words"] == [row for row in before if row[0] != EPISODE_IDS[0]]
+    assert_gone(lake, EPISODE_IDS[0])
+
+
+def assert_gone(lake: Lake, *texts: str) -> None:
+    """No file of the home has one of the texts, neither as bytes nor in a decoded column."""
+    for path in Path(lake.home.root).rglob("*"):
+        content = path.read_bytes() if path.is_file() else b""
+        if path.suffix == ".parquet":
+            content += str(pq.ParquetFile(path).read().to_pylist()).encode()
+        assert not any(text.encode() in content or text in path.name for text in texts), path
+
+
 def test_removed_episodes_leave_no_byte_behind(lake):
     for n, episode_id in enumerate(EPISODE_IDS):
         land_episode(lake, episode_id, n % 5, word=f"secret{n}")
@@ -174,12 +222,7 @@ def test_removed_episodes_leave_no_byte_behind(lake):
     gone = set(EPISODE_IDS[3:5])
     expected = {name: [row for row in rows if not gone & set(map(str, row))] for name, rows in before.items()}
     assert answers(lake) == expected
-    for path in Path(lake.home.root).rglob("*"):
-        content = path.read_bytes() if path.is_file() else b""
-        assert not any(key.encode() in content or key in path.name for key in gone), path
-        if path.suffix == ".parquet" and "manifest" not in path.parts:
-            decoded = str(pq.read_table(path).to_pylist())
-            assert not any(text in decoded for text in (*gone, "secret3", "secret4")), path
+    assert_gone(lake, *gone, "secret3", "secret4")
 
 
 def test_only_what_is_complete_old_and_without_failures_is_sealed(lake):
@@ -188,21 +231,19 @@ def test_only_what_is_complete_old_and_without_failures_is_sealed(lake):
     land(lake, WORDS, incomplete, 3)
     land(lake, FAILURES, f"{failing}.turns", 1)
 
-    assert settled(lake, timedelta(hours=1)) == set()
-    assert settled(lake, NOW) == set(EPISODE_IDS) - {failing}
+    assert settled(lake, EPISODE_GRAPH, datetime.now(UTC) - timedelta(hours=1)) == set()
+    assert settled(lake, EPISODE_GRAPH, datetime.now(UTC)) == set(EPISODE_IDS) - {failing}
     seal_now(lake)
     assert open_keys(lake, WORDS) == [incomplete, failing]
-    assert sealed_episodes(lake) == sorted(EPISODE_IDS[1:])
+    assert sealed_episodes(lake, EPISODE_GRAPH) == sorted(EPISODE_IDS[1:])
 
 
 def test_an_episode_waits_for_its_youngest_landing(lake):
     land_all(lake)
-    a_day_ago = datetime.now(UTC).timestamp() - 86_400
-    for path in Path(lake.home.path("lake")).rglob("*@*.parquet"):
-        os.utime(path, (a_day_ago, a_day_ago))
+    before = datetime.now(UTC)
     land_stage(lake, "turns", EPISODE_IDS[0], {})
 
-    assert settled(lake, timedelta(hours=12)) == set(EPISODE_IDS[1:])
+    assert settled(lake, EPISODE_GRAPH, before) == set(EPISODE_IDS[1:])
 
 
 def test_rows_without_a_commit_are_neither_seen_nor_sealed(lake):
@@ -210,10 +251,31 @@ def test_rows_without_a_commit_are_neither_seen_nor_sealed(lake):
     before = answers(lake)
     (quality,) = Path(lake.home.path("lake", "stage_runs", "open", "quality")).glob(f"{EPISODE_IDS[0]}@*")
     quality.unlink()
-    assert settled(lake, NOW) == set(EPISODE_IDS[1:])
+    assert settled(lake, EPISODE_GRAPH, datetime.now(UTC)) == set(EPISODE_IDS[1:])
     seal_now(lake)
     assert answers(lake)["quality"] == [row for row in before["quality"] if EPISODE_IDS[0] not in row]
     assert [path.name for path in Path(lake.home.path("lake", "quality", "open")).glob("*@*")] == [quality.name]
+
+
+def test_rows_that_are_committed_after_a_later_landing_was_sealed_are_still_there(lake):
+    """Two runs land the same episode: the one that began first commits last."""
+    late = new_commit(EPISODE_IDS[1], "transcript", data="d" * 10, inputs="0" * 10, engine="0" * 10)
+    rows = WORDS.of([filled(WORDS, {"episode_id": EPISODE_IDS[1], "word": "late"})])
+    lake.write_rows(late, [(WORDS, rows)])
+    land_all(lake)
+    seal_now(lake)
+    lake.commit("transcript", late, STAGE_RUNS.of([filled(STAGE_RUNS, {"stamp": late.stamp})]))
+    assert lake.read(WORDS, EPISODE_IDS[1])["word"].to_pylist() == ["late"]
+
+
+def test_rows_that_were_never_committed_are_removed_after_a_day(lake):
+    for hours in (23, 25):
+        at = datetime.now(UTC) - timedelta(hours=hours)
+        abandoned = new_commit(EPISODE_IDS[0], "transcript", data="d" * 10, inputs="0" * 10, engine="0" * 10, at=at)
+        lake.write_rows(abandoned, [(WORDS, WORDS.schema.empty_table())])
+    seal_now(lake)
+    (name,) = lake.home.names("lake", "words", "open")
+    assert Commit.parse("transcript", name).landed_at > datetime.now(UTC) - timedelta(hours=24)
 
 
 def test_feeds_are_sealed_by_feed_and_subscriptions_and_failures_never(lake):
@@ -241,7 +303,7 @@ def test_reopened_landings_are_open_and_the_same(lake):
     assert reopen(lake, EPISODE_IDS[3:5]) == 6
     for table in (WORDS, ACQUISITIONS, QUALITY):
         assert open_keys(lake, table) == sorted(EPISODE_IDS[3:5])
-    assert sealed_episodes(lake) == sorted(set(EPISODE_IDS) - set(EPISODE_IDS[3:5]))
+    assert sealed_episodes(lake, EPISODE_GRAPH) == sorted(set(EPISODE_IDS) - set(EPISODE_IDS[3:5]))
     assert answers(lake) == before
     assert reopen(lake, EPISODE_IDS[3:5]) == 0
     seal_now(lake)
@@ -358,7 +420,7 @@ def test_readers_are_right_while_others_land_and_seal(lake):
         worker.join()
         assert worker.exitcode == 0
     seal_now(lake)
-    assert len(sealed_episodes(lake)) == landed.value
+    assert len(sealed_episodes(lake, EPISODE_GRAPH)) == landed.value
     assert set(TABLES) == {path.name for path in Path(lake.home.path("lake")).iterdir() if path.is_dir()}
 
 
@@ -369,5 +431,5 @@ def test_what_a_killed_landing_has_begun_goes_away_once_nobody_can_be_at_it(lake
     for path in (old, young):
         path.write_bytes(b"PAR1")
     os.utime(old, (0, 0))
-    list(seal(lake, older_than=NOW))
+    seal_settled(lake)
     assert (old.exists(), young.exists()) == (False, True)

@@ -11,23 +11,23 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from fsspec.implementations.arrow import ArrowFSWrapper
 from pyarrow import fs
 
+from assets.stages import EPISODE_GRAPH
 from resources.fetch.audio_store import AudioStore
 from resources.lake.catalogue import Catalogue
-from resources.lake.compaction import remove, reopen, seal, sealed_episodes
+from resources.lake.compaction import remove, reopen, sealed_episodes
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.sealed_files import SealedFiles
 from resources.lake.tables import QUALITY, SPEAKERS, WORDS
 from resources.lake.warehouse import ask, connect
 from speech.errors import StorageError
-from tests.landings import land, land_last, open_keys
+from tests.landings import land, land_last, open_keys, seal_settled
 
 KEYS = [f"show-2026010{n}-0000000{n}" for n in range(1, 4)]
 BUCKET = "podcasts"
@@ -150,10 +150,10 @@ def test_sealing_changes_no_answer_and_episodes_can_be_reopened(home: Home) -> N
         before = answer(connection)
         assert [row[:3] for row in before] == [(key, n, "hear") for key in KEYS for n in (0, 1)]
 
-        list(seal(lake, older_than=timedelta(0)))
-        assert (open_keys(lake, WORDS), sealed_episodes(lake)) == ([], KEYS)
+        seal_settled(lake)
+        assert (open_keys(lake, WORDS), sealed_episodes(lake, EPISODE_GRAPH)) == ([], KEYS)
         assert answer(connection) == before
-        assert SealedFiles(lake.home, QUALITY).all_keys() == set(KEYS)
+        assert set(SealedFiles(lake.home, QUALITY).landings(KEYS)) == set(KEYS)
 
         assert reopen(lake, KEYS[:1])
         assert open_keys(lake, WORDS) == KEYS[:1]
@@ -174,7 +174,7 @@ def test_a_file_that_sealing_takes_away_meanwhile_is_asked_for_again(home: Home,
     def open_late(self: ArrowFSWrapper, path: str, *arguments: object, **options: object) -> object:
         if f"words/open/{KEYS[0]}" in path and not opened:
             opened.append(path)
-            list(seal(lake, older_than=timedelta(0)))
+            seal_settled(lake)
         return really_open(self, path, *arguments, **options)
 
     monkeypatch.setattr(ArrowFSWrapper, "open", open_late)

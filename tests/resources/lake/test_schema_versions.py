@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +15,6 @@ from pyarrow import fs
 
 from resources.lake import warehouse
 from resources.lake.commits import inputs_version, new_commit
-from resources.lake.compaction import seal
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.migration import VERSION, VERSION_FILE, migrate, version_of
@@ -25,7 +23,7 @@ from resources.lake.tables.speech import WordRow
 from resources.lake.tables.table import Float32
 from resources.lake.warehouse import ask, connect
 from tests.lakes.make import FAILED, LANDED_AGAIN, OPEN, SEALED, land_stages
-from tests.landings import INPUTS
+from tests.landings import INPUTS, seal_settled
 
 LAKES = Path(__file__).parents[2] / "lakes"
 VERSIONS = sorted(folder.name for folder in LAKES.iterdir() if (folder / "lake").is_dir())
@@ -64,8 +62,8 @@ def test_it_answers_lands_and_compacts(lake: Lake) -> None:
     land_stages(lake, OPEN, "third")
     after = [(SEALED, "first word"), (OPEN, "third word"), (LANDED_AGAIN, "second word")]
     assert words(lake) == after
-    done = {sealed.table: sealed.landings for sealed in seal(lake, older_than=timedelta(0))}
-    assert done["words"] == 2
+    done = seal_settled(lake)
+    assert done["words"].landings == 2
     assert words(lake) == after
     with connect(lake.home) as connection:
         for name in TABLES:
