@@ -71,6 +71,9 @@ class TurnRow(DerivedRow):
     mean_confidence: Annotated[Float32 | None, "Mean confidence of the words; NULL where they have none."] = None
     has_overlap: Annotated[bool, "Whether another speaker speaks during one of its words."]
     gap_before_ms: Annotated[Int32 | None, "Pause since the turn before, negative for an overlap; NULL: first."] = None
+    first_word_idx: Annotated[Int32 | None, "Its words are the next `n_words` from here; NULL in rows before it."] = (
+        None
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
