@@ -1,4 +1,4 @@
-"""The partitioned stages, one line each: a module that declares a stage of its own name. Inputs decide the order."""
+"""The partitioned stages: each line names a module, which declares the stage of the same name."""
 
 from __future__ import annotations
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 from assets.stages import EPISODE_GRAPH
 from dagster_project.settings import Settings
-from partitions.languages import normalise_language
-from partitions.window import Window
+from resources.admission_window import AdmissionWindow
 from resources.engines.devices import Devices, visible
 from resources.engines.local_host import LocalHost
 from resources.engines.ray_host import RayHost
@@ -44,20 +42,19 @@ def build_resources(settings: Settings) -> dict[str, Any]:
     }
 
 
-def window(settings: Settings) -> Window:
+def window(settings: Settings) -> AdmissionWindow:
     """The rules for admitting episodes to the live window."""
-    days = settings.window_max_age_days
-    return Window(
+    return AdmissionWindow(
         size=settings.window,
         feeds=_names(settings.window_feeds),
-        languages=frozenset(filter(None, map(normalise_language, _names(settings.window_languages)))),
-        max_age=timedelta(days=days) if days else None,
-        audio_hours=settings.window_audio_hours,
+        languages=_names(settings.window_languages),
+        max_age_days=settings.window_max_age_days or 0,
+        audio_hours=settings.window_audio_hours or 0,
     )
 
 
-def _names(text: str) -> frozenset[str]:
-    return frozenset(name.strip() for name in text.split(",") if name.strip())
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def chosen_diarizer(settings: Settings) -> EngineChoice:

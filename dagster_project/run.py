@@ -82,8 +82,8 @@ def _poll(
     """Poll the feeds and fill the live window. Returns the selected episodes."""
     for batch in Situation.of_feeds(instance, lake).polls(settings, frozenset(feeds)):
         run_batch(instance, batch)
-    archive_finished(instance, lake, EPISODE_GRAPH, window(settings))
-    admit(instance, Catalogue(lake), window(settings), EPISODE_GRAPH)
+    archive_finished(instance, lake, EPISODE_GRAPH, window(settings).rules())
+    admit(instance, Catalogue(lake), window(settings).rules(), EPISODE_GRAPH)
     keys = selected(lake, instance, selection)
     log.info("%d episodes of %d feeds", len(keys), len(feeds))
     if others := requested_elsewhere(instance, keys):

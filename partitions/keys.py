@@ -1,8 +1,7 @@
-"""The names by which feeds and episodes are known: made once, stored, and never made again.
+"""Keys of feeds and episodes: made once, then stored, so that later changes of title, date or URL do not change them.
 
-A feed is `<slug>`, an episode `<feed>-<yyyymmdd>-<8 hex digits>`, both of `[a-z0-9-]` only: they are
-Dagster partition keys, file names and column values. Whoever stores them hands the known ones back in,
-and a title, a date or a URL that changes later changes nothing.
+A feed is `<slug>`, an episode `<feed>-<yyyymmdd>-<8 hex digits>`, both of `[a-z0-9-]`: keys are Dagster partition
+keys, file names and column values.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ SLUG_LENGTH = 40
 
 
 class Keyed(Protocol):
-    """What an episode's key is made of; `partitions.feeds.rss.Episode` is one."""
+    """The parts of an episode's key, such as of `partitions.feeds.rss.Episode`."""
 
     @property
     def guid(self) -> str: ...
@@ -32,16 +31,17 @@ class Keyed(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class KnownEpisode:
-    """An episode of the catalogue: its key, and the enclosure that it was last seen with."""
+    """An episode of the catalogue: its key and its last known enclosure."""
 
     key: str
     enclosure_url: str
 
 
 def feed_slug(title: str | None, url: str, taken: Collection[str]) -> str:
-    """A readable name for a feed that none of `taken` has, at most 40 characters.
+    """A readable key for a feed, not in `taken`, of at most 40 characters.
 
-    From the title in Latin letters, else from the URL's words; where both give nothing, `feed-<8 hex>`.
+    Made of the title in Latin letters, else of the URL's words, else `feed-<8 hex>`. A key that is taken gets digits of
+    the URL's hash.
     """
     digest = hashlib.sha256(url.encode()).hexdigest()
     slug = _slug(title or "") or _slug(_words_of(url)) or f"feed-{digest[:8]}"
@@ -51,13 +51,13 @@ def feed_slug(title: str | None, url: str, taken: Collection[str]) -> str:
         longer = f"{slug[: SLUG_LENGTH - 1 - length].rstrip('-')}-{digest[:length]}"
         if longer not in taken:
             return longer
-    raise ValueError(f"The feed {url} has its name already: {longer}. Look its name up instead of making one.")
+    raise ValueError(f"The feed {url} already has the key {longer}. Look it up.")
 
 
 def episode_key(feed_id: str, guid: str, published_at: datetime | None, taken: Collection[str]) -> str:
-    """A key that none of `taken` has: `<feed>-<yyyymmdd>-<8 hex of the guid's SHA-256>`.
+    """A key that is not in `taken`: `<feed>-<yyyymmdd>-<8 hex of the guid's SHA-256>`.
 
-    `undated` stands where there is no date. A collision takes 16 digits, and 64 if need be.
+    Without a date it has `undated`. If it is taken, it has 16 digits, else 64.
     """
     digest = hashlib.sha256(guid.encode("utf-8", "replace")).hexdigest()
     day = f"{published_at.year:04}{published_at:%m%d}" if published_at else "undated"
@@ -65,34 +65,34 @@ def episode_key(feed_id: str, guid: str, published_at: datetime | None, taken: C
         key = f"{feed_id}-{day}-{digest[:length]}"
         if key not in taken:
             return key
-    raise ValueError(f"The episode {guid!r} of {feed_id} has its key already: {key}. Look it up instead of making one.")
+    raise ValueError(f"The episode {guid!r} of {feed_id} already has the key {key}. Look it up.")
 
 
 def assign_keys(feed_id: str, episodes: Iterable[Keyed], known: Mapping[str, KnownEpisode]) -> dict[str, str]:
-    """The key of every listed episode of a feed, by guid; `known` is what the catalogue has of the feed, by guid.
+    """Guid → key of every listed episode of a feed. `known` has the catalogue's episodes of the feed by guid.
 
     1. A known guid keeps its key.
-    2. An unknown guid inherits the key of the one known episode that is no longer listed and has the same
-       enclosure: a feed that moves to another host often gets new guids for its old episodes.
+    2. An unknown guid takes the key of the one known episode that has the same enclosure and is no longer listed: a
+       feed that moves to another host often gets new guids for its old episodes.
     3. Any other guid gets a new key.
     """
     listed = {episode.guid: episode for episode in episodes}
     taken = {episode.key for episode in known.values()}
-    orphans: dict[str, list[str]] = {}
+    unlisted: dict[str, list[str]] = {}
     for guid, episode in known.items():
         if guid not in listed:
-            orphans.setdefault(media_identity(episode.enclosure_url), []).append(episode.key)
-    heirs: dict[str, list[str]] = {}
+            unlisted.setdefault(media_identity(episode.enclosure_url), []).append(episode.key)
+    unknown: dict[str, list[str]] = {}
     for guid, new in listed.items():
         if guid not in known:
-            heirs.setdefault(media_identity(new.enclosure_url), []).append(guid)
+            unknown.setdefault(media_identity(new.enclosure_url), []).append(guid)
     keys: dict[str, str] = {}
     for guid, new in listed.items():
         media = media_identity(new.enclosure_url)
         if guid in known:
             keys[guid] = known[guid].key
-        elif len(orphans.get(media, ())) == len(heirs[media]) == 1:
-            keys[guid] = orphans[media][0]
+        elif len(unlisted.get(media, ())) == len(unknown[media]) == 1:
+            keys[guid] = unlisted[media][0]
         else:
             keys[guid] = episode_key(feed_id, guid, new.published_at, taken)
             taken.add(keys[guid])
@@ -100,10 +100,10 @@ def assign_keys(feed_id: str, episodes: Iterable[Keyed], known: Mapping[str, Kno
 
 
 def media_identity(url: str) -> str:
-    """What of an enclosure's URL names the file: host and path.
+    """The part of an enclosure's URL that identifies the file: host and path.
 
-    The scheme is left out, and so is the query of a path that ends like an audio file, which is tracking
-    (`ep1.mp3?updated=7`); but not one that is a path itself (`redirect.mp3?http://example.org/ep1.mp3`).
+    The query after a file name is tracking (`ep1.mp3?updated=7`) and does not count, unless it is a path itself
+    (`redirect.mp3?http://example.org/ep1.mp3`).
     """
     try:
         parts = urlsplit(url.strip())
@@ -115,7 +115,7 @@ def media_identity(url: str) -> str:
 
 
 def _slug(text: str) -> str:
-    """At most 40 of `[a-z0-9-]`, cut between words; letters lose their marks, other scripts are dropped."""
+    """At most 40 of `[a-z0-9-]`, cut between words. Diacritics and other scripts are removed."""
     text = text.replace("ß", "ss").replace("æ", "ae").replace("ø", "o").replace("ł", "l").replace("&", " and ")
     ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
     slug = re.sub(r"[^a-z0-9]+", "-", re.sub(r"['`]", "", ascii_text)).strip("-")
@@ -138,5 +138,5 @@ def _words_of(url: str) -> str:
 
 
 def feed_of(episode_id: str) -> str:
-    """The feed that an episode's key begins with."""
+    """The feed of an episode's key."""
     return episode_id.rsplit("-", 2)[0]

@@ -1,1 +1,1 @@
-"""Fetched audio and what its bytes are."""
+"""Stages that download and identify audio."""

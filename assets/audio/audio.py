@@ -16,9 +16,10 @@ import pyarrow as pa
 from pipeline.stage import Batch, Cost, Landing, Outcome, each, stage
 from resources.fetch.audio_store import AudioStore
 from resources.fetch.http import Download, download
-from resources.lake.catalogue import Catalogue, Entry
+from resources.lake.catalogue import SINGLES, Catalogue
 from resources.lake.lake import Lake
 from resources.lake.tables.audio import ACQUISITIONS, AcquisitionRow, Redirect
+from resources.lake.tables.catalogue import EpisodeRow
 from speech.errors import NotFound, StorageError
 
 DOWNLOADS_AT_ONCE = 8
@@ -49,9 +50,9 @@ def audio(batch: Batch, catalogue: Catalogue, audio_store: AudioStore, lake: Lak
     return each(batch.keys, lambda key: _fetch(catalogue.entry(key), audio_store, lake), workers=DOWNLOADS_AT_ONCE)
 
 
-def _fetch(entry: Entry, store: AudioStore, lake: Lake) -> Landing:
+def _fetch(entry: EpisodeRow, store: AudioStore, lake: Lake) -> Landing:
     started = time.monotonic()
-    if entry.enclosure_url.startswith(("http://", "https://")) or not entry.is_single:
+    if entry.enclosure_url.startswith(("http://", "https://")) or entry.feed_id != SINGLES:
         row = _fetch_url(entry, store, _stored(entry, store, lake))
     else:
         row = _copy_file(entry, store)
@@ -59,7 +60,7 @@ def _fetch(entry: Entry, store: AudioStore, lake: Lake) -> Landing:
     return Landing(entry.episode_id, {"acquisitions": [row]}, cost, {"audio": row.final_url})
 
 
-def _fetch_url(entry: Entry, store: AudioStore, stored: AcquisitionRow | None) -> AcquisitionRow:
+def _fetch_url(entry: EpisodeRow, store: AudioStore, stored: AcquisitionRow | None) -> AcquisitionRow:
     """Download, unless the server says that the stored bytes are current."""
     answer = download(
         entry.enclosure_url,
@@ -84,7 +85,7 @@ def _fetch_url(entry: Entry, store: AudioStore, stored: AcquisitionRow | None) -
     )  # fmt: skip
 
 
-def _copy_file(entry: Entry, store: AudioStore) -> AcquisitionRow:
+def _copy_file(entry: EpisodeRow, store: AudioStore) -> AcquisitionRow:
     """Audio that the user added by its path."""
     source, target = Path(entry.enclosure_url), store.part(entry.episode_id)
     try:
@@ -104,7 +105,7 @@ def _copy_file(entry: Entry, store: AudioStore) -> AcquisitionRow:
     )  # fmt: skip
 
 
-def _stored(entry: Entry, store: AudioStore, lake: Lake) -> AcquisitionRow | None:
+def _stored(entry: EpisodeRow, store: AudioStore, lake: Lake) -> AcquisitionRow | None:
     """The last acquisition, if its bytes are still stored and came from the same URL."""
     row = next(reversed(lake.rows(ACQUISITIONS, entry.episode_id)), None)
     return row if row and row.requested_url == entry.enclosure_url and store.has(row.storage_uri) else None

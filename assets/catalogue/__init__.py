@@ -1,1 +1,1 @@
-"""Feeds and their episodes."""
+"""Assets of feeds and their episodes."""

@@ -143,8 +143,7 @@ def _feed_of_singles(catalogue: Catalogue) -> Feed:
     """Audio that the user added by URL, as the feed that lists it."""
     found = [
         Episode(
-            guid=single.url, guid_is_permalink=False, title=single.title or Path(single.url).name, description=None,
-            published_at=single.added_at, duration_declared_ms=None, enclosure_url=single.url, enclosure_type=None,
+            guid=single.url, title=single.title or Path(single.url).name, published_at=single.added_at, duration_declared_ms=None, enclosure_url=single.url, enclosure_type=None,
             enclosure_length=None, season=None, episode_no=None, language_declared=single.language, transcript_urls=(),
             chapters_url=None,
         )

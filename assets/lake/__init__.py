@@ -1,1 +1,1 @@
-"""Compaction and the DuckDB file."""
+"""Assets that compact the lake and make the DuckDB file."""

@@ -1,4 +1,4 @@
-"""`sealed_tables`: landed episodes are folded into large sorted files."""
+"""`sealed_tables`: compact landed episodes into large sorted files."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -13,13 +13,9 @@ from resources.lake.lake import Lake
 
 
 class Sealing(dg.Config):
-    """What is sealed."""
+    """Which landings are compacted."""
 
-    after_hours: float = Field(
-        1.0,
-        ge=0,
-        description="Seal what was landed at least so long ago.",
-    )
+    after_hours: float = Field(1.0, ge=0, description="Compact landings that are at least so old.")
 
 
 @dg.asset(
@@ -31,10 +27,10 @@ class Sealing(dg.Config):
     code_version="1",
 )
 def sealed_tables(context: dg.AssetExecutionContext, config: Sealing) -> dg.MaterializeResult:
-    """Folds complete episodes into sealed files of 64 MB, sorted by episode: DuckDB opens a few instead of thousands.
+    """Compacts finished episodes into sealed files of 64 MB, sorted by episode, so that queries open few files.
 
-    Safe at any time: what is read meanwhile stays the same, what is landed meanwhile stays. The episodes leave the
-    live window first; others that wait are admitted in their place.
+    It can run at any time, beside readers and stages. Finished episodes leave the live window first; then waiting ones
+    are admitted.
     """
     tag_process(context.instance, context.run.run_id)
     lake: Lake = context.resources.lake

@@ -1,7 +1,8 @@
-"""`warehouse`: a DuckDB file of views over the lake."""
+"""`warehouse`: make the DuckDB file of views over the lake."""
 
 import dagster as dg
 
+from assets.stages import EPISODE_GRAPH
 from resources.lake import warehouse as duckdb_file
 from resources.lake.home import Home
 
@@ -10,11 +11,11 @@ from resources.lake.home import Home
     group_name="lake",
     kinds={"duckdb"},
     required_resource_keys={"home"},
-    deps=["quality"],
+    deps=EPISODE_GRAPH.terminal,
     code_version="1",
 )
 def warehouse(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-    """A DuckDB file with a view per table and the views of sql/views. It holds no data: the lake does."""
+    """A DuckDB file with a view of each table and the views of sql/views. It contains no data."""
     home: Home = context.resources.home
     path = duckdb_file.build(home)
     with duckdb_file.connect(home) as connection:

@@ -1,1 +1,1 @@
-"""Who speaks when, the words, turns, and a summary."""
+"""Stages that find speakers, words and turns, and summarise an episode."""

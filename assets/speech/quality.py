@@ -9,10 +9,11 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.stage import Batch, Cost, Landing, Outcome, each, stage
-from resources.lake.catalogue import Catalogue, Entry
+from resources.lake.catalogue import Catalogue
 from resources.lake.lake import Lake
 from resources.lake.tables import HASHES, QUALITY, SEGMENTS, SPEAKERS, STAGE_RUNS, TURNS, WORD_SPEAKERS, WORDS
 from resources.lake.tables.audio import HashesRow
+from resources.lake.tables.catalogue import EpisodeRow
 from resources.lake.tables.speech import QualityRow, TurnRow, WordRow, WordSpeakerRow
 from speech.overlaps import overlap_ms, union_ms
 from speech.text_language import detect_language
@@ -62,7 +63,7 @@ class EpisodeResults:
     turns: list[TurnRow]
 
 
-def _quality(key: str, batch: Batch, entry: Entry, lake: Lake) -> Landing:
+def _quality(key: str, batch: Batch, entry: EpisodeRow, lake: Lake) -> Landing:
     audio_sha256 = batch.audio_sha256(key)
     (facts,) = batch.rows(lake, HASHES, key)
     (diarized,) = STAGE_RUNS.rows_of(lake.runs("diarization", [key])[key])
@@ -80,7 +81,7 @@ def _quality(key: str, batch: Batch, entry: Entry, lake: Lake) -> Landing:
     return Landing(key, {"quality": [replace(row, flags=_flags(row, results, entry))]}, Cost(audio_sha256, fingerprint))
 
 
-def _summary(results: EpisodeResults, entry: Entry) -> QualityRow:
+def _summary(results: EpisodeResults, entry: EpisodeRow) -> QualityRow:
     """The row, still without flags."""
     speech_ms = union_ms(results.segments)
     capacity = results.speaker_capacity
@@ -105,7 +106,7 @@ def _summary(results: EpisodeResults, entry: Entry) -> QualityRow:
     )
 
 
-def _flags(row: QualityRow, results: EpisodeResults, entry: Entry) -> tuple[str, ...]:
+def _flags(row: QualityRow, results: EpisodeResults, entry: EpisodeRow) -> tuple[str, ...]:
     """The names of the conditions that hold, in this order."""
     declared_ms = entry.duration_declared_ms
     differs_ms = abs(declared_ms - row.duration_ms) if declared_ms else 0

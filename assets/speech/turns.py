@@ -20,6 +20,7 @@ from speech.types import Segment, Word
 EXCERPT_TURNS = 12
 _TURN_COLUMNS = (
     "turn_idx", "speaker", "start_ms", "end_ms", "text", "n_words", "mean_confidence", "has_overlap", "gap_before_ms",
+    "first_word_idx",
 )  # fmt: skip
 RULES_VERSION = "1"
 """Raised when assignment or turns change: part of the rows' fingerprint."""

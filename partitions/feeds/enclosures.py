@@ -1,4 +1,4 @@
-"""The one file of an item that is the episode: audio before video before what may be either."""
+"""Chooses the file of a feed's item that is the episode: audio, else video, else a file of unknown type."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Enclosure:
     """Absolute."""
     type: str | None
     length: int | None
-    """Bytes; None for 0, which stands for "unknown"."""
+    """Bytes. None for 0, which feeds write for an unknown length."""
     duration_ms: int | None
 
 
 def audio_enclosure(item: Fields) -> Enclosure | None:
-    """The best of an item's files; of equals the first. None where there is none, or only pictures and texts."""
+    """The best of an item's files, the first of equals. None if there is none, or only pictures and texts."""
     ranked = [(rank, file) for file in _files(item) if (rank := _rank(file)) is not None]
     return min(ranked, key=lambda pair: pair[0])[1] if ranked else None
 
@@ -43,7 +43,7 @@ _RANK_OF_TYPE = {"audio": _AUDIO, "video": _VIDEO, "image": None, "text": None}
 
 
 def _files(item: Fields) -> Iterator[Enclosure]:
-    """RSS enclosures, Atom links, Media RSS, the Podcasting 2.0 alternatives: in this order."""
+    """RSS enclosures, Atom links, Media RSS, Podcasting 2.0 alternatives, in this order."""
     for element in item.get("enclosure", ()):
         yield from _file(element, element.get("url") or element.get("href"), element.get("length"))
     for link in item.get("link", ()):
@@ -70,7 +70,7 @@ def _file(
 
 
 def _rank(file: Enclosure) -> int | None:
-    """By declared type, but an audio file's name outweighs a type that says otherwise; None for no audio at all."""
+    """The rank of the declared type; an audio file's extension overrides it. None for neither audio nor video."""
     extension = unquote(urlsplit(file.url).path).rpartition(".")[2].lower()
     by_name = _RANK_OF_EXTENSION.get(extension, _UNKNOWN)
     if by_name == _AUDIO:

@@ -1,4 +1,4 @@
-"""The bytes of a feed as text: unzipped, in the encoding they are really in, whatever they declare."""
+"""Decodes the bytes of a feed: unzips them and finds their real encoding, which may differ from the declared one."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ import zlib
 from speech.errors import TooLarge
 
 UNZIPPED_LIMIT_BYTES = 128 * 1024 * 1024
-"""A zipped body that unfolds to more than this is refused: the largest feeds in the wild have some 50 MB."""
+"""A zipped document that is larger unzipped is refused. The largest known feeds have about 50 MB."""
 
 
 def feed_text(document: bytes, content_type: str | None = None) -> tuple[str, list[str]]:
-    """The text of a document, and what had to be mended to read it.
+    """The text of a document, and the problems that were repaired to read it.
 
-    The encoding is, in this order: what the first bytes prove (a byte order mark, UTF-16, EBCDIC); what
-    is declared, if it is a multi-byte one and fits; UTF-8, if it fits; what is declared; UTF-8 with the
-    bytes that are none read as windows-1252. A declared single-byte encoding comes after UTF-8 because
-    every byte fits it, and text that happens to be valid UTF-8 is UTF-8.
+    The encoding is the first of these that fits: the one that the first bytes prove (a byte order mark, UTF-16,
+    EBCDIC); a declared multi-byte encoding; UTF-8; a declared single-byte encoding; UTF-8 with invalid bytes read as
+    windows-1252. Single-byte encodings come after UTF-8 because every byte is valid in them.
 
     Raises TooLarge for a zip bomb.
     """
@@ -63,7 +62,7 @@ _SUPERSETS = {
     "euc_kr": "cp949",
     "big5": "big5hkscs",
 }
-"""What is sent under a name is often its superset (the Encoding Standard of the WHATWG says the same)."""
+"""Encoding → its superset, which is often sent under the same name (see the Encoding Standard of the WHATWG)."""
 
 _XML_DECLARATION = re.compile(rb"""<\?xml[^>]*?encoding\s*=\s*["']\s*([A-Za-z0-9._:-]+)""")
 _CHARSET = re.compile(r"""charset\s*=\s*["']?([A-Za-z0-9._:-]+)""", re.IGNORECASE)
@@ -74,15 +73,15 @@ def _unzipped(document: bytes, problems: list[str]) -> bytes:
     try:
         text = unzip.decompress(document, UNZIPPED_LIMIT_BYTES)
     except zlib.error as error:
-        problems.append(f"the gzip stream is broken ({error}) and nothing of it could be read")
+        problems.append(f"the gzip stream is broken ({error}) and could not be read")
         return b""
     if unzip.unconsumed_tail:
         raise TooLarge(
-            f"The zipped document unfolds to more than {UNZIPPED_LIMIT_BYTES} bytes. "
-            "No feed is that large: remove the subscription if it stays so."
+            f"The unzipped document is larger than {UNZIPPED_LIMIT_BYTES} bytes. "
+            "No feed is that large. If this persists, remove the subscription."
         )
     if not unzip.eof:
-        problems.append("the gzip stream ends too early; what came before the break was read")
+        problems.append("the gzip stream ends too early; the part before its end was read")
     return text
 
 
@@ -94,14 +93,14 @@ def _declared_encoding(document: bytes, content_type: str | None) -> str | None:
     names += [in_http.group(1)] if in_http else []
     for name in names:
         known = _python_name(name)
-        # A declaration that can be read byte by byte is itself the proof that this is no UTF-16.
+        # In UTF-16, the declaration could not be read byte by byte.
         if known and not known.startswith(("utf-16", "utf-32")):
             return known
     return None
 
 
 def _declared_ebcdic(document: bytes, encoding: str) -> str:
-    """EBCDIC code pages agree on the letters of the declaration, which then names the page."""
+    """The EBCDIC code page that the declaration names. All pages encode the declaration's letters alike."""
     if encoding != "cp037":
         return encoding
     declared = _XML_DECLARATION.search(document[:256].decode("cp037").encode("ascii", "replace"))

@@ -1,9 +1,8 @@
-"""XML as it is found in the wild, read so that one broken element costs nobody but itself.
+"""Reads XML that may not be well-formed, so that a broken element affects only its own item.
 
-A document that is well-formed is read as it stands. One that is not is mended (stray ampersands, HTML's
-entities, control characters), and if that is not enough, cut at its items and each item read alone.
-No parser here opens a file, a connection or an entity: what stands before the root element, DOCTYPE and
-entity declarations included, is cut away unread.
+A document that is not well-formed is repaired (stray ampersands, HTML's entities, control characters). If that is not
+enough, it is split at its items, and each item is read separately. No parser opens a file, a connection or an entity:
+everything before the root element, such as DOCTYPE and entity declarations, is removed unread.
 """
 
 from __future__ import annotations
@@ -21,19 +20,19 @@ from lxml import etree
 Fields: TypeAlias = dict[str, list[etree._Element]]
 """The elements of one item or channel by name: `title`, `itunes:duration`, `podcast:transcript`.
 
-Names are in lower case and carry the usual prefix of their namespace, whatever prefix (or none) the
-document declares; Atom's and RSS's own elements carry none.
+Names are in lower case, with the usual prefix of their namespace instead of the prefix that the document declares.
+Elements of Atom and RSS have no prefix.
 """
 
 
 def from_root(text: str, roots: tuple[str, ...]) -> str | None:
-    """The text from the start tag of one of these root elements on; None where there is none."""
+    """The text from the start tag of one of these root elements on; None if there is none."""
     found = re.search(rf"<(?:[\w-]+:)?(?:{'|'.join(roots)})(?=[\s/>])", text)
     return text[found.start() :] if found else None
 
 
 def read_items(text: str, *, url: str, items: tuple[str, ...]) -> tuple[Fields, list[Fields], list[str]]:
-    """The fields around the items, the fields of each item, and what was mended.
+    """The fields around the items, the fields of each item, and what was repaired.
 
     `text` begins at the root element. An item is an element named by `items`, at any depth.
     """
@@ -42,17 +41,17 @@ def read_items(text: str, *, url: str, items: tuple[str, ...]) -> tuple[Fields, 
     except etree.XMLSyntaxError as error:
         reason = str(error.msg).split(", line")[0]
     try:
-        return *_split_tree(_tree(_mended(text), url), items), [f"mended: {reason}"]
+        return *_split_tree(_tree(_repaired(text), url), items), [f"repaired: {reason}"]
     except etree.XMLSyntaxError:
-        return *_split_text(text, url, items), [f"not well-formed, every item was read alone: {reason}"]
+        return *_split_text(text, url, items), [f"not well-formed, each item was read separately: {reason}"]
 
 
 def read_tree(text: str) -> etree._Element | None:
-    """The root element, with whatever can be saved of a document that is not well-formed."""
+    """The root element, with all that can be recovered of a document that is not well-formed."""
     try:
         return _tree(text, None)
     except etree.XMLSyntaxError:
-        return _tree(_mended(text), None, recover=True)
+        return _tree(_repaired(text), None, recover=True)
 
 
 def text_of(element: etree._Element) -> str:
@@ -61,7 +60,7 @@ def text_of(element: etree._Element) -> str:
 
 
 def absolute_url(element: etree._Element, value: str | None) -> str | None:
-    """A URL that stands in `element`, resolved against xml:base and the document's URL; None where it is none."""
+    """A URL of `element`, resolved against xml:base and the document's URL; None if it is not a URL."""
     url = "%20".join((value or "").split())
     if not url:
         return None
@@ -82,7 +81,7 @@ def name_of(element: etree._Element) -> str:
 @lru_cache(maxsize=4096)
 def _usual_name(tag: str, declared_prefix: str) -> str:
     namespace, _, local = tag.rpartition("}")
-    if not namespace:  # none, or a prefix that nobody declared
+    if not namespace:  # none, or an undeclared prefix
         return local.lower().removeprefix("atom:")
     namespace = namespace.lower()
     prefix = next((prefix for part, prefix in _PREFIXES if part in namespace), declared_prefix)
@@ -102,10 +101,10 @@ _PREFIXES = (
     ("purl.org/rss/1.0/modules/link", "link"),
     ("purl.org/rss/1.0", ""),
 )
-"""A part of the namespace, in lower case → the prefix its elements get. Feeds misspell namespaces."""
+"""A part of the namespace in lower case → the prefix of its elements. Feeds misspell namespaces."""
 
 _CONTAINERS = ("channel", "media:group")
-"""Elements whose children count as their parent's."""
+"""Elements whose children count as children of their parent."""
 
 
 def _tree(text: str, url: str | None, *, recover: bool = False) -> etree._Element:
@@ -139,21 +138,21 @@ def _split_text(text: str, url: str, items: tuple[str, ...]) -> tuple[Fields, li
         parts.append(text[start:end])
         last_end = end
     around.append(text[last_end:])
-    # The end tag of the last element that is whole is lost with the cut; recovery supplies what is missing.
-    head = _tree(_mended("".join(around)), url, recover=True)
+    # The cut removes end tags of the head. Recovery adds them.
+    head = _tree(_repaired("".join(around)), url, recover=True)
     wrapper = "<alone" + _declarations(around[0]) + ">"
-    found = [_alone(wrapper, part, url) for part in parts]
+    found = [_item_fields(wrapper, part, url) for part in parts]
     return _fields(_children(head)) if head is not None else {}, found
 
 
-def _alone(wrapper: str, part: str, url: str) -> Fields:
-    """One item, cut out of a document that is not well-formed."""
+def _item_fields(wrapper: str, part: str, url: str) -> Fields:
+    """The fields of one item of a document that is not well-formed."""
     try:
-        return _fields(_children(_tree(f"{wrapper}{_mended(part)}</alone>", url)[0]))
+        return _fields(_children(_tree(f"{wrapper}{_repaired(part)}</alone>", url)[0]))
     except etree.XMLSyntaxError:
-        part = _with_quotes(_with_whole_texts(part))
-        tree = _tree(f"{wrapper}{_mended(part)}</alone>", url, recover=True)
-        # An end tag that is missing pulls its element's followers inside: they count wherever they are.
+        part = _with_quotes(_with_text_only(part))
+        tree = _tree(f"{wrapper}{_repaired(part)}</alone>", url, recover=True)
+        # Without its end tag, an element contains those that follow it: count elements at any depth.
         return _fields(tree.iter())
 
 
@@ -172,7 +171,7 @@ def _fields(elements: Iterator[etree._Element]) -> Fields:
 
 
 def _declarations(head: str) -> str:
-    """The namespaces and the base that the start tags before the first item declare."""
+    """The declarations of namespaces, base and language before the first item."""
     declared = re.findall(r"""\s(xmlns:[\w.-]+|xmlns|xml:base|xml:lang)\s*=\s*("[^"<]*"|'[^'<]*')""", head)
     return "".join(f" {name}={value.replace('&', '&amp;')}" for name, value in dict(declared).items())
 
@@ -181,14 +180,14 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _REFERENCE = re.compile(r"&(#[0-9]{1,7};|#[xX][0-9a-fA-F]{1,6};|[A-Za-z][A-Za-z0-9]{1,31};)?")
 
 
-def _mended(text: str) -> str:
-    """Without characters that XML forbids; with every reference outside of CDATA one that XML knows."""
-    outside_and_cdata = _cdata_apart(_NOT_XML.sub("", text))
-    return "".join(part if is_cdata else _REFERENCE.sub(_known_reference, part) for part, is_cdata in outside_and_cdata)
+def _repaired(text: str) -> str:
+    """The text without characters that XML forbids, and with only references that XML knows outside of CDATA."""
+    parts = _split_cdata(_NOT_XML.sub("", text))
+    return "".join(part if is_cdata else _REFERENCE.sub(_known_reference, part) for part, is_cdata in parts)
 
 
-def _cdata_apart(text: str) -> Iterator[tuple[str, bool]]:
-    """The text in order, in pieces that are, and are not, a CDATA section."""
+def _split_cdata(text: str) -> Iterator[tuple[str, bool]]:
+    """The parts of the text in order, and whether each is a CDATA section."""
     position = 0
     while True:
         start = text.find("<![CDATA[", position)
@@ -206,7 +205,7 @@ def _known_reference(found: re.Match[str]) -> str:
     if reference in ("&amp;", "&lt;", "&gt;", "&quot;", "&apos;"):
         return reference
     character = html.unescape(reference)
-    if found.group(1) is None or character == reference:  # a bare "&", or an entity nobody knows
+    if found.group(1) is None or character == reference:  # a bare "&", or an unknown entity
         return "&amp;" + reference[1:]
     return _NOT_XML.sub("", html.escape(character)).replace("\ufffd", "")  # what HTML makes of "&#0;"
 
@@ -217,11 +216,11 @@ _TEXTS = re.compile(
 )
 
 
-def _with_whole_texts(part: str) -> str:
-    """What stands between the tags of an element that holds text is made text.
+def _with_text_only(part: str) -> str:
+    """The part, with only text in elements that hold text.
 
-    A CDATA section that its element ends before it does is ended; tags that are not in one are escaped:
-    in `<title>a <b>b</title>` nothing ends `b`.
+    A CDATA section without an end is ended with its element. Tags outside of CDATA are escaped, because they may have
+    no end tag: `<title>a <b>b</title>`.
     """
     done, position, endless = [], 0, set()
     for opening in _OPENING.finditer(part):

@@ -1,4 +1,4 @@
-"""The subscriptions in an OPML file, the format in which podcast apps export them."""
+"""Reads OPML, the format in which podcast apps export subscriptions."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from speech.errors import NotAFeed
 
 
 @dataclass(frozen=True, slots=True)
-class Subscription:
-    """A feed that somebody subscribes to."""
+class OpmlFeed:
+    """A feed that the file lists."""
 
     url: str
     title: str | None
 
 
-def parse_opml(document: bytes) -> tuple[Subscription, ...]:
-    """Every outline with an `xmlUrl`, at any depth, in document order; the same URL once.
+def parse_opml(document: bytes) -> tuple[OpmlFeed, ...]:
+    """Every outline with an `xmlUrl`, at any depth, in document order, each URL once.
 
-    Raises NotAFeed where there is none.
+    Raises NotAFeed if there is none.
     """
     text, _ = feed_text(document)
     body = from_root(text, ("opml", "body", "outline"))
@@ -32,7 +32,7 @@ def parse_opml(document: bytes) -> tuple[Subscription, ...]:
             found[url] = found.get(url) or attributes.get("title") or attributes.get("text") or None
     if not found:
         raise NotAFeed(
-            "The file holds no subscription: no <outline> with an xmlUrl. "
+            "The file has no subscription: no <outline> with an xmlUrl. "
             "Export your subscriptions as OPML from a podcast app, or subscribe to a feed's URL directly."
         )
-    return tuple(Subscription(url, title) for url, title in found.items())
+    return tuple(OpmlFeed(url, title) for url, title in found.items())

@@ -1,7 +1,7 @@
-"""A podcast feed, RSS or Atom, as whoever made it meant it: every episode that can be told apart and fetched.
+"""Reads a podcast feed, RSS or Atom: every episode that has audio or video.
 
-Nothing that is wrong with one item costs another, and nothing is invented: what is missing or makes no
-sense is None, and what was mended or left out is said in `Feed.problems`.
+An invalid item does not affect others. A missing or unreadable value is None. `Feed.problems` lists what was repaired
+or left out.
 """
 
 from __future__ import annotations
@@ -36,10 +36,7 @@ class Episode:
 
     guid: str
     """Unique in its feed."""
-    guid_is_permalink: bool
     title: str | None
-    description: str | None
-    """As found: often HTML."""
     published_at: datetime | None
     """In UTC."""
     duration_declared_ms: int | None
@@ -63,14 +60,14 @@ class Feed:
     title: str | None
     author: str | None
     language: str | None
-    """As declared; `partitions.languages` makes a tag of it."""
+    """As declared. `partitions.languages` normalises it."""
     categories: tuple[str, ...]
     license: str | None
     canonical_url: str | None
-    """Where the feed says it lives: itunes:new-feed-url, else its link to itself."""
+    """The address that the feed declares: itunes:new-feed-url, else its link to itself."""
     episodes: tuple[Episode, ...]
     problems: tuple[str, ...]
-    """What was mended or skipped, for a person to read."""
+    """What was repaired or skipped, in words."""
 
 
 def parse_feed(document: bytes, *, url: str, content_type: str | None = None) -> Feed:
@@ -81,11 +78,11 @@ def parse_feed(document: bytes, *, url: str, content_type: str | None = None) ->
     text, problems = feed_text(document, content_type)
     feed_xml = from_root(text, ("rss", "RDF", "feed", "channel"))
     if feed_xml is None:
-        raise NotAFeed(f"{url} is no podcast feed: {_what_it_is(text)}. Check the address in a browser.")
-    head, items, mended = read_items(feed_xml, url=url, items=("item", "entry"))
+        raise NotAFeed(f"{url} is not a podcast feed: {_what_it_is(text)}. Check the address in a browser.")
+    head, items, repaired = read_items(feed_xml, url=url, items=("item", "entry"))
     notes: Counter[str] = Counter()
     episodes = _distinct([episode for item in items if (episode := _episode(item, notes))], notes)
-    problems += mended + [f"{count} × {note}" if count > 1 else note for note, count in notes.items()]
+    problems += repaired + [f"{count} × {note}" if count > 1 else note for note, count in notes.items()]
     return Feed(
         podcast_guid=_first_text(head, "podcast:guid"),
         title=_title(head),
@@ -117,9 +114,7 @@ def _episode(item: Fields, notes: Counter[str]) -> Episode | None:
     duration_text = _first_text(item, "itunes:duration")
     return Episode(
         guid=guid or media_identity(enclosure.url),
-        guid_is_permalink=_is_permalink(item, guid),
         title=_title(item),
-        description=_first_text(item, "content:encoded", "description", "itunes:summary", "content", "summary"),
         published_at=published_at,
         duration_declared_ms=parse_duration_ms(duration_text) or enclosure.duration_ms,
         enclosure_url=enclosure.url,
@@ -134,9 +129,9 @@ def _episode(item: Fields, notes: Counter[str]) -> Episode | None:
 
 
 def _distinct(episodes: list[Episode], notes: Counter[str]) -> tuple[Episode, ...]:
-    """The same guid for the same file is one episode, listed twice; for different files it is different ones.
+    """The episodes without duplicates. Several files under one guid are several episodes.
 
-    Those are told apart by a mark, all of them, so that which of them comes first means nothing.
+    A mark is added to the guid of each of them, also the first, so that their order does not matter.
     """
     marks: dict[str, set[str]] = {}
     for episode in episodes:
@@ -154,13 +149,13 @@ def _distinct(episodes: list[Episode], notes: Counter[str]) -> tuple[Episode, ..
 
 
 def _mark(episode: Episode) -> str:
-    """What tells episodes of one guid apart: the file; where that is the guid already, title and date."""
+    """What distinguishes episodes of one guid: the file; if the file is the guid, title and date."""
     media = media_identity(episode.enclosure_url)
     return media if episode.guid != media else f"{episode.title}\n{episode.published_at}"
 
 
 def _first_text(fields: Fields, *names: str) -> str | None:
-    """The first text that is not empty, in the order of `names`."""
+    """The first non-empty text, in the order of `names`."""
     texts = (text_of(element) for name in names for element in fields.get(name, ()))
     return next((text for text in texts if text), None)
 
@@ -171,13 +166,13 @@ def _first_url(fields: Fields, name: str, attribute: str) -> str | None:
 
 
 def _title(fields: Fields) -> str | None:
-    """In one line; `&amp;` and the like, which many write into CDATA, resolved."""
+    """In one line. References such as `&amp;`, which many feeds write into CDATA, are resolved."""
     title = _first_text(fields, "title", "itunes:title", "media:title")
     return " ".join(html.unescape(title).split()) or None if title else None
 
 
 def _language(fields: Fields) -> str | None:
-    """As an element of its own, else as xml:lang, which elements inherit."""
+    """The language element, else xml:lang, which elements inherit."""
     some = next((elements[0] for elements in fields.values()), None)
     ancestors = some.iterancestors() if some is not None else ()
     inherited = (element.get(_XML_LANG) for element in ancestors)
@@ -188,7 +183,7 @@ _XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 
 
 def _categories(head: Fields) -> tuple[str, ...]:
-    """Categories and subcategories of iTunes, then plain ones; each once."""
+    """Categories and subcategories of iTunes, then others, each once."""
     itunes = [part.get("text") for element in head.get("itunes:category", ()) for part in element.iter()]
     plain = [element.get("term") or text_of(element) for element in head.get("category", ())]
     return tuple(dict.fromkeys(name.strip() for name in [*itunes, *plain] if name and name.strip()))
@@ -206,17 +201,6 @@ def _canonical_url(head: Fields) -> str | None:
     return next((url for url in (*moved, *itself) if url), None)
 
 
-def _is_permalink(item: Fields, guid: str | None) -> bool:
-    """RSS: true unless said otherwise; held to what it claims, since most who omit it have a guid that is no URL."""
-    declared = [
-        value.strip().lower()
-        for element in item.get("guid", ())
-        for name, value in element.attrib.items()
-        if str(name).lower() == "ispermalink"
-    ]
-    return bool(guid and re.match(r"https?://", guid, re.IGNORECASE)) and "false" not in declared
-
-
 def _transcripts(item: Fields) -> tuple[TranscriptLink, ...]:
     links = [(absolute_url(element, element.get("url")), element) for element in item.get("podcast:transcript", ())]
     return tuple(TranscriptLink(url, tag.get("type") or None, tag.get("language") or None) for url, tag in links if url)
@@ -228,7 +212,7 @@ def _number(text: str | None) -> int | None:
 
 
 def _what_it_is(text: str) -> str:
-    """What was sent instead of a feed, as far as one can tell."""
+    """What the document is instead of a feed."""
     start = text.lstrip("\ufeff \t\r\n")[:2000].lower()
     for pattern, name in _OTHER_DOCUMENTS:
         if re.search(pattern, start):

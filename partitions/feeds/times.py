@@ -1,4 +1,4 @@
-"""Dates and durations as feeds write them."""
+"""Reads dates and durations as feeds write them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import re
 from datetime import UTC, datetime, timedelta
 
 LONGEST_MS = 500 * 3_600_000
-"""A declared duration beyond this is a mistake (and would not fit 32 bits)."""
+"""A longer declared duration is an error (and does not fit in 32 bits)."""
 
 
 def parse_date(text: str | None) -> datetime | None:
     """A date in RFC 822, ISO 8601 or one of their common misspellings, in UTC.
 
-    A date without a zone, or with one that nobody knows, is taken as UTC. None for what is no date, for
-    years outside of 1900–2100, and for second 0 of 1970, which is how a missing date is often written.
+    A date without a zone, or with an unknown one, is in UTC. None for text that is not a date, for years outside
+    1900–2100, and for second 0 of 1970, which often stands for a missing date.
     """
     for pattern in _DATES:
         if found := pattern.search(text or ""):
@@ -22,7 +22,7 @@ def parse_date(text: str | None) -> datetime | None:
 
 
 def parse_duration_ms(text: str | None) -> int | None:
-    """`1:02:03`, `62:03`, `3600`, `3600.5`, `PT1H2M`, `1h 2m 3s`, `45 min` in milliseconds; None for 0 and for nonsense."""
+    """`1:02:03`, `62:03`, `3600`, `3600.5`, `PT1H2M`, `1h 2m 3s`, `45 min` in milliseconds. None for 0 and for other text."""
     text = (text or "").strip().lower()
     if re.fullmatch(r"\d+(:\d{1,2}){0,2}([.,]\d+)?", text):
         seconds = 0.0
@@ -60,7 +60,7 @@ _ZONES_H = {
     "mesz": 2, "met": 1, "mest": 2, "eet": 2, "eest": 3, "sast": 2, "msk": 3, "ist": 5.5, "hkt": 8, "sgt": 8,
     "awst": 8, "jst": 9, "kst": 9, "aest": 10, "aedt": 11, "nzst": 12, "nzdt": 13,
 }  # fmt: skip
-"""Zone → hours east of UTC. Where a name has several meanings, the one that most feeds mean."""
+"""Zone → hours east of UTC. Of several zones with one name, the one that most feeds mean."""
 
 _WORDED = re.compile(
     r"p?(?:(?P<d>[\d.,]+)\s*d(?:ays?)?)?\s*t?"
@@ -82,7 +82,7 @@ def _utc(parts: dict[str, str | None]) -> datetime | None:
             int(parts["day"] or 0),
             tzinfo=UTC,
         )
-        # Added rather than set: "24:00" and a 60th second are written too.
+        # Added, because "24:00" and a 60th second occur.
         clock = timedelta(hours=hour, minutes=int(parts.get("minute") or 0), seconds=int(parts.get("second") or 0))
         date = day + clock - _offset(parts.get("zone"))
     except (ValueError, OverflowError):
@@ -91,7 +91,7 @@ def _utc(parts: dict[str, str | None]) -> datetime | None:
 
 
 def _year(digits: str) -> int:
-    """Two digits as RFC 2822 reads them: 50–99 are in the last century."""
+    """Two digits as RFC 2822 reads them: 50–99 are in the 20th century."""
     year = int(digits)
     if len(digits) == 4:
         return year
@@ -99,7 +99,7 @@ def _year(digits: str) -> int:
 
 
 def _offset(zone: str | None) -> timedelta:
-    """How far east of UTC: `+0530`, `-08:00`, `PST`, `GMT+2`."""
+    """The offset from UTC of `+0530`, `-08:00`, `PST`, `GMT+2`."""
     name, sign, digits = re.fullmatch(r"([a-z]*)([+-]?)([\d:]*)", (zone or "").lower()).groups()  # type: ignore[union-attr]
     if not sign:
         return timedelta(hours=_ZONES_H.get(name, 0))

@@ -1,29 +1,28 @@
-"""The catalogue: what the user subscribed to, and each episode's entry.
+"""The catalogue: the feeds that the user subscribed to, and the episodes that they list.
 
-Subscriptions are the user's own files, `subscriptions/<feed_id>.json`; audio added by URL is kept under
-`subscriptions/singles/`, and forms a feed of its own. Everything else about feeds and episodes is in the lake.
+A subscription is a file of the user, `subscriptions/<feed_id>.json`. Audio that was added by URL has a file in
+`subscriptions/singles/`; together it forms the feed `singles`. The lake has everything else.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import TypeAdapter
 
 from partitions.keys import feed_of, feed_slug
 from resources.lake.home import Home
 from resources.lake.lake import Lake
-from resources.lake.tables import EPISODES
+from resources.lake.tables.catalogue import EPISODES, EpisodeRow
 from speech.errors import UpstreamMissing
 
 SINGLES = "singles"
-"""The feed that audio added by hand belongs to."""
+"""The feed of the audio that was added by URL."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Subscription:
     language: str | None
     added_at: datetime
     priority: int = 0
-    """Its episodes are admitted to the window before those of lower priority."""
+    """Episodes of a higher priority are admitted to the window first."""
 
 
 @dataclass(frozen=True)
@@ -50,23 +49,12 @@ class Single:
     added_at: datetime
 
 
-@dataclass(frozen=True)
-class Entry:
-    """What a stage needs to know of an episode."""
-
-    episode_id: str
-    title: str | None
-    enclosure_url: str
-    language: str | None
-    duration_declared_ms: int | None
-    published_at: datetime | None
-    is_single: bool
-    """Added by hand, and so allowed to be a local file."""
+_SUBSCRIPTION, _SINGLE = TypeAdapter(Subscription), TypeAdapter(Single)
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Subscriptions, and the entries that polls have landed."""
+    """Subscriptions, and the episodes that polls have landed."""
 
     lake: Lake
 
@@ -75,56 +63,73 @@ class Catalogue:
         return self.lake.home
 
     def subscriptions(self) -> list[Subscription]:
-        return [Subscription(**self._read("subscriptions", name)) for name in self.home.names("subscriptions")]
+        return [self._subscription(name.removesuffix(".json")) for name in self.home.names("subscriptions")]
 
     def singles(self) -> list[Single]:
-        return [
-            Single(**self._read("subscriptions", SINGLES, name)) for name in self.home.names("subscriptions", SINGLES)
-        ]
+        names = self.home.names("subscriptions", SINGLES)
+        return [_SINGLE.validate_json(self.home.read("subscriptions", SINGLES, name)) for name in names]
 
     def subscribe(
         self, feeds: Iterable[tuple[str, str | None]], language: str | None = None, priority: int = 0
     ) -> list[Subscription]:
-        """Add feeds (URL, title); those whose URL is there already take over the language, and are not in the answer."""
-        present = self.subscriptions()
-        taken = {subscription.feed_id for subscription in present} | {SINGLES}
-        urls = {subscription.url: subscription for subscription in present}
+        """Add feeds (URL, title). Returns the new ones; a feed that is already there takes the language."""
+        known = {subscription.url: subscription for subscription in self.subscriptions()}
+        taken = {subscription.feed_id for subscription in known.values()} | {SINGLES}
         added = []
         for url, title in feeds:
-            if url in urls:
-                if language and language != urls[url].language:
-                    self._write(
-                        asdict(replace(urls[url], language=language)), "subscriptions", f"{urls[url].feed_id}.json"
-                    )
-                continue
-            new = Subscription(feed_slug(title, url, taken), url, title, language, datetime.now(UTC), priority)
-            self._write(asdict(new), "subscriptions", f"{new.feed_id}.json")
-            taken.add(new.feed_id)
-            urls[url] = new
-            added.append(new)
+            if url not in known:
+                known[url], is_new = self._create(
+                    Subscription("", url, title, language, datetime.now(UTC), priority), taken
+                )
+                added += [known[url]] if is_new else []
+            elif language and language != known[url].language:
+                known[url] = replace(known[url], language=language)
+                with self.home.writing("subscriptions", f"{known[url].feed_id}.json") as stream:
+                    stream.write(_SUBSCRIPTION.dump_json(known[url], indent=1))
         return added
 
+    def _create(self, new: Subscription, taken: set[str]) -> tuple[Subscription, bool]:
+        """Write it under a name that no feed has, not even one that another process adds at the same time.
+
+        Returns what stands there, and whether it is new. An object store would overwrite the other's file: there the
+        name always contains the URL's hash.
+        """
+        if not self.home.is_local:
+            taken.add(feed_slug(new.title, new.url, ()))
+        while True:
+            new = replace(new, feed_id=feed_slug(new.title, new.url, taken))
+            taken.add(new.feed_id)
+            try:
+                with self.home.writing("subscriptions", f"{new.feed_id}.json", exclusive=True) as stream:
+                    stream.write(_SUBSCRIPTION.dump_json(new, indent=1))
+            except FileExistsError:
+                present = self._subscription(new.feed_id)
+                if present.url == new.url:
+                    return present, False
+            else:
+                return new, True
+
     def add_single(self, url: str, title: str | None, language: str | None) -> bool:
-        """Add audio by its URL or path. Returns False, and takes over the language, if it was there already."""
+        """Add audio by its URL or path. Returns whether it is new; if not, it takes title and language."""
         name = f"{hashlib.sha256(url.encode()).hexdigest()[:16]}.json"
         is_new = not self.home.exists("subscriptions", SINGLES, name)
-        self._write(asdict(Single(url, title, language, datetime.now(UTC))), "subscriptions", SINGLES, name)
+        with self.home.writing("subscriptions", SINGLES, name) as stream:
+            stream.write(_SINGLE.dump_json(Single(url, title, language, datetime.now(UTC)), indent=1))
         return is_new
 
-    def entries(self, episode_ids: Sequence[str]) -> Mapping[str, Entry]:
-        """The entry of each episode. Raises `UpstreamMissing` for one that the catalogue does not have."""
-        found: dict[str, Entry] = {}
+    def entries(self, episode_ids: Sequence[str]) -> Mapping[str, EpisodeRow]:
+        """The rows of those of the episodes that the catalogue has."""
+        wanted = pa.array(list(episode_ids), pa.string())
+        found: dict[str, EpisodeRow] = {}
         for feed_id in sorted({feed_of(key) for key in episode_ids}):
             rows = self.lake.read(EPISODES, feed_id)
-            if rows is None:
-                continue
-            wanted = rows.filter(pc.is_in(rows["episode_id"], pa.array(list(episode_ids), pa.string())))
-            for row in wanted.to_pylist():
-                fields = {name: row[name] for name in Entry.__dataclass_fields__ if name != "is_single"}
-                found[row["episode_id"]] = Entry(**fields, is_single=feed_id == SINGLES)
+            if rows is not None:
+                rows = rows.filter(pc.is_in(rows["episode_id"], wanted))
+                found |= {row.episode_id: row for row in EPISODES.rows_of(rows)}
         return found
 
-    def entry(self, episode_id: str) -> Entry:
+    def entry(self, episode_id: str) -> EpisodeRow:
+        """The row of the episode. Raises `UpstreamMissing`."""
         found = self.entries([episode_id])
         if episode_id not in found:
             raise UpstreamMissing(
@@ -133,11 +138,5 @@ class Catalogue:
             )
         return found[episode_id]
 
-    def _read(self, *parts: str) -> dict[str, Any]:
-        fields = json.loads(self.home.read(*parts))
-        return {**fields, "added_at": datetime.fromisoformat(fields["added_at"])}
-
-    def _write(self, fields: dict[str, Any], *parts: str) -> None:
-        text = json.dumps({**fields, "added_at": fields["added_at"].isoformat()}, ensure_ascii=False, indent=1)
-        with self.home.writing(*parts) as stream:
-            stream.write(text.encode())
+    def _subscription(self, feed_id: str) -> Subscription:
+        return _SUBSCRIPTION.validate_json(self.home.read("subscriptions", f"{feed_id}.json"))

@@ -24,12 +24,12 @@ class StageSpec:
     """Stages of the same partition whose landings it reads."""
     partition_kind: PartitionKind = "episode"
     batch_size: int
-    """Partitions in one run, unless the setting `batch_<stage>` says otherwise."""
+    """Partitions in one run, unless a setting overrides it."""
     version: str
-    """Raised by hand when the stage's own code makes other rows."""
+    """Increased by hand when a change of the stage's code changes its rows."""
     pool: str | None = None
     engine_slot: EngineSlot | None = None
-    """The kind of engine that does the work; none: the stage needs no engine."""
+    """The kind of engine that does the work; None: no engine."""
 
 
 class GraphError(Exception):
@@ -49,7 +49,7 @@ class StageGraph:
         for stage in self.declared:
             for name in stage.inputs:
                 if kinds.get(name) != stage.partition_kind:
-                    raise GraphError(f"{stage.name} reads {name}, which is no {stage.partition_kind} stage.")
+                    raise GraphError(f"{stage.name} reads {name}, which is not a stage of {stage.partition_kind}s.")
         try:
             self.stages  # noqa: B018 - sorts them
         except CycleError as error:
@@ -57,7 +57,7 @@ class StageGraph:
 
     @cached_property
     def stages(self) -> tuple[StageSpec, ...]:
-        """Inputs first; otherwise as declared."""
+        """Inputs first, otherwise in declared order."""
         by_name = {stage.name: stage for stage in self.declared}
         sorter = TopologicalSorter({name: stage.inputs for name, stage in by_name.items()})
         sorter.prepare()
@@ -100,7 +100,7 @@ class StageGraph:
 
     @cached_property
     def terminal(self) -> tuple[str, ...]:
-        """The stages that no other stage reads: a partition is complete when they are committed and not outdated."""
+        """The stages that no other stage reads. A partition is complete if they are committed and not outdated."""
         read = {name for stage in self.stages for name in stage.inputs}
         return tuple(stage.name for stage in self.stages if stage.name not in read)
 

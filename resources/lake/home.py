@@ -73,18 +73,24 @@ class Home:
             self.filesystem.delete_file(self.path(*parts))
 
     @contextmanager
-    def writing(self, *parts: str) -> Iterator[BinaryIO]:
+    def writing(self, *parts: str, exclusive: bool = False) -> Iterator[BinaryIO]:
         """A stream whose bytes appear under the name all at once, or not at all.
 
         On a local disk they are written beside it, synced and renamed; for an object store they are
         collected on the local disk first, because a stream that breaks off would upload what it has.
-        Raises `StorageError`.
+        Raises `StorageError`; if `exclusive`, and the home is local, `FileExistsError` where the file exists already.
         """
         target = self.path(*parts)
         try:
-            with _written_beside(Path(target)) if self.is_local else self._uploaded(target) as stream:
+            with (
+                _written_beside(Path(target), exclusive=exclusive)
+                if self.is_local
+                else self._uploaded(target) as stream
+            ):
                 yield stream
         except OSError as error:
+            if exclusive and isinstance(error, FileExistsError):
+                raise
             raise StorageError(
                 f"{target} could not be written: {error}. Check free space and write permission (`podlake doctor`)."
             ) from error
@@ -103,7 +109,7 @@ class Home:
 
 
 @contextmanager
-def _written_beside(target: Path) -> Iterator[BinaryIO]:
+def _written_beside(target: Path, *, exclusive: bool) -> Iterator[BinaryIO]:
     """A local file under a hidden name, synced, and renamed when it is complete."""
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
@@ -112,6 +118,21 @@ def _written_beside(target: Path) -> Iterator[BinaryIO]:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        beside.replace(target)
+        if exclusive:
+            _link(beside, target)
+        else:
+            beside.replace(target)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _link(source: Path, target: Path) -> None:
+    """Give the file a second name. Raises `FileExistsError`."""
+    try:
+        target.hardlink_to(source)
+    except FileExistsError:
+        raise
+    except OSError:  # the file system has no hard links
+        if target.exists():
+            raise FileExistsError(target) from None
+        source.replace(target)

@@ -1,4 +1,4 @@
-"""The Parquet lake: a stage lands all its tables for a key under one commit; readers see whole landings only.
+"""The Parquet lake: a stage lands all its tables of a key with one commit, so readers see whole landings only.
 
 `resources.lake.commits` describes the names of open files, `resources.lake.sealed_files` the files of compaction.
 """
@@ -23,7 +23,7 @@ OPEN = "open"
 
 @dataclass(frozen=True)
 class Lake:
-    """Reads and writes landings. Neither needs a lock."""
+    """Reads and writes landings, without locks."""
 
     home: Home
 
@@ -37,11 +37,11 @@ class Lake:
         self._write(STAGE_RUNS, record, OPEN, stage, f"{commit.name}.parquet")
 
     def record_failed_try(self, attempt: Commit, record: pa.Table) -> None:
-        """Keep the row of `stage_runs` of a try that landed nothing."""
+        """Write the row of `stage_runs` of a try that landed nothing."""
         self._write(STAGE_RUNS, record, OPEN, FAILED, f"{attempt.name}.parquet")
 
     def read(self, table: Table, key: str) -> pa.Table | None:
-        """The rows that the newest landing of the key has in the table; None where there is no landing."""
+        """The rows of the key's newest landing in the table; None if there is no landing."""
         return self.read_many(table, [key]).get(key)
 
     def read_many(self, table: Table, keys: Sequence[str]) -> dict[str, pa.Table]:
@@ -50,33 +50,33 @@ class Lake:
             commits = open_commits(self.home, table.asset)
             try:
                 found = {key: self._read(table, commits[key].name) for key in keys if key in commits}
-            except FileNotFoundError:  # compaction has taken a landing since it was listed
+            except FileNotFoundError:  # compaction removed a landing after it was listed
                 continue
             sealed = SealedFiles(self.home, table).landings([key for key in keys if key not in commits])
             return found | sealed
 
     def rows(self, table: Table[Row_co], key: str) -> list[Row_co]:
-        """The same, typed; empty where there is no landing."""
+        """The rows of the key's newest landing, typed; empty if there is no landing."""
         found = self.read(table, key)
         return [] if found is None else table.rows_of(found)
 
     def replace(self, table: Table, key: str, rows: pa.Table) -> None:
-        """Replace what the key has in a table that no stage commits. Raises `StorageError`."""
+        """Replace the key's rows in a table that no stage commits. Raises `StorageError`."""
         self._write(table, rows, OPEN, f"{key}.parquet")
 
     def read_file(self, table: Table, key: str) -> pa.Table | None:
-        """What the key has in a table that no stage commits."""
+        """The key's rows in a table that no stage commits."""
         try:
             return self._read(table, key)
         except FileNotFoundError:
             return None
 
     def remove(self, table: Table, key: str) -> None:
-        """Remove what the key has in a table that no stage commits."""
+        """Remove the key's rows from a table that no stage commits."""
         self.home.remove("lake", table.name, OPEN, f"{key}.parquet")
 
     def keys(self, table: Table) -> list[str]:
-        """The keys of a table that no stage commits, by file names alone."""
+        """The keys of a table that no stage commits, from file names."""
         return [name.removesuffix(".parquet") for name in self.home.names("lake", table.name, OPEN)]
 
     def runs(self, stage: str, keys: Sequence[str]) -> dict[str, pa.Table]:
@@ -101,7 +101,7 @@ class Lake:
         return {key: commits[key] for key in keys if key in commits} | sealed
 
     def history(self, stage: str, key: str) -> pa.Table:
-        """The records of all tries of the key at the stage, oldest first: landings and failed tries, open and sealed."""
+        """The records of all tries of the key at the stage, oldest first: landings and failed tries."""
         names = [
             (folder, name.removesuffix(".parquet"))
             for folder in (stage, FAILED)

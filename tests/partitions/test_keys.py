@@ -61,7 +61,7 @@ class TestFeedSlug:
         assert re.fullmatch(r"same-name-[0-9a-f]{8}", second)
         third = feed_slug("Same name", url, {"same-name", second})
         assert re.fullmatch(r"same-name-[0-9a-f]{16}", third)
-        with pytest.raises(ValueError, match="Look its name up"):
+        with pytest.raises(ValueError, match="Look it up"):
             feed_slug("Same name", url, {"same-name", second, third})
 
     @given(st.none() | TEXT, TEXT)

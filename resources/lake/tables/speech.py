@@ -77,6 +77,7 @@ class TurnRow(DerivedRow):
     mean_confidence: Annotated[Float32 | None, "Mean confidence of the words; NULL where they have none."] = None
     has_overlap: Annotated[bool, "Whether another speaker speaks during one of its words."]
     gap_before_ms: Annotated[Int32 | None, "Pause since the turn before, negative for an overlap; NULL: first."] = None
+    first_word_idx: Annotated[Int32 | None, "Its first word, of `n_words`; NULL in lakes of older versions."] = None
     diarization_version: Annotated[str | None, "Data version of the segments; NULL in lakes of older versions."] = None
 
 

@@ -7,7 +7,7 @@ columns may be added to a released table. Times on the audio are milliseconds (I
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from datetime import datetime
 from functools import cached_property
@@ -56,8 +56,12 @@ class Table(Generic[Row_co]):
     def schema(self) -> pa.Schema:
         return pa.schema(
             pa.field(name, column.type, nullable=column.nullable, metadata={"description": column.description})
-            for name, column in _columns(self.row).items()
+            for name, column in self._columns.items()
         )
+
+    @cached_property
+    def _columns(self) -> dict[str, _Column]:
+        return _columns(self.row)
 
     @property
     def is_sealable(self) -> bool:
@@ -78,9 +82,7 @@ class Table(Generic[Row_co]):
         rows = list(rows)
         columns = [
             pa.array(
-                [constants[field.name]] * len(rows)
-                if field.name in constants
-                else [_value(row, field) for row in rows],
+                [constants[field.name]] * len(rows) if field.name in constants else _values(rows, field),
                 type=field.type,
             )
             for field in self.schema
@@ -89,9 +91,8 @@ class Table(Generic[Row_co]):
 
     def rows_of(self, rows: pa.Table) -> list[Row_co]:
         """The rows of an Arrow table of this schema, typed."""
-        columns = _columns(self.row)
-        values = [map(column.load, rows[name].to_pylist()) for name, column in columns.items()]
-        return [self.row(**dict(zip(columns, row, strict=True))) for row in zip(*values, strict=True)]
+        values = [column.loaded(rows[name].to_pylist()) for name, column in self._columns.items()]
+        return [self.row(**dict(zip(self._columns, row, strict=True))) for row in zip(*values, strict=True)]
 
     def conform(self, rows: pa.Table) -> pa.Table:
         """Rows that another version of podlake wrote, in this schema: columns by name, NULL for one that is missing."""
@@ -122,8 +123,8 @@ class _Column:
     type: pa.DataType
     nullable: bool
     description: str
-    load: Callable[[Any], Any]
-    """What makes the field's value of the value that Arrow gives."""
+    load: Callable[[Any], Any] | None
+    """Converts a value that Arrow gives to the field's value; None: they are equal."""
 
     @classmethod
     def of(cls, hint: Any) -> _Column:
@@ -140,6 +141,10 @@ class _Column:
         kind = next((note for note in notes if isinstance(note, pa.DataType)), kind)
         return cls(kind, nullable, next((note for note in notes if isinstance(note, str)), ""), load)
 
+    def loaded(self, values: list[Any]) -> Iterable[Any]:
+        load = self.load
+        return [None if value is None else load(value) for value in values] if load else values
+
 
 def _columns(row: type) -> dict[str, _Column]:
     """Name → column of each field, in order."""
@@ -147,23 +152,24 @@ def _columns(row: type) -> dict[str, _Column]:
     return {field.name: _Column.of(hints[field.name]) for field in fields(row)}
 
 
-def _type_of(hint: Any) -> tuple[pa.DataType | None, Callable[[Any], Any]]:
+def _type_of(hint: Any) -> tuple[pa.DataType | None, Callable[[Any], Any] | None]:
     if get_origin(hint) is tuple:
         item = _Column.of(get_args(hint)[0])
-        return pa.list_(item.type), lambda items: None if items is None else tuple(map(item.load, items))
+        return pa.list_(item.type), lambda items: tuple(item.loaded(items))
     if is_dataclass(hint):
         row: Any = hint
         members = [pa.field(name, column.type) for name, column in _columns(row).items()]
         return pa.struct(members), lambda values: row(**values)
-    return _ARROW_TYPES.get(hint), lambda value: value
+    return _ARROW_TYPES.get(hint), None
 
 
-def _value(row: object, field: pa.Field) -> object:
-    if not isinstance(row, Mapping):
-        value = getattr(row, field.name)
-    else:
-        value = row.get(field.name) if field.nullable else row[field.name]
-    return _plain(value) if pa.types.is_nested(field.type) else value
+def _values(rows: Sequence[object], field: pa.Field) -> list[object]:
+    """The values of a column. A mapping may lack a column that may be NULL."""
+    name, nullable = field.name, field.nullable
+    values = [
+        (row.get(name) if nullable else row[name]) if isinstance(row, Mapping) else getattr(row, name) for row in rows
+    ]
+    return [_plain(value) for value in values] if pa.types.is_nested(field.type) else values
 
 
 def _plain(value: object) -> object:

@@ -115,7 +115,7 @@ def test_audio_added_by_hand_is_a_feed_of_its_own_with_the_language_given(
     assert poll(instance, lake, "singles").success
     (row,) = rows(lake, "singles")
     assert (row["title"], row["language"], row["enclosure_url"]) == ("talk.mp3", "zh", "https://example.org/talk.mp3")
-    assert catalogue.entry(row["episode_id"]).is_single
+    assert catalogue.entry(row["episode_id"]).feed_id == "singles"
 
 
 def test_a_local_rss_file_is_polled_like_any_feed(instance: dg.DagsterInstance, lake: Lake, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from partitions.feeds.opml import Subscription, parse_opml
+from partitions.feeds.opml import OpmlFeed, parse_opml
 from speech.errors import NotAFeed
 
 FILE = Path(__file__).parents[2] / "feeds" / "subscriptions.opml"
@@ -12,9 +12,9 @@ FILE = Path(__file__).parents[2] / "feeds" / "subscriptions.opml"
 
 def test_nested_untitled_repeated_and_not_well_formed() -> None:
     assert parse_opml(FILE.read_bytes()) == (
-        Subscription("https://one.example/feed?a=1&b=2", "First"),
-        Subscription("https://two.example/feed", "Second"),
-        Subscription("https://three.example/feed", "Third"),
+        OpmlFeed("https://one.example/feed?a=1&b=2", "First"),
+        OpmlFeed("https://two.example/feed", "Second"),
+        OpmlFeed("https://three.example/feed", "Third"),
     )
 
 

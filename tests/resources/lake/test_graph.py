@@ -51,7 +51,7 @@ def test_engine_stages_are_those_with_a_slot() -> None:
     ("stages", "message"),
     [
         ((stage("one"), stage("one")), "Two stages have the same name"),
-        ((stage("one", "other"),), "one reads other, which is no episode stage"),
+        ((stage("one", "other"),), "one reads other, which is not a stage of episodes"),
         ((stage("one", "two"), stage("two", kind="feed")), "one reads two"),
         ((stage("one", "two"), stage("two", "one")), "read each other"),
     ],

@@ -1,0 +1,80 @@
+"""Subscriptions: each feed gets a name of its own, also when several processes add feeds at the same time."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+from pyarrow import fs
+
+from resources.lake.catalogue import Catalogue, Single, Subscription
+from resources.lake.home import Home
+from resources.lake.lake import Lake
+
+PROCESSES, TITLES = 4, 60
+ADD = """
+import sys
+from resources.lake.catalogue import Catalogue
+from resources.lake.home import Home
+from resources.lake.lake import Lake
+
+catalogue = Catalogue(Lake(Home.at(sys.argv[1])))
+print("ready", flush=True)
+sys.stdin.readline()
+for n in range(int(sys.argv[3])):
+    catalogue.subscribe([(f"https://{sys.argv[2]}.test/{n}", f"Show {n}"), (f"https://all.test/{n}", f"News {n}")])
+"""
+
+
+def test_processes_that_add_feeds_of_equal_titles_keep_all_of_them(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", ADD, str(tmp_path)]
+    processes = [
+        subprocess.Popen([*command, f"p{n}", str(TITLES)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for n in range(PROCESSES)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    assert [process.wait() for process in processes] == [0] * PROCESSES
+    found = Catalogue(Lake(Home.at(str(tmp_path)))).subscriptions()
+    own = {f"https://p{p}.test/{n}" for p in range(PROCESSES) for n in range(TITLES)}
+    shared = {f"https://all.test/{n}" for n in range(TITLES)}
+    assert sorted(one.url for one in found) == sorted(own | shared)
+    assert len({one.feed_id for one in found}) == len(found)
+
+
+def test_names_in_an_object_store_contain_the_hash_of_the_url(tmp_path: Path) -> None:
+    """It overwrites what another process writes under the same name meanwhile."""
+    (tmp_path / "home" / "subscriptions").mkdir(parents=True)
+    catalogue = Catalogue(Lake(Home("s3://bucket", fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem()), "home")))
+    urls = ["https://a.test/rss", "https://b.test/rss"]
+    added = catalogue.subscribe((url, "The Show") for url in urls)
+    assert [one.feed_id for one in added] == [f"the-show-{sha256(url.encode()).hexdigest()[:8]}" for url in urls]
+    assert {one.url for one in catalogue.subscriptions()} == set(urls)
+
+
+def test_a_known_feed_takes_the_new_language_and_is_not_added_again(tmp_path: Path) -> None:
+    catalogue = Catalogue(Lake(Home.at(str(tmp_path))))
+    (feed,) = catalogue.subscribe([("https://a.test/rss", "Größe & Maß"), ("https://a.test/rss", "Again")], priority=2)
+    assert catalogue.subscribe([("https://a.test/rss", None)], language="de") == []
+    (found,) = catalogue.subscriptions()
+    assert found == Subscription("grosse-and-mass", "https://a.test/rss", "Größe & Maß", "de", feed.added_at, 2)
+
+
+def test_files_of_earlier_versions_are_read(tmp_path: Path) -> None:
+    folder = tmp_path / "subscriptions" / "singles"
+    folder.mkdir(parents=True)
+    fields = {"url": "/a.mp3", "title": None, "language": None, "added_at": "2026-01-02T12:00:00+00:00"}
+    (folder / "1234.json").write_text(json.dumps(fields, indent=1))
+    feed = {**fields, "feed_id": "show"}
+    (folder.parent / "show.json").write_text(json.dumps(feed))
+    catalogue = Catalogue(Lake(Home.at(str(tmp_path))))
+    assert [type(one) for one in (*catalogue.subscriptions(), *catalogue.singles())] == [Subscription, Single]
+    assert catalogue.subscriptions()[0].added_at == catalogue.singles()[0].added_at
