@@ -6,7 +6,6 @@ server still has the same file, which is what the validator is for.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -18,6 +17,7 @@ from types import TracebackType
 from typing import Self
 
 from speech.errors import StorageError
+from speech.file_locks import is_file_at, try_lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +48,10 @@ class PartFile:
         with _disk(self._path):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._path.open("a+b")
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # Another process may have finished, and renamed, the very file that was opened here.
-                if not self._path.exists() or not os.path.samestat(os.fstat(self._file.fileno()), self._path.stat()):
-                    raise BlockingIOError("it was finished this moment")
-            except OSError as error:
+            # The other process may have finished and renamed the file between the two calls.
+            if not try_lock(self._file) or not is_file_at(self._file, self._path):
                 self._file.close()
-                raise StorageError(
-                    f"{self._path} is being written by another process ({error}); try again later."
-                ) from error
+                raise StorageError(f"Another process writes {self._path}. Try again later.")
             self._take_up()
         return self
 

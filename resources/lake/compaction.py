@@ -12,7 +12,6 @@ outranks what was sealed. A process that is killed leaves work that the next com
 
 from __future__ import annotations
 
-import fcntl
 import tempfile
 import time
 from collections import defaultdict
@@ -34,6 +33,7 @@ from resources.lake.home import Home
 from resources.lake.lake import OPEN, Lake
 from resources.lake.sealed_files import MANIFEST, SEALED, SealedFiles, Sizes
 from resources.lake.tables import FAILURES, POLLS, QUALITY, STAGE_RUNS, TABLES, Table
+from speech.file_locks import wait_for_lock
 
 SEALABLE = tuple(table for table in TABLES.values() if table.is_sealable)
 _LAST = {"quality": QUALITY, "episodes": POLLS}
@@ -292,5 +292,5 @@ def exclusive(home: Home) -> Iterator[None]:
         path = Path(tempfile.gettempdir()) / f"podlake-sealing-{sha256(home.uri.encode()).hexdigest()[:16]}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        wait_for_lock(lock)
         yield
