@@ -22,7 +22,7 @@ from av.audio.frame import AudioFrame
 
 from speech.containers import container_name, is_cut_frame, ogg_is_closed, opened, refusal, stated_ms
 from speech.errors import StorageError, TooLarge, Undecodable
-from speech.frames import Gap, Tally, unbroken
+from speech.frames import ClockJump, Gap, Tally, unbroken
 from speech.types import SAMPLE_RATE_HZ
 
 MOST_LOST = 0.05
@@ -56,6 +56,8 @@ class DecodeReport:
     """Time that was lost; inside the audio it was replaced by silence."""
     format_changes: int
     """Changes of sample rate, channels or sample format on the way: dynamic ads."""
+    clock_jumps: int
+    """Jumps of the time stamps. The samples are then followed, so that only losses of under 0.5 s are filled."""
     truncated: bool
     """The file itself promises more than it holds."""
     pcm16k_sha256: str
@@ -73,7 +75,10 @@ def decode_to_wav(source: Path, target: Path) -> DecodeReport:
     """
     part = target.with_name(f"{target.name}.{uuid4().hex}.part")
     try:
-        report = _decode(source, part)
+        try:
+            report = _decode(source, part, clock_jumps=False)
+        except ClockJump:
+            report = _decode(source, part, clock_jumps=True)
         part.replace(target)
     except av.error.FFmpegError as error:  # some are OSErrors too, but tell of the bytes, not of the disk
         raise Undecodable(f"{source}: FFmpeg gives up ({error}). Fetch it again, or ask the publisher.") from error
@@ -126,13 +131,13 @@ class _Samples:
         self.sha256.update(block.data)
 
 
-def _decode(source: Path, part: Path) -> DecodeReport:
+def _decode(source: Path, part: Path, *, clock_jumps: bool) -> DecodeReport:
     tally, formats, samples = Tally(), _Formats(), _Samples()
     with opened(source) as (container, stream), part.open("wb") as file, wave.open(file, "wb") as wav:
         wav.setnchannels(1)
         wav.setsampwidth(2)
         wav.setframerate(SAMPLE_RATE_HZ)
-        for block in _mono_16k(unbroken(source, container, stream, tally), formats):
+        for block in _mono_16k(unbroken(source, container, stream, tally, clock_jumps=clock_jumps), formats):
             samples.add(block)
             wav.writeframesraw(block.data)
             if samples.n > LONGEST_S * SAMPLE_RATE_HZ:
@@ -158,6 +163,7 @@ def _decode(source: Path, part: Path) -> DecodeReport:
             decode_errors=tally.errors,
             lost_ms=round(1000 * lost_s),
             format_changes=formats.changes,
+            clock_jumps=tally.clock_jumps,
             truncated=_is_truncated(source, name, missing_ms, tally),
             pcm16k_sha256=samples.sha256.hexdigest(),
             peak_dbfs=round(20 * math.log10(samples.peak / 32_768), 2) if samples.peak else None,

@@ -207,6 +207,7 @@ HASHES = _table(
     _may("peak_dbfs", pa.float32(), "Peak sample; NULL for digital silence."),
     _col("clip_rate", pa.float32(), "Share of samples at full scale."),
     _col("silence_ratio", pa.float32(), "Share of 20 ms frames below -50 dBFS."),
+    _may("clock_jumps", pa.int32(), "Jumps of the file's time stamps, such as around an inserted advertisement; the samples are followed."),
 )  # fmt: skip
 
 SEGMENTS = _table(
