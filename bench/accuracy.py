@@ -25,8 +25,7 @@ from speech.engines.protocols import EngineChoice
 from speech.engines.registry import load_diarizer, load_transcriber
 from speech.errors import PodlakeError
 from speech.metrics import DiarizationErrors, WordErrors, cpwer, der, wer
-from speech.types import Diarization, Recording, Segment, Transcript
-from speech.waveforms import mapped_samples
+from speech.types import Diarization, Recording, Segment, Transcript, mapped_samples
 
 ROOT = Path(__file__).parents[1]
 REAL = ROOT.parent / "shared" / "data"

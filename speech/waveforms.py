@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import wave
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,33 +13,10 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
-import numpy as np
-
 from speech.cached_files import add, evict, mark_used
 from speech.decoding import DecodeReport, decode_to_wav
 from speech.errors import StorageError
 from speech.file_locks import is_file_at, open_shared
-from speech.types import SAMPLE_RATE_HZ
-
-
-def mapped_samples(path: Path) -> np.ndarray:
-    """The waveform as a read-only int16 memory map, shape (n,). Raises ValueError for any other kind of WAV.
-
-    The map stays readable after the file is evicted.
-    """
-    with path.open("rb") as file:
-        with wave.open(file, "rb") as wav:
-            rate_hz, channels, sample_bytes = wav.getframerate(), wav.getnchannels(), wav.getsampwidth()
-            n_samples = wav.getnframes()
-        if (rate_hz, channels, sample_bytes) != (SAMPLE_RATE_HZ, 1, 2):
-            raise ValueError(
-                f"{path} is {rate_hz} Hz, {channels} channels, {8 * sample_bytes} bits, not 16 kHz mono int16."
-            )
-        file.seek(0)
-        start = _data_start(file.read(4096))
-    if n_samples == 0:
-        return np.zeros(0, np.int16)
-    return np.memmap(path, dtype="<i2", mode="r", offset=start, shape=(n_samples,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +117,3 @@ class WaveformCache:
         finally:
             own_wav.unlink(missing_ok=True)
             own_sidecar.unlink(missing_ok=True)
-
-
-def _data_start(head: bytes) -> int:
-    """Where the samples begin: behind the header of the RIFF chunk `data`."""
-    at = 12
-    while head[at : at + 4] != b"data":
-        at += 8 + (size := int.from_bytes(head[at + 4 : at + 8], "little")) + size % 2
-        if at + 8 > len(head):
-            raise ValueError("The samples do not begin within the first 4096 bytes.")
-    return at + 8

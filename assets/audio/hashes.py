@@ -15,7 +15,8 @@ from resources.fetch.audio_store import AudioStore
 from resources.lake.lake import Lake
 from resources.lake.tables import HASHES
 from speech.facts import facts_of
-from speech.waveforms import WaveformCache, mapped_samples
+from speech.types import mapped_samples
+from speech.waveforms import WaveformCache
 
 DECODED_AT_ONCE = 2
 

@@ -12,7 +12,7 @@ import pytest
 
 from speech.decoding import DecodeReport, decode_to_wav
 from speech.errors import NotAudio, StorageError, Undecodable
-from speech.waveforms import mapped_samples
+from speech.types import mapped_samples
 
 AUDIO = Path(__file__).parents[1] / "audio"
 

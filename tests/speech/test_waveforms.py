@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from speech.errors import NotAudio
-from speech.waveforms import WaveformCache, mapped_samples
+from speech.types import mapped_samples
+from speech.waveforms import WaveformCache
 
 AUDIO = Path(__file__).parents[1] / "audio"
 WAV_BYTES = 64_000 * 2 + 44
