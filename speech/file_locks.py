@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, Any
 
 
 def wait_for_lock(file: IO[Any]) -> None:
@@ -22,7 +23,7 @@ def try_lock(file: int | IO[Any]) -> bool:
     return True
 
 
-def open_shared(path: Path) -> BinaryIO | None:
+def open_shared(path: Path) -> BufferedReader | None:
     """The file with a shared lock, until it is closed; None if there is no such file."""
     try:
         file = path.open("rb")

@@ -9,8 +9,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 from uuid import uuid4
 
 from speech.cached_files import add, evict, mark_used
@@ -47,7 +47,7 @@ class WaveformCache:
         """Waveforms in use may exceed `limit_bytes`."""
         self._folder = folder
         self._limit_bytes = limit_bytes
-        self._in_use: defaultdict[str, list[BinaryIO]] = defaultdict(list)
+        self._in_use: defaultdict[str, list[BufferedReader]] = defaultdict(list)
         self._verified: dict[str, tuple[int, int]] = {}
         """SHA-256 → inode and modification time of the file whose content this process has compared."""
 
@@ -89,7 +89,7 @@ class WaveformCache:
     def _paths(self, audio_sha256: str) -> tuple[Path, Path]:
         return self._folder / f"{audio_sha256}.wav", self._folder / f"{audio_sha256}.json"
 
-    def _is_intact(self, audio_sha256: str, file: BinaryIO, known: _Sidecar) -> bool:
+    def _is_intact(self, audio_sha256: str, file: BufferedReader, known: _Sidecar) -> bool:
         """Compare the size, and once per process the samples: after a power failure, blocks of a file can be zero."""
         stat = os.fstat(file.fileno())
         if stat.st_size != known.wav_bytes:

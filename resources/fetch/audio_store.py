@@ -7,8 +7,8 @@ import re
 import shutil
 from collections import deque
 from dataclasses import dataclass, field
+from io import BufferedReader
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -45,7 +45,7 @@ class AudioStore:
     cache: Path
     limit_bytes: int
     """Least recently used copies above this size are removed, except those in use."""
-    _in_use: deque[BinaryIO] = field(default_factory=lambda: deque(maxlen=IN_USE), repr=False, compare=False)
+    _in_use: deque[BufferedReader] = field(default_factory=lambda: deque(maxlen=IN_USE), repr=False, compare=False)
 
     def part(self, key: str) -> Path:
         """The file into which an episode is downloaded. A later download resumes what an exited run left there."""
