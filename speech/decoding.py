@@ -1,8 +1,7 @@
-"""Audio bytes of any container → a 16 kHz mono int16 WAV, and a report of what the bytes were.
+"""Decode audio of any container to a 16 kHz mono int16 WAV, and report the properties of the file.
 
-Decoding streams: memory does not grow with the length. It never passes a part of the audio off as the
-whole: time lost in the middle becomes silence and is counted, more than `MOST_LOST` of it is an error, and
-an end that is missing is flagged.
+Memory does not grow with the length. Lost time becomes silence and is counted, more than `MOST_LOST` is an
+error, and a missing end is flagged.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from speech.frames import ClockJump, Gap, Tally, unbroken
 from speech.types import SAMPLE_RATE_HZ
 
 MOST_LOST = 0.05
-"""Share of the timeline that may be lost before the rest is no longer called the episode."""
+"""Largest share of the timeline that may be lost."""
 SHORTEST_S = 0.1
 MISSING_END_MS = 250
 """A file holds less than it states by more than this: it is truncated. Encoder padding stays below 100 ms."""
@@ -36,7 +35,7 @@ LONGEST_S = (2**32 - 44) // (2 * SAMPLE_RATE_HZ) - 1
 
 @dataclass(frozen=True, slots=True)
 class DecodeReport:
-    """What the bytes were, and what became of them."""
+    """Properties of the file, and of decoding it."""
 
     container: str
     codec: str
@@ -181,13 +180,13 @@ def _is_truncated(source: Path, container: str, missing_ms: int | None, tally: T
     return tally.last_is_bad and container != "wav"  # samples without a stated end may end anywhere
 
 
-def _check_enough(source: Path, heard_s: float, lost_s: float, tally: Tally) -> None:
-    if heard_s < SHORTEST_S:
-        why = f"only {heard_s:.3f} s of it decode ({tally.errors} of {tally.packets} packets are bad)"
+def _check_enough(source: Path, decoded_s: float, lost_s: float, tally: Tally) -> None:
+    if decoded_s < SHORTEST_S:
+        why = f"only {decoded_s:.3f} s of it decode ({tally.errors} of {tally.packets} packets are bad)"
         raise refusal(source, why)
-    if lost_s > MOST_LOST * (heard_s + lost_s):
+    if lost_s > MOST_LOST * (decoded_s + lost_s):
         raise Undecodable(
-            f"{source}: {lost_s:.1f} of {heard_s + lost_s:.1f} s cannot be decoded "
+            f"{source}: {lost_s:.1f} of {decoded_s + lost_s:.1f} s cannot be decoded "
             f"({tally.errors} bad packets), more than {MOST_LOST:.0%}. Fetch it again, or ask the publisher."
         )
 

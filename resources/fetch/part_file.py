@@ -1,7 +1,7 @@
-"""The bytes of a download that is not finished: `<target>.part`, and beside it what they are the start of.
+"""A partial download: `<target>.part`, and a note of its origin beside it.
 
-A dropped connection or a killed process leaves both behind. The next try goes on from there if the
-server still has the same file, which is what the validator is for.
+They remain after a dropped connection or a killed process. The next try resumes if the validator shows
+that the server still has the same file.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from speech.file_locks import is_file_at, try_lock
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What the bytes are the start of."""
+    """The file whose first bytes a part file holds."""
 
     url: str
     validator: str | None
@@ -42,7 +42,7 @@ class PartFile:
         self._note = target.with_name(target.name + ".part.json")
         self.size = 0
         self.origin: Origin | None = None
-        """None while there is nothing to go on from."""
+        """None if there is nothing to resume."""
 
     def __enter__(self) -> Self:
         with _disk(self._path):
@@ -79,7 +79,7 @@ class PartFile:
                 self._save_progress()
 
     def finish(self) -> tuple[str, str]:
-        """The target stands, whole and durable; its SHA-256 and MD5."""
+        """Sync and rename to the target. Returns SHA-256 and MD5."""
         with _disk(self._path), self._file:
             self._file.flush()
             os.fsync(self._file.fileno())
@@ -88,7 +88,7 @@ class PartFile:
         return self._sha256.hexdigest(), self._md5.hexdigest()
 
     def discard(self) -> None:
-        """Leave nothing behind."""
+        """Remove the part file and its note."""
         with _disk(self._path):
             self._note.unlink(missing_ok=True)
             self._path.unlink(missing_ok=True)
@@ -121,7 +121,7 @@ class PartFile:
         self.size += len(chunk)
 
     def _save_progress(self) -> None:
-        """First the bytes, then the note that says that they are there."""
+        """Sync the bytes before the note that counts them."""
         self._file.flush()
         os.fsync(self._file.fileno())
         note = {"origin": asdict(self.origin) if self.origin else None, "size": self.size}
@@ -133,7 +133,7 @@ class PartFile:
 
 _CHUNK_BYTES = 1 << 20
 _SAVE_EVERY_BYTES = 16 << 20
-"""What a killed process costs at most."""
+"""Most bytes that a killed process loses."""
 
 
 @contextmanager
