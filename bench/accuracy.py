@@ -19,14 +19,13 @@ from typing import TypeVar
 
 import numpy as np
 
+from bench.error_rates import DiarizationErrors, WordErrors, cpwer, der, wer
 from speech.assignment import assign_speakers
 from speech.decoding import decode_to_wav
 from speech.engines.protocols import EngineChoice
 from speech.engines.registry import load_diarizer, load_transcriber
 from speech.errors import PodlakeError
-from speech.metrics import DiarizationErrors, WordErrors, cpwer, der, wer
-from speech.types import Diarization, Recording, Segment, Transcript
-from speech.waveforms import mapped_samples
+from speech.types import Diarization, Recording, Segment, Transcript, mapped_samples
 
 ROOT = Path(__file__).parents[1]
 REAL = ROOT.parent / "shared" / "data"

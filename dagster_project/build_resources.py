@@ -34,7 +34,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         "home": home,
         "lake": lake,
         "catalogue": Catalogue(lake),
-        "audio_store": AudioStore(home, settings.cache_folder),
+        "audio_store": AudioStore(home, settings.cache_folder, limit_bytes=int(settings.cache_gb * 1e9)),
         "waveforms": waveforms,
         "engines": engines,
         "window": window(settings),

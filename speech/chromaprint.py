@@ -1,6 +1,6 @@
-"""Chromaprint: the acoustic fingerprint that AcoustID and others compare, through libchromaprint's C interface.
+"""The acoustic fingerprint Chromaprint, through the C interface of libchromaprint (Debian: `libchromaprint1`).
 
-The library is no Python package (Debian: `libchromaprint1`); where it is absent the reason is said instead.
+pyacoustid is not used: it needs the same system library.
 """
 
 from __future__ import annotations

@@ -146,22 +146,12 @@ def _spectral(units: np.ndarray) -> np.ndarray:
 
 
 def _k_means(points: np.ndarray, k: int) -> np.ndarray:
-    """Labels of the best of eight tries from k-means++ starts (Arthur and Vassilvitskii, 2007); seeded."""
-    rng = np.random.default_rng(0)
-    best_cost, best = np.inf, np.zeros(len(points), dtype=np.int64)
-    for _ in range(8):
-        centres = points[rng.integers(len(points))][None]
-        while len(centres) < k:
-            cost = _squared_distances(points, centres).min(axis=1) + 1e-12
-            centres = np.vstack([centres, points[rng.choice(len(points), p=cost / cost.sum())]])
-        for _ in range(30):
-            labels = _squared_distances(points, centres).argmin(axis=1)
-            members = [points[labels == label] for label in range(k)]
-            centres = np.array([m.mean(axis=0) if len(m) else c for m, c in zip(members, centres, strict=True)])
-        distances = _squared_distances(points, centres)
-        if distances.min(axis=1).sum() < best_cost:
-            best_cost, best = distances.min(axis=1).sum(), distances.argmin(axis=1)
-    return best
+    """Labels of the best of eight seeded tries from k-means++ starts."""
+    from scipy.cluster.vq import kmeans2
+
+    random = np.random.default_rng(0)
+    tries = [kmeans2(points, k, iter=30, minit="++", missing="warn", rng=random) for _ in range(8)]
+    return min(tries, key=lambda each: float(np.square(points - each[0][each[1]]).sum()))[1]
 
 
 def _excess_nats(pair: Moments) -> float:
@@ -207,10 +197,6 @@ def _viterbi(scores: np.ndarray) -> np.ndarray:
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
-
-
-def _squared_distances(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    return np.square(points[:, None] - centres).sum(axis=2)
 
 
 def _compact(labels: np.ndarray) -> np.ndarray:

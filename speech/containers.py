@@ -41,6 +41,9 @@ CONTAINERS = {
 UNSTATED = frozenset({"mp3", "aac", "ac3", "amr"})
 """Bare streams: no clock and no total of their own, unless an MP3 carries a Xing header."""
 
+MPEG = frozenset({"mpegts", "mpeg"})
+"""FFmpeg derives their duration from the first and the last time stamp."""
+
 LONGEST_FRAME_BYTES = 1441
 """MPEG-1 Layer III at 320 kbit/s and 32 kHz."""
 
@@ -89,7 +92,7 @@ def stated_ms(source: Path, container: InputContainer, stream: AudioStream) -> i
         return _xing_ms(source)
     if name == "wav":
         return _wav_ms(source)
-    if name in UNSTATED:
+    if name in UNSTATED | MPEG:
         return None
     if stream.duration is not None and stream.time_base is not None:
         return round(1000 * stream.duration * stream.time_base)

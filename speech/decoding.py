@@ -1,8 +1,7 @@
-"""Audio bytes of any container → a 16 kHz mono int16 WAV, and a report of what the bytes were.
+"""Decode audio of any container to a 16 kHz mono int16 WAV, and report the properties of the file.
 
-Decoding streams: memory does not grow with the length. It never passes a part of the audio off as the
-whole: time lost in the middle becomes silence and is counted, more than `MOST_LOST` of it is an error, and
-an end that is missing is flagged.
+Memory does not grow with the length. Lost time becomes silence and is counted, more than `MOST_LOST` is an
+error, and a missing end is flagged.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ from av.audio.frame import AudioFrame
 
 from speech.containers import container_name, is_cut_frame, ogg_is_closed, opened, refusal, stated_ms
 from speech.errors import StorageError, TooLarge, Undecodable
-from speech.frames import Gap, Tally, unbroken
+from speech.frames import ClockJump, Gap, Tally, unbroken
 from speech.types import SAMPLE_RATE_HZ
 
 MOST_LOST = 0.05
-"""Share of the timeline that may be lost before the rest is no longer called the episode."""
+"""Largest share of the timeline that may be lost."""
 SHORTEST_S = 0.1
 MISSING_END_MS = 250
 """A file holds less than it states by more than this: it is truncated. Encoder padding stays below 100 ms."""
@@ -36,7 +35,7 @@ LONGEST_S = (2**32 - 44) // (2 * SAMPLE_RATE_HZ) - 1
 
 @dataclass(frozen=True, slots=True)
 class DecodeReport:
-    """What the bytes were, and what became of them."""
+    """Properties of the file, and of decoding it."""
 
     container: str
     codec: str
@@ -56,6 +55,8 @@ class DecodeReport:
     """Time that was lost; inside the audio it was replaced by silence."""
     format_changes: int
     """Changes of sample rate, channels or sample format on the way: dynamic ads."""
+    clock_jumps: int
+    """Jumps of the time stamps. The samples are then followed, so that only losses of under 0.5 s are filled."""
     truncated: bool
     """The file itself promises more than it holds."""
     pcm16k_sha256: str
@@ -73,7 +74,10 @@ def decode_to_wav(source: Path, target: Path) -> DecodeReport:
     """
     part = target.with_name(f"{target.name}.{uuid4().hex}.part")
     try:
-        report = _decode(source, part)
+        try:
+            report = _decode(source, part, clock_jumps=False)
+        except ClockJump:
+            report = _decode(source, part, clock_jumps=True)
         part.replace(target)
     except av.error.FFmpegError as error:  # some are OSErrors too, but tell of the bytes, not of the disk
         raise Undecodable(f"{source}: FFmpeg gives up ({error}). Fetch it again, or ask the publisher.") from error
@@ -126,13 +130,13 @@ class _Samples:
         self.sha256.update(block.data)
 
 
-def _decode(source: Path, part: Path) -> DecodeReport:
+def _decode(source: Path, part: Path, *, clock_jumps: bool) -> DecodeReport:
     tally, formats, samples = Tally(), _Formats(), _Samples()
     with opened(source) as (container, stream), part.open("wb") as file, wave.open(file, "wb") as wav:
         wav.setnchannels(1)
         wav.setsampwidth(2)
         wav.setframerate(SAMPLE_RATE_HZ)
-        for block in _mono_16k(unbroken(source, container, stream, tally), formats):
+        for block in _mono_16k(unbroken(source, container, stream, tally, clock_jumps=clock_jumps), formats):
             samples.add(block)
             wav.writeframesraw(block.data)
             if samples.n > LONGEST_S * SAMPLE_RATE_HZ:
@@ -158,6 +162,7 @@ def _decode(source: Path, part: Path) -> DecodeReport:
             decode_errors=tally.errors,
             lost_ms=round(1000 * lost_s),
             format_changes=formats.changes,
+            clock_jumps=tally.clock_jumps,
             truncated=_is_truncated(source, name, missing_ms, tally),
             pcm16k_sha256=samples.sha256.hexdigest(),
             peak_dbfs=round(20 * math.log10(samples.peak / 32_768), 2) if samples.peak else None,
@@ -175,13 +180,13 @@ def _is_truncated(source: Path, container: str, missing_ms: int | None, tally: T
     return tally.last_is_bad and container != "wav"  # samples without a stated end may end anywhere
 
 
-def _check_enough(source: Path, heard_s: float, lost_s: float, tally: Tally) -> None:
-    if heard_s < SHORTEST_S:
-        why = f"only {heard_s:.3f} s of it decode ({tally.errors} of {tally.packets} packets are bad)"
+def _check_enough(source: Path, decoded_s: float, lost_s: float, tally: Tally) -> None:
+    if decoded_s < SHORTEST_S:
+        why = f"only {decoded_s:.3f} s of it decode ({tally.errors} of {tally.packets} packets are bad)"
         raise refusal(source, why)
-    if lost_s > MOST_LOST * (heard_s + lost_s):
+    if lost_s > MOST_LOST * (decoded_s + lost_s):
         raise Undecodable(
-            f"{source}: {lost_s:.1f} of {heard_s + lost_s:.1f} s cannot be decoded "
+            f"{source}: {lost_s:.1f} of {decoded_s + lost_s:.1f} s cannot be decoded "
             f"({tally.errors} bad packets), more than {MOST_LOST:.0%}. Fetch it again, or ask the publisher."
         )
 

@@ -24,10 +24,12 @@ from av.container import InputContainer
 from av.packet import Packet
 
 from speech.containers import UNSTATED, container_name, is_seam
-from speech.errors import Undecodable
 
-LONGEST_GAP_S = 600.0
-"""A longer jump of the time stamps is a broken clock, not a loss that silence could stand for."""
+LONGEST_LOSS_S = 600.0
+"""Time stamps that advance by more are a new clock, not lost audio."""
+JUMP_S = 0.5
+"""Time stamps that go back by this much show that the file's clock jumps. Then forward steps of this size are jumps
+too: which of them are lost audio is unknown."""
 BARREN_READS = 100
 """Failed reads in a row after which the rest of the file is given up."""
 
@@ -43,8 +45,13 @@ class Tally:
     """Time that was lost between frames, and came back as Gaps."""
     tail_s: float = 0.0
     """Time that bytes stand for which do not decode, and behind which nothing does; or that cannot be placed."""
+    clock_jumps: int = 0
     last_packet: Packet | None = None
     last_is_bad: bool = False
+
+
+class ClockJump(Exception):
+    """The time stamps cannot be trusted; decode again and follow the samples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,25 +64,47 @@ class Gap:
 Decoded = Iterator[tuple[Packet, list[AudioFrame] | None]]
 
 
-def unbroken(source: Path, container: InputContainer, stream: AudioStream, tally: Tally) -> Iterator[AudioFrame | Gap]:
-    """The stream's frames in order, with a Gap wherever time was lost. Raises Undecodable for a broken clock."""
+def unbroken(
+    source: Path, container: InputContainer, stream: AudioStream, tally: Tally, *, clock_jumps: bool
+) -> Iterator[AudioFrame | Gap]:
+    """The stream's frames in order, with a Gap where time was lost.
+
+    Raises ClockJump unless the caller knows of it (`clock_jumps`): then jumps are counted and the samples followed.
+    """
+    clock = _Clock(tally, clock_jumps)
     decoded = _decoded(container, stream, tally)
     name = container_name(container)
     timeline: Iterator[AudioFrame | Gap]
     if name in UNSTATED:
         timeline = _by_bytes(decoded, tally, None if name == "mp3" else source.stat().st_size)
     elif name == "flac":
-        timeline = _by_frame_number(decoded)
+        timeline = _by_frame_number(decoded, clock)
     else:
-        timeline = _by_stamp(decoded, tally)
+        timeline = _by_stamp(decoded, tally, clock)
     for item in timeline:
         if isinstance(item, Gap):
-            if item.seconds > LONGEST_GAP_S:
-                raise Undecodable(
-                    f"{source}: the time stamps jump by {item.seconds:.0f} s. Ask the publisher for a whole file."
-                )
             tally.filled_s += item.seconds
         yield item
+
+
+@dataclass
+class _Clock:
+    """Compares the stamps of a file with its samples."""
+
+    tally: Tally
+    is_known_to_jump: bool
+
+    def gap(self, start_s: float | None, end_s: float | None, frame: AudioFrame) -> Iterator[Gap]:
+        """The lost time between two frames. Half a frame is tolerated: stamps are rounded, to 1 ms in WebM."""
+        if start_s is None or end_s is None:
+            return
+        step_s = start_s - end_s
+        if step_s < -JUMP_S or step_s > (JUMP_S if self.is_known_to_jump else LONGEST_LOSS_S):
+            if not self.is_known_to_jump:
+                raise ClockJump
+            self.tally.clock_jumps += 1
+        elif step_s > 0.5 * frame.samples / frame.sample_rate:
+            yield Gap(step_s)
 
 
 def _decoded(container: InputContainer, stream: AudioStream, tally: Tally) -> Decoded:
@@ -112,7 +141,7 @@ def _packets(container: InputContainer, stream: AudioStream, tally: Tally) -> It
             return
 
 
-def _by_stamp(decoded: Decoded, tally: Tally) -> Iterator[AudioFrame | Gap]:
+def _by_stamp(decoded: Decoded, tally: Tally, clock: _Clock) -> Iterator[AudioFrame | Gap]:
     end_s: float | None = None
     bad_until_s = 0.0
     for packet, frames in decoded:
@@ -120,14 +149,14 @@ def _by_stamp(decoded: Decoded, tally: Tally) -> Iterator[AudioFrame | Gap]:
             bad_until_s = float((packet.pts + (packet.duration or 0)) * packet.time_base)
         for frame in frames or ():
             start_s = frame.time if frame.pts is not None else end_s
-            yield from _gap(start_s, end_s, frame)
+            yield from clock.gap(start_s, end_s, frame)
             end_s = (start_s or 0.0) + frame.samples / frame.sample_rate
             yield frame
-    if end_s is not None and bad_until_s > end_s:
+    if end_s is not None and bad_until_s > end_s and not clock.is_known_to_jump:
         tally.tail_s = bad_until_s - end_s
 
 
-def _by_frame_number(decoded: Decoded) -> Iterator[AudioFrame | Gap]:
+def _by_frame_number(decoded: Decoded, clock: _Clock) -> Iterator[AudioFrame | Gap]:
     """FLAC: the number of a frame (fixed block size) or of its first sample (variable) opens every frame."""
     end_s: float | None = None
     block_size = 0
@@ -139,7 +168,7 @@ def _by_frame_number(decoded: Decoded) -> Iterator[AudioFrame | Gap]:
                 header = bytes(packet)[:11]
                 unit = 1 if header[1] & 1 else block_size
                 start_s = _coded_number(header[4:]) * unit / frame.sample_rate
-            yield from _gap(start_s, end_s, frame)
+            yield from clock.gap(start_s, end_s, frame)
             end_s = (start_s or 0.0) + frame.samples / frame.sample_rate
             yield frame
 
@@ -164,12 +193,6 @@ def _by_bytes(decoded: Decoded, tally: Tally, end: int | None) -> Iterator[Audio
     skipped = 0 if end is None else max(0, end - start - tally.packet_bytes)
     if good_bytes:
         tally.tail_s = (junk_bytes + skipped) * good_s / good_bytes
-
-
-def _gap(start_s: float | None, end_s: float | None, frame: AudioFrame) -> Iterator[Gap]:
-    """Half a frame is tolerated: stamps are rounded, to 1 ms in WebM."""
-    if start_s is not None and end_s is not None and start_s - end_s > 0.5 * frame.samples / frame.sample_rate:
-        yield Gap(start_s - end_s)
 
 
 def _coded_number(data: bytes) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 ENOUGH_CHARACTERS = 40
-"""Below this a guess is worth nothing."""
+"""Shorter texts are not classified."""
 SAMPLE_WORDS = 2000
 
 

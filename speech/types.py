@@ -1,7 +1,8 @@
-"""What engines are given and what they give back. Times are integer milliseconds on the decoded timeline."""
+"""Inputs and results of engines. Times are integer milliseconds on the decoded timeline."""
 
 from __future__ import annotations
 
+import wave
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +14,7 @@ SAMPLE_RATE_HZ = 16_000
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of the timeline, `[start_ms, end_ms)`."""
+    """The part `[start_ms, end_ms)` of the timeline."""
 
     start_ms: int
     end_ms: int
@@ -25,20 +26,48 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One acquisition's audio, decoded: what an engine is given."""
+    """The decoded audio of one acquisition: the input of an engine."""
 
     episode_id: str
     audio_sha256: str
     waveform_path: Path
     """A WAV file: 16 kHz, mono, int16."""
     language: str | None = None
-    """Normalised primary tag from the catalogue (`en`, `zh`), None where nobody said."""
+    """Normalised primary tag from the catalogue (`en`, `zh`), None if unknown."""
 
     def samples(self) -> np.ndarray:
         """The waveform as a read-only memory map, int16, shape (n,)."""
-        from speech.waveforms import mapped_samples
-
         return mapped_samples(self.waveform_path)
+
+
+def mapped_samples(path: Path) -> np.ndarray:
+    """The waveform as a read-only int16 memory map, shape (n,). Raises ValueError for any other kind of WAV.
+
+    The map stays readable after the file is evicted.
+    """
+    with path.open("rb") as file:
+        with wave.open(file, "rb") as wav:
+            rate_hz, channels, sample_bytes = wav.getframerate(), wav.getnchannels(), wav.getsampwidth()
+            n_samples = wav.getnframes()
+        if (rate_hz, channels, sample_bytes) != (SAMPLE_RATE_HZ, 1, 2):
+            raise ValueError(
+                f"{path} is {rate_hz} Hz, {channels} channels, {8 * sample_bytes} bits, not 16 kHz mono int16."
+            )
+        file.seek(0)
+        start = _data_start(file.read(4096))
+    if n_samples == 0:
+        return np.zeros(0, np.int16)
+    return np.memmap(path, dtype="<i2", mode="r", offset=start, shape=(n_samples,))
+
+
+def _data_start(head: bytes) -> int:
+    """Where the samples begin: behind the header of the RIFF chunk `data`."""
+    at = 12
+    while head[at : at + 4] != b"data":
+        at += 8 + (size := int.from_bytes(head[at + 4 : at + 8], "little")) + size % 2
+        if at + 8 > len(head):
+            raise ValueError("The samples do not begin within the first 4096 bytes.")
+    return at + 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +78,7 @@ class Segment:
     start_ms: int
     end_ms: int
     confidence: float | None = None
-    """Mean posterior in 0–1; None where the engine gives none."""
+    """Mean posterior in 0–1; None if the engine gives none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +89,11 @@ class Word:
     start_ms: int
     end_ms: int
     confidence: float | None = None
-    """Posterior in 0–1; None where the engine gives none."""
+    """Posterior in 0–1; None if the engine gives none."""
     chunk_idx: int = 0
     """The silence-bounded chunk it was decoded in."""
     times_estimated: bool = False
-    """True where the engine gives no word times and they were spread over the chunk."""
+    """True if the engine gives no word times and they were spread over the chunk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +102,9 @@ class Diarization:
 
     segments: tuple[Segment, ...]
     speaker_capacity: int | None = None
-    """The most speakers that the engine can tell apart; None where there is no such limit."""
+    """The most speakers that the engine can distinguish; None if there is no limit."""
     embeddings: dict[str, np.ndarray] = field(default_factory=dict)
-    """Speaker → unit vector, where the engine gives one."""
+    """Speaker → unit vector, if the engine gives one."""
     embedding_model: str | None = None
     engine_ms: int = 0
     """The engine's own time on this recording; shared work is split by audio length."""
@@ -83,11 +112,11 @@ class Diarization:
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """All words of one recording, ordered by start; none is a valid answer to silence."""
+    """All words of one recording, ordered by start; silence has none."""
 
     words: tuple[Word, ...]
     speech_ms: int
-    """Speech that the voice activity detector found, and that was therefore decoded."""
+    """Duration of the speech that the voice activity detector found."""
     confidence_absent: str | None = None
-    """Why words carry no confidence, where they carry none."""
+    """Why the words have no confidence, if they have none."""
     engine_ms: int = 0

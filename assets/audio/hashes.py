@@ -15,7 +15,8 @@ from resources.fetch.audio_store import AudioStore
 from resources.lake.lake import Lake
 from resources.lake.tables.audio import HASHES, HashesRow
 from speech.facts import facts_of
-from speech.waveforms import WaveformCache, mapped_samples
+from speech.types import mapped_samples
+from speech.waveforms import WaveformCache
 
 DECODED_AT_ONCE = 2
 
@@ -62,7 +63,7 @@ def _hash(key: str, lake: Lake, store: AudioStore, waveforms: WaveformCache) -> 
         container=report.container, codec=report.codec, bitrate=report.bitrate_bps,
         sample_rate=report.sample_rate_hz, channels=report.channels,
         duration_header_ms=report.duration_header_ms, duration_ms=report.duration_ms,
-        decode_errors=report.decode_errors, truncated=report.truncated,
+        decode_errors=report.decode_errors, clock_jumps=report.clock_jumps, truncated=report.truncated,
         loudness_lufs=facts.loudness_lufs, loudness_absent_reason=facts.loudness_absent_reason,
         peak_dbfs=report.peak_dbfs, clip_rate=report.clip_rate, silence_ratio=facts.silence_ratio,
     )  # fmt: skip

@@ -5,7 +5,6 @@ A lease is a lock file that the operating system drops when its process ends, ho
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import tempfile
@@ -14,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from speech.file_locks import try_lock
 
 log = logging.getLogger("podlake")
 
@@ -55,14 +56,11 @@ class Devices:
                 handle = os.open(
                     self.folder / f"{name.replace(':', '-')}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666
                 )
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    os.close(handle)
-                else:
+                if try_lock(handle):
                     os.truncate(handle, 0)
                     os.write(handle, f"{os.getpid()}\n".encode())
                     return name, handle
+                os.close(handle)
             if time.monotonic() > deadline:
                 raise TimeoutError(f"every device of {', '.join(self.names)} stayed taken for {wait_s:.0f} s")
             time.sleep(_POLL_S)
@@ -75,9 +73,7 @@ class Devices:
             if not path.exists():
                 continue
             with path.open("r+") as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
+                if not try_lock(file):
                     held[name] = int(path.read_text().strip() or 0)
         return held
 

@@ -132,7 +132,7 @@ class NodeWaveforms(WaveformCache):
                 "that every node mounts at the same path, or in an object store (s3://bucket/prefix)."
             )
         folder = self._cache / f"fetched-{os.getpid()}-{threading.get_ident()}"
-        fetched = AudioStore(Home.at(self._home), folder).local("/".join(source.parts[-3:]))
+        fetched = AudioStore(Home.at(self._home), folder, self._limit_bytes).local("/".join(source.parts[-3:]))
         try:
             return super().get(audio_sha256, fetched)
         finally:

@@ -1,4 +1,4 @@
-"""One GET: to its first answer that is no redirect, politely, with whatever goes wrong as an error of ours."""
+"""One GET request that follows redirects, limits connections per host, and raises podlake's errors."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ CONNECTIONS_PER_HOST = 4
 """At a time, from this process."""
 MAX_REDIRECTS = 10
 SLOWEST_BYTES_PER_S = 16_000
-"""128 kbit/s: a server that is slower than one listens is not waited for."""
+"""128 kbit/s, the speed of playback."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """A request, and the answer to it, whose body is not read yet."""
+    """A request and its response, whose body is not read yet."""
 
     url: str
     response: httpx.Response
@@ -46,7 +46,7 @@ def get(url: str, headers: dict[str, str]) -> Iterator[Exchange]:
     """Raises HttpRefused and NetworkError, also for what happens while the caller reads the body."""
     chain: list[tuple[str, int]] = []
     agent = {"User-Agent": f"podlake/{_version()}"}
-    # A client of its own for every request: no cookie outlives it.
+    # One client per request, so that no cookie is kept.
     with _own_errors(url), httpx.Client(timeout=_TIMEOUT, verify=_tls(), headers=agent) as client:
         request: httpx.Request | None = client.build_request("GET", url, headers=headers)
         while request is not None:
@@ -67,7 +67,7 @@ def get(url: str, headers: dict[str, str]) -> Iterator[Exchange]:
 
 
 def refuse_unless(exchange: Exchange, *accepted: int) -> None:
-    """Raise what a status means, unless it is one of those."""
+    """Raise the error of a status that is not accepted."""
     if exchange.status in accepted:
         return
     response, status = exchange.response, exchange.status
@@ -109,7 +109,7 @@ def refuse_larger(exchange: Exchange, size: int, limit_bytes: int) -> None:
 
 
 def refuse_short(exchange: Exchange) -> None:
-    """After the body: all that was announced must have come."""
+    """Raise NetworkError if the body is shorter than Content-Length."""
     announced, received = exchange.header("Content-Length") or "", exchange.response.num_bytes_downloaded
     if announced.isdigit() and received != int(announced):
         raise NetworkError(f"{_shown(str(exchange.response.url))} sent {received} of {announced} bytes.")
@@ -153,7 +153,7 @@ def _retry_after_s(text: str | None) -> float | None:
 
 
 def _shown(url: str) -> str:
-    """For messages: without what may be a password or a token."""
+    """The URL for messages, without passwords and tokens."""
     try:
         shown = httpx.URL(url)
     except httpx.InvalidURL:

@@ -1,7 +1,7 @@
-"""Everything that is fetched over HTTP: feeds with conditional GET, audio with resumption.
+"""HTTP downloads: feeds with conditional GET, audio with resumption.
 
-Nothing here tries twice: an error says by its type whether another try is worth it, and what a download
-has got so far waits on the disk for that try.
+No function retries: the batch contract does, by the class of the error. The next try resumes a partial
+download.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ DOWNLOAD_LIMIT_BYTES = 2 * 1024**3
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What the server said."""
+    """The headers of a response."""
 
     requested_url: str
     final_url: str
@@ -37,7 +37,7 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class NotModified(Answer):
-    """What the caller has is still what the server has."""
+    """The caller's copy is current."""
 
     not_modified: ClassVar[Literal[True]] = True
 
@@ -60,7 +60,7 @@ class Download(Answer):
     md5: str
     bytes: int
     resumed: bool
-    """Whether an earlier try had a part of it."""
+    """Whether it continued a partial download."""
 
 
 def fetch_document(
@@ -126,7 +126,7 @@ _AUDIO = {"Accept": "audio/*, video/*;q=0.9, */*;q=0.5", "Accept-Encoding": "ide
 
 
 def _received(exchange: Exchange, part: PartFile, target: Path, limit_bytes: int, patience_s: float) -> Download:
-    """The body, on the disk."""
+    """Write the body to disk."""
     resumed = exchange.status == 206
     if not resumed:
         part.start_over(Origin(exchange.url, _validator(exchange), _total_bytes(exchange)))

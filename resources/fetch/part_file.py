@@ -1,12 +1,11 @@
-"""The bytes of a download that is not finished: `<target>.part`, and beside it what they are the start of.
+"""A partial download: `<target>.part`, and a note of its origin beside it.
 
-A dropped connection or a killed process leaves both behind. The next try goes on from there if the
-server still has the same file, which is what the validator is for.
+They remain after a dropped connection or a killed process. The next try resumes if the validator shows
+that the server still has the same file.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -18,11 +17,12 @@ from types import TracebackType
 from typing import Self
 
 from speech.errors import StorageError
+from speech.file_locks import is_file_at, try_lock
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What the bytes are the start of."""
+    """The file whose first bytes a part file holds."""
 
     url: str
     validator: str | None
@@ -42,22 +42,16 @@ class PartFile:
         self._note = target.with_name(target.name + ".part.json")
         self.size = 0
         self.origin: Origin | None = None
-        """None while there is nothing to go on from."""
+        """None if there is nothing to resume."""
 
     def __enter__(self) -> Self:
         with _disk(self._path):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._path.open("a+b")
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # Another process may have finished, and renamed, the very file that was opened here.
-                if not self._path.exists() or not os.path.samestat(os.fstat(self._file.fileno()), self._path.stat()):
-                    raise BlockingIOError("it was finished this moment")
-            except OSError as error:
+            # The other process may have finished and renamed the file between the two calls.
+            if not try_lock(self._file) or not is_file_at(self._file, self._path):
                 self._file.close()
-                raise StorageError(
-                    f"{self._path} is being written by another process ({error}); try again later."
-                ) from error
+                raise StorageError(f"Another process writes {self._path}. Try again later.")
             self._take_up()
         return self
 
@@ -85,7 +79,7 @@ class PartFile:
                 self._save_progress()
 
     def finish(self) -> tuple[str, str]:
-        """The target stands, whole and durable; its SHA-256 and MD5."""
+        """Sync and rename to the target. Returns SHA-256 and MD5."""
         with _disk(self._path), self._file:
             self._file.flush()
             os.fsync(self._file.fileno())
@@ -94,7 +88,7 @@ class PartFile:
         return self._sha256.hexdigest(), self._md5.hexdigest()
 
     def discard(self) -> None:
-        """Leave nothing behind."""
+        """Remove the part file and its note."""
         with _disk(self._path):
             self._note.unlink(missing_ok=True)
             self._path.unlink(missing_ok=True)
@@ -127,7 +121,7 @@ class PartFile:
         self.size += len(chunk)
 
     def _save_progress(self) -> None:
-        """First the bytes, then the note that says that they are there."""
+        """Sync the bytes before the note that counts them."""
         self._file.flush()
         os.fsync(self._file.fileno())
         note = {"origin": asdict(self.origin) if self.origin else None, "size": self.size}
@@ -139,7 +133,7 @@ class PartFile:
 
 _CHUNK_BYTES = 1 << 20
 _SAVE_EVERY_BYTES = 16 << 20
-"""What a killed process costs at most."""
+"""Most bytes that a killed process loses."""
 
 
 @contextmanager

@@ -12,7 +12,6 @@ meanwhile stays, and replaces what was sealed. If the process is killed, the nex
 
 from __future__ import annotations
 
-import fcntl
 import tempfile
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -33,6 +32,7 @@ from resources.lake.home import Home
 from resources.lake.lake import OPEN, Lake
 from resources.lake.sealed_files import MANIFEST, SEALED, SealedFiles, Sizes
 from resources.lake.tables import FAILURES, STAGE_RUNS, TABLES, Table
+from speech.file_locks import wait_for_lock
 
 SEALABLE = tuple(table for table in TABLES.values() if table.is_sealable)
 ROW_TABLES = tuple(table for table in SEALABLE if table is not STAGE_RUNS)
@@ -260,5 +260,5 @@ def exclusive(home: Home) -> Iterator[None]:
         path = Path(tempfile.gettempdir()) / f"podlake-sealing-{sha256(home.uri.encode()).hexdigest()[:16]}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        wait_for_lock(lock)
         yield

@@ -1,4 +1,4 @@
-"""DuckDB on the files of the lake: types, file systems, and queries that meet a file which compaction has replaced."""
+"""DuckDB on the files of the lake: types, file systems, and retries when compaction has replaced a file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _VANISHED = re.compile(
     r"No such file|TProtocolException|don't know what type|outside file|No magic bytes|too small to be a Parquet file"
     r"|a compaction replaced sealed files|No files found that match",
 )
-"""What DuckDB says of a file that was removed, or replaced, between two of its accesses."""
+"""DuckDB's errors for a file that was removed or replaced during a query."""
 
 
 @contextmanager
@@ -46,7 +46,7 @@ def prepare(connection: DuckDBPyConnection, home: Home) -> None:
 
 
 def retry_if_file_vanished(query: Callable[[], T]) -> T:
-    """What the query returns. It is asked again if compaction removed a file that it had listed."""
+    """The result of the query, repeated if compaction removed a file that it had listed."""
     import duckdb
 
     for _ in range(ATTEMPTS - 1):

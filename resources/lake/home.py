@@ -1,13 +1,14 @@
-"""Where everything lies: `PODLAKE_HOME`, a folder or an s3:// prefix, and how a file gets there whole."""
+"""The home of a lake: `PODLAKE_HOME`, a folder or an s3:// prefix. Files appear in it complete or not at all."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -19,10 +20,10 @@ from speech.errors import StorageError
 
 @dataclass(frozen=True)
 class Home:
-    """The root of audio, lake and subscriptions, on whatever file system it is."""
+    """The root folder of audio, tables and subscriptions, on a local disk or in an object store."""
 
     uri: str
-    """What the user wrote: a path, or `s3://bucket/prefix`."""
+    """As the user wrote it: a path, or `s3://bucket/prefix`."""
     filesystem: fs.FileSystem
     root: str
     """The root as the file system names it."""
@@ -44,16 +45,27 @@ class Home:
     def exists(self, *parts: str) -> bool:
         return bool(self.filesystem.get_file_info(self.path(*parts)).type == fs.FileType.File)
 
+    def duckdb_root(self) -> str:
+        """The root for DuckDB, which reads a backslash as a slash: the path of a symbolic link if there is one."""
+        if not self.is_local:
+            return self.uri
+        if "\\" not in self.root:
+            return self.root
+        link = Path.home() / ".cache" / "podlake" / "homes" / hashlib.sha256(self.root.encode()).hexdigest()[:16]
+        link.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            link.symlink_to(self.root)
+        return str(link)
+
     def duckdb_path(self, path: str) -> str:
-        """A path under the home as DuckDB takes it: an object store's with its scheme, `[`, `?` and `*` as themselves."""
-        full = path if self.is_local else self.uri + path.removeprefix(self.root)
-        return re.sub(r"([\[?*])", r"[\1]", full)
+        """A path under the home for DuckDB: with the scheme of an object store, and `[`, `?` and `*` escaped."""
+        return re.sub(r"([\[?*])", r"[\1]", self.duckdb_root() + path.removeprefix(self.root))
 
     def names(self, *folder: str) -> list[str]:
-        """Names of the files in a folder, sorted; none where there is no such folder."""
-        if self.is_local:  # without a look at each file, which takes ten times as long
+        """Sorted names of the files in a folder; none if the folder does not exist."""
+        if self.is_local:  # `get_file_info` also looks at each file, which takes ten times as long
             try:
-                names = os.listdir(self.path(*folder))  # noqa: PTH208 - names are all that is needed
+                names = os.listdir(self.path(*folder))  # noqa: PTH208 - only names are needed
             except FileNotFoundError:
                 return []
             return sorted(name for name in names if name[0] not in "._" and "." in name)
@@ -68,25 +80,19 @@ class Home:
             return bytes(stream.read())
 
     def remove(self, *parts: str) -> None:
-        """Remove a file; it is no error that there is none."""
+        """Remove a file if it exists."""
         if self.exists(*parts):
             self.filesystem.delete_file(self.path(*parts))
 
     @contextmanager
     def writing(self, *parts: str, exclusive: bool = False) -> Iterator[BinaryIO]:
-        """A stream whose bytes appear under the name all at once, or not at all.
+        """A stream whose bytes appear under the name at once when the block ends without an error.
 
-        On a local disk they are written beside it, synced and renamed; for an object store they are
-        collected on the local disk first, because a stream that breaks off would upload what it has.
         Raises `StorageError`; if `exclusive`, and the home is local, `FileExistsError` where the file exists already.
         """
         target = self.path(*parts)
         try:
-            with (
-                _written_beside(Path(target), exclusive=exclusive)
-                if self.is_local
-                else self._uploaded(target) as stream
-            ):
+            with _renamed(Path(target), exclusive=exclusive) if self.is_local else self._uploaded(target) as stream:
                 yield stream
         except OSError as error:
             if exclusive and isinstance(error, FileExistsError):
@@ -97,9 +103,9 @@ class Home:
 
     @contextmanager
     def _uploaded(self, target: str) -> Iterator[BinaryIO]:
-        """A local file that nobody else sees, uploaded when it is complete.
+        """A temporary local file that is uploaded in one call when it is complete.
 
-        In one call that no signal interrupts: a stream that Python breaks off is closed, and closing ends an upload.
+        A direct upload stream would publish an incomplete object if an exception or a signal closed it.
         """
         with tempfile.TemporaryDirectory() as folder:
             collected = Path(folder) / "collected"
@@ -109,21 +115,21 @@ class Home:
 
 
 @contextmanager
-def _written_beside(target: Path, *, exclusive: bool) -> Iterator[BinaryIO]:
-    """A local file under a hidden name, synced, and renamed when it is complete."""
+def _renamed(target: Path, *, exclusive: bool) -> Iterator[BinaryIO]:
+    """A hidden local file that is synced and renamed when it is complete."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
+    hidden = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
-        with beside.open("wb") as stream:
+        with hidden.open("wb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
         if exclusive:
-            _link(beside, target)
+            _link(hidden, target)
         else:
-            beside.replace(target)
+            hidden.replace(target)
     finally:
-        beside.unlink(missing_ok=True)
+        hidden.unlink(missing_ok=True)
 
 
 def _link(source: Path, target: Path) -> None:

@@ -143,7 +143,8 @@ def _fill(table: Table, root: str) -> dict[str, str]:
 
 
 def _folder(home: Home) -> Path:
-    own = hashlib.sha256(home.uri.encode()).hexdigest()[:16]  # two homes never share a warehouse
-    folder = Path(home.root) if home.is_local else Path.home() / ".cache" / "podlake" / own
+    own = hashlib.sha256(home.duckdb_root().encode()).hexdigest()[:16]  # two homes never share a warehouse
+    is_beside = home.duckdb_root() == home.root  # DuckDB cannot open a database in a path with a backslash
+    folder = Path(home.root) if is_beside else Path.home() / ".cache" / "podlake" / own
     folder.mkdir(parents=True, exist_ok=True)
     return folder

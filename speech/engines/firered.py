@@ -25,14 +25,14 @@ from speech.types import SAMPLE_RATE_HZ, Recording, Span, Transcript, Word
 from speech.vad import FOR_TRANSCRIPTION, speech_spans
 
 FILES = ("model.pth.tar", "cmvn.ark", "dict.txt", "train_bpe1000.model")
-"""What a model's folder holds."""
+"""Files of a model's folder."""
 MAX_CHUNK_MS = 20_000
 """The model takes 60 s; the shorter a chunk, the closer are times that are spread over it."""
 MIN_CHUNK_MS = 100
-"""Below a few frames the model has nothing to look at and fails."""
+"""The model fails on fewer frames."""
 BATCH_S = 120
 SPEECH_HAS_WORDS_MS = 5_000
-"""No word in more speech than this is a failure."""
+"""More speech than this without a word is a failure."""
 NO_CONFIDENCE = "FireRedASR-AED gives no confidence"
 
 _UNITS = re.compile(r"[^\W\d_\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+(?:'\w+)*|\d+|\S")
@@ -123,7 +123,7 @@ class FireRed:
         )
 
     def _recognised(self, recording: Recording, samples: np.ndarray, chunks: Sequence[Span]) -> Iterator[Recognised]:
-        """What was heard in every chunk, in order; batches by seconds, halved when memory does not suffice."""
+        """The text of every chunk, in order; batches by seconds, halved when memory does not suffice."""
         assert self._recognise is not None
         done = 0
         while done < len(chunks):

@@ -14,17 +14,17 @@ from speech.types import SAMPLE_RATE_HZ
 
 @dataclass(frozen=True, slots=True)
 class Recognised:
-    """What was heard in a chunk."""
+    """The text of a chunk."""
 
     text: str
     tokens: Sequence[tuple[str, float, float]] | None = None
-    """Text, start and end in seconds within the chunk; None where the model gives no times."""
+    """Text, start and end in seconds within the chunk; None if the model gives no times."""
     confidence: float | None = None
-    """Of the whole chunk; None where the model gives none."""
+    """Of the whole chunk; None if the model gives none."""
 
 
 Recognise = Callable[[Sequence[np.ndarray]], list[Recognised]]
-"""Chunks (int16, 16 kHz, shape (n,)) → what was heard in each."""
+"""Chunks (int16, 16 kHz, shape (n,)) → the text of each."""
 
 DECODING = {"beam_size": 3, "nbest": 1, "decode_max_len": 0, "softmax_smoothing": 1.25}
 """What the model's authors recommend."""

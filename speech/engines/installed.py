@@ -1,4 +1,4 @@
-"""Which packages an engine stands on: their versions, and a clear error where one is missing."""
+"""The packages of an engine: their versions, and an error that names missing ones."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def require(extra: str, *packages: str) -> None:
 
 
 def first_importable(modules: Sequence[str], python: str | None = None) -> str | None:
-    """The first of some modules that can be imported, here or under another interpreter; none of them is."""
+    """The first of the modules that can be imported, here or under another interpreter (without importing it)."""
     found = _importable(python, tuple(modules)) if python else [name for name in modules if find_spec(name)]
     return next(iter(found), None)
 
 
 def answer_of(python: str, script: str, *arguments: str) -> str:
-    """What a script prints under another interpreter; nothing where that cannot be, which loading an engine explains."""
+    """What a script prints under another interpreter; empty if it cannot start; loading the engine then explains why."""
     try:
         asked = subprocess.run([python, "-c", script, *arguments], capture_output=True, text=True, check=False)
     except OSError:

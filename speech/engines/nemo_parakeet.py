@@ -37,15 +37,15 @@ LANGUAGES = {
     "nvidia/parakeet-tdt-0.6b-v3": EUROPEAN,
     "nvidia/parakeet-tdt-0.6b-v2": frozenset({"en"}),
 }
-"""A model that is not listed may speak any language: the option `languages` says which."""
+"""Languages of the listed models. The option `languages` gives those of other models."""
 
 MAX_CHUNK_MS = 30_000
 BATCH_S = {"cpu": 120.0, "cuda": 1200.0}
-"""Audio that is decoded at once, padding included. Halved for good whenever memory does not suffice."""
+"""Audio per batch, padding included. Halved each time memory does not suffice."""
 BATCHES_AHEAD = 4
 """Chunks are sorted by length over about this many batches."""
 SPEECH_HAS_WORDS_MS = 5_000
-"""No word in more speech than this is a failure; in less, the detector may have heard a cough or a jingle."""
+"""More speech than this without a word is a failure; less may be a cough or a jingle."""
 
 
 def describe(choice: EngineChoice) -> EngineSpec:
@@ -81,7 +81,7 @@ def load(choice: EngineChoice, device: str) -> Parakeet:
 
 @dataclass(eq=False, slots=True)
 class _Job:
-    """A recording on its way: its chunks, and the words of those that are decoded."""
+    """A recording in progress: its chunks, and the words of the decoded ones."""
 
     recording: Recording
     samples: np.ndarray
@@ -193,7 +193,7 @@ class Parakeet:
 
 
 def _job(recording: Recording) -> _Job:
-    """What is to be decoded of a recording; an error of its own stays with it."""
+    """The speech of a recording, or the error of this recording."""
     try:
         samples = samples_of(recording)
         speech = speech_spans(samples, FOR_TRANSCRIPTION)

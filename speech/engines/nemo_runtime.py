@@ -1,8 +1,8 @@
-"""What the two NeMo engines share: a quiet import, finding and loading a `.nemo` archive, telling states of it apart.
+"""Shared code of the two NeMo engines: import without output, find, identify and load a `.nemo` archive.
 
-A model is a local `.nemo` file or a hub name (`nvidia/parakeet-tdt-0.6b-v3`). Everything that can be
-said without NeMo and torch is: `find_model` reads the archive itself, so that describing an engine
-is cheap and a wrong file is refused before seconds of imports. What cannot load is `EngineUnavailable`.
+A model is a local `.nemo` file or a hub name (`nvidia/parakeet-tdt-0.6b-v3`). Describing an
+engine needs neither NeMo nor torch, so that it is fast and a wrong file is refused before the imports.
+A model that cannot load raises `EngineUnavailable`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 from speech.errors import EngineUnavailable
 
 ABSENT = "absent"
-"""The revision of a model that is not there yet: describing an engine never fails for want of its weights."""
+"""The revision of a missing model: describing an engine does not need its weights."""
 
 _ENDS_BYTES = 1 << 20
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -42,10 +42,10 @@ class Archive:
 
 
 def model_revision(model: str) -> str:
-    """What tells one state of a model from another, without loading or downloading anything.
+    """The revision of a model, without loading or downloading it.
 
     A local archive: a hash (see `_read_archive`). A hub name: the commit of the snapshot in the local
-    hub cache, or `hub` before the first download. `absent` where a local file is missing or unreadable.
+    hub cache, or `hub` before the first download. `absent` if a local file is missing or unreadable.
     """
     if is_hub_name(model):
         return f"{model}@{_cached_commit(model) or 'hub'}"
@@ -61,7 +61,7 @@ def is_hub_name(model: str) -> bool:
 
 
 def open_archive(path: str) -> Archive:
-    """What a local `.nemo` says of itself. Raises `EngineUnavailable` where there is none."""
+    """Class and revision of a local `.nemo`. Raises `EngineUnavailable` if it does not exist."""
     file = Path(path).expanduser().resolve()
     if not file.is_file():
         what = "is a folder" if file.is_dir() else "does not exist"
@@ -107,7 +107,7 @@ def prepared(model: Any, device: str) -> Any:
 
 @cache
 def nemo_models() -> ModuleType:
-    """NeMo's speech models, imported without a word on stderr. Takes about 8 s the first time.
+    """NeMo's speech models, imported without output on stderr. Takes about 8 s the first time.
 
     Raises `EngineUnavailable` where NeMo is not installed.
     """
@@ -125,7 +125,7 @@ def nemo_models() -> ModuleType:
 
 
 def _hush() -> None:
-    """NeMo says only what went wrong, and keeps nothing: two of its log handlers hold every record forever."""
+    """Let NeMo log errors only, and remove two log handlers that keep every record in memory."""
     from nemo.utils import logging as nemo_logging
 
     nemo_logging.setLevel(logging.ERROR)
@@ -212,7 +212,7 @@ def _cached_commit(name: str) -> str | None:
 
 
 def _hub_cache() -> Path:
-    """Where the hub's client keeps its downloads, found as it does."""
+    """The cache folder of huggingface_hub, which is not installed where engines are only described."""
     if cache_dir := os.environ.get("HF_HUB_CACHE"):
         return Path(cache_dir).expanduser()
     home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"

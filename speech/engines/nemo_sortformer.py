@@ -26,7 +26,7 @@ DEFAULT_MODEL = "nvidia/diar_streaming_sortformer_4spk-v2"
 MODEL_CLASS = "SortformerEncLabelModel"
 FRAME_MS = 80
 ACTIVE = 0.5
-"""A speaker speaks in the frames whose posterior reaches this."""
+"""A speaker is active in frames whose posterior reaches this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +35,13 @@ class Preset:
 
     chunk_len: int
     chunk_right_context: int
-    """What is heard of the future before a chunk is decided."""
+    """Frames after a chunk that the model sees before it decides."""
     fifo_len: int
-    """The latest frames, kept as they are."""
+    """The latest frames, unchanged."""
     spkcache_update_period: int
-    """Frames that go from there to the cache at once."""
+    """Frames that move from the FIFO to the cache at once."""
     spkcache_len: int
-    """The most telling frames of all speakers so far."""
+    """The most characteristic frames of all speakers so far."""
 
 
 PRESETS = {
@@ -189,7 +189,7 @@ def _features(model: Any, samples: np.ndarray, start: int, end: int) -> Any:
 
 
 def segments_of(activity: np.ndarray, duration_ms: int) -> tuple[Segment, ...]:
-    """Stretches in which a speaker is active, of all speakers, ordered by start; they may overlap.
+    """Spans in which a speaker is active, of all speakers, ordered by start; they may overlap.
 
     Speakers are called S1, S2, … in the order in which they first speak. Confidence is the mean posterior.
     """

@@ -1,4 +1,4 @@
-"""Parakeet's side of NeMo: how it is set to decode, one batch of chunks into tokens, tokens into words.
+"""Decoding with Parakeet: settings, a batch of chunks to tokens, tokens to words.
 
 NeMo's own word times and confidences are not used: they cost more than decoding does on long chunks,
 and a text whose words its two ways of counting differ on takes the whole batch down.
@@ -17,12 +17,12 @@ import numpy as np
 from speech.types import SAMPLE_RATE_HZ, Span, Word
 
 MIN_SAMPLES = SAMPLE_RATE_HZ
-"""Shorter chunks are filled up with silence, on the right only: nothing moves."""
+"""Shorter chunks are padded with silence on the right, so that times do not change."""
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A decoded piece of a word: sentencepiece's text (`▁` begins a word), when, and how sure."""
+    """A decoded piece of a word: sentencepiece text (`▁` begins a word), times and confidence."""
 
     text: str
     start_ms: int

@@ -168,7 +168,7 @@ def _outcome(progress: _Progress) -> Transcript | PodlakeError:
 
 def _answer(request: Json) -> Json:
     """In a worker: the chunks of a recording, or the words of one chunk."""
-    from speech.waveforms import mapped_samples
+    from speech.types import mapped_samples
 
     started = time.perf_counter()
     try:

@@ -5,7 +5,7 @@ the interpreter it runs under. The worker (`subprocess_worker`) asks for a recor
 so that it packs and reads ahead as it would here; only paths and results cross the pipe.
 
 When the process dies, the recordings that it held are suspects: each is tried alone by a new process, and
-one that is alone with it when it dies again has an `EngineCrashed`. The others never notice.
+a recording that makes a process exit alone fails with `EngineCrashed`. The other recordings are not affected.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ log = logging.getLogger("podlake")
 
 WORKER = "speech.engines.subprocess_worker"
 DEATHS_IN_A_ROW = 4
-"""After so many deaths without a result in between, what is left of the stream is not even tried."""
+"""After so many exits without a result in between, the rest of the stream fails."""
 
 Outcome = tuple[Recording, EngineResult | PodlakeError]
 
@@ -101,7 +101,7 @@ class Apart:
         try:
             process.tell({"begin": True})
             while not over:
-                message = self._heard(process)
+                message = self._receive(process)
                 if "next" in message:
                     recording = next(coming, None)
                     if recording is not None:
@@ -112,10 +112,10 @@ class Apart:
                     yield held.pop(message["done"]), result_of(message["result"])
                 over = "over" in message
         finally:
-            if not over:  # it died, or nobody wants the rest of the stream
+            if not over:  # it exited, or the caller stopped the stream
                 self.close()
 
-    def _heard(self, process: Process) -> Json:
+    def _receive(self, process: Process) -> Json:
         message = process.receive()
         if message is None:
             raise _Death(process.last_error())
@@ -133,7 +133,7 @@ class Apart:
                 "environment of its own: see PODLAKE_NEMO_PYTHON and PODLAKE_FIRERED_PYTHON, or `make nemo`."
             ) from error
         try:
-            self.spec = spec_of(self._heard(process)["ready"])
+            self.spec = spec_of(self._receive(process)["ready"])
         except _Death as death:
             self.close()
             raise EngineUnavailable(
@@ -154,4 +154,4 @@ def _first_of(suspects: deque[Recording]) -> Iterator[Recording]:
 
 
 class _Death(Exception):
-    """The process ended without an answer: how, and its last words."""
+    """The process exited without an answer: its status and last error."""

@@ -1,6 +1,6 @@
-"""What the engines that run on torch share: which device, how much of its memory, and what when that is not enough.
+"""Shared code of the torch engines: device, peak memory, and errors when memory does not suffice.
 
-Devices are named as torch names them: `cpu`, `cuda:0`. Nothing here imports torch into a process that has not.
+Devices are named as torch names them: `cpu`, `cuda:0`. No function imports torch for the CPU.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from speech.engines.protocols import ON_CPU, DeviceUse
 
 
 def device_use(device: str) -> DeviceUse:
-    """Since `forget_peak`."""
+    """The device and its peak memory since `forget_peak`."""
     if device == ON_CPU.name:
         return ON_CPU
     import torch
@@ -22,7 +22,7 @@ def device_use(device: str) -> DeviceUse:
 
 
 def forget_peak(device: str) -> None:
-    """What `device_use` says from now on is about what comes, not about what was."""
+    """Reset the peak that `device_use` reports."""
     if device != ON_CPU.name:
         import torch
 
@@ -30,7 +30,7 @@ def forget_peak(device: str) -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the device's memory did not suffice: CUDA says so in more than one way."""
+    """Whether the device's memory did not suffice. CUDA reports it in several ways."""
     return type(error).__name__ == "OutOfMemoryError" or "ALLOC_FAILED" in str(error)
 
 

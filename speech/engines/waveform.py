@@ -1,4 +1,4 @@
-"""A recording's samples, or the error that belongs to that recording alone."""
+"""The samples of a recording, or an error of this recording only."""
 
 from __future__ import annotations
 

@@ -3,14 +3,16 @@ from __future__ import annotations
 import hashlib
 import wave
 from contextlib import suppress
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
 from speech.decoding import DecodeReport, decode_to_wav
 from speech.errors import NotAudio, StorageError, Undecodable
-from speech.waveforms import mapped_samples
+from speech.types import mapped_samples
 
 AUDIO = Path(__file__).parents[1] / "audio"
 
@@ -118,6 +120,59 @@ def test_follows_format_changes_of_stitched_advertisements(decoded):
     assert report.duration_ms == 3_109, "three pieces of 1 s and their encoders' padding"
     seconds = samples[: 3 * 16_000].reshape(3, -1).std(axis=1)
     assert seconds[0] == pytest.approx(seconds[1] / 2, rel=0.1), "the first piece has a silent right channel"
+
+
+def encoded(path: Path, seconds: float, hz: int, start_s: float = 0.0) -> bytes:
+    """A tone as MPEG-TS with AAC or WebM with Opus, whose time stamps begin at `start_s`."""
+    rate_hz = 48_000
+    samples = (8_000 * np.sin(2 * np.pi * hz * np.arange(int(rate_hz * seconds)) / rate_hz)).astype(np.int16)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac" if path.suffix == ".ts" else "libopus", rate=rate_hz, layout="mono")
+        for start in range(0, len(samples), 960):
+            frame = av.AudioFrame.from_ndarray(samples[None, start : start + 960], format="s16", layout="mono")
+            frame.sample_rate, frame.time_base = rate_hz, Fraction(1, rate_hz)
+            frame.pts = start + int(start_s * rate_hz)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path.read_bytes()
+
+
+def loud_ms(samples: np.ndarray, hz: int) -> int:
+    """Duration of the 20-ms frames in which a tone of `hz` is loudest."""
+    frames = samples[: len(samples) // 320 * 320].reshape(-1, 320).astype(float)
+    loudest = np.abs(np.fft.rfft(frames)).argmax(axis=1) * 50
+    return 20 * int(np.count_nonzero((loudest == hz) & (np.abs(frames).max(axis=1) > 1_000)))
+
+
+@pytest.mark.parametrize("ad_start_s", [0.0, 50.0, 101.0, 110.0, 2_000.0])
+def test_follows_the_samples_around_an_inserted_ad_with_its_own_clock(tmp_path, ad_start_s):
+    part = tmp_path / "part.ts"
+    show = encoded(part, 4, 400, start_s=100), encoded(part, 4, 400, start_s=104)
+    source = tmp_path / "show.ts"
+    source.write_bytes(show[0] + encoded(part, 2, 800, start_s=ad_start_s) + show[1])
+    report = decode_to_wav(source, tmp_path / "out.wav")
+    samples = mapped_samples(tmp_path / "out.wav")
+    assert (report.clock_jumps, report.lost_ms, report.truncated) == (2, 0, False)
+    assert report.duration_header_ms is None
+    assert report.duration_ms == pytest.approx(10_000, abs=150)
+    assert loud_ms(samples, 400) == pytest.approx(8_000, abs=150)
+    assert loud_ms(samples, 800) == pytest.approx(2_000, abs=150)
+
+
+@pytest.mark.parametrize("wrong_ms", [0, 2_000, 60_000, 30_000_000])
+def test_follows_the_samples_of_a_webm_cluster_with_a_damaged_time(tmp_path, wrong_ms):
+    source = tmp_path / "show.webm"
+    content = bytearray(encoded(source, 20, 400))
+    clusters = [at for at in range(len(content)) if content[at : at + 4] == b"\x1f\x43\xb6\x75"]
+    time_at = content.index(b"\xe7", clusters[1])
+    size = content[time_at + 1] & 0x7F
+    wrong = wrong_ms % 256**size
+    content[time_at + 2 : time_at + 2 + size] = wrong.to_bytes(size, "big")
+    source.write_bytes(content)
+    report = decode_to_wav(source, tmp_path / "out.wav")
+    assert report.clock_jumps == 2
+    assert report.duration_ms == pytest.approx(20_000, abs=50)
+    assert loud_ms(mapped_samples(tmp_path / "out.wav"), 400) == pytest.approx(20_000, abs=60)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import pytest
 
 from speech.errors import NotAudio
 from speech.signals import reset_signals
-from speech.waveforms import WaveformCache, mapped_samples
+from speech.types import mapped_samples
+from speech.waveforms import WaveformCache
 
 AUDIO = Path(__file__).parents[1] / "audio"
 WAV_BYTES = 64_000 * 2 + 44
@@ -66,11 +67,40 @@ def test_makes_again_what_another_version_reported(tmp_path):
     assert cache.get("aa", AUDIO / "cbr.mp3")[1] == report
 
 
+def truncate(wav: Path) -> None:
+    os.truncate(wav, 1_000)
+
+
+def zero_a_block(wav: Path) -> None:
+    with wav.open("r+b") as file:
+        file.seek(8_192)
+        file.write(bytes(4_096))
+
+
+def zero_the_header(wav: Path) -> None:
+    with wav.open("r+b") as file:
+        file.write(bytes(4_096))
+
+
+@pytest.mark.parametrize("damage", [truncate, zero_a_block, zero_the_header])
+@pytest.mark.parametrize("is_known", [False, True], ids=["new process", "same process"])
+def test_decodes_again_instead_of_using_a_damaged_waveform(tmp_path, damage, is_known):
+    cache = WaveformCache(tmp_path, limit_bytes=10**9)
+    with cache.using("aa", AUDIO / "cbr.mp3") as (wav, report):
+        intact = wav.read_bytes()
+    damage(wav)
+    if not is_known:
+        cache = WaveformCache(tmp_path, limit_bytes=10**9)
+    with cache.using("aa", AUDIO / "cbr.mp3") as (again, report_again):
+        assert (again.read_bytes(), report_again) == (intact, report)
+    assert files_in(tmp_path) == ["aa.json", "aa.wav"]
+
+
 def test_evicts_the_least_recently_used(tmp_path):
     cache = WaveformCache(tmp_path, limit_bytes=2 * WAV_BYTES)
     for age_s, sha256 in ((300, "aa"), (200, "bb")):
         with cache.using(sha256, AUDIO / "cbr.mp3") as (wav, _):
-            os.utime(wav, (wav.stat().st_atime, wav.stat().st_mtime - age_s))
+            os.utime(wav, (wav.stat().st_atime - age_s, wav.stat().st_mtime))
     with cache.using("aa", AUDIO / "cbr.mp3"):
         pass  # used again: `bb` is the oldest now
     with cache.using("cc", AUDIO / "tone.opus"):

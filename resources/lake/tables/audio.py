@@ -77,6 +77,9 @@ class HashesRow(DerivedRow):
     peak_dbfs: Annotated[Float32 | None, "Peak sample; NULL for digital silence."] = None
     clip_rate: Annotated[Float32, "Share of samples at full scale."]
     silence_ratio: Annotated[Float32, "Share of 20 ms frames below -50 dBFS."]
+    clock_jumps: Annotated[
+        Int32 | None, "Jumps of the file's time stamps, as at an inserted ad; samples are followed."
+    ] = None
 
 
 _KEY = ("audio_sha256", "episode_id")

@@ -20,6 +20,7 @@ import pytest
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from assets.catalogue.feeds import feeds
+from bench.error_rates import WordErrors, cpwer, der, wer
 from dagster_project.build_resources import build_resources
 from dagster_project.settings import Settings
 from dagster_project.stages import stage_assets
@@ -28,7 +29,6 @@ from resources.lake.lake import Lake
 from resources.lake.tables import EPISODES, QUALITY, SEGMENTS, STAGE_RUNS, TURNS, WORDS, Table
 from speech.engines import registry
 from speech.engines.protocols import EngineChoice
-from speech.metrics import WordErrors, cpwer, der, wer
 from speech.types import Segment
 
 ROOT = Path(__file__).parents[3]

@@ -30,7 +30,7 @@ CHINESE = " ".join("今天我们来谈谈上个星期山里的天气为什么一
 HASHES = {
     "sha256": "a" * 64, "md5": "b" * 32, "pcm16k_sha256": "c" * 64, "chromaprint": None, "chromaprint_absent_reason": "made up",
     "container": "wav", "codec": "pcm_s16le", "bitrate": None, "sample_rate": 16_000, "channels": 1,
-    "duration_header_ms": None, "duration_ms": 60_000, "decode_errors": 0, "truncated": False, "loudness_lufs": -19.0,
+    "duration_header_ms": None, "duration_ms": 60_000, "decode_errors": 0, "clock_jumps": 0, "truncated": False, "loudness_lufs": -19.0,
     "loudness_absent_reason": None, "peak_dbfs": -3.0, "clip_rate": 0.0, "silence_ratio": 0.1,
 }  # fmt: skip
 

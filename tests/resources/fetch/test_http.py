@@ -301,7 +301,7 @@ class TestDownload:
             file()(handler)
 
         download(server("/a.mp3", second_try), target)
-        assert "another process" in refused[0]
+        assert "Another process" in refused[0]
         assert target.read_bytes() == BODY
 
     def test_a_folder_that_cannot_be_written(self, server: Server, tmp_path: Path) -> None:

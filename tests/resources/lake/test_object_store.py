@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from fsspec.implementations.arrow import ArrowFSWrapper
-from pyarrow import fs
 
 from assets.stages import EPISODE_GRAPH
-from resources.fetch.audio_store import AudioStore
 from resources.lake.catalogue import Catalogue
 from resources.lake.compaction import remove, reopen, sealed_episodes
 from resources.lake.home import Home
@@ -30,7 +24,6 @@ from speech.errors import StorageError
 from tests.landings import land, land_last, open_keys, seal_settled
 
 KEYS = [f"show-2026010{n}-0000000{n}" for n in range(1, 4)]
-BUCKET = "podcasts"
 ROOT = Path(__file__).parents[3]
 UPLOADS = """
 import sys
@@ -42,36 +35,9 @@ with Home.at(sys.argv[1]).writing("notes", "large") as stream:
 """
 
 
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    pytest.importorskip("moto.server", reason="the S3 server is in the extra `dev`")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        _wait_for(f"http://127.0.0.1:{port}", server)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.kill()
-        server.wait()
-
-
 @pytest.fixture
-def home(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    """As users say it: where the server is stands in the environment, as all of Amazon's tools read it."""
-    environment = {
-        "AWS_ENDPOINT_URL": endpoint, "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ACCESS_KEY_ID": "someone", "AWS_SECRET_ACCESS_KEY": "secret", "HOME": str(tmp_path),
-    }  # fmt: skip
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    filesystem, bucket = fs.FileSystem.from_uri(f"s3://{BUCKET}?allow_bucket_creation=true")
-    filesystem.create_dir(bucket)
-    return Home.at(f"s3://{BUCKET}/{tmp_path.name}/")
+def home(s3_home: Home) -> Home:
+    return s3_home
 
 
 def test_a_landing_is_read_back_replaced_and_removed(home: Home) -> None:
@@ -125,16 +91,6 @@ def test_a_bucket_that_is_not_there_is_a_storage_error(home: Home) -> None:
         stream.write(b"lost")
 
 
-def test_audio_is_kept_under_its_hash_and_fetched_once(home: Home, tmp_path: Path) -> None:
-    store = AudioStore(home, tmp_path / "cache")
-    part = store.part("episode")
-    part.write_bytes(b"sound")
-    uri = store.keep(part, "ab" * 32, "https://x.test/a.mp3", None)
-    assert (store.has(uri), part.exists()) == (True, False)
-    assert store.local(uri).read_bytes() == b"sound"
-    assert store.local(uri).parents[2] == tmp_path / "cache"
-
-
 def test_feeds_are_subscribed_to(home: Home) -> None:
     catalogue = Catalogue(Lake(home))
     (feed,) = catalogue.subscribe([("https://a.test/rss", "The Show")])
@@ -185,18 +141,3 @@ def test_a_file_that_sealing_takes_away_meanwhile_is_asked_for_again(home: Home,
 
 def answer(connection) -> list[tuple]:
     return ask(connection, "select episode_id, word_idx, word, run_id from words order by all")
-
-
-def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-        except urllib.error.HTTPError:
-            return
-        except OSError:
-            assert server.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-        else:
-            return

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.error_rates import der
 from speech.engines.mfcc import describe, load
 from speech.engines.protocols import EngineChoice
 from speech.errors import EngineUnavailable, StorageError
-from speech.metrics import der
 from speech.types import Diarization, Recording, Segment
 
 ROOT = Path(__file__).parents[3]

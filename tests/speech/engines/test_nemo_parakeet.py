@@ -8,12 +8,12 @@ from difflib import SequenceMatcher
 import numpy as np
 import pytest
 
+from bench.error_rates import WordErrors, cpwer, normalise, wer
 from speech.assignment import assign_speakers
 from speech.engines import nemo_parakeet
 from speech.engines.nemo_tdt import Token, decode, words_of
 from speech.engines.protocols import EngineChoice
 from speech.errors import BadOutput, EngineUnavailable, OutOfMemory, StorageError
-from speech.metrics import WordErrors, cpwer, normalise, wer
 from speech.types import Span, Transcript, Word
 from tests.speech.engines.conftest import MODELS, ONE_TO_THREE, Heldout
 

@@ -9,11 +9,11 @@ from itertools import combinations, pairwise
 import numpy as np
 import pytest
 
+from bench.error_rates import der
 from speech.engines import nemo_sortformer
 from speech.engines.nemo_sortformer import PRESETS, Preset, segments_of
 from speech.engines.protocols import EngineChoice
 from speech.errors import BadOutput, EngineUnavailable
-from speech.metrics import der
 from speech.types import Diarization, Segment
 from tests.speech.engines.conftest import MODELS, ONE_TO_THREE, Heldout
 

@@ -15,10 +15,10 @@ import av
 import numpy as np
 import pytest
 
+from bench.error_rates import wer
 from speech.engines.pocketsphinx import MAX_CHUNK_MS, PocketSphinx, describe, load
 from speech.engines.protocols import EngineChoice
 from speech.errors import EngineCrashed, EngineUnavailable, StorageError
-from speech.metrics import wer
 from speech.types import Recording, Transcript
 
 ROOT = Path(__file__).parents[3]
