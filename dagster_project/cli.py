@@ -268,10 +268,9 @@ def doctor() -> None:
 def ui(port: int) -> None:
     """Open Dagster's web UI, with its daemon, on this machine. Ctrl-C ends both."""
     from dagster_project.instance import prepare_home
-    from dagster_project.settings import ROOT
 
     prepare_home(_settings())
-    arguments = ["-m", "dagster", "dev", "-w", str(ROOT / "workspace.yaml"), "-h", "127.0.0.1", "-p", str(port)]
+    arguments = ["-m", "dagster", "dev", "-m", "dagster_project.definitions", "-h", "127.0.0.1", "-p", str(port)]
     os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606 - Ctrl-C and the exit code are Dagster's
 
 

@@ -6,10 +6,11 @@ import os
 import re
 import tempfile
 from contextlib import suppress
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dagster_project.settings import ROOT, Settings
+from dagster_project.settings import Settings
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -75,4 +76,5 @@ def _make_databases(home: Path) -> None:
 
 def _own_config(settings: Settings) -> str:
     limit_s = round(settings.job_timeout_hours * 3600)
-    return re.sub(r"(?m)^(  max_runtime_seconds:) \d+", rf"\1 {limit_s}", (ROOT / CONFIG).read_text())
+    config = files("dagster_project").joinpath(CONFIG).read_text()
+    return re.sub(r"(?m)^(  max_runtime_seconds:) \d+", rf"\1 {limit_s}", config)
