@@ -186,7 +186,7 @@ def reopen(keys: tuple[str, ...]) -> None:
 def list_(is_feeds: bool, feed: str | None, limit: int) -> None:
     """List the feeds, or the episodes and where they stand."""
     from dagster_project.commands import listing
-    from dagster_project.commands.text_table import render
+    from dagster_project.commands.terminal import render
     from resources.lake.home import Home
 
     home = Home.at(_settings().home)
@@ -233,8 +233,10 @@ def sql(query: str | None, source: str | None, form: str | None, output: Path | 
     if query and source:
         raise click.UsageError("Give a query or --file, not both.")
     form = form or FORMATS.get(output.suffix if output else "", "table")
-    if (form == "parquet" and not output) or (form == "table" and output):
-        raise click.UsageError("Parquet goes to a file, and a table to the screen: see --format and --output.")
+    if form == "table" and output:
+        raise click.UsageError(f"Say with --format which kind of file {output} is: csv, json or parquet.")
+    if form == "parquet" and not output and sys.stdout.isatty():
+        raise click.UsageError("Parquet is binary: give --output FILE, or redirect the output.")
     home = Home.at(_settings().home)
     try:
         text = ask.question(source) if source else query
@@ -245,7 +247,7 @@ def sql(query: str | None, source: str | None, form: str | None, output: Path | 
         elif form == "table":
             click.echo(ask.to_text(home, text, limit=limit))
         else:
-            ask.to_stream(home, text, form, sys.stdout)
+            ask.to_stream(home, text, form, click.get_binary_stream("stdout"))
     except ask.QueryError as error:
         raise click.ClickException(str(error)) from error
 

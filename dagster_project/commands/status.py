@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from dagster_project.commands.text_table import cell, render
+from dagster_project.commands.terminal import cell, render
 from partitions.keys import feed_of
 from pipeline.progress import EPISODE_STAGES, FEED_STAGES, progress
 from resources.lake.catalogue import Catalogue

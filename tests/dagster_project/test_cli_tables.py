@@ -10,6 +10,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
@@ -187,7 +188,7 @@ class TestSql:
     def test_a_table_to_read(self) -> None:
         assert podlake("sql", "select episode_id, duration_ms from hashes order by all").stdout.splitlines() == [
             "episode_id                  duration_ms",
-            "──────────────────────────  ───────────",
+            "───────────────────────────────────────",
             f"{ONE}      5400000",
             f"{THREE}       1800000",
             "",
@@ -203,9 +204,9 @@ class TestSql:
         rows = list(csv.reader(podlake("sql", self.QUERY, "--format", "csv").stdout.splitlines()))
         assert rows == [
             ["episode_id", "title", "duration_ms", "failures", "published_at"],
-            [ONE, "One", "5400000", "[]", "2026-01-01T10:00:00+00:00"],
+            [ONE, "One", "5400000", "[]", "2026-01-01 10:00:00+00"],
             [THREE, "Three", "1800000", "[]", ""],
-            [TWO, "Two", "", '["audio: http_not_found"]', "2026-01-02T10:00:00+00:00"],
+            [TWO, "Two", "", "['audio: http_not_found']", "2026-01-02 10:00:00+00"],
         ]
 
     def test_json(self) -> None:
@@ -217,7 +218,7 @@ class TestSql:
                 "title": "Two",
                 "duration_ms": None,
                 "failures": ["audio: http_not_found"],
-                "published_at": "2026-01-02T10:00:00+00:00",
+                "published_at": "2026-01-02 10:00:00+00",
             },
         ]
         assert json.loads(podlake("sql", "from words where false", "--format", "json").stdout) == []
@@ -244,11 +245,15 @@ class TestSql:
             "out.csv": "before",
         }
 
+    def test_parquet_to_standard_output(self) -> None:
+        answer = podlake("sql", "select 1 as one", "--format", "parquet").stdout_bytes
+        assert pq.read_table(pa.BufferReader(answer)).to_pylist() == [{"one": 1}]
+
     def test_a_question_by_its_name_and_a_file_by_its_path(self, tmp_path: Path) -> None:
         assert podlake("sql", "-f", "failures_by_class").stdout.endswith("\n2 rows\n")
         (tmp_path / "q.sql").write_text("-- What is one?\nselect 1 as one;\n")
         assert podlake("sql", "-f", str(tmp_path / "q.sql")).stdout == "one\n───\n  1\n\n1 row\n"
-        assert "There is no file nothing, and no question of that name" in podlake("sql", "-f", "nothing").stderr
+        assert "There is no file and no question nothing." in podlake("sql", "-f", "nothing").stderr
 
     def test_what_there_is_to_ask(self) -> None:
         text = podlake("sql").stdout
@@ -263,13 +268,12 @@ class TestSql:
         assert "There are: acquisitions, episode_overview, episodes, failures, feeds," in unknown.stderr
         assert 'syntax error at or near "selec"' in podlake("sql", "selec 1").stderr
         assert "Traceback" not in unknown.output
-        assert podlake("sql", "--", "-- nothing").stderr.startswith("Error: Nothing is asked")
+        assert podlake("sql", "--", "-- nothing").stderr.startswith("Error: The query returns no table.")
 
     @pytest.mark.parametrize(
         "arguments",
         [
             ("select 1", "-f", "x"),
-            ("select 1", "--format", "parquet"),
             ("select 1", "--format", "table", "--output", "x"),
         ],
     )
