@@ -17,24 +17,29 @@ from rich.text import Text
 
 _UNLIMITED = 1_000_000
 """Columns of an output that is not a terminal: each row stays on one line."""
+_NARROWEST = 8
+"""Columns that text needs beside keys and numbers."""
 
 
 def render(names: Sequence[str], rows: Sequence[Sequence[object]], *, width: int | None = None) -> str:
     """The rows under their names, at most `width` columns wide: by default those of the terminal.
 
-    Text wraps where the space does not suffice, the widest column first. Numbers do not wrap, and words (an episode's
-    key is one) only if there is no space for all columns' longest ones.
+    Text wraps where the space does not suffice, the widest column first. Numbers do not wrap, and neither does a column
+    of single words, such as keys, unless that leaves no space for the others.
     """
     width = width or (shutil.get_terminal_size().columns if sys.stdout.isatty() else _UNLIMITED)
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     columns = [[row[index] for row in rows] for index in range(len(names))]
-    words = [_longest_word(name, values) for name, values in zip(names, columns, strict=True)]
-    fits = sum(words) + 2 * len(words) <= width
-    for name, values, word in zip(names, columns, words, strict=True):
+    widths = [max(map(cell_len, [name, *map(cell, values)])) for name, values in zip(names, columns, strict=True)]
+    stay = [not any(" " in cell(value) for value in values) for values in columns]
+    fits = (
+        sum(size if whole else _NARROWEST for size, whole in zip(widths, stay, strict=True)) + 2 * len(names) <= width
+    )
+    for name, values, size, whole in zip(names, columns, widths, stay, strict=True):
         if _are_numbers(values):
-            table.add_column(Text(name), justify="right", min_width=word)
+            table.add_column(Text(name), justify="right", min_width=size, no_wrap=True)
         else:
-            table.add_column(Text(name), overflow="fold", min_width=word if fits else None)
+            table.add_column(Text(name), overflow="fold", no_wrap=fits and whole)
     for row in rows:
         table.add_row(*[Text(cell(value)) for value in row])
     console = Console(file=io.StringIO(), width=width, color_system=None)
@@ -52,10 +57,6 @@ def cell(value: object) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(cell, value))}]"
     return "".join(character if character.isprintable() else " " for character in str(value))
-
-
-def _longest_word(name: str, values: Sequence[object]) -> int:
-    return max(cell_len(word) for text in (name, *map(cell, values)) for word in text.split() or [""])
 
 
 def _are_numbers(values: Sequence[object]) -> bool:
