@@ -156,27 +156,21 @@ def retry(stages: tuple[str, ...], classes: tuple[str, ...], feeds: tuple[str, .
 @main.command(epilog=_examples("podlake reopen my-show-20260102-1a2b3c4d"))
 @click.argument("keys", nargs=-1, required=True, metavar="EPISODE...")
 def reopen(keys: tuple[str, ...]) -> None:
-    """Bring archived episodes back to work, so that any stage can be made again."""
+    """Bring archived episodes back to work, complete or failed, so that any stage can be made again."""
+    from dagster_project.commands.reopen import reopen as reopen_episodes
     from dagster_project.instance import open_instance
-    from partitions.definitions import EPISODES, move_to_end
-    from resources.lake.compaction import reopen as reopen_landings
-    from resources.lake.compaction import sealed_episodes
     from resources.lake.home import Home
     from resources.lake.lake import Lake
 
     settings = _settings()
-    lake = Lake(Home.at(settings.home))
-    archived = sealed_episodes(lake)
-    unknown = [key for key in keys if key not in archived]
-    if unknown:
-        raise click.BadParameter(f"{unknown[0]} is not in the archive. podlake status {unknown[0]} says where it is.")
-    landings = reopen_landings(lake, keys)
     with open_instance(settings) as instance:
-        move_to_end(instance, EPISODES, keys)
+        landings = reopen_episodes(instance, Lake(Home.at(settings.home)), keys)
     click.echo(f"{len(keys)} in work again, with {landings} landings: the last partitions of every asset in the UI.")
-    click.echo("To make a stage again, here for one of them:")
+    click.echo("Make a stage again, for example of the first one:")
     click.echo(f"  dagster asset materialize -m dagster_project.definitions --select transcript --partition {keys[0]}")
-    click.echo("What nobody touches for a day is archived again at the next sealing.")
+    click.echo(
+        "`podlake retry` repeats failed stages. Compaction archives an episode again if nothing lands for a day."
+    )
 
 
 @main.command("list", epilog=_examples("podlake list", "podlake list --episodes --feed my-show --limit 20"))

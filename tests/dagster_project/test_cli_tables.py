@@ -135,6 +135,18 @@ class TestStatus:
         assert ["audio", "http_not_found", "1", "never", TWO] in columns("\n".join(lines))
         assert "http_not_found: http://a.test/2.mp3 answered 404." in lines
 
+    def test_a_repeated_message_is_printed_once_with_a_count(
+        self, lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        shutil.copytree(lake.home.root, tmp_path / "failing")
+        failing = Lake(Home.at(str(tmp_path / "failing")))
+        for key in (ONE, THREE):
+            ended(failing, STAGES["transcript"], Failure(key, NetworkError("The connection failed.")))
+        monkeypatch.setenv("PODLAKE_HOME", failing.home.root)
+        text = podlake("status").stdout
+        assert text.count("The connection failed.") == 1
+        assert "network: The connection failed. (2 times)" in text.splitlines()
+
     def test_sealed_landings_count_as_open_ones(
         self, lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -106,3 +106,12 @@ def test_an_archived_episode_is_brought_back_to_work(settings: Settings) -> None
     assert said.startswith("1 in work again, with 6 landings")
     assert f"--partition {key}" in said
     assert backlog(lake) == 1
+
+
+def test_an_archived_episode_that_failed_is_brought_back_too(settings: Settings) -> None:
+    lake, key = Lake(Home.at(settings.home)), "show-20260101-00000001"
+    land_outcome(lake, STAGES["audio"], Landing(key, {}, Cost("a" * 64)), Run("run", "run", datetime.now(UTC), 1))
+    fail(lake, "hashes", key, NotFound("gone"))
+    with open_instance(settings) as instance:
+        assert podlake(settings, "reopen", key).startswith("1 in work again, with 0 landings")
+        assert instance.get_dynamic_partitions("episodes") == [key]
