@@ -51,6 +51,8 @@ def to_stream(home: Home, text: str, form: str, stream: IO[bytes]) -> None:
 
 def to_file(home: Home, text: str, form: str, path: Path) -> None:
     """All rows in a file, which is replaced only when all are written."""
+    if not path.parent.is_dir():
+        raise QueryError(f"There is no folder {path.parent} to write {path.name} to.")
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         _answered(home, text, lambda answer: _WRITERS[form](answer, str(fresh)))

@@ -320,3 +320,30 @@ def test_reading_starts_without_dagster(arguments: list[str]) -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
     assert ran.stderr.strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("list", "--feed", "nothing"), 2, "There is no feed nothing. `podlake list` shows the feeds."),
+        (("retry", "--feed", "nothing"), 2, "There is no feed nothing. `podlake list` shows the feeds."),
+        (("sql", "select 1", "--output", "no/x.csv"), 1, "There is no folder no to write x.csv to."),
+        (("reopen", "nothing"), 1, "nothing is not archived. `podlake status nothing` says how far it is."),
+    ],
+)
+def test_wrong_input_gives_one_line(
+    arguments: tuple[str, ...], code: int, message: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster"))
+    result = podlake(*arguments)
+    assert (result.exit_code, "Traceback" in result.output) == (code, False)
+    assert message in result.stderr.splitlines()[-1]
+
+
+def test_a_home_that_is_a_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PODLAKE_HOME", str(tmp_path / "file" / "home"))
+    for arguments in (("status",), ("add", "https://x.test", "--no-check")):
+        result = podlake(*arguments)
+        assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+        assert "Not a directory. Check the path and PODLAKE_HOME: `podlake doctor`." in result.stderr
