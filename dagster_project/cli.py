@@ -257,7 +257,7 @@ def sql(query: str | None, source: str | None, form: str | None, output: Path | 
         elif form == "table":
             click.echo(ask.to_text(home, text, limit=limit))
         else:
-            ask.to_stream(home, text, form, click.get_binary_stream("stdout"))
+            ask.to_stream(home, text, form, sys.stdout.buffer)
     except ask.QueryError as error:
         raise click.ClickException(str(error)) from error
 
