@@ -79,7 +79,11 @@ def _write_parquet(answer: DuckDBPyRelation, path: str) -> None:
     answer.write_parquet(path, compression="zstd")
 
 
-_WRITERS: dict[str, Callable[[DuckDBPyRelation, str], None]] = {"csv": _write_csv, "json": _write_json, "parquet": _write_parquet}
+_WRITERS: dict[str, Callable[[DuckDBPyRelation, str], None]] = {
+    "csv": _write_csv,
+    "json": _write_json,
+    "parquet": _write_parquet,
+}
 
 
 def question(name_or_path: str) -> str:
