@@ -1,4 +1,4 @@
-# podlake: `make demo`, `make test`, `make ui`. Everything is set up in .venv on the way.
+# podlake: `make demo`, `make test`, `make ui`. Each installs what it needs into .venv.
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
@@ -28,7 +28,7 @@ test-nemo: $(NEMO_VENV)/.dev $(NEMO_VENV)/.firered $(VENV)/.dev ## The tests of 
 	OMP_NUM_THREADS=2 $(NEMO_BIN)/python -m pytest -m "nemo or firered" tests/speech/engines
 	OMP_NUM_THREADS=2 PODLAKE_NEMO_PYTHON=$(CURDIR)/$(NEMO_BIN)/python $(BIN)/python -m pytest -m nemo tests/assets/speech
 
-nemo: $(NEMO_VENV)/.nemo ## NeMo in an environment of its own, which podlake then uses by itself
+nemo: $(NEMO_VENV)/.nemo ## Install NeMo in a separate environment, which podlake then uses
 
 firered: $(NEMO_VENV)/.firered ## FireRedASR (Chinese), beside NeMo
 
@@ -56,7 +56,7 @@ notebooks: $(VENV)/.notebooks ## JupyterLab on notebooks/
 clean: ## Remove the virtual environments and the data
 	rm -rf $(VENV) $(NEMO_VENV) data
 
-# A stamp per set of extras: made again when what it was made from changes.
+# One stamp file per set of extras, renewed when the requirements change.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 $(BIN)/python:
@@ -79,7 +79,7 @@ $(VENV)/.notebooks: pyproject.toml constraints.txt | $(BIN)/python
 	@$(INSTALL) --editable '.[embedded,notebooks]'
 	@touch $@ $(VENV)/.embedded
 
-# NeMo and Dagster need different versions of antlr4-python3-runtime: two environments, and engines in a process apart.
+# NeMo and Dagster need different versions of antlr4-python3-runtime: two environments, and engines in a separate process.
 INSTALL_NEMO = $(NEMO_BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 $(NEMO_BIN)/python: | $(BIN)/python
@@ -95,7 +95,7 @@ $(NEMO_VENV)/.dev: $(NEMO_VENV)/.nemo
 	@$(INSTALL_NEMO) --editable '.[nemo,dev]'
 	@touch $@
 
-# fireredasr declares what it only needs to download models by itself (modelscope, peft): it goes in without.
+# fireredasr declares packages that it needs only to download models (modelscope, peft): install it without them.
 $(NEMO_VENV)/.firered: pyproject.toml constraints.txt | $(NEMO_BIN)/python
 	@$(INSTALL_NEMO) --editable '.[firered]'
 	@$(INSTALL_NEMO) --no-deps fireredasr==0.0.2

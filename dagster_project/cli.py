@@ -1,4 +1,4 @@
-"""The command line: `podlake`. Each command parses, calls and prints; what it needs is imported when it runs."""
+"""The command line `podlake`. A command imports what it needs when it runs, so that `--help` is fast."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +18,11 @@ if TYPE_CHECKING:
     from dagster_project.settings import Settings
 
 FORMATS = {".csv": "csv", ".json": "json", ".parquet": "parquet"}
-"""What a file's name asks for where --format does not say."""
+"""Suffix of --output → format, unless --format is given."""
 
 
 class _Podlake(click.Group):
-    """Errors that a user can do something about are a paragraph, not a traceback."""
+    """Prints errors that the user can correct without a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -29,11 +30,14 @@ class _Podlake(click.Group):
         except (PodlakeError, EngineUnavailable, OSError) as error:
             if ctx.params["debug"] or getattr(error, "errno", None) == errno.EPIPE:
                 raise
+            if isinstance(error, OSError) and error.filename:
+                message = f"{error.filename}: {error.strerror}. Check the path and PODLAKE_HOME: `podlake doctor`."
+                raise click.ClickException(message) from error
             raise click.ClickException(str(error)) from error
 
 
 def _examples(*lines: str) -> str:
-    """For the end of a help text; the mark tells click to leave the lines as they are."""
+    r"""The end of a help text; `\b` tells click to keep the line breaks."""
     return "\n".join(["\b", *lines])
 
 
@@ -42,7 +46,7 @@ def _examples(*lines: str) -> str:
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=_examples(
         "podlake add https://example.org/feed.xml     subscribe",
-        "podlake run                                  fetch, diarize, transcribe",
+        "podlake run                                  download, diarize, transcribe",
         'podlake sql "select * from transcript"       ask',
     ),
 )
@@ -60,10 +64,10 @@ def main(debug: bool) -> None:
     )
 )
 @click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
-@click.option("--language", help="Language of the audio, such as en or zh; outranks what the feed says.")
-@click.option("--title", help="Title, and so the name, of the one feed or file that is added.")
-@click.option("--priority", default=0, help="Feeds of a higher one are worked on first.", show_default=True)
-@click.option("--no-check", is_flag=True, help="Add the URL as a feed without looking at it.")
+@click.option("--language", help="Language of the audio, such as en or zh; overrides the feed's.")
+@click.option("--title", help="Title of the feed or file; its name derives from it. Only with one TARGET.")
+@click.option("--priority", default=0, help="Feeds of a higher priority are processed first.", show_default=True)
+@click.option("--no-check", is_flag=True, help="Add the URL as a feed without fetching it.")
 def add(targets: tuple[str, ...], language: str | None, title: str | None, priority: int, no_check: bool) -> None:
     """Subscribe to feeds, or add single audio files.
 
@@ -83,22 +87,22 @@ def add(targets: tuple[str, ...], language: str | None, title: str | None, prior
         added = add_targets(catalogue, targets, language=language, title=title, check=not no_check, priority=priority)
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
-    for word, entries in (("added", added.new), ("there already", added.present)):
+    for word, entries in (("added", added.new), ("already present", added.present)):
         for entry in entries:
             click.echo(f"{word}: {'  '.join(filter(None, (entry.feed_id, entry.title, entry.url)))}")
     if added.new:
         register_feeds(settings)
-        click.echo("\nNext: podlake run takes the episodes through every stage; podlake ui opens Dagster's web UI.")
+        click.echo("\nNext: podlake run processes the episodes; podlake ui opens Dagster's web UI.")
     if added.refused:
         raise click.ClickException("\n".join(added.refused))
 
 
 @main.command(epilog=_examples("podlake run", "podlake run --feed my-show --newest 3"))
 @click.option("--feed", "feeds", multiple=True, help="Only this feed, by its name in podlake list; may be repeated.")
-@click.option("--newest", type=click.IntRange(1), help="Only so many of each feed's newest episodes.")
-@click.option("--failed-too", is_flag=True, help="Also what failed and is not due for another try.")
+@click.option("--newest", type=click.IntRange(1), help="Only this number of newest episodes per feed.")
+@click.option("--failed-too", is_flag=True, help="Also retry failed episodes that are not due for a retry.")
 def run(feeds: tuple[str, ...], newest: int | None, failed_too: bool) -> None:
-    """Take every episode through every stage, in this process; an interrupted run goes on where it was."""
+    """Run every stage for every episode in this process; an interrupted run continues where it stopped."""
     from dagster_project.build_resources import build_resources
     from dagster_project.instance import open_instance
     from dagster_project.run import Selection
@@ -107,6 +111,7 @@ def run(feeds: tuple[str, ...], newest: int | None, failed_too: bool) -> None:
     _log_to_screen()
     settings = _settings()
     given = build_resources(settings)
+    _require_feeds(settings, feeds)
     with open_instance(settings) as instance:
         run_all(instance, settings, given["lake"], given["engines"], Selection(feeds, newest, failed_too))
 
@@ -118,11 +123,16 @@ def run(feeds: tuple[str, ...], newest: int | None, failed_too: bool) -> None:
     )
 )
 @click.option("--stage", "stages", multiple=True, help="Only what failed at this stage; may be repeated.")
-@click.option("--error-class", "classes", multiple=True, help="Only failures of this class, as podlake status says it.")
+@click.option(
+    "--error-class",
+    "classes",
+    multiple=True,
+    help="Only failures of this class, as in podlake status; may be repeated.",
+)
 @click.option("--feed", "feeds", multiple=True, help="Only this feed; may be repeated.")
-@click.option("--here", is_flag=True, help="In this process, instead of asking Dagster's daemon.")
+@click.option("--here", is_flag=True, help="Run in this process instead of requesting a backfill.")
 def retry(stages: tuple[str, ...], classes: tuple[str, ...], feeds: tuple[str, ...], here: bool) -> None:
-    """Try again what failed, whether it is due for another try or not; without options all of it."""
+    """Retry failed episodes now, also permanent failures; without options all of them."""
     from assets.stages import STAGES
     from dagster_project.backfills import daemon_is_running
     from dagster_project.instance import open_instance
@@ -135,9 +145,10 @@ def retry(stages: tuple[str, ...], classes: tuple[str, ...], feeds: tuple[str, .
     unknown = [stage for stage in stages if stage not in STAGES]
     if unknown:
         raise click.BadParameter(f"There is no stage {unknown[0]}. Choose among: {', '.join(STAGES)}.")
+    _require_feeds(settings, feeds)
     wanted = failed(lake.home, stages=stages, classes=classes, feeds=feeds)
     if not wanted:
-        click.echo("Nothing of the kind has failed.")
+        click.echo("No failure matches.")
         return
     for stage, keys in wanted.items():
         click.echo(f"{stage}: {len(keys)} to try again")
@@ -146,43 +157,35 @@ def retry(stages: tuple[str, ...], classes: tuple[str, ...], feeds: tuple[str, .
         if here:
             _log_to_screen()
             retry_here(instance, settings, lake, wanted)
-            click.echo("What is made from what has landed now is left to podlake run.")
+            click.echo("`podlake run` runs the later stages.")
             return
         backfill_id = retry_by_backfill(instance, settings, lake, wanted)
         if backfill_id is None:
             click.echo("All of it is queued or running already.")
             return
-        click.echo(f"Backfill {backfill_id} is requested, through all later stages.")
+        click.echo(f"Backfill {backfill_id} is requested, including all later stages.")
         if not daemon_is_running(instance):
-            click.echo("Dagster's daemon is not running; it starts on this with `podlake ui`, or `dagster-daemon run`.")
+            click.echo("Dagster's daemon is not running. Start it with `podlake ui` or `dagster-daemon run`.")
 
 
 @main.command(epilog=_examples("podlake reopen my-show-20260102-1a2b3c4d"))
 @click.argument("keys", nargs=-1, required=True, metavar="EPISODE...")
 def reopen(keys: tuple[str, ...]) -> None:
-    """Bring archived episodes back to work, so that any stage can be made again."""
-    from assets.stages import EPISODE_GRAPH
+    """Bring archived episodes back to work, complete or failed, so that any stage can be made again."""
+    from dagster_project.commands.reopen import reopen as reopen_episodes
     from dagster_project.instance import open_instance
-    from partitions.definitions import EPISODES
-    from pipeline.dagster_internals import move_to_end
-    from resources.lake.compaction import reopen as reopen_landings
-    from resources.lake.compaction import sealed_episodes
     from resources.lake.home import Home
     from resources.lake.lake import Lake
 
     settings = _settings()
-    lake = Lake(Home.at(settings.home))
-    archived = sealed_episodes(lake, EPISODE_GRAPH)
-    unknown = [key for key in keys if key not in archived]
-    if unknown:
-        raise click.BadParameter(f"{unknown[0]} is not in the archive. podlake status {unknown[0]} says where it is.")
-    landings = reopen_landings(lake, keys)
     with open_instance(settings) as instance:
-        move_to_end(instance, EPISODES, keys)
+        landings = reopen_episodes(instance, Lake(Home.at(settings.home)), keys)
     click.echo(f"{len(keys)} in work again, with {landings} landings: the last partitions of every asset in the UI.")
-    click.echo("To make a stage again, here for one of them:")
+    click.echo("Make a stage again, for example of the first one:")
     click.echo(f"  dagster asset materialize -m dagster_project.definitions --select transcript --partition {keys[0]}")
-    click.echo("What nobody touches for a day is archived again at the next sealing.")
+    click.echo(
+        "`podlake retry` repeats failed stages. Compaction archives an episode again if nothing lands for a day."
+    )
 
 
 @main.command("list", epilog=_examples("podlake list", "podlake list --episodes --feed my-show --limit 20"))
@@ -190,21 +193,23 @@ def reopen(keys: tuple[str, ...]) -> None:
 @click.option("--feed", help="Only the episodes of this feed.")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="Episodes to show, newest first.")
 def list_(is_feeds: bool, feed: str | None, limit: int) -> None:
-    """List the feeds, or the episodes and where they stand."""
+    """List the feeds, or the newest episodes with their state."""
     from dagster_project.commands import listing
-    from dagster_project.commands.text_table import render
+    from dagster_project.commands.terminal import render
     from resources.lake.home import Home
 
-    home = Home.at(_settings().home)
+    settings = _settings()
+    home = Home.at(settings.home)
+    _require_feeds(settings, [feed] if feed else [])
     names, rows = listing.feeds(home) if is_feeds and not feed else listing.episodes(home, feed_id=feed, limit=limit)
     click.echo(render(names, rows) if rows else "Nothing yet: podlake add, then podlake run.")
 
 
 @main.command(epilog=_examples("podlake status", "podlake status my-show-20260102-1a2b3c4d"))
 @click.argument("key", required=False, metavar="[EPISODE]")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(key: str | None, as_json: bool) -> None:
-    """Show how far all episodes are, or everything about one episode (or one feed's polls)."""
+    """Show the progress of all episodes, or all details of one episode or feed."""
     from dagster_project.commands import status as of
     from resources.lake.home import Home
     from resources.lake.lake import Lake
@@ -225,22 +230,27 @@ def status(key: str | None, as_json: bool) -> None:
     )
 )
 @click.argument("query", required=False)
-@click.option("-f", "--file", "source", help="A file with the query, or the name of a question of sql/analysis.")
+@click.option("-f", "--file", "source", help="A file with the query, or the name of a question.")
 @click.option(
-    "--format", "form", type=click.Choice(["table", *FORMATS.values()]), help="Default: as --output is named."
+    "--format",
+    "form",
+    type=click.Choice(["table", *FORMATS.values()]),
+    help="Default: by the suffix of --output, else a table.",
 )
 @click.option("--output", type=click.Path(dir_okay=False, writable=True, path_type=Path), help="Write to this file.")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="Rows of a table to show.")
 def sql(query: str | None, source: str | None, form: str | None, output: Path | None, limit: int) -> None:
-    """Ask the tables in SQL (DuckDB). Without a query: what there is to ask."""
+    """Query the tables with SQL (DuckDB). Without a query, list the views and questions."""
     from dagster_project.commands import query as ask
     from resources.lake.home import Home
 
     if query and source:
         raise click.UsageError("Give a query or --file, not both.")
     form = form or FORMATS.get(output.suffix if output else "", "table")
-    if (form == "parquet" and not output) or (form == "table" and output):
-        raise click.UsageError("Parquet goes to a file, and a table to the screen: see --format and --output.")
+    if form == "table" and output:
+        raise click.UsageError(f"Say with --format which kind of file {output} is: csv, json or parquet.")
+    if form == "parquet" and not output and sys.stdout.isatty():
+        raise click.UsageError("Parquet is binary: give --output FILE, or redirect the output.")
     home = Home.at(_settings().home)
     try:
         text = ask.question(source) if source else query
@@ -251,14 +261,14 @@ def sql(query: str | None, source: str | None, form: str | None, output: Path | 
         elif form == "table":
             click.echo(ask.to_text(home, text, limit=limit))
         else:
-            ask.to_stream(home, text, form, sys.stdout)
+            ask.to_stream(home, text, form, sys.stdout.buffer)
     except ask.QueryError as error:
         raise click.ClickException(str(error)) from error
 
 
 @main.command(epilog=_examples("podlake doctor", "PODLAKE_DIARIZER=nemo PODLAKE_TRANSCRIBER=nemo podlake doctor"))
 def doctor() -> None:
-    """Check that everything is there that a run needs, and say what to do where it is not."""
+    """Check versions, engines, data folder and Dagster, and say what to install or correct."""
     from dagster_project.commands import doctor as checks
 
     is_bad = False
@@ -272,7 +282,7 @@ def doctor() -> None:
 @main.command(epilog=_examples("podlake ui --port 3001"))
 @click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True)
 def ui(port: int) -> None:
-    """Open Dagster's web UI, with its daemon, on this machine. Ctrl-C ends both."""
+    """Start Dagster's web UI and daemon on this machine. Ctrl-C stops both."""
     from dagster_project.instance import prepare_home
 
     prepare_home(_settings())
@@ -284,7 +294,7 @@ def ui(port: int) -> None:
 
 @main.command(epilog=_examples('eval "$(.venv/bin/podlake env)"'))
 def env() -> None:
-    """Print what the shell needs for Dagster's own commands: its home, where the definitions are, the PATH."""
+    """Print the shell variables that Dagster's own commands need."""
     import shlex
 
     from dagster_project.instance import EVENT_BATCH, prepare_home
@@ -302,11 +312,21 @@ def env() -> None:
 
 
 def _log_to_screen() -> None:
-    """What the batch contract says, a line per episode."""
+    """The pipeline's messages, a line per episode."""
     import logging
 
     logging.basicConfig(format="%(asctime)s  %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("podlake").setLevel(logging.INFO)
+
+
+def _require_feeds(settings: Settings, feeds: Sequence[str]) -> None:
+    from resources.lake.catalogue import SINGLES, Catalogue
+    from resources.lake.home import Home
+    from resources.lake.lake import Lake
+
+    known = {one.feed_id for one in Catalogue(Lake(Home.at(settings.home))).subscriptions()} if feeds else set()
+    for feed in set(feeds) - known - {SINGLES}:
+        raise click.BadParameter(f"There is no feed {feed}. `podlake list` shows the feeds.")
 
 
 def _settings() -> Settings:
@@ -317,12 +337,18 @@ def _settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        wrong = [f"PODLAKE_{'_'.join(map(str, one['loc'])).upper()}: {_reason(one)}" for one in error.errors()]
+        wrong = [f"{_variable(one['loc'])}: {_reason(one)}" for one in error.errors()]
         raise click.ClickException("\n".join([*wrong, "Correct it in the environment or in .env."])) from error
 
 
+def _variable(location: Sequence[int | str]) -> str:
+    """The environment variable of a setting; one with a name of its own is in capitals."""
+    name = "_".join(map(str, location))
+    return name if name.isupper() else f"PODLAKE_{name.upper()}"
+
+
 def _reason(error: Any) -> str:
-    """Why pydantic refuses a value: a validator of ours says it best."""
+    """Why pydantic refuses a value: the message of our validator, if it has one."""
     return str(error.get("ctx", {}).get("error", error["msg"]))
 
 

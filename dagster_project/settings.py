@@ -15,6 +15,7 @@ from resources.engines.routing import parse_transcribers
 from resources.lake.graph import StageSpec
 
 ROOT = Path(__file__).resolve().parent.parent
+"""The checkout, or the folder of packages in which podlake is installed."""
 NEMO_PYTHON = ROOT / ".venv-nemo" / "bin" / "python"
 """Made by `make nemo`: NeMo and Dagster need different versions of antlr4-python3-runtime."""
 
@@ -24,7 +25,10 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="PODLAKE_", env_file=".env", extra="ignore", frozen=True)
 
-    home: str = Field(str(ROOT / "data"), description="Where everything lies: a folder, or s3://bucket/prefix.")
+    home: str = Field(
+        default_factory=lambda: str(_default_folder() / "data"),
+        description="Folder of all data: a path, or s3://bucket/prefix. Default: `data` in the checkout, or in the current folder of an installed podlake.",
+    )
     cache: str | None = Field(
         None,
         description="Local folder for waveforms and parts of downloads. Default: the home, or ~/.cache/podlake for s3://.",
@@ -128,6 +132,11 @@ class Settings(BaseSettings):
         if self.cache:
             return Path(self.cache).expanduser().absolute()
         return Path.home() / ".cache" / "podlake" if "://" in self.home else Path(self.home).expanduser().absolute()
+
+
+def _default_folder() -> Path:
+    """A checkout keeps its own data, whatever the current folder is."""
+    return ROOT if (ROOT / "pyproject.toml").exists() else Path.cwd()
 
 
 class _BatchSizes(PydanticBaseSettingsSource):

@@ -1,4 +1,4 @@
-"""`podlake doctor`: is everything there that a run needs, and what to do where it is not."""
+"""`podlake doctor`: checks versions, engines, data folder and Dagster, and says what to install or correct."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, metadata, version
 from packaging.requirements import Requirement
 
 from dagster_project.build_resources import chosen_diarizer, chosen_transcribers
-from dagster_project.settings import Settings
+from dagster_project.settings import ROOT, Settings
 from resources.engines.devices import Devices, visible
 from resources.lake.home import Home
 from resources.lake.migration import VERSION, version_of
@@ -26,6 +26,8 @@ from speech.errors import EngineUnavailable, StorageError
 OK, DOUBT, BAD = "✓", "!", "✗"
 
 UI_PORT = 3000
+SHOWN = ("podlake", "dagster", "duckdb", "pyarrow", "av")
+"""Packages whose versions a bug report needs."""
 FEW_GB, TOO_FEW_GB = 20.0, 2.0
 """An hour of audio takes 60 MB as fetched and 115 MB as a waveform."""
 
@@ -45,7 +47,7 @@ GPUS = "import torch; print(torch.cuda.is_available())"
 
 @dataclass(frozen=True)
 class Finding:
-    """What was looked at, how it is, and, unless all is well, what to do."""
+    """The result of a check and, unless it is OK, what to do."""
 
     mark: str
     subject: str
@@ -58,8 +60,9 @@ class Finding:
 
 
 def findings(settings: Settings) -> Iterator[Finding]:
-    """Everything, in the order in which it is worth mending."""
+    """All checks, the most important first."""
     yield _python()
+    yield Finding(OK, "versions", ", ".join(f"{name} {found}" for name, found in _versions(SHOWN, None).items()))
     yield from _packages("the core", "")
     yield from _engines(settings)
     if settings.engine_host == "ray":
@@ -79,20 +82,25 @@ def _python() -> Finding:
 
 
 def _packages(subject: str, extra: str, python: str | None = None) -> Iterator[Finding]:
-    """What podlake's own metadata requires, without or with one of its extras, here or under another Python."""
+    """The packages that podlake, or one of its extras, requires, in this Python or another one."""
     name = f"podlake[{extra}]" if extra else "podlake"
     where = f" in {python}" if python else ""
     try:
         unmet = _unmet(extra, python)
     except PackageNotFoundError:
-        yield Finding(DOUBT, subject, "podlake is not installed, only imported", "pip install -e '.[embedded]'")
+        yield Finding(DOUBT, subject, "podlake is imported but not installed", _install("embedded"))
         return
     if unmet:
-        pip = f"{python} -m pip" if python else "pip"
-        install = f"{pip} install -e '.{name.removeprefix('podlake')}'"
-        yield Finding(BAD, subject, f"{name} lacks {'; '.join(unmet)}{where}", install)
+        yield Finding(BAD, subject, f"{name} lacks {'; '.join(unmet)}{where}", _install(extra, python))
     else:
         yield Finding(OK, subject, f"has the packages of {name}{where}")
+
+
+def _install(extra: str, python: str | None = None) -> str:
+    """The command that installs podlake with an extra, from the checkout if this is one."""
+    pip = f"{python} -m pip" if python else "pip"
+    source = "-e '." if (ROOT / "pyproject.toml").exists() else "'podlake"
+    return f"{pip} install {source}{f'[{extra}]' if extra else ''}'"
 
 
 def _unmet(extra: str, python: str | None) -> list[str]:
@@ -103,7 +111,7 @@ def _unmet(extra: str, python: str | None) -> list[str]:
 
 
 def _lacking(requirement: Requirement, versions: Mapping[str, str]) -> str | None:
-    """What is wrong with an installed package; None where nothing is."""
+    """What is wrong with a required package; None if it fits."""
     found = versions.get(requirement.name)
     if found is None:
         return "not installed"
@@ -111,7 +119,7 @@ def _lacking(requirement: Requirement, versions: Mapping[str, str]) -> str | Non
 
 
 def _versions(packages: Sequence[str], python: str | None) -> dict[str, str]:
-    """Those of the packages that are installed, here or under another Python."""
+    """The versions of those packages that are installed, in this Python or another one."""
     if python:
         return dict(line.split() for line in answer_of(python, VERSIONS, *packages).splitlines())
     found = {}
@@ -122,11 +130,11 @@ def _versions(packages: Sequence[str], python: str | None) -> dict[str, str]:
 
 
 def _engines(settings: Settings) -> Iterator[Finding]:
-    """The engines that the settings choose, and the devices where one gains from a GPU."""
+    """The chosen engines, and the devices for those that need a GPU."""
     chosen = [("diarizer", registry.describe_diarizer, chosen_diarizer(settings))]
     for language, choice in chosen_transcribers(settings).items():
         chosen.append((f"transcriber for {_language(language)}", registry.describe_transcriber, choice))
-    pythons = []  # of the engines that gain from a GPU
+    pythons = []  # of the engines that need a GPU
     for subject, describe, choice in chosen:
         try:
             spec = describe(choice)
@@ -145,7 +153,7 @@ def _language(language: str) -> str:
 
 
 def _engine(subject: str, spec: EngineSpec, python: str | None) -> Iterator[Finding]:
-    """Its weights, as far as they can be told without loading, and its packages: the extra of its name, else `embedded`."""
+    """Its packages (the extra with its name, else `embedded`) and its weights, without loading them."""
     extras = metadata("podlake").get_all("Provides-Extra") or ()
     yield from _packages(f"{subject}, {spec.name}", spec.name if spec.name in extras else "embedded", python)
     weights = f"{subject}, weights"
@@ -158,18 +166,18 @@ def _engine(subject: str, spec: EngineSpec, python: str | None) -> Iterator[Find
         )
     elif spec.revision.endswith("@hub"):
         yield Finding(
-            DOUBT, weights, f"{spec.model} is not in the local cache", "The first run fetches it: let it reach the hub."
+            DOUBT, weights, f"{spec.model} is not in the local cache", "The first run downloads it from the model hub."
         )
     else:
         yield Finding(OK, weights, f"{spec.model} ({spec.revision})")
 
 
 def _devices(settings: Settings, pythons: Sequence[str]) -> Finding:
-    """What there is for the engines that want a GPU, which run under these Pythons."""
+    """The devices, and whether torch can use them in the Pythons of the engines that need a GPU."""
     devices = Devices(visible(settings.gpus))
     if not devices.names:
         if not pythons:
-            return Finding(OK, "GPU", "none, and the chosen engines want none")
+            return Finding(OK, "GPU", "none, and the chosen engines need none")
         return Finding(
             DOUBT, "GPU", f"none (PODLAKE_GPUS={settings.gpus})",
             "The chosen engines run on the CPU, slowly. Check the driver (nvidia-smi), or choose others.",
@@ -186,7 +194,7 @@ def _devices(settings: Settings, pythons: Sequence[str]) -> Finding:
 
 
 def _ray(address: str) -> Iterator[Finding]:
-    """The package here, and the cluster that it reaches."""
+    """The package `ray`, and the cluster."""
     packages = list(_packages("Ray", "ray"))
     yield from packages
     if any(finding.mark == BAD for finding in packages):
@@ -215,7 +223,7 @@ def _lake(home: Home) -> Finding:
 
 
 def _home(home: Home) -> Finding:
-    """Written to as landings are: beside the place, synced, renamed."""
+    """Writes a file as a landing does: under another name, synced, renamed."""
     name = f"doctor-{uuid.uuid4().hex}"
     try:
         with home.writing(name) as stream:
@@ -223,10 +231,10 @@ def _home(home: Home) -> Finding:
         whole = home.read(name) == b"podlake"
         home.remove(name)
     except (StorageError, OSError) as error:
-        return Finding(BAD, "data", f"{home.uri} cannot be written to", f"{error}")
+        return Finding(BAD, "data", f"{home.uri} is not writable", f"{error}")
     if not whole:
-        return Finding(BAD, "data", f"{home.uri} gives back other bytes than were written", "Use another disk.")
-    return Finding(OK, "data", f"{home.uri} can be written to; files appear whole")
+        return Finding(BAD, "data", f"{home.uri} returns other bytes than were written", "Use another disk.")
+    return Finding(OK, "data", f"{home.uri} is writable; files appear whole")
 
 
 def _disk(settings: Settings) -> Finding:
@@ -239,7 +247,7 @@ def _disk(settings: Settings) -> Finding:
     mend = (
         ""
         if mark == OK
-        else "Free some, or set PODLAKE_HOME or PODLAKE_CACHE to a larger disk, or lower PODLAKE_CACHE_GB."
+        else "Free disk space, set PODLAKE_HOME or PODLAKE_CACHE to a larger disk, or lower PODLAKE_CACHE_GB."
     )
     return Finding(mark, "disk", found, mend)
 
@@ -251,7 +259,7 @@ def _dagster(settings: Settings) -> Finding:
         home = prepare_home(settings)
         with open_instance(settings) as instance:
             n_runs = instance.get_runs_count()
-    except Exception as error:  # noqa: BLE001 - whatever it is, the instance cannot be used
+    except Exception as error:  # noqa: BLE001 - any error means that the instance cannot be used
         return Finding(
             BAD, "Dagster", f"the instance does not open ({type(error).__name__})", " ".join(str(error).split())[:500]
         )
@@ -266,6 +274,6 @@ def _port() -> Finding:
         except OSError as error:
             return Finding(
                 DOUBT, "web UI", f"port {UI_PORT} cannot be used: {error.strerror}",
-                f"If it is not podlake's own UI already: podlake ui --port {UI_PORT + 1}",
+                f"Unless podlake's UI uses it: podlake ui --port {UI_PORT + 1}",
             )  # fmt: skip
     return Finding(OK, "web UI", f"port {UI_PORT} is free")

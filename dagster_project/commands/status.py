@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from assets.stages import EPISODE_GRAPH
-from dagster_project.commands.text_table import cell, render
+from dagster_project.commands.terminal import cell, render
 from partitions.keys import feed_of
 from pipeline.progress import EPISODE_STAGES, FEED_STAGES, progress
 from resources.lake.catalogue import Catalogue
@@ -22,6 +22,10 @@ _FAILURES = """
 select stage, error_class, count(*), bool_or(retryable), min(next_retry_at), arg_max(episode_id, last_at), arg_max(message, last_at)
 from failures group by stage, error_class order by count(*) desc, stage, error_class
 """
+_MESSAGES = (
+    "select error_class, message, count(*) from failures group by all order by count(*) desc, error_class, message"
+)
+_MESSAGES_SHOWN = 10
 
 
 def overview(home: Home) -> dict[str, Any]:
@@ -35,7 +39,7 @@ def overview(home: Home) -> dict[str, Any]:
         n_feeds = _one(ask(connection, "select count(*) from lake.subscriptions"))
         known = {key for (key,) in ask(connection, "select episode_id from lake.episodes")}
         audio_ms = _one(ask(connection, "select sum(duration_ms) from lake.hashes"))
-        failures = ask(connection, _FAILURES) if any(stands.failed.values()) else []
+        failures, messages = ask(connection, _FAILURES), ask(connection, _MESSAGES)
     fields = ("stage", "error_class", "count", "retryable", "next_retry_at", "example", "message")
     return {
         "feeds": n_feeds,
@@ -52,6 +56,7 @@ def overview(home: Home) -> dict[str, Any]:
             for stage in EPISODE_STAGES
         },
         "failures": [dict(zip(fields, row, strict=True)) for row in failures],
+        "messages": [dict(zip(("error_class", "message", "count"), row, strict=True)) for row in messages],
     }
 
 
@@ -83,9 +88,18 @@ def overview_text(status: Mapping[str, Any]) -> str:
             for f in status["failures"]
         ]
         lines += ["", render(("failed at", "class", "count", "next try (UTC)", "for example"), rows)]
-        lines += ["", *[f"{f['error_class']}: {f['message']}" for f in status["failures"]]]
-        lines += ["", "podlake status EPISODE says more of one of them."]
+        lines += ["", *_message_lines(status["messages"])]
+        lines += ["", "`podlake status EPISODE` shows one of them in full."]
     return "\n".join(lines)
+
+
+def _message_lines(messages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Each message once, the most frequent first."""
+    for one in messages[:_MESSAGES_SHOWN]:
+        times = f" ({one['count']} times)" if one["count"] > 1 else ""
+        yield f"{one['error_class']}: {one['message']}{times}"
+    if len(messages) > _MESSAGES_SHOWN:
+        yield f'… and {len(messages) - _MESSAGES_SHOWN} other messages: `podlake sql "from failures"`'
 
 
 def _waiting(status: Mapping[str, Any]) -> int:

@@ -178,8 +178,8 @@ def test_what_is_added_becomes_a_partition_and_a_row(site: Site, home: Home) -> 
     again = podlake("add", feed, str(FLAC))
     assert again.exit_code == 0
     assert again.stdout.splitlines() == [
-        f"there already: the-show  The Show  {feed}",
-        f"there already: singles  {FLAC}",
+        f"already present: the-show  The Show  {feed}",
+        f"already present: singles  {FLAC}",
     ]
 
 

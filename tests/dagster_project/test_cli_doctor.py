@@ -38,9 +38,11 @@ def by_subject(found: list[Finding]) -> dict[str, Finding]:
 def test_a_machine_that_can_run(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["doctor"])
     lines = result.stdout.splitlines()
-    assert f"{OK} data: {tmp_path / 'home'} can be written to; files appear whole" in lines
+    assert f"{OK} data: {tmp_path / 'home'} is writable; files appear whole" in lines
     assert f"{OK} Dagster: DAGSTER_HOME={tmp_path / 'home' / 'dagster'}, 0 runs" in lines
-    assert f"{OK} GPU: none, and the chosen engines want none" in lines
+    assert any(line.startswith(f"{OK} versions: podlake {version('podlake')}, dagster ") for line in lines)
+    assert any(line.startswith(f"{OK} lake: format ") for line in lines)
+    assert f"{OK} GPU: none, and the chosen engines need none" in lines
     assert result.exit_code == (1 if any(line.startswith(BAD) for line in lines) else 0)
     assert [path.name for path in (tmp_path / "home").iterdir()] == ["dagster"]
 

@@ -10,6 +10,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
@@ -134,6 +135,18 @@ class TestStatus:
         assert ["audio", "http_not_found", "1", "never", TWO] in columns("\n".join(lines))
         assert "http_not_found: http://a.test/2.mp3 answered 404." in lines
 
+    def test_a_repeated_message_is_printed_once_with_a_count(
+        self, lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        shutil.copytree(lake.home.root, tmp_path / "failing")
+        failing = Lake(Home.at(str(tmp_path / "failing")))
+        for key in (ONE, THREE):
+            ended(failing, STAGES["transcript"], Failure(key, NetworkError("The connection failed.")))
+        monkeypatch.setenv("PODLAKE_HOME", failing.home.root)
+        text = podlake("status").stdout
+        assert text.count("The connection failed.") == 1
+        assert "network: The connection failed. (2 times)" in text.splitlines()
+
     def test_sealed_landings_count_as_open_ones(
         self, lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -187,7 +200,7 @@ class TestSql:
     def test_a_table_to_read(self) -> None:
         assert podlake("sql", "select episode_id, duration_ms from hashes order by all").stdout.splitlines() == [
             "episode_id                  duration_ms",
-            "──────────────────────────  ───────────",
+            "───────────────────────────────────────",
             f"{ONE}      5400000",
             f"{THREE}       1800000",
             "",
@@ -203,9 +216,9 @@ class TestSql:
         rows = list(csv.reader(podlake("sql", self.QUERY, "--format", "csv").stdout.splitlines()))
         assert rows == [
             ["episode_id", "title", "duration_ms", "failures", "published_at"],
-            [ONE, "One", "5400000", "[]", "2026-01-01T10:00:00+00:00"],
+            [ONE, "One", "5400000", "[]", "2026-01-01 10:00:00+00"],
             [THREE, "Three", "1800000", "[]", ""],
-            [TWO, "Two", "", '["audio: http_not_found"]', "2026-01-02T10:00:00+00:00"],
+            [TWO, "Two", "", "['audio: http_not_found']", "2026-01-02 10:00:00+00"],
         ]
 
     def test_json(self) -> None:
@@ -217,7 +230,7 @@ class TestSql:
                 "title": "Two",
                 "duration_ms": None,
                 "failures": ["audio: http_not_found"],
-                "published_at": "2026-01-02T10:00:00+00:00",
+                "published_at": "2026-01-02 10:00:00+00",
             },
         ]
         assert json.loads(podlake("sql", "from words where false", "--format", "json").stdout) == []
@@ -244,11 +257,15 @@ class TestSql:
             "out.csv": "before",
         }
 
+    def test_parquet_to_standard_output(self) -> None:
+        answer = podlake("sql", "select 1 as one", "--format", "parquet").stdout_bytes
+        assert pq.read_table(pa.BufferReader(answer)).to_pylist() == [{"one": 1}]
+
     def test_a_question_by_its_name_and_a_file_by_its_path(self, tmp_path: Path) -> None:
         assert podlake("sql", "-f", "failures_by_class").stdout.endswith("\n2 rows\n")
         (tmp_path / "q.sql").write_text("-- What is one?\nselect 1 as one;\n")
         assert podlake("sql", "-f", str(tmp_path / "q.sql")).stdout == "one\n───\n  1\n\n1 row\n"
-        assert "There is no file nothing, and no question of that name" in podlake("sql", "-f", "nothing").stderr
+        assert "There is no file and no question nothing." in podlake("sql", "-f", "nothing").stderr
 
     def test_what_there_is_to_ask(self) -> None:
         text = podlake("sql").stdout
@@ -263,13 +280,12 @@ class TestSql:
         assert "There are: acquisitions, episode_overview, episodes, failures, feeds," in unknown.stderr
         assert 'syntax error at or near "selec"' in podlake("sql", "selec 1").stderr
         assert "Traceback" not in unknown.output
-        assert podlake("sql", "--", "-- nothing").stderr.startswith("Error: Nothing is asked")
+        assert podlake("sql", "--", "-- nothing").stderr.startswith("Error: The query returns no table.")
 
     @pytest.mark.parametrize(
         "arguments",
         [
             ("select 1", "-f", "x"),
-            ("select 1", "--format", "parquet"),
             ("select 1", "--format", "table", "--output", "x"),
         ],
     )
@@ -304,3 +320,30 @@ def test_reading_starts_without_dagster(arguments: list[str]) -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
     assert ran.stderr.strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("list", "--feed", "nothing"), 2, "There is no feed nothing. `podlake list` shows the feeds."),
+        (("retry", "--feed", "nothing"), 2, "There is no feed nothing. `podlake list` shows the feeds."),
+        (("sql", "select 1", "--output", "no/x.csv"), 1, "There is no folder no to write x.csv to."),
+        (("reopen", "nothing"), 1, "nothing is not archived. `podlake status nothing` says how far it is."),
+    ],
+)
+def test_wrong_input_gives_one_line(
+    arguments: tuple[str, ...], code: int, message: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster"))
+    result = podlake(*arguments)
+    assert (result.exit_code, "Traceback" in result.output) == (code, False)
+    assert message in result.stderr.splitlines()[-1]
+
+
+def test_a_home_that_is_a_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PODLAKE_HOME", str(tmp_path / "file" / "home"))
+    for arguments in (("status",), ("add", "https://x.test", "--no-check")):
+        result = podlake(*arguments)
+        assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+        assert "Not a directory. Check the path and PODLAKE_HOME: `podlake doctor`." in result.stderr

@@ -149,3 +149,12 @@ def test_no_retry_moves_a_key_of_a_queued_run_or_an_active_backfill(settings: Se
             fail(lake, "hashes", key, NetworkError("the line broke"))
         request_backfill(instance, settings, failed(lake.home), "second")
         assert instance.get_dynamic_partitions("episodes") == keys
+
+
+def test_an_archived_episode_that_failed_is_brought_back_too(settings: Settings) -> None:
+    lake, key = Lake(Home.at(settings.home)), "show-20260101-00000001"
+    land_outcome(lake, STAGES["audio"], Landing(key, {}, Cost("a" * 64)), Run("run", "run", datetime.now(UTC), 1))
+    fail(lake, "hashes", key, NotFound("gone"))
+    with open_instance(settings) as instance:
+        assert podlake(settings, "reopen", key).startswith("1 in work again, with 0 landings")
+        assert instance.get_dynamic_partitions("episodes") == [key]
