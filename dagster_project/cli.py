@@ -164,6 +164,7 @@ def reopen(keys: tuple[str, ...]) -> None:
     from dagster_project.instance import open_instance
     from partitions.definitions import EPISODES
     from pipeline.dagster_internals import move_to_end
+    from pipeline.in_flight import in_flight
     from resources.lake.compaction import reopen as reopen_landings
     from resources.lake.compaction import sealed_episodes
     from resources.lake.home import Home
@@ -177,7 +178,8 @@ def reopen(keys: tuple[str, ...]) -> None:
         raise click.BadParameter(f"{unknown[0]} is not in the archive. podlake status {unknown[0]} says where it is.")
     landings = reopen_landings(lake, keys)
     with open_instance(settings) as instance:
-        move_to_end(instance, EPISODES, keys)
+        pinned = in_flight(instance, instance.get_dynamic_partitions(EPISODES.name or "")).all_keys()
+        move_to_end(instance, EPISODES, [key for key in keys if key not in pinned])
     click.echo(f"{len(keys)} in work again, with {landings} landings: the last partitions of every asset in the UI.")
     click.echo("To make a stage again, here for one of them:")
     click.echo(f"  dagster asset materialize -m dagster_project.definitions --select transcript --partition {keys[0]}")
