@@ -1,8 +1,9 @@
-"""Engine utilization of `podlake run`: 100 short episodes, a server that answers in 0.2 s, two engines of 1 s each.
+"""Engine utilization of `podlake run`: 100 short episodes, a server that answers in 0.2 s, two engines of 2 s each.
 
     python -m bench.overlap [episodes]
 
-The engines take 2 s per episode. All episodes are one batch of each engine. Prints the share of the engines' time in
+Each engine takes 2 s per episode, and both share one device, which no GPU needs to back. All episodes are one batch
+of each engine. Prints the share of the engines' time in
 which they did not wait for audio (loading included), the time from the first download to the last engine's last row,
 the time of the whole command, and its CPU time: a busy machine stretches the other times.
 """
@@ -30,7 +31,7 @@ from resources.lake.lake import Lake
 from resources.lake.warehouse import connect
 
 ROOT = Path(__file__).parents[1]
-LATENCY_S, PACE_MS, AUDIO_S = 0.2, 1000, 2.0
+LATENCY_S, PACE_MS, AUDIO_S = 0.2, 2000, 2.0
 
 ITEM = '<item><title>{n}</title><guid>{n}</guid><enclosure url="{base}/{n}.wav" length="1" type="audio/wav"/></item>'
 
@@ -75,6 +76,7 @@ def _podlake_run(home: Home, n_episodes: int) -> None:
     settings = {
         "PODLAKE_HOME": home.root, "PODLAKE_DIARIZER": "paced", "PODLAKE_TRANSCRIBER": "paced",
         "PODLAKE_PACE_MS": str(PACE_MS), "PYTHONPATH": paths, "OMP_NUM_THREADS": "1",
+        "PODLAKE_GPUS": "0", "TMPDIR": str(Path(home.root).parent),
         "PODLAKE_BATCH_DIARIZATION": str(n_episodes), "PODLAKE_BATCH_TRANSCRIPT": str(n_episodes),
     }  # fmt: skip
     environment = {name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"}

@@ -13,7 +13,7 @@ PACE_MS = int(os.environ.get("PODLAKE_PACE_MS", "250"))
 
 
 def describe(choice: EngineChoice) -> EngineSpec:  # noqa: ARG001 - it has one model
-    return EngineSpec("paced", "paced", "1", {"ms": PACE_MS})
+    return EngineSpec("paced", "paced", "1", {"ms": PACE_MS}, needs_gpu=True)
 
 
 def load(choice: EngineChoice, device: str) -> Paced:  # noqa: ARG001

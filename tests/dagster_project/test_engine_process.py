@@ -1,4 +1,4 @@
-"""The second process of `podlake run` ends when it has nothing to do, and with its owner."""
+"""The engine processes of `podlake run` end when they have nothing to do, and with their owner."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ import dagster as dg
 import psutil
 import pytest
 
-from dagster_project.batch_loop import ALL_STAGES, CPU_STAGES, Work
+from dagster_project.batch_loop import CPU_STAGES, Work
 from dagster_project.engine_process import EngineProcess
 from dagster_project.instance import open_instance
+from dagster_project.run import _own_stages
 from dagster_project.settings import ROOT, Settings
 from resources.lake.home import Home
 from resources.lake.lake import Lake
@@ -24,7 +25,7 @@ from resources.lake.lake import Lake
 OWNER = """
 import sys
 from dagster_project.engine_process import EngineProcess
-process = EngineProcess()
+process = EngineProcess("transcript")
 print(process._process.pid, flush=True)
 sys.stdin.readline()
 """
@@ -39,13 +40,13 @@ def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.Dag
         yield opened
 
 
-def test_its_owner_takes_the_engine_stages_once_it_has_nothing_left(instance: dg.DagsterInstance) -> None:
+def test_its_owner_takes_its_stage_once_it_has_exited(instance: dg.DagsterInstance) -> None:
     work = Work(instance, Settings(), Lake(Home.at(Settings().home)), [])
-    process = EngineProcess()
-    assert process.stages_left(work) == CPU_STAGES
+    process = EngineProcess("transcript")
+    assert _own_stages(instance, [process]) == CPU_STAGES
     process.begin(work)
     deadline = time.monotonic() + 120
-    while process.stages_left(work) != ALL_STAGES:
+    while _own_stages(instance, [process]) != CPU_STAGES | {"transcript"}:
         assert time.monotonic() < deadline
         time.sleep(0.1)
     process.close()
@@ -53,7 +54,7 @@ def test_its_owner_takes_the_engine_stages_once_it_has_nothing_left(instance: dg
 
 @pytest.mark.usefixtures("instance")
 def test_it_exits_when_it_is_closed_without_work() -> None:
-    process = EngineProcess()
+    process = EngineProcess("transcript")
     process.close()
     assert process._process.returncode == 0
 
