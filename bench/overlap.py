@@ -36,7 +36,7 @@ LATENCY_S, PACE_MS, AUDIO_S = 0.2, 2000, 2.0
 ITEM = '<item><title>{n}</title><guid>{n}</guid><enclosure url="{base}/{n}.wav" length="1" type="audio/wav"/></item>'
 
 TRIES = """
-select stage, count(*), count(distinct run_id), sum(engine_ms) / 1000, sum(batch_busy * engine_ms) / sum(engine_ms),
+select stage, count(*), count(distinct run_id), sum(engine_ms) / 1000, sum(engine_utilization * engine_ms) / sum(engine_ms),
        epoch(min(started_at)), epoch(max(finished_at))
 from lake.stage_runs where outcome = 'landed' and stage <> 'episodes' group by stage order by min(started_at)
 """
