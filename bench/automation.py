@@ -28,9 +28,11 @@ from partitions.definitions import EPISODES, add_keys
 from partitions.window import Window
 from pipeline.records import Run
 from pipeline.stage import Cost, Landing
+from resources.engines.routing import Engines
 from resources.lake.catalogue import Catalogue
 from resources.lake.home import Home
 from resources.lake.lake import Lake
+from speech.engines import registry
 from tests.landings import land_outcome
 
 
@@ -55,8 +57,8 @@ def _instance(keys: list[str]) -> Iterator[dg.DagsterInstance]:
 def _sensor(instance: dg.DagsterInstance, keys: list[str]) -> float:
     with tempfile.TemporaryDirectory() as folder:
         catalogue, settings = Catalogue(Lake(Home.at(folder))), Settings(home=folder)
-        _land_everywhere(catalogue.lake, keys)
         window, engines = Window(size=len(keys) + 1), build_resources(settings)["engines"]
+        _land_everywhere(catalogue.lake, keys, engines)
 
         def tick() -> None:
             state = FlowState(len(keys), "", repr(engine_versions(engines, {})))
@@ -66,10 +68,13 @@ def _sensor(instance: dg.DagsterInstance, keys: list[str]) -> float:
         return _best_of_3(tick)
 
 
-def _land_everywhere(lake: Lake, keys: list[str]) -> None:
+def _land_everywhere(lake: Lake, keys: list[str], engines: Engines) -> None:
     """One landing at each stage, and links to its commit for the other keys: a quiet tick opens no commit."""
+    transcriber = registry.describe_transcriber(engines.transcriber_for("en")).fingerprint
+    made_by = {"diarizer": engines.diarizer_spec().fingerprint, "transcriber": transcriber}
     for stage in map(STAGES.__getitem__, EPISODE_GRAPH.names):
-        land_outcome(lake, stage, Landing(keys[0], {}, Cost()), Run("run", "run", datetime.now(UTC), 1))
+        cost = Cost("a" * 64, made_by.get(stage.engine_slot or ""))
+        land_outcome(lake, stage, Landing(keys[0], {}, cost), Run("run", "run", datetime.now(UTC), 1))
         (first,) = Path(lake.home.path("lake", "stage_runs", "open", stage.name)).iterdir()
         source = first
         for n, key in enumerate(keys[1:]):
