@@ -1,4 +1,4 @@
-"""What landing costs: a batch of episodes through a stage that does nothing, and where its time goes.
+"""The cost of landings: a batch of episodes through a stage that computes nothing.
 
     python -m bench.landings [episodes [words]]
 
@@ -31,9 +31,9 @@ PARTS = {
     "rows into the lake": ("records.py", "write_rows"),
     "the commit": ("records.py", "commit_landing"),
     "Dagster's event": ("", "log_event"),
-    "of all this: fsync": ("~", "<built-in method posix.fsync>"),
+    "of all these: fsync": ("~", "<built-in method posix.fsync>"),
 }
-"""Part → where the profile has it: the end of the file's name, and the function."""
+"""Part → the end of the file name and the function in the profile."""
 
 WORD = {
     "word": "word", "start_ms": 0, "end_ms": 100, "times_estimated": False, "confidence": 1.0,
@@ -52,7 +52,7 @@ def main(n_episodes: int, n_words: int) -> None:
 
 
 def _run(n_episodes: int, n_words: int) -> tuple[float, float]:
-    """Wall and CPU seconds of one run over all episodes, in an instance and a lake of its own."""
+    """Wall and CPU seconds of one run over all episodes, in a new instance and a new lake."""
     rows = [{"word_idx": index, **WORD} for index in range(n_words)]
 
     @stage(tables=[WORDS], ui_metadata=lambda _: {}, group="bench", version="1")

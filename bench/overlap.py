@@ -1,10 +1,11 @@
-"""How busy `podlake run` keeps its engines: 200 short episodes, a server that takes 0.2 s to answer, engines of 0.25 s.
+"""Engine utilization of `podlake run`: 100 short episodes, a server that answers in 0.2 s, two engines of 2 s each.
 
     python -m bench.overlap [episodes]
 
-All episodes are one batch of each engine. Prints the engines' time, the time from the first download to the last
-engine's last row, and their ratio; then the whole command, which also starts, polls, and sums up; and what all of
-it cost in CPU time, since a busy machine stretches every other clock.
+Each engine takes 2 s per episode, and both share one device, which no GPU needs to back. All episodes are one batch
+of each engine. Prints the share of the engines' time in
+which they did not wait for audio (loading included), the time from the first download to the last engine's last row,
+the time of the whole command, and its CPU time: a busy machine stretches the other times.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from resources.lake.lake import Lake
 from resources.lake.warehouse import connect
 
 ROOT = Path(__file__).parents[1]
-LATENCY_S, PACE_MS, AUDIO_S = 0.2, 250, 2.0
+LATENCY_S, PACE_MS, AUDIO_S = 0.2, 2000, 2.0
 
 ITEM = '<item><title>{n}</title><guid>{n}</guid><enclosure url="{base}/{n}.wav" length="1" type="audio/wav"/></item>'
 
@@ -56,17 +57,17 @@ def main(n_episodes: int) -> None:
 
 
 def _report(rows: list[tuple], n_episodes: int, wall_s: float, cpu_s: float, load: float) -> None:
-    print(f"{'stage':<14}{'landed':>7}{'runs':>6}{'engine':>10}{'busy':>7}{'from':>9}{'to':>9}")
+    print(f"{'stage':<14}{'landed':>7}{'runs':>6}{'engine':>10}{'util':>7}{'from':>9}{'to':>9}")
     begin_s = min(row[5] for row in rows)
-    for stage, landed, runs, engine_s, busy, start_s, end_s in rows:
-        engine = f"{engine_s:>8.1f} s{busy:>7.3f}" if engine_s else " " * 17
+    for stage, landed, runs, engine_s, utilization, start_s, end_s in rows:
+        engine = f"{engine_s:>8.1f} s{utilization:>7.3f}" if engine_s else " " * 17
         print(f"{stage:<14}{landed:>7}{runs:>6}{engine}{start_s - begin_s:>7.1f} s{end_s - begin_s:>7.1f} s")
     engine_s = sum(row[3] for row in rows if row[3])
-    busy_s = max(row[6] for row in rows if row[3]) - begin_s
-    print(f"\nfrom the first download to the last engine's last row: {busy_s:.1f} s, "
-          f"{busy_s / engine_s:.3f} × the engines' {engine_s:.1f} s")  # fmt: skip
+    span_s = max(row[6] for row in rows if row[3]) - begin_s
+    print(f"\nfrom the first download to the last engine's last row: {span_s:.1f} s, "
+          f"{span_s / engine_s:.3f} × the engines' {engine_s:.1f} s")  # fmt: skip
     print(f"the whole command: {wall_s:.1f} s, {wall_s / engine_s:.3f} × the engines' time")
-    print(f"beside the engines: {1000 * cpu_s / n_episodes:.0f} CPU-ms an episode for {len(rows)} stages, "
+    print(f"without the engines: {1000 * cpu_s / n_episodes:.0f} CPU-ms an episode for {len(rows)} stages, "
           f"{cpu_s:.1f} s of CPU in all; load of the machine before: {load:.1f} on {os.cpu_count()} cores")  # fmt: skip
 
 
@@ -75,6 +76,7 @@ def _podlake_run(home: Home, n_episodes: int) -> None:
     settings = {
         "PODLAKE_HOME": home.root, "PODLAKE_DIARIZER": "paced", "PODLAKE_TRANSCRIBER": "paced",
         "PODLAKE_PACE_MS": str(PACE_MS), "PYTHONPATH": paths, "OMP_NUM_THREADS": "1",
+        "PODLAKE_GPUS": "0", "TMPDIR": str(Path(home.root).parent),
         "PODLAKE_BATCH_DIARIZATION": str(n_episodes), "PODLAKE_BATCH_TRANSCRIPT": str(n_episodes),
     }  # fmt: skip
     environment = {name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"}
@@ -90,7 +92,7 @@ def _podlake_run(home: Home, n_episodes: int) -> None:
 
 @contextmanager
 def _serving(folder: Path, n_episodes: int) -> Iterator[str]:
-    """A feed of short noises; every answer takes its time."""
+    """A server of a feed with short episodes of noise; every answer takes `LATENCY_S`."""
     folder.mkdir()
 
     class Slow(SimpleHTTPRequestHandler):
@@ -102,7 +104,7 @@ def _serving(folder: Path, n_episodes: int) -> Iterator[str]:
             super().do_GET()
 
         def log_message(self, *_: object) -> None:
-            """Nobody reads it."""
+            """Not needed."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
         base = f"http://127.0.0.1:{server.server_port}"
@@ -129,4 +131,4 @@ def _write_site(folder: Path, base: str, n_episodes: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 200)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 100)

@@ -1,4 +1,4 @@
-"""What the pipeline costs beside its engines: the same episodes through each engine alone, and through its stage.
+"""The cost of the pipeline beside its engines: the same episodes through each engine alone, and through its stage.
 
     python -m bench.pipeline --diarizer nemo:tests/nemo/sortformer_tiny.nemo --transcriber nemo:tests/nemo/parakeet_tdt_tiny.nemo
     python -m bench.pipeline --device cuda:0 --diarizer nemo --transcriber nemo --episodes 8 --minutes 60
@@ -74,7 +74,7 @@ def _rows(
     choices = {"diarization": given["engines"].diarizer, "transcript": given["engines"].transcriber_for("en")}
     audio_s = sum(len(recording.samples()) for recording in recordings) / SAMPLE_RATE_HZ
     for stage, slot in STAGES.items():
-        _alone(slot, choices[stage], options.device, recordings[:1])  # what the system reads from the disk is read once
+        _alone(slot, choices[stage], options.device, recordings[:1])  # so that the files are in the page cache
         yield measured(
             f"{slot}, alone",
             audio_s,

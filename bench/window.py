@@ -1,7 +1,7 @@
-"""What it costs to admit 10 000 episodes to the live window and to archive them: `python -m bench.window [window catalogue]`.
+"""The cost of admitting 10 000 episodes to the live window and archiving them: `python -m bench.window [window catalogue]`.
 
-The catalogue holds 100 000 unless told otherwise. Seconds beside Dagster's own calls with the same keys, in one run: the
-difference is what it takes to find the newest ones that no table has yet, and to see what is in flight.
+The catalogue holds 100 000 episodes by default. Compares with Dagster's own calls for the same keys: the difference is
+the time to find the newest episodes that have not landed, and what is in flight.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ def main(size: int, n_episodes: int) -> None:
         delete_s = _seconds(lambda: [instance.delete_dynamic_partition(NAME, key) for key in keys])
     print(f"{size:,} of {n_episodes:,} episodes{'seconds':>15}{'Dagster alone':>15}{'ratio':>8}")
     print(f"{'admit':<27}{admit_s:>15.2f}{add_s:>15.2f}{admit_s / add_s:>7.2f}×")
-    print(f"{'admit, with no room left':<27}{full_s:>15.3f}")
+    print(f"{'admit, window full':<27}{full_s:>15.3f}")
     print(f"{'archive':<27}{archive_s:>15.2f}{delete_s:>15.2f}{archive_s / delete_s:>7.2f}×")
 
 
 def _list(lake: Lake, each: int) -> None:
-    """The catalogue, as polls land it."""
+    """Land the catalogue as polls do."""
     now = datetime.now(UTC)
     for feed in (f"feed-{n:03}" for n in range(FEEDS)):
         ids = [f"{feed}-20260101-{n:08x}" for n in range(each)]

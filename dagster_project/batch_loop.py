@@ -1,8 +1,8 @@
 """Runs the stages of many episodes in this process, batch by batch, as the planner decides.
 
-`podlake run` uses two processes for many episodes: one runs the engine stages, the other all other stages. While the
-engines work on a batch, the other process downloads and hashes the next episodes and builds turns of finished ones.
-The processes share only the tables.
+For many episodes, `podlake run` uses a process for each engine stage and one for all other stages. While an engine works
+on a batch, the other processes prepare the next batch of the other engine, download and hash the next episodes, and
+build turns of finished ones. The processes share only the tables.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ ALL_STAGES = frozenset(EPISODE_GRAPH.names)
 ENGINE_STAGES = frozenset(EPISODE_GRAPH.engine_stages)
 CPU_STAGES = ALL_STAGES - ENGINE_STAGES
 
-TWO_PROCESS_MIN = 24
-"""One process downloads this many episodes before a second one has started."""
+ENGINE_PROCESS_MIN = 24
+"""One process downloads this many episodes before a further one has started."""
 
 POLL_S = 0.5
-"""Time until a process that has nothing to run plans again."""
+"""Time until a process that has nothing to run plans again, unless planning takes long."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Work:
     attempted: dict[str, set[str]] = field(default_factory=dict)
 
     def situation(self, *, one_process: bool) -> Situation:
-        """Runs of others do not count, but their keys do not move. Beside a second process, no key moves."""
+        """Runs of others do not count, but their keys do not move. Beside another process, no key moves."""
         found = Situation.of_episodes(self.instance, self.lake)
         pinned = found.in_flight.all_keys() if one_process else set(found.catalogue)
         return replace(found, in_flight=InFlight(targets=pinned))
@@ -59,23 +59,25 @@ class Work:
             attempted=self.attempted,
         )
 
-    def needs_two_processes(self) -> bool:
-        """Whether there are enough downloads that a second process is worth its start."""
+    def needs_engine_processes(self) -> bool:
+        """Whether there are enough downloads that further processes are worth their start."""
         ready = self.situation(one_process=True).readiness(self.limits()).ready
-        return any(len(ready[stage.name]) > TWO_PROCESS_MIN for stage in EPISODE_GRAPH if stage.pool == DOWNLOAD_POOL)
+        return any(
+            len(ready[stage.name]) > ENGINE_PROCESS_MIN for stage in EPISODE_GRAPH if stage.pool == DOWNLOAD_POOL
+        )
 
 
 def run_batches(work: Work, stages: Callable[[], frozenset[str]]) -> None:
     """Run the largest batch of `stages()`, again and again, until nothing is ready at any stage."""
     while True:
-        own = stages()
+        own, started_s = stages(), time.monotonic()
         situation, limits = work.situation(one_process=own == ALL_STAGES), work.limits()
         found = situation.readiness(limits)
         if not any(found.ready.values()):
             return
         batches = [batch for batch in situation.batches(found, limits) if batch.stage in own]
         if not batches:
-            time.sleep(POLL_S)
+            time.sleep(max(POLL_S, 4 * (time.monotonic() - started_s)))
             continue
         batch = max(batches, key=lambda batch: len(batch.keys))
         run_batch(work.instance, batch)

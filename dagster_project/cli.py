@@ -284,8 +284,10 @@ def doctor() -> None:
 def ui(port: int) -> None:
     """Start Dagster's web UI and daemon on this machine. Ctrl-C stops both."""
     from dagster_project.instance import prepare_home
+    from speech.signals import reset_signals
 
     prepare_home(_settings())
+    reset_signals()  # in the background of a shell, Dagster would ignore SIGTERM
     # `dg dev`, to which this command points, needs another package and starts the same processes.
     no_hint = ["-W", "ignore:Function `dev_command` is superseded"]
     arguments = ["-m", "dagster", "dev", "-m", "dagster_project.definitions", "-h", "127.0.0.1", "-p", str(port)]

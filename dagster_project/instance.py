@@ -25,10 +25,10 @@ EVENT_BATCH = "DAGSTER_EVENT_BATCH_SIZE"
 
 _STORAGES = ("storage", "run_storage", "event_log_storage", "schedule_storage")
 
-_OLD_EVENT_LOG = re.compile(
-    r"(?m)^event_log_storage:(?=[^\n]*(?:\n[ \t][^\n]*)*resources\.event_log).*(?:\n[ \t].*)*\n?"
-)
-"""The block that names the event log class of an earlier version. Dagster's own class reads the same files."""
+_EVENT_LOG = re.compile(r"(?m)^event_log_storage:.*(?:(?:\n[ \t]*(?:#.*)?)*\n[ \t]+[^\s#].*)*\n?")
+"""The block of dagster.yaml, up to its last indented line."""
+_OLD_MODULE = "resources.event_log"
+"""The module of an earlier version's event log class. Dagster's own class reads the same files."""
 
 
 def open_instance(settings: Settings) -> DagsterInstance:
@@ -63,7 +63,7 @@ def prepare_home(settings: Settings) -> Path:
 
 
 def _without_old_event_log(text: str, config: Path) -> str:
-    new = _OLD_EVENT_LOG.sub("", text)
+    new = _EVENT_LOG.sub(lambda block: "" if _OLD_MODULE in block[0] else block[0], text)
     if new != text:
         log.warning("%s named an event log of an earlier podlake; the block is removed: Dagster's own event log reads "
                     "the same files. Pools work best with `granularity: run`, see docs/automation.md.", config)  # fmt: skip

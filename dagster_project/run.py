@@ -1,6 +1,6 @@
 """`podlake run`: polls feeds and takes every episode through every stage, without Dagster's daemon.
 
-Every batch is a Dagster run in this process, or in a second one for the engines if there are many episodes. The runs
+Every batch is a Dagster run in this process, or in one process per engine stage if there are many episodes. The runs
 do not wait in Dagster's run queue. Device locks and the compaction lock protect what they share with other runs.
 """
 
@@ -15,10 +15,11 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from assets.stages import EPISODE_GRAPH, STAGES
-from dagster_project.batch_loop import ALL_STAGES, Work, run_batches
+from dagster_project.batch_loop import ALL_STAGES, CPU_STAGES, Work, run_batches
 from dagster_project.build_resources import window
 from dagster_project.engine_process import EngineProcess
 from dagster_project.in_process import materialize, run_batch
+from dagster_project.nightly import newest_first
 from dagster_project.planning import Situation
 from dagster_project.settings import Settings
 from dagster_project.stages import code_version
@@ -59,21 +60,32 @@ def run(instance: dg.DagsterInstance, settings: Settings, lake: Lake, engines: E
     materialize(instance, "feeds")
     feeds = [key for key in instance.get_dynamic_partitions("feeds") if not selection.feeds or key in selection.feeds]
     with ExitStack() as stack:
-        engine_process = None
-        if _may_be_many(lake, feeds, selection):  # it starts while the feeds are polled
-            engine_process = stack.enter_context(closing(EngineProcess()))
+        processes = _started(stack) if _may_be_many(lake, feeds, selection) else []  # while the feeds are polled
         keys = _poll(instance, settings, lake, feeds, selection)
         for name in EPISODE_GRAPH.names:
             _report_lost_events(instance, lake, STAGES[name], keys, code_version(STAGES[name], engines))
         work = Work(instance, settings, lake, keys, datetime.now(UTC) if selection.failed_too else None)
-        if work.needs_two_processes():
-            process = engine_process or stack.enter_context(closing(EngineProcess()))
-            process.begin(work)
-            run_batches(work, lambda: process.stages_left(work))
+        if work.needs_engine_processes():
+            processes = processes or _started(stack)
+            for process in processes:
+                process.begin(work)
+            run_batches(work, lambda: _own_stages(instance, processes))
         else:
             stack.close()
             run_batches(work, lambda: ALL_STAGES)
     materialize(instance, "warehouse")
+
+
+def _started(stack: ExitStack) -> list[EngineProcess]:
+    return [stack.enter_context(closing(EngineProcess(stage))) for stage in EPISODE_GRAPH.engine_stages]
+
+
+def _own_stages(instance: dg.DagsterInstance, processes: Sequence[EngineProcess]) -> frozenset[str]:
+    """The stages of this process: those without an engine, and those whose process has exited."""
+    exited = {process.stage for process in processes if process.has_exited()}
+    if exited:
+        fail_orphaned_runs(instance)
+    return CPU_STAGES | exited
 
 
 def _poll(
@@ -93,22 +105,15 @@ def _poll(
 
 
 def selected(lake: Lake, instance: dg.DagsterInstance, selection: Selection) -> list[str]:
-    """The live episodes of the selection. With `newest`, the newest of each feed first."""
-    catalogue = Catalogue(lake)
-    by_feed: dict[str, list[str]] = {}
-    for key in instance.get_dynamic_partitions("episodes"):
-        by_feed.setdefault(feed_of(key), []).append(key)
-    wanted = {feed: keys for feed, keys in by_feed.items() if not selection.feeds or feed in selection.feeds}
+    """The live episodes of the selection. With `newest`, the newest of each feed."""
+    live = instance.get_dynamic_partitions("episodes")
+    keys = [key for key in live if not selection.feeds or feed_of(key) in selection.feeds]
     if selection.newest is None:
-        return [key for keys in wanted.values() for key in keys]
-    published = {key: entry.published_at for keys in wanted.values() for key, entry in catalogue.entries(keys).items()}
-    newest = {
-        feed: sorted(keys, key=lambda key: (published.get(key) is not None, published.get(key)), reverse=True)[
-            : selection.newest
-        ]
-        for feed, keys in wanted.items()
-    }
-    return [key for keys in newest.values() for key in keys]
+        return keys
+    by_feed: dict[str, list[str]] = {}
+    for key in newest_first(lake.home, keys):
+        by_feed.setdefault(feed_of(key), []).append(key)
+    return [key for newest in by_feed.values() for key in newest[: selection.newest]]
 
 
 def requested_elsewhere(instance: dg.DagsterInstance, keys: Sequence[str]) -> set[str]:

@@ -1,4 +1,4 @@
-"""An engine of known speed: it sleeps for `PODLAKE_PACE_MS` a recording, and hears nothing. A diarizer and a transcriber."""
+"""A diarizer and transcriber of known speed: sleeps `PODLAKE_PACE_MS` for each recording, and finds no speech."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from speech.types import Diarization, Recording, Transcript
 PACE_MS = int(os.environ.get("PODLAKE_PACE_MS", "250"))
 
 
-def describe(choice: EngineChoice) -> EngineSpec:  # noqa: ARG001 – it has one model
-    return EngineSpec("paced", "paced", "1", {"ms": PACE_MS})
+def describe(choice: EngineChoice) -> EngineSpec:  # noqa: ARG001 - it has one model
+    return EngineSpec("paced", "paced", "1", {"ms": PACE_MS}, needs_gpu=True)
 
 
 def load(choice: EngineChoice, device: str) -> Paced:  # noqa: ARG001
@@ -39,4 +39,4 @@ class Paced:
         return ON_CPU
 
     def close(self) -> None:
-        """Nothing is held."""
+        """There is nothing to free."""

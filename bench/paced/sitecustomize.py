@@ -1,4 +1,4 @@
-"""Read at the start of every Python process of the benchmark: there is one more engine."""
+"""Python imports this at the start of every process of the benchmark: it registers the engine."""
 
 from speech.engines import registry
 

@@ -9,6 +9,7 @@ import dagster as dg
 from assets.stages import EPISODE_GRAPH
 from partitions.definitions import EPISODES
 from pipeline.dagster_internals import move_to_end
+from pipeline.in_flight import in_flight
 from resources.lake.compaction import reopen as reopen_landings
 from resources.lake.compaction import sealed_episodes
 from resources.lake.lake import Lake
@@ -27,7 +28,8 @@ def reopen(instance: dg.DagsterInstance, lake: Lake, keys: Sequence[str]) -> int
         if key not in archived:
             raise UpstreamMissing(f"{key} is not archived. `podlake status {key}` says how far it is.")
     landings = reopen_landings(lake, keys)
-    move_to_end(instance, EPISODES, keys)
+    pinned = in_flight(instance, instance.get_dynamic_partitions(EPISODES.name or "")).all_keys()
+    move_to_end(instance, EPISODES, [key for key in keys if key not in pinned])
     return landings
 
 

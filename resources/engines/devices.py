@@ -31,7 +31,7 @@ class Devices:
     folder: Path = Path(tempfile.gettempdir()) / "podlake-devices"
 
     @contextmanager
-    def lease(self, *, wants_gpu: bool, wait_s: float = 3600.0) -> Iterator[str]:
+    def lease(self, *, wants_gpu: bool, wait_s: float = 86_400.0) -> Iterator[str]:
         """A device of one's own until the block ends. Without GPUs, or no wish for one, the CPU.
 
         Raises TimeoutError when every device stays taken for `wait_s`.

@@ -20,6 +20,7 @@ from dagster_project.flow_state import FlowState
 from dagster_project.nightly import request_nightly_backfill
 from dagster_project.planning import engine_versions
 from dagster_project.retry import bring_back
+from dagster_project.run import Selection, selected
 from dagster_project.settings import Settings
 from partitions.definitions import EPISODES, FEEDS, add_keys
 from partitions.window import Window
@@ -252,3 +253,13 @@ def test_archived_episodes_of_another_engine_get_the_room_that_is_left(
     assert archived not in instance.get_dynamic_partitions("episodes")
     admit_what_is_new(instance, Catalogue(lake), Window(size=30), settings, engines, FlowState(), "")
     assert list(instance.get_dynamic_partitions("episodes")) == [*KEYS, archived]
+
+
+def test_podlake_run_takes_the_newest_of_the_chosen_feeds(
+    instance: dg.DagsterInstance, lake: Lake, settings: Settings
+) -> None:
+    _in_catalogue(lake, KEYS, hours=1.0)
+    add_keys(instance, EPISODES, ["other-20260101-00000001"])
+    assert selected(lake, instance, Selection(newest=2)) == [KEYS[19], KEYS[18]]
+    assert selected(lake, instance, Selection(feeds=("show",))) == KEYS
+    assert selected(lake, instance, Selection(feeds=("other",))) == ["other-20260101-00000001"]

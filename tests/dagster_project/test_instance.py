@@ -37,6 +37,7 @@ def test_the_default_home_follows_our_dagster_yaml(tmp_path: Path) -> None:
 OLD_BLOCKS = {
     "block": "event_log_storage:\n  module: resources.event_log\n  class: EventLog\n",
     "with a comment": "event_log_storage:\n  # ours\n  module: resources.event_log\n  class: EventLog\n  config: {}\n",
+    "with a gap": "event_log_storage:\n\n# ours\n  module: resources.event_log\n\n  class: EventLog\n",
     "flow": "event_log_storage: {module: resources.event_log, class: EventLog}\n",
 }
 
