@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -28,6 +25,7 @@ from resources.lake.tables import QUALITY, SPEAKERS, WORDS
 from resources.lake.warehouse import ask, connect
 from speech.errors import StorageError
 from tests.landings import land, land_last, open_keys, seal_settled
+from tests.object_store import s3_server
 
 KEYS = [f"show-2026010{n}-0000000{n}" for n in range(1, 4)]
 BUCKET = "podcasts"
@@ -43,31 +41,15 @@ with Home.at(sys.argv[1]).writing("notes", "large") as stream:
 
 
 @pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    pytest.importorskip("moto.server", reason="the S3 server is in the extra `dev`")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        _wait_for(f"http://127.0.0.1:{port}", server)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.kill()
-        server.wait()
+def server() -> Iterator[dict[str, str]]:
+    with s3_server() as environment:
+        yield environment
 
 
 @pytest.fixture
-def home(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    """As users say it: where the server is stands in the environment, as all of Amazon's tools read it."""
-    environment = {
-        "AWS_ENDPOINT_URL": endpoint, "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ACCESS_KEY_ID": "someone", "AWS_SECRET_ACCESS_KEY": "secret", "HOME": str(tmp_path),
-    }  # fmt: skip
-    for name, value in environment.items():
+def home(server: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    """Environment variables say where the server is, as for Amazon's own tools."""
+    for name, value in {**server, "HOME": str(tmp_path)}.items():
         monkeypatch.setenv(name, value)
     filesystem, bucket = fs.FileSystem.from_uri(f"s3://{BUCKET}?allow_bucket_creation=true")
     filesystem.create_dir(bucket)
@@ -185,18 +167,3 @@ def test_a_file_that_sealing_takes_away_meanwhile_is_asked_for_again(home: Home,
 
 def answer(connection) -> list[tuple]:
     return ask(connection, "select episode_id, word_idx, word, run_id from words order by all")
-
-
-def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-        except urllib.error.HTTPError:
-            return
-        except OSError:
-            assert server.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-        else:
-            return
