@@ -47,8 +47,8 @@ bench: $(VENV)/.dev ## Speed: landings, overlap, sealing, views, window, automat
 bench-accuracy: $(VENV)/.dev ## Word and diarization error rates of the embedded engines
 	$(BIN)/python -m bench.accuracy
 
-chaos: $(VENV)/.dev ## kill -9 at 100 random moments; CHAOS_KILLS=20 CHAOS_SEED=7 for fewer and others
-	CHAOS_KILLS=$${CHAOS_KILLS:-100} $(BIN)/python -m pytest -s tests/chaos
+chaos: $(VENV)/.dev ## kill -9 at 100 random moments, and at 20 with a home on S3; CHAOS_KILLS=9 CHAOS_KILLS_S3=0 CHAOS_SEED=7
+	CHAOS_KILLS=$${CHAOS_KILLS:-100} CHAOS_KILLS_S3=$${CHAOS_KILLS_S3:-20} $(BIN)/python -m pytest -s tests/chaos
 
 notebooks: $(VENV)/.notebooks ## JupyterLab on notebooks/
 	$(BIN)/jupyter lab notebooks

@@ -1,18 +1,18 @@
-"""What the views answer over 10 000 open episodes and over a million sealed ones: a table of milliseconds.
+"""What the views and look-ups of one key take over open landings and over a million sealed episodes: milliseconds.
 
 python -m bench.views [open sealed]
 
-Words, segments and turns are fewer than in life (20, 3 and 3 per episode); the number of episodes is what is simulated.
-The sealed ones arrived as they do when a thousand feeds are followed: each sealing holds some of every feed.
+Episodes have fewer words, segments and turns than real ones (20, 3 and 3): what counts here is their number. The sealed
+ones arrived 2 000 at a time, each time some of every feed.
 """
 
 from __future__ import annotations
 
-import resource
+import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +25,10 @@ from resources.lake.sealed_files import SealedFiles, Sizes
 from resources.lake.tables import EPISODES, HASHES, QUALITY, SEGMENTS, TURNS, WORDS, Table
 from resources.lake.warehouse import SQL, connect
 
-FEEDS = 1_000
+FEEDS = 5_000
 PER_EPISODE = {WORDS: 20, SEGMENTS: 3, TURNS: 3, QUALITY: 1, HASHES: 1, EPISODES: 1}
-AT_ONCE = (2_000, 20_000)
-"""Episodes in a sealing."""
+AT_ONCE = 2_000
+"""Episodes in a compaction."""
 VOCABULARY = pa.array([f"word{n}" for n in range(20_000)])
 ROW_GROUP_ROWS = Sizes().row_group_rows
 QUESTIONS = {
@@ -40,55 +40,60 @@ QUESTIONS = {
     "talk time by speaker": "select speaker, sum(speech_ms), sum(n_words) from talk_time group by all",
     "count words": "select count(*) from words",
 }
-"""The bars: one transcript under 500 ms open and 100 ms sealed, hours by feed under 1 000 ms sealed."""
+BARS_MS = {
+    "one transcript": (100, 200, 800),
+    "hours by feed": (500, None, None),
+    "one key, Lake.read": (20, None, None),
+}
+"""For 1 000 000 sealed episodes, and for 2 000 and 10 000 open landings."""
 
 
 def main(n_open: int, n_sealed: int) -> None:
-    print("milliseconds, first time / best of five\n")
-    print(f"{'episodes':<34}{'GB':>6}{'files':>8}" + "".join(f"{name:>21}" for name in QUESTIONS))
+    print(f"load {os.getloadavg()[0]:.1f}; milliseconds, first time / best of five\n")
+    columns = []
     with tempfile.TemporaryDirectory() as folder:
         home = Home.at(folder)
-        _land(Lake(home), n_open)
-        opened = _show(f"{n_open:,} open", home, n_open, "open")
-    for at_once in AT_ONCE:
+        for table in PER_EPISODE:
+            _seal(SealedFiles(home, table), n_sealed)
+        columns.append(_measure(f"{n_sealed:,} sealed", home, n_sealed, "sealed"))
+    for count in (n_open // 5, n_open):
         with tempfile.TemporaryDirectory() as folder:
             home = Home.at(folder)
-            for table in PER_EPISODE:
-                _seal(SealedFiles(home, table, Sizes(row_group_rows=1)), n_sealed, at_once, ROW_GROUP_ROWS)
-            sealed = _show(f"{n_sealed:,} sealed, {at_once:,} at once", home, n_sealed, "sealed")
-    ratios = "".join(f"{last / first:>20.2f}×" for first, last in zip(opened, sealed, strict=True))
-    print(f"{'the last ÷ the first':<48}{ratios}")
-    print(f"\npeak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
+            _land(Lake(home), count)
+            columns.append(_measure(f"{count:,} open", home, count, "open"))
+    for name, bars in BARS_MS.items():
+        ratios = [f"{times[name] / bar:.2f}" if bar else "-" for times, bar in zip(columns, bars, strict=True)]
+        print(f"time ÷ bar, {name}: {', '.join(ratios)}")
 
 
-def _show(name: str, home: Home, n_episodes: int, state: str) -> list[float]:
-    """Ask everything, print a line and give the best times, ms."""
+def _measure(name: str, home: Home, n_episodes: int, state: str) -> dict[str, float]:
+    """Ask everything, print it, and give the best times in ms."""
     files = list(Path(home.root, "lake").rglob(f"{state}/*.parquet"))
-    size_gb = sum(file.stat().st_size for file in files) / 1e9
-    times = _ask(home, _episode_id(n_episodes // 2))
-    line = "".join(f"{first:>11.0f} /{best:>8.1f}" for first, best in times)
-    print(f"{name:<34}{size_gb:>6.2f}{len(files):>8}{line}", flush=True)
-    return [best for _, best in times]
+    print(f"{name}: {len(files)} files, {sum(file.stat().st_size for file in files) / 1e9:.2f} GB")
+    found = {}
+    for question, first, best in _ask(home, _episode_id(n_episodes // 2)):
+        print(f"  {question:<24}{first:>9.0f} /{best:>8.1f}", flush=True)
+        found[question] = best
+    return found
 
 
 def _land(lake: Lake, n_episodes: int) -> None:
-    """As the stages land them: a file for each episode, and for each feed its episodes."""
-    for table, each in PER_EPISODE.items():
-        (key,) = table.landing
-        for rows in _row_groups(table, 0, n_episodes, each * (n_episodes // FEEDS if key == "feed_id" else 1)):
-            land(lake, table, rows[key][0].as_py(), rows)
+    """Open landings of the tables that the bars are about."""
+    for table in (TURNS, QUALITY):
+        for rows in _row_groups(table, 0, n_episodes, PER_EPISODE[table]):
+            land(lake, table, rows["episode_id"][0].as_py(), rows)
 
 
 def _episode_id(n: int) -> str:
     return f"feed-{n % FEEDS:04}-20260101-{n:08x}"
 
 
-def _seal(sealed: SealedFiles, n_episodes: int, at_once: int, row_group_rows: int) -> None:
+def _seal(sealed: SealedFiles, n_episodes: int) -> None:
     """Files as many compactions leave them, written at once."""
     row_groups = (
         rows
-        for first in range(0, n_episodes, at_once)
-        for rows in _row_groups(sealed.table, first, min(at_once, n_episodes - first), row_group_rows)
+        for first in range(0, n_episodes, AT_ONCE)
+        for rows in _row_groups(sealed.table, first, min(AT_ONCE, n_episodes - first), ROW_GROUP_ROWS)
     )
     sealed.commit(sealed.write(row_groups))
 
@@ -119,18 +124,21 @@ def _columns(table: Table, ids: pa.Array, idx: pa.Array) -> dict[str, pa.Array]:
     return {name: columns[name] for name in table.schema.names if name in columns}
 
 
-def _ask(home: Home, one: str) -> list[tuple[float, float]]:
-    """For each question, milliseconds the first time and the best of five more."""
-    times = []
-    for sql in QUESTIONS.values():
-        with connect(home) as connection:
-            tries = []
-            for _ in range(6):
-                started = time.perf_counter()
-                connection.execute(sql.format(one=one)).fetchall()
-                tries.append(1000 * (time.perf_counter() - started))
-        times.append((tries[0], min(tries[1:])))
-    return times
+def _ask(home: Home, one: str) -> Iterator[tuple[str, float, float]]:
+    """Each question, milliseconds the first time, and the best of five more."""
+    with connect(home) as connection:
+        for name, sql in QUESTIONS.items():
+            yield (name, *_times(lambda: connection.execute(sql.format(one=one)).fetchall()))  # noqa: B023
+    yield ("one key, Lake.read", *_times(lambda: Lake(home).read(QUALITY, one)))
+
+
+def _times(do: Callable[[], object]) -> tuple[float, float]:
+    tries = []
+    for _ in range(6):
+        started = time.perf_counter()
+        do()
+        tries.append(1000 * (time.perf_counter() - started))
+    return tries[0], min(tries[1:])
 
 
 if __name__ == "__main__":

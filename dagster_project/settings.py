@@ -77,7 +77,7 @@ class Settings(BaseSettings):
     )
     ahead_gb: float = Field(20.0, gt=0, description="The same in GB of audio, as the feeds declare it.")
     runs_ahead: int = Field(
-        2, ge=1, description="Runs of a stage that automation keeps queued or running: one more than there are GPUs."
+        2, ge=1, description="Runs of a stage that automation keeps queued or running: twice the number of GPUs."
     )
     nightly_audio_hours: float = Field(
         24.0,

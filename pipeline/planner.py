@@ -1,4 +1,4 @@
-"""The planner: decides from commits, failures and runs in flight which batches to run next. Pure; reads nothing."""
+"""The planner: decides from commits, failures and runs in flight which batches run next. Pure functions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Batch:
     priority: int = 0
     """Later stages first: they complete episodes."""
     is_scattered: bool = False
-    """The keys are not neighbours in the order of partitions: they move to its end before the run is requested."""
+    """The keys are no neighbours in the order of partitions. They move to its end before the run is requested."""
     redo_hours: float = 0.0
     """Hours of audio that are repeated only because the engine has changed."""
 
@@ -66,16 +66,11 @@ def batches_of(
 ) -> tuple[Batch, ...]:
     """The batches of what is ready, within the limits of the settings."""
     order, pinned = list(catalogue), in_flight.all_keys()
-    terminal = [commits.get(name, {}) for name in graph.terminal]
-
-    def is_complete(key: str) -> bool:
-        return all(key in landed for landed in terminal)
-
     batches: list[Batch] = []
     for priority, stage in enumerate(graph):
-        size, ready = settings.batch_sizes[stage.name], found.ready[stage.name]
+        size, reasons = settings.batch_sizes[stage.name], found.ready[stage.name]
         free_runs = max(0, settings.runs_ahead - in_flight.runs.get(stage.name, 0))
-        keys = sorted(ready, key=lambda key: ready[key] is Reason.ENGINE and is_complete(key))[: free_runs * size]
+        keys = _by_urgency(reasons, graph, commits)[: free_runs * size]
         if stage.pool == DOWNLOAD_POOL:
             keys = keys[: download_budget(found, graph, catalogue, in_flight, settings)]
         rest = keys[len(keys) - len(keys) % size :]
@@ -85,13 +80,19 @@ def batches_of(
         if scattered:
             order = [*_without(order, scattered), *scattered]
         chosen = [*((batch, False) for batch in together), *((batch, True) for batch in cut(scattered, size))]
-        # Full batches first, but that of the first key before all: it would wait for ever while others are full.
+        # The batch of the first key is always requested: it would wait for ever while other batches are full.
         chosen.sort(key=lambda one: (keys[0] not in one[0], -len(one[0])))
         for batch, is_scattered in chosen[:free_runs]:
             pinned.update(batch)
-            hours = sum(catalogue[key].hours for key in batch if ready[key] is Reason.ENGINE)
-            batches.append(Batch(stage.name, tuple(batch), _text(batch, ready), priority, is_scattered, hours))
+            hours = sum(catalogue[key].hours for key in batch if reasons[key] is Reason.ENGINE)
+            batches.append(Batch(stage.name, tuple(batch), _text(batch, reasons), priority, is_scattered, hours))
     return tuple(batches)
+
+
+def _by_urgency(reasons: Mapping[str, Reason], graph: StageGraph, commits: Commits) -> list[str]:
+    """Complete episodes that are made again only because the engine has changed come last."""
+    terminal = [commits.get(name, {}) for name in graph.terminal]
+    return sorted(reasons, key=lambda key: reasons[key] is Reason.ENGINE and all(key in landed for landed in terminal))
 
 
 def download_budget(
@@ -99,8 +100,8 @@ def download_budget(
 ) -> int:
     """How many more episodes may be downloaded before an engine takes some.
 
-    At least what all runs of an engine stage take, so that engines do not wait for a limit on count. Episodes that
-    only another engine makes again are no reason to stop: their audio is not new.
+    The limit is at least what all runs of an engine stage take, so that engines do not wait. Episodes that are only
+    made again by another engine do not count: their audio is there already.
     """
     if not graph.engine_stages:
         return len(catalogue)
@@ -138,9 +139,9 @@ def _waits_for_more(
     settings: PlanSettings,
     now: datetime,
 ) -> bool:
-    """Whether a short batch waits: more keys will come, and the first of these has not waited too long.
+    """Whether a short batch waits, because more keys will come and none of these has waited long.
 
-    A run costs the same second of a processor for one episode as for a hundred. An idle engine does not wait.
+    A run costs one CPU-second, for one episode or a hundred. An idle engine does not wait.
     """
     if not any(found.pending[name] for name in graph.all_inputs(stage.name)):
         return False

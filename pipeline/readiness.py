@@ -1,4 +1,4 @@
-"""What each key needs at each stage: nothing, a run now, or to wait. Pure; reads nothing."""
+"""Decides for each key and stage: no run is needed, it can run now, or it has to wait. Pure functions."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class PlanSettings:
     only: Set[str] | None = None
     """Plan these keys alone; the others of the catalogue only say which keys are neighbours."""
     attempted: Mapping[str, Set[str]] = field(default_factory=dict)
-    """Stage → keys that are not run again, whatever came of them."""
+    """Stage → keys that are not run again, whether or not their last run failed."""
 
 
 Commits = Mapping[str, Mapping[str, Commit]]
@@ -127,21 +127,23 @@ def readiness(
     ready: dict[str, Mapping[str, Reason]] = {}
     pending: dict[str, Set[str]] = {}
     unfinished: set[str] = set()
-    redo = _RedoBudget(settings.redo_hours)
+    budget = _RedoBudget(settings.redo_hours)
     for stage in graph:
-        view = _StageView.of(stage, commits, failures, settings, now)
-        flying = in_flight.keys.get(stage.name, frozenset())
-        held = frozenset().union(*(pending[name] for name in stage.inputs))
-        reasons = view.reasons(catalogue, redo)
-        attempted = settings.attempted.get(stage.name, frozenset())
-        ready[stage.name] = {
+        rules = _StageRules.of(stage, commits, failures, settings, now)
+        needed = {
             key: reason
-            for key, reason in reasons.items()
-            if key not in flying and key not in held and key not in attempted and view.has_inputs(key)
+            for key, episode in catalogue.items()
+            if (reason := rules.reason(key, episode)) and (reason is not Reason.ENGINE or budget.allows(key, episode))
         }
-        # A key whose run is unfinished but whose landing is there already holds nothing back.
-        pending[stage.name] = held | ready[stage.name].keys() | (flying & reasons.keys())
-        unfinished |= pending[stage.name] | flying | view.scheduled(catalogue)
+        running = in_flight.keys.get(stage.name, frozenset())
+        waiting = frozenset().union(*(pending[name] for name in stage.inputs))
+        blocked = running | waiting | settings.attempted.get(stage.name, frozenset())
+        ready[stage.name] = {
+            key: reason for key, reason in needed.items() if key not in blocked and rules.has_inputs(key)
+        }
+        # A key that has landed while its run is unfinished does not hold up the next stages.
+        pending[stage.name] = waiting | ready[stage.name].keys() | (running & needed.keys())
+        unfinished |= pending[stage.name] | running | rules.scheduled()
     return Readiness(ready, pending, catalogue.keys() - unfinished)
 
 
@@ -162,71 +164,62 @@ class _RedoBudget:
 
 
 @dataclass(frozen=True)
-class _StageView:
-    """One stage with its commits, failures and inputs."""
+class _StageRules:
+    """Why a stage has to run for a key, by the commits and failures of the stage and the commits of its inputs."""
 
-    stage: StageSpec
     landed: Mapping[str, Commit]
     failed: Mapping[str, FailedTry]
-    """The failures that count: newer than the commits of the stage and of its inputs."""
+    """The failures that count: those that are newer than the commits of the stage and of its inputs."""
     inputs: tuple[tuple[str, Mapping[str, Commit]], ...]
-    settings: PlanSettings
+    engine: EngineVersions | None
+    retry_before: datetime | None
     now: datetime
 
     @classmethod
     def of(
         cls, stage: StageSpec, commits: Commits, failures: Failures, settings: PlanSettings, now: datetime
-    ) -> _StageView:
+    ) -> _StageRules:
         landed = commits.get(stage.name, {})
         inputs = tuple((name, commits.get(name, {})) for name in stage.inputs)
-        later = (landed, *(found for _, found in inputs))
         failed = {
             key: failure
             for key, failure in failures.get(stage.name, {}).items()
-            if all(key not in found or found[key].landed_at < failure.at for found in later)
+            if all(key not in one or one[key].landed_at < failure.at for one in (landed, *dict(inputs).values()))
         }
-        return cls(stage, landed, failed, inputs, settings, now)
+        return cls(landed, failed, inputs, settings.engines.get(stage.name), settings.retry_before, now)
 
-    def reasons(self, catalogue: Mapping[str, Episode], redo: _RedoBudget) -> dict[str, Reason]:
-        """The keys that need a run of the stage, whether or not their inputs have landed."""
-        found: dict[str, Reason] = {}
-        engine = self.settings.engines.get(self.stage.name)
-        for key, episode in catalogue.items():
-            commit = self.landed.get(key)
-            if key in self.failed:
-                if self._is_due(self.failed[key]):
-                    found[key] = Reason.RETRY
-            elif commit is None:
-                found[key] = Reason.MISSING
-            elif self.inputs and not self._is_made_from_inputs(commit):
-                found[key] = Reason.INPUTS
-            elif engine and not engine.has_made(commit, episode) and redo.allows(key, episode):
-                found[key] = Reason.ENGINE
-        return found
+    def reason(self, key: str, episode: Episode) -> Reason | None:
+        """Why the stage has to run, whether or not its inputs have landed. None: it does not."""
+        if failure := self.failed.get(key):
+            return Reason.RETRY if self._is_due(failure) else None
+        commit = self.landed.get(key)
+        if commit is None:
+            return Reason.MISSING
+        if not self._is_made_from_inputs(commit):
+            return Reason.INPUTS
+        if self.engine and not self.engine.has_made(commit, episode):
+            return Reason.ENGINE
+        return None
 
     def has_inputs(self, key: str) -> bool:
         return all(key in landed for _, landed in self.inputs)
 
-    def scheduled(self, catalogue: Mapping[str, Episode]) -> Set[str]:
-        """Keys whose retry is due later."""
-        return {key for key, failure in self.failed.items() if failure.next_retry_at is not None and key in catalogue}
+    def scheduled(self) -> Set[str]:
+        """Keys that are retried automatically, now or later."""
+        return {key for key, failure in self.failed.items() if failure.next_retry_at}
 
     def _is_due(self, failure: FailedTry) -> bool:
-        before = self.settings.retry_before
-        if before is not None and failure.at < before:
+        if self.retry_before and failure.at < self.retry_before:
             return True
         return failure.next_retry_at is not None and failure.next_retry_at <= self.now
 
     def _is_made_from_inputs(self, commit: Commit) -> bool:
         """Whether the inputs still have the versions that the landing was made from."""
-        if commit.inputs_version == UNKNOWN:
+        if not self.inputs or commit.inputs_version == UNKNOWN:
             return True
-        versions = []
-        for name, landed in self.inputs:
-            current = landed.get(commit.key)
-            if current is None:  # the input has been removed: there is nothing newer
-                return True
-            versions.append((name, current.data_version))
+        if not self.has_inputs(commit.key):  # an input has been removed: there is nothing newer
+            return True
+        versions = ((name, landed[commit.key].data_version) for name, landed in self.inputs)
         return _inputs_version(*versions) == commit.inputs_version
 
 

@@ -29,12 +29,11 @@ where parse_filename(filename, true) in (select landing from current)
 union all
 select $columns
 from (select count(*) from manifest) as listed_first,
-    read_parquet('$root/lake/$name/sealed/*.parquet', filename = true, schema = $schema) as sealed
+    read_parquet('$root/lake/$name/sealed/*.parquet', filename = true, schema = $schema)
 where parse_filename(filename, true) in (select file from manifest)
     and $key not in (select key from current)
-    and not exists (
-        select 1 from (select file, unnest(superseded) as key from manifest) as old
-        where old.file = parse_filename(sealed.filename, true) and old.key = sealed.$key
+    and concat(parse_filename(filename, true), '/', $key) not in (
+        select concat(file, '/', unnest(superseded)) from manifest
     )
     and (
         select case

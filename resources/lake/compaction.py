@@ -125,7 +125,7 @@ def remove(lake: Lake, episode_ids: Collection[str]) -> None:
         for table in SEALABLE:
             if table.landing[0] == "episode_id":
                 files = SealedFiles(lake.home, table)
-                _supersede(files, ids, (), rewrite_all=True)
+                supersede(files, ids, (), rewrite_all=True)
                 files.remove_replaced()
             for name in lake.home.names("lake", table.name, OPEN):
                 if name.partition("@")[0] in ids:  # of a landing that was never committed
@@ -141,7 +141,7 @@ def _seal_rows(files: SealedFiles, commits: Sequence[Commit]) -> list[int]:
     n_rows: list[int] = []
     if newest:
         paths = [_row_path(files.table, commit) for commit in newest.values()]
-        _supersede(files, newest.keys(), _read(files.home, files.table, paths, n_rows))
+        supersede(files, newest.keys(), _read(files.home, files.table, paths, n_rows))
     return n_rows
 
 
@@ -151,11 +151,11 @@ def _seal_records(files: SealedFiles, commits: Sequence[Commit]) -> list[int]:
     paths = [_record_path(commit) for commit in commits if commit.name not in sealed]
     n_rows: list[int] = []
     if paths:
-        _supersede(files, (), _read(files.home, files.table, paths, n_rows))
+        supersede(files, (), _read(files.home, files.table, paths, n_rows))
     return n_rows
 
 
-def _supersede(
+def supersede(
     files: SealedFiles, keys: Collection[str], landings: Iterable[pa.Table], *, rewrite_all: bool = False
 ) -> None:
     """A new manifest in which sealed rows of the keys are superseded, with the landings in new files.

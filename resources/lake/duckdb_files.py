@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
@@ -28,12 +30,20 @@ _VANISHED = re.compile(
 
 @contextmanager
 def connect_files(home: Home) -> Iterator[DuckDBPyConnection]:
-    """An in-memory connection that reads the lake's files."""
+    """A connection that reads the lake's files. All connections of a process share one database in memory."""
+    with _database(os.getpid(), home.uri).cursor() as connection:
+        connection.execute("set timezone = 'UTC'")
+        yield connection
+
+
+@lru_cache(maxsize=2)
+def _database(process: int, uri: str) -> DuckDBPyConnection:  # noqa: ARG001 - a forked process needs its own
+    """Opening one takes 12 ms, as long as a look-up."""
     import duckdb
 
-    with duckdb.connect() as connection:
-        prepare(connection, home)
-        yield connection
+    connection = duckdb.connect()
+    prepare(connection, Home.at(uri))
+    return connection
 
 
 def prepare(connection: DuckDBPyConnection, home: Home) -> None:

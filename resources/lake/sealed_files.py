@@ -143,8 +143,10 @@ class SealedFiles:
                 self.home.writing("lake", self.table.name, SEALED, f"{name}.parquet") as sink,
                 pq.ParquetWriter(sink, self.table.schema, compression="zstd", bloom_filter_options=bloom) as writer,
             ):
-                while group is not None and sink.tell() < self.sizes.file_bytes:
+                is_full = False
+                while group is not None and not is_full:
                     writer.write_table(group, row_group_size=group.num_rows)
+                    is_full = sink.tell() >= self.sizes.file_bytes
                     group = next(groups, None)
             new.append(SealedFile(name))
         return new

@@ -1,4 +1,4 @@
-"""Takes what is complete out of the window and seals it, again and again, until it is killed."""
+"""Archives and compacts complete episodes again and again, until the process is killed."""
 
 import time
 from datetime import UTC, datetime

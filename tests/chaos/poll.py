@@ -1,4 +1,4 @@
-"""Polls all feeds, and takes their episodes into the window."""
+"""Polls all feeds, which admits their episodes to the live window."""
 
 from dagster_project.in_process import materialize, materialize_range
 from dagster_project.instance import open_instance

@@ -1,7 +1,8 @@
-"""kill -9 at random moments of a backfill of 40 episodes; in the end, the tables of one that nobody disturbed.
+"""kill -9 at random moments of a backfill of 40 episodes: the tables end up as those of an undisturbed backfill.
 
-Lap after lap, each in a home of its own, until CHAOS_KILLS processes have been killed: a few in every run of the
-suite, 100 in `make chaos`. CHAOS_SEED says which and when; what the machine was doing at that moment is chance.
+Lap after lap, each in a home of its own, until so many processes have been killed: CHAOS_KILLS with a home on the local
+disk (a few in every run of the suite, 100 in `make chaos`), CHAOS_KILLS_S3 with one on S3 (none; 20). CHAOS_SEED
+decides which processes are killed, and when. The S3 server is a process that is not killed.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
+from pyarrow import fs
 
 from assets.stages import EPISODE_GRAPH
 from dagster_project.backfills import request_backfill
@@ -42,18 +44,23 @@ from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import TABLES
 from resources.lake.warehouse import connect
+from tests.object_store import s3_server
 
-KILLS = int(os.environ.get("CHAOS_KILLS", "5"))
+KILLS = {"local": int(os.environ.get("CHAOS_KILLS", "5")), "s3": int(os.environ.get("CHAOS_KILLS_S3", "0"))}
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
 VICTIMS = ("worker", "daemon", "daemon", "sealing", "engines")
-"""In turn, so that few kills are one of each: `podlake run` with all it started; Dagster's daemon with the runs of a
-backfill, and once more when another daemon has gone on with it; a process that seals beside a run, and then the run; the
-lane of engines of a run that goes on without."""
+"""In turn, so that a few kills are of all kinds:
+
+* worker: `podlake run` with all processes that it started;
+* daemon: Dagster's daemon with the runs of a backfill; the second time, the daemon that continues the backfill;
+* sealing: a process that compacts while a run works, and then the run;
+* engines: the engine process of a run, which continues without it.
+"""
 DELAY_S = {"worker": (6, 12), "daemon": (0, 10), "sealing": (3, 8), "engines": (3, 8)}
-"""From the start of the process; for the daemon, from that of its first run."""
+"""After the start of the process; for the daemon, after the start of its first run."""
 
 PATIENCE_S = 600
-"""Nothing that goes on takes so long."""
+"""Longer than any step takes."""
 
 EPISODES = 40
 BAD = {"http_not_found": "gone.flac", "not_audio": "page.flac"}
@@ -66,43 +73,63 @@ MAY_DIFFER = {
     "engine_utilization", "device", "gpu_peak_mb", "download_ms", "decode_ms", "engine_ms", "write_ms", "host", "message",
     "http_status",  # 304 where the audio had landed and its record had not
 }  # fmt: skip
-"""What says when, where and how fast, and not what."""
+"""Columns that say when, where and how fast."""
 COMPARED = [name for name in TABLES if name not in ("subscriptions", "polls", "stage_runs", "failures")]
 
 
+@pytest.fixture(params=sorted(KILLS))
+def homes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
+    """The URI below which homes are made (none: beside the test's other files), and the number of kills."""
+    kills = KILLS[request.param]
+    if not kills:
+        pytest.skip(f"make chaos kills processes with a home on {request.param}")
+    if request.param == "local":
+        yield "", kills
+        return
+    with s3_server() as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        filesystem, bucket = fs.FileSystem.from_uri("s3://chaos?allow_bucket_creation=true")
+        filesystem.create_dir(bucket)
+        yield "s3://chaos/", kills
+
+
 @pytest.mark.timeout(7200)
-def test_whatever_is_killed_every_episode_lands_once_and_says_the_same(tmp_path: Path) -> None:
+def test_after_any_kills_every_episode_has_landed_once_with_the_same_rows(
+    tmp_path: Path, homes: tuple[str, int]
+) -> None:
+    below, kills = homes
     chance = random.Random(SEED)
     _write_site(tmp_path / "site")
     killed: Counter[str] = Counter()
     with serving(tmp_path / "site") as base:
-        calm = Place(tmp_path / "calm", base)
+        calm = Place(tmp_path / "calm", base, below)
         with calm.podlake_run() as run:
             assert run.wait(PATIENCE_S) == 0, calm.log()
         expected = calm.rows()
         _assert_complete(calm)
         lap = 0
-        while killed.total() < KILLS:
+        while killed.total() < kills:
             lap += 1
-            place = Place(tmp_path / f"lap{lap}", base)
-            killed += _lap(place, chance, KILLS - killed.total(), killed.total())
+            place = Place(tmp_path / f"lap{lap}", base, below)
+            killed += _lap(place, chance, kills - killed.total(), killed.total())
             sys.stderr.write(f"lap {lap} (seed {SEED}): {dict(killed)}\n")
             for name, rows in place.rows().items():
                 assert rows == expected[name], name
             assert place.failed() == calm.failed()
             _assert_complete(place)
-    assert killed.total() == KILLS
+    assert killed.total() == kills
 
 
 def _lap(place: Place, chance: random.Random, most: int, before: int) -> Counter[str]:
-    """From an empty home to the end of the work, through as many kills as it takes, or as are left."""
+    """Work on an empty home until all is done, with as many kills as that takes, at most so many."""
     killed: Counter[str] = Counter()
     while killed.total() < most and place.is_work_left():
         victim = VICTIMS[(before + killed.total()) % len(VICTIMS)]
-        if victim == "daemon" and not place.left():  # the last one was killed before it had polled
+        if victim == "daemon" and not place.left():  # the last daemon was killed before it had polled
             with place.poll() as poll:
                 assert poll.wait(PATIENCE_S) == 0, place.log()
-            if not place.left():  # what is not done has failed, and is not due
+            if not place.left():  # what is left has failed, and no retry is due
                 break
         if _kill(place, victim, chance.uniform(*DELAY_S[victim])):
             killed[victim] += 1
@@ -117,7 +144,7 @@ def _lap(place: Place, chance: random.Random, most: int, before: int) -> Counter
 
 
 def _kill(place: Place, victim: str, delay_s: float) -> bool:
-    """Let the work go on, and kill one of those who do it; False: they had ended."""
+    """Start the work and kill a process of it. False: the work was done before."""
     if victim == "daemon":
         with place.daemon() as daemon, place.sealing():
             place.wait_for_a_run()
@@ -143,16 +170,16 @@ def _kill(place: Place, victim: str, delay_s: float) -> bool:
 
 
 class Place:
-    """A home, and the processes that work on it."""
+    """A home and the processes that work on it."""
 
-    def __init__(self, folder: Path, base: str) -> None:
+    def __init__(self, folder: Path, base: str, below: str) -> None:
         folder.mkdir()
         self._folder = folder
-        self.home = Home.at(str(folder / "home"))
+        self.home = Home.at(f"{below}{folder.name}" if below else str(folder / "home"))
         self.lake = Lake(self.home)
         self._environment = {
             **{name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"},
-            "PODLAKE_HOME": self.home.root, "PODLAKE_DIARIZER": "chaos", "PODLAKE_TRANSCRIBER": "chaos",
+            "PODLAKE_HOME": self.home.uri, "PODLAKE_CACHE": str(folder / "cache"), "PODLAKE_DIARIZER": "chaos", "PODLAKE_TRANSCRIBER": "chaos",
             "PODLAKE_GPUS": "0", "TMPDIR": str(folder), "OMP_NUM_THREADS": "1",
             "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent / "node"), str(ROOT)]),
             **{f"PODLAKE_BATCH_{name.upper()}": "16" for name in STAGES},
@@ -173,7 +200,7 @@ class Place:
 
     @contextmanager
     def daemon(self) -> Iterator[subprocess.Popen[bytes]]:
-        """Dagster's daemon, and a backfill of what is left for it to carry out and no other is to."""
+        """Dagster's daemon, and a backfill of what is left and not in flight."""
         wanted = self.left()
         with self._own_environment(), open_instance(Settings()) as instance:
             dagster_home = os.environ["DAGSTER_HOME"]
@@ -187,30 +214,30 @@ class Place:
             yield process
 
     def wait_for_a_run(self) -> None:
-        """Until dagster.yaml's time to start is over, a run killed before it began keeps others in the queue."""
+        """A run that is killed before it starts keeps others in the queue until the start timeout of dagster.yaml."""
         deadline = time.monotonic() + PATIENCE_S
         while not self._runs_of_the_daemon():
             assert time.monotonic() < deadline, self.log()
             time.sleep(0.5)
 
     def kill_runs(self) -> None:
-        """Those that a daemon launched."""
+        """Kill the runs that a daemon launched."""
         _kill_each(self._runs_of_the_daemon())
 
     def _runs_of_the_daemon(self) -> list[psutil.Process]:
         with self._own_environment(), open_instance(Settings()) as instance:
             unfinished = [run for run in instance.get_runs() if not run.is_finished]
-        signed = [run.tags[PROCESS_TAG] for run in unfinished if PROCESS_TAG in run.tags]
+        processes = [run.tags[PROCESS_TAG] for run in unfinished if PROCESS_TAG in run.tags]
         found = []
-        for signature in signed:
-            with suppress(psutil.Error):  # it has just ended
+        for signature in processes:
+            with suppress(psutil.Error):  # it has just exited
                 process = psutil.Process(int(signature.split(":")[1]))
-                if process.environ().get("PODLAKE_HOME") == self.home.root:
+                if process.environ().get("PODLAKE_HOME") == self.home.uri:
                     found.append(process)
         return found
 
     def cancel_backfills(self) -> None:
-        """As `podlake run` advises where it is to do the work: whoever is asked twice lands twice."""
+        """Before `podlake run` does the work, as it advises: two requests for the same work land twice."""
         with self._own_environment(), open_instance(Settings()) as instance:
             for backfill in instance.get_backfills(filters=BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED])):
                 instance.update_backfill(backfill.with_status(BulkActionStatus.CANCELED))
@@ -221,14 +248,14 @@ class Place:
         return len(self._complete()) < EPISODES
 
     def left(self) -> dict[str, list[str]]:
-        """Stage → episodes that can be worked on there by now."""
+        """Stage → episodes that can run there now."""
         with self._own_environment(), open_instance(Settings()) as instance:
             found = Situation.of_episodes(instance, self.lake)
         ready = replace(found, in_flight=InFlight()).readiness(plan_settings(Settings())).ready
         return {name: list(keys) for name, keys in ready.items() if keys}
 
     def rows(self) -> dict[str, list[tuple[Any, ...]]]:
-        """Table → what it says, in order."""
+        """Table → its rows, sorted, without the columns that may differ."""
         found = {}
         with connect(self.home) as lake:
             for name in COMPARED:
@@ -237,15 +264,19 @@ class Place:
         return found
 
     def failed(self) -> list[tuple[Any, ...]]:
-        """What stands in the table of failures in the end: no good episode, whoever was killed over it."""
+        """The failures: no good episode is among them, whatever was killed."""
         with connect(self.home) as lake:
             return lake.execute("select stage, episode_id, error_class from failures order by all").fetchall()
 
     def assert_no_file_is_torn(self) -> None:
+        """Files that compaction deletes meanwhile do not count."""
         for name, table in TABLES.items():
-            for path in (Path(self.home.root) / "lake" / name).rglob("*.parquet"):
-                if not path.name.startswith(".") and path.parent.name != "manifest":
-                    _read(path, table.schema)
+            selector = fs.FileSelector(self.home.path("lake", name), recursive=True, allow_not_found=True)
+            for info in self.home.filesystem.get_file_info(selector):
+                is_rows = info.path.endswith(".parquet") and "/manifest/" not in info.path
+                if is_rows and not info.base_name.startswith("."):
+                    with suppress(FileNotFoundError), self.home.filesystem.open_input_file(info.path) as file:
+                        assert pq.read_table(file).schema.equals(table.schema), info.path
 
     def assert_nothing_is_there_twice(self) -> None:
         with connect(self.home) as lake:
@@ -263,7 +294,7 @@ class Place:
 
     @contextmanager
     def _process(self, arguments: list[str], **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-        """A process with a group of its own, which is ended with the block."""
+        """A process with a process group of its own, killed at the end of the block."""
         with (self._folder / "log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, *arguments],
@@ -318,18 +349,10 @@ def _write_site(folder: Path) -> None:
     (folder / "feed.xml").write_text(feed)
 
 
-def _read(path: Path, schema: Any) -> None:
-    """A file that sealing takes away meanwhile is not torn."""
-    try:
-        assert pq.read_table(path).schema.equals(schema), path
-    except FileNotFoundError:
-        assert not path.exists()
-
-
 def _lanes(run: subprocess.Popen[bytes]) -> list[psutil.Process]:
     lanes = []
     for child in psutil.Process(run.pid).children():
-        with suppress(psutil.NoSuchProcess):  # it has just ended
+        with suppress(psutil.NoSuchProcess):  # it has just exited
             if "engine_process" in " ".join(child.cmdline()):
                 lanes.append(child)
     return lanes
@@ -351,5 +374,5 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
 
 def _kill_each(processes: list[psutil.Process]) -> None:
     for process in processes:
-        with suppress(psutil.NoSuchProcess):  # it has just ended
+        with suppress(psutil.NoSuchProcess):  # it has just exited
             process.kill()

@@ -93,31 +93,50 @@ def brief(batches: tuple[Batch, ...]) -> list[tuple[str, str, str]]:
     return [(batch.stage, "".join(batch.keys), batch.reason) for batch in batches]
 
 
-class TestReasons:
-    def test_nothing_runs_for_what_is_complete(self) -> None:
-        assert planned("ab", landed(*everything(A, B))) == ()
+UP_TO_HASHES = [commit(A, "audio"), commit(A, "hashes")]
+DONE = everything(A)
+FAILED = NOW - HOUR / 2
+"""After the landings of `commit`."""
 
-    def test_a_stage_runs_where_its_output_is_missing_and_its_inputs_have_landed(self) -> None:
-        assert brief(planned("ab", landed(commit(A, "audio")))) == [
-            ("audio", "b", "1 missing"),
-            ("hashes", "a", "1 missing"),
-            ("words", "a", "1 missing"),
-        ]
+# What has landed, the failure of `words`, stages in flight for the episode → the stages that run for it, and why.
+RULES = {
+    "nothing has landed": ([], None, "", {"audio": "missing"}),
+    "inputs have landed": ([commit(A, "audio")], None, "", {"hashes": "missing", "words": "missing"}),
+    "one of two inputs is missing": (UP_TO_HASHES, None, "", {"words": "missing"}),
+    "an input is in flight": (UP_TO_HASHES, None, "words", {}),
+    "the stage itself is in flight": ([], None, "audio", {}),
+    "an unfinished run has landed the input": (UP_TO_HASHES, None, "audio", {"words": "missing"}),
+    "complete": (DONE, None, "", {}),
+    "an input has other data": (
+        [*DONE, commit(A, "audio", data="2")], None, "",
+        {"hashes": "made from other inputs", "words": "made from other inputs"},
+    ),
+    "an input landed again with the same data": ([*DONE, commit(A, "audio", at=NOW)], None, "", {}),
+    "a late landing was made from old data": (
+        [*DONE, commit(A, "words", inputs={"audio": "0"}, at=NOW)], None, "", {"words": "made from other inputs"},
+    ),
+    "the retry is due": (UP_TO_HASHES, FailedTry(FAILED, NOW), "", {"words": "retry after a failure"}),
+    "the retry is not due": (UP_TO_HASHES, FailedTry(FAILED, NOW + HOUR), "", {}),
+    "the failure is permanent": (UP_TO_HASHES, FailedTry(FAILED, None), "", {}),
+    "the failure is older than the landing": (DONE, FailedTry(NOW - 2 * HOUR, NOW), "", {}),
+    "the failure is older than the input": (
+        UP_TO_HASHES, FailedTry(NOW - 2 * HOUR, None), "", {"words": "missing"},
+    ),
+}  # fmt: skip
 
-    def test_an_output_made_from_other_data_of_its_inputs_is_outdated(self) -> None:
-        commits = landed(*everything(A), commit(A, "audio", data="2"))
-        assert brief(planned("a", commits)) == [
-            ("hashes", "a", "1 made from other inputs"),
-            ("words", "a", "1 made from other inputs"),
-        ]
 
-    def test_a_later_landing_with_the_same_data_makes_nothing_outdated(self) -> None:
-        assert planned("a", landed(*everything(A), commit(A, "audio", at=NOW))) == ()
+@pytest.mark.parametrize("rule", RULES)
+def test_rule(rule: str) -> None:
+    commits, failure, flying, expected = RULES[rule]
+    failures = {"words": {A: failure}} if failure else {}
+    in_flight = InFlight({flying: {A}}, {flying: 1}) if flying else None
+    batches = planned("a", landed(*commits), failures, in_flight)
+    assert {batch.stage: batch.reason for batch in batches} == {
+        stage: f"1 {reason}" for stage, reason in expected.items()
+    }
 
-    def test_a_landing_from_old_data_that_comes_late_is_outdated(self) -> None:
-        late = commit(A, "words", inputs={"audio": "0"}, at=NOW)
-        assert brief(planned("a", landed(*everything(A), late))) == [("words", "a", "1 made from other inputs")]
 
+class TestEngines:
     def test_another_engine_makes_an_output_outdated_within_the_budget(self) -> None:
         settings = replace(SETTINGS, engines={"words": EngineVersions(NEW)}, redo_hours=2.0)
         (batch,) = planned("abc", landed(*everything(A, B, C)), settings=settings)
@@ -132,46 +151,13 @@ class TestReasons:
         batches = planned("", landed(*everything(A, B, C)), settings=settings, catalogue=catalogue)
         assert brief(batches) == [("words", "a", "1 made by another engine")]
 
-    def test_a_stage_waits_while_an_input_is_to_be_made_again(self) -> None:
-        commits = landed(commit(A, "audio", data="2"), *everything(A)[1:-1])
-        assert {batch.stage for batch in planned("a", commits)} == {"hashes", "words"}
-
-    def test_what_is_in_flight_is_not_requested_again_and_holds_what_reads_it(self) -> None:
-        flying = InFlight({"audio": {A}, "words": {B}}, {"audio": 1, "words": 1})
-        commits = landed(*everything(A, B)[:-2])
-        assert planned("ab", commits, in_flight=flying) == ()
-
-    def test_what_an_unfinished_run_has_landed_already_goes_on(self) -> None:
-        flying = InFlight({"audio": {A, B}}, {"audio": 1})
-        assert brief(planned("ab", landed(commit(A, "audio"), commit(A, "hashes")), in_flight=flying)) == [
-            ("words", "a", "1 missing")
-        ]
-
 
 class TestFailures:
-    @pytest.mark.parametrize(
-        ("next_retry_at", "expected"),
-        [(NOW, [("words", "a", "1 retry after a failure")]), (NOW + HOUR, []), (None, [])],
-    )
-    def test_a_failure_is_retried_when_it_is_due(
-        self, next_retry_at: datetime | None, expected: list[tuple[str, str, str]]
-    ) -> None:
-        commits = landed(commit(A, "audio"), commit(A, "hashes"))
-        failures = {"words": {A: FailedTry(NOW - HOUR / 2, next_retry_at)}}
-        assert brief(planned("a", commits, failures)) == expected
-
     def test_every_failure_before_a_moment_is_retried_if_that_is_asked_for(self) -> None:
         commits = landed(commit(A, "audio"), commit(A, "hashes"), commit(B, "audio"), commit(B, "hashes"))
         failures = {"words": {A: FailedTry(NOW - HOUR / 2, None), B: FailedTry(NOW, None)}}
         settings = replace(SETTINGS, retry_before=NOW)
         assert brief(planned("ab", commits, failures, settings=settings)) == [("words", "a", "1 retry after a failure")]
-
-    def test_a_failure_that_is_older_than_the_landing_does_not_count(self) -> None:
-        assert planned("a", landed(*everything(A)), {"words": {A: FailedTry(NOW - 2 * HOUR, NOW)}}) == ()
-
-    def test_a_failure_that_is_older_than_a_landing_of_an_input_does_not_count(self) -> None:
-        failures = {"words": {A: FailedTry(NOW - 2 * HOUR, None)}}
-        assert brief(planned("a", landed(*everything(A)[:2]), failures)) == [("words", "a", "1 missing")]
 
     def test_nothing_runs_behind_a_failure(self) -> None:
         assert planned("a", {}, {"audio": {A: FailedTry(NOW, None)}}) == ()

@@ -1,4 +1,4 @@
-"""A diarizer and transcriber that wants a device of its own, and hears what the audio's hash says: always the same."""
+"""A diarizer and transcriber that needs a GPU; its output depends only on the hash of the audio."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from speech.engines.protocols import ON_CPU, DeviceUse, EngineChoice, EngineSpec
 from speech.types import Diarization, Recording, Segment, Transcript, Word
 
 PACE_S = 0.1
-"""Long enough to be killed at work."""
+"""Per episode: long enough that the process is killed while it works."""
 
 
 def describe(choice: EngineChoice) -> EngineSpec:
@@ -42,4 +42,4 @@ class Chaos:
         return ON_CPU
 
     def close(self) -> None:
-        """Nothing is held."""
+        """It holds nothing."""

@@ -1,4 +1,4 @@
-"""Read at the start of every Python process of the test: there is one more diarizer and transcriber."""
+"""Python runs this at the start of every process of the test: it registers the test's engine."""
 
 from speech.engines import registry
 
