@@ -313,6 +313,7 @@ STAGE_RUNS = _table(
     _may("peak_device_mb", pa.float32(), "Peak memory on the device during the batch; NULL on a CPU."),
     _may("speaker_capacity", pa.int32(), "The most speakers that the diarizer can tell apart; NULL without a limit or a diarizer."),
     _may("speech_ms", MS, "Speech that the transcriber's voice detector found; NULL for other stages."),
+    _may("dropped_words", pa.int32(), "Words that the transcriber wrote and did not keep: loops, text in noise; NULL where it does not count them."),
     _col("started_at", UTC, "When work on the batch began."),
     _col("finished_at", UTC, "When this episode was done."),
     _may("download_ms", pa.int32(), "Time downloading."),

@@ -20,6 +20,7 @@ DIARIZERS = {
     "nemo": "speech.engines.nemo_sortformer",
 }
 TRANSCRIBERS = {
+    "whisper": "speech.engines.whisper",
     "pocketsphinx": "speech.engines.pocketsphinx",
     "nemo": "speech.engines.nemo_parakeet",
     "firered": "speech.engines.firered",
