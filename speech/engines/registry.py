@@ -21,7 +21,6 @@ DIARIZERS = {
 }
 TRANSCRIBERS = {
     "whisper": "speech.engines.whisper",
-    "pocketsphinx": "speech.engines.pocketsphinx",
     "nemo": "speech.engines.nemo_parakeet",
     "firered": "speech.engines.firered",
 }

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from speech.chunks import silence_bounded
+from speech.cores import usable_cores
 from speech.engines import whisper_models
 from speech.engines.installed import require
 from speech.engines.protocols import ON_CPU, DeviceUse, EngineChoice, EngineSpec
@@ -26,7 +27,6 @@ from speech.errors import BadOutput, EngineUnavailable, OutOfMemory, PodlakeErro
 from speech.types import SAMPLE_RATE_HZ, Recording, Span, Transcript, Word
 from speech.vad import FOR_TRANSCRIPTION, spans_of, speech_probabilities
 from speech.word_edges import FOR_WORD_EDGES, snapped, unheard
-from speech.workers import usable_cores
 
 if TYPE_CHECKING:
     from faster_whisper import WhisperModel
@@ -63,6 +63,7 @@ def describe(choice: EngineChoice) -> EngineSpec:
         },
         languages=listed or weights.languages,
         needs_gpu=weights.name != whisper_models.TINY_EN,
+        gpu_package="ctranslate2",
     )
 
 
