@@ -46,6 +46,7 @@ bench: $(VENV)/.dev ## Speed: landings, overlap, sealing, views, window, automat
 
 bench-accuracy: $(VENV)/.dev ## Word and diarization error rates of the embedded engines
 	$(BIN)/python -m bench.accuracy
+	$(BIN)/python -m bench.transcription
 
 chaos: $(VENV)/.dev ## kill -9 at 100 random moments; CHAOS_KILLS=20 CHAOS_SEED=7 for fewer and others
 	CHAOS_KILLS=$${CHAOS_KILLS:-100} $(BIN)/python -m pytest -s tests/chaos
