@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -102,8 +103,10 @@ class _Job:
 
     recording: Recording
     samples: np.ndarray
-    speech_ms: int = 0
+    speech: Sequence[Span] = ()
+    """What is decoded: generous, so that no word is lost."""
     voiced: Sequence[Span] = ()
+    """Where there is voice beyond doubt: for the edges of words."""
     chunks: Sequence[Span] = ()
     words: dict[int, list[Word]] = field(default_factory=dict)
     dropped_words: int = 0
@@ -112,7 +115,12 @@ class _Job:
 
     @property
     def language(self) -> str:
+        """English where the feed does not say, as the choice of the transcriber assumes."""
         return self.recording.language or "en"
+
+    @property
+    def speech_ms(self) -> int:
+        return sum(span.duration_ms for span in self.speech)
 
     def finished(self) -> bool:
         return self.error is not None or len(self.words) == len(self.chunks)
@@ -136,12 +144,16 @@ class _Piece:
 class Whisper:
     """A `Transcriber`."""
 
-    def __init__(self, spec: EngineSpec, model: WhisperModel, workers: int, batch_chunks: int, use: DeviceUse) -> None:
+    def __init__(
+        self, spec: EngineSpec, model: WhisperModel | None, workers: int, batch_chunks: int, use: DeviceUse
+    ) -> None:
         self.spec = spec
         self.batch_chunks = batch_chunks
-        self._model: WhisperModel | None = model
+        self._model = model
         self._workers = workers
         self._use = use
+        self._counting = Lock()
+        """Workers add to the same job."""
         self._late_ms = LATE_MS.get(spec.model, 0)
 
     def transcribe(self, recordings: Iterable[Recording]) -> Iterator[tuple[Recording, Transcript | PodlakeError]]:
@@ -211,8 +223,10 @@ class Whisper:
                 raise
             heard = self._hear_less(batch, error)
         total_ms = sum(piece.span.duration_ms for piece in batch)
-        for piece in batch:
-            piece.job.engine_s += (time.perf_counter() - began) * piece.span.duration_ms / total_ms
+        took_s = time.perf_counter() - began
+        with self._counting:
+            for piece in batch:
+                piece.job.engine_s += took_s * piece.span.duration_ms / total_ms
         return heard
 
     def _hear_less(self, batch: Sequence[_Piece], error: RuntimeError) -> list[Heard]:
@@ -234,7 +248,8 @@ class Whisper:
         if heard.is_loop and span.duration_ms >= 2 * SHORTEST_RETRY_MS:
             return [], [_Piece(job, piece.chunk_idx, half, piece.is_refill) for half in _halves(span, job)]
         kept = without_loops(heard.words) if heard.is_loop else heard.words
-        job.dropped_words += heard.dropped_words + len(heard.words) - len(kept)
+        with self._counting:
+            job.dropped_words += heard.dropped_words + len(heard.words) - len(kept)
         shift_ms = span.start_ms - self._late_ms
         words = [
             Word(word.text, word.start_ms + shift_ms, word.end_ms + shift_ms, word.probability, piece.chunk_idx)
@@ -250,9 +265,9 @@ class Whisper:
 def _halves(span: Span, job: _Job) -> list[Span]:
     """Pieces of about half the length, cut where nobody speaks."""
     inside = [
-        Span(max(voice.start_ms, span.start_ms), min(voice.end_ms, span.end_ms))
-        for voice in job.voiced
-        if voice.start_ms < span.end_ms and voice.end_ms > span.start_ms
+        Span(max(speech.start_ms, span.start_ms), min(speech.end_ms, span.end_ms))
+        for speech in job.speech
+        if speech.start_ms < span.end_ms and speech.end_ms > span.start_ms
     ]
     return silence_bounded(inside or [span], span.duration_ms // 2 + 1, job.samples)
 
@@ -273,7 +288,7 @@ def _job(recording: Recording) -> _Job:
     return _Job(
         recording,
         samples,
-        speech_ms=sum(span.duration_ms for span in speech),
+        speech=speech,
         voiced=spans_of(probabilities, FOR_WORD_EDGES, duration_ms),
         chunks=silence_bounded(speech, MAX_CHUNK_MS, samples),
     )

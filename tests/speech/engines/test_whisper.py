@@ -8,18 +8,19 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
-from speech.engines.protocols import EngineChoice
-from speech.engines.whisper import MAX_CHUNK_MS, Whisper, describe, load
-from speech.engines.whisper_decoding import HeardWord, without_loops
+from speech.engines.protocols import ON_CPU, EngineChoice
+from speech.engines.whisper import MAX_CHUNK_MS, Whisper, _Job, _Piece, describe, load
+from speech.engines.whisper_decoding import Heard, HeardWord, without_loops
 from speech.errors import EngineUnavailable, StorageError
 from speech.metrics import normalise, wer
-from speech.types import Recording, Transcript, Word
+from speech.types import Recording, Span, Transcript, Word
 
 pytest.importorskip("faster_whisper", reason="needs the extra `embedded`: pip install 'podlake[embedded]'")
 
@@ -165,6 +166,41 @@ def test_a_loop_is_reduced_to_its_first_turn() -> None:
     assert kept("no no no no, not now") == "no no no no, not now"
     assert kept("very very good, very very good, very very good") == "very very good, very very good, very very good"
     assert kept("") == ""
+
+
+def settled(heard: Heard, duration_ms: int, is_refill: bool = False) -> tuple[str, list[tuple[int, int]], int]:
+    """Words kept, spans to decode again, words dropped, for a chunk at 10 s that is speech from end to end."""
+    span = Span(10_000, 10_000 + duration_ms)
+    samples = np.zeros(16 * span.end_ms, np.int16)
+    job = _Job(Recording("r", "0" * 64, Path("r.wav"), "en"), samples, speech=[span], voiced=[span], chunks=[span])
+    engine = Whisper(describe(WHISPER), None, 1, 1, ON_CPU)
+    words, again = engine._settle(_Piece(job, 0, span, is_refill), heard)
+    return " ".join(w.text for w in words), [(p.span.start_ms, p.span.end_ms) for p in again], job.dropped_words
+
+
+def spoken(text: str, word_ms: int = 400) -> list[HeardWord]:
+    return [HeardWord(word, i * word_ms, (i + 1) * word_ms, 0.9) for i, word in enumerate(text.split())]
+
+
+def test_speech_after_the_last_word_is_decoded_again_once() -> None:
+    words = spoken("these are the first words of ten seconds")
+    said = " ".join(word.text for word in words)
+    assert settled(Heard(words), 10_000) == (said, [(13_120, 20_000)], 0)
+    assert settled(Heard(words), 10_000, is_refill=True) == (said, [], 0)
+
+
+def test_a_loop_is_decoded_again_in_shorter_pieces_and_at_last_reduced() -> None:
+    loop = Heard(spoken("all right " + "thank you " * 6), is_loop=True)
+    kept, again, dropped = settled(loop, 20_000)
+    assert (kept, dropped) == ("", 0)
+    assert len(again) >= 2
+    assert (again[0][0], again[-1][1]) == (10_000, 30_000)
+    assert all(end == start for (_, end), (start, _) in pairwise(again))
+    assert settled(loop, 6_000, is_refill=True) == ("all right thank you", [], 10)
+
+
+def test_what_is_no_speech_is_not_decoded_again() -> None:
+    assert settled(Heard([], dropped_words=4), 10_000) == ("", [], 4)
 
 
 def test_the_words_before_a_long_pause_and_the_last_words_are_there(
