@@ -46,6 +46,7 @@ bench: $(VENV)/.dev ## Speed: landings, overlap, sealing, views, window, automat
 
 bench-accuracy: $(VENV)/.dev ## Word and diarization error rates of the embedded engines
 	$(BIN)/python -m bench.accuracy
+	$(BIN)/python -m bench.transcription
 
 chaos: $(VENV)/.dev ## kill -9 at 100 random moments, and at 20 with a home on S3; CHAOS_KILLS=9 CHAOS_KILLS_S3=0 CHAOS_SEED=7
 	CHAOS_KILLS=$${CHAOS_KILLS:-100} CHAOS_KILLS_S3=$${CHAOS_KILLS_S3:-20} $(BIN)/python -m pytest -s tests/chaos

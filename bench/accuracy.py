@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from whisper_normalizer.english import EnglishTextNormalizer
 
 from bench.error_rates import DiarizationErrors, WordErrors, cpwer, der, wer
 from speech.assignment import assign_speakers
@@ -30,6 +31,8 @@ from speech.types import Diarization, Recording, Segment, Transcript, mapped_sam
 ROOT = Path(__file__).parents[1]
 REAL = ROOT.parent / "shared" / "data"
 COLLAR_MS = 250
+normalised = EnglishTextNormalizer()
+"""The normalization that published word error rates use: spelling, numbers, contractions."""
 
 Outcome = TypeVar("Outcome", Diarization, Transcript)
 Errors = TypeVar("Errors", WordErrors, DiarizationErrors)
@@ -147,7 +150,7 @@ def meetings(folder: Path) -> Iterator[Case]:
 
 def measured(cases: list[Case]) -> Iterator[Result]:
     diarizer = load_diarizer(EngineChoice("mfcc"), "cpu")
-    transcriber = load_transcriber(EngineChoice("pocketsphinx"), "cpu")
+    transcriber = load_transcriber(EngineChoice("whisper"), "cpu")
     spoken = by_name(diarizer.diarize(recording_of(case) for case in cases if case.segments))
     written = by_name(transcriber.transcribe(recording_of(case) for case in cases if case.texts))
     diarizer.close()
@@ -160,7 +163,9 @@ def result(case: Case, spoken: Diarization | None, written: Transcript | None) -
     words = speech = speaker_words = None
     speakers = ""
     if written:
-        words = wer(" ".join(text for _, text in case.texts), " ".join(word.text for word in written.words))
+        words = wer(
+            normalised(" ".join(text for _, text in case.texts)), normalised(" ".join(w.text for w in written.words))
+        )
     if spoken:
         speech = der(case.segments, spoken.segments, COLLAR_MS)
         speakers = f"{len({s.speaker for s in spoken.segments})}/{len({s.speaker for s in case.segments})}"
@@ -184,7 +189,7 @@ def per_speaker(said: Iterable[tuple[str, str]]) -> dict[str, str]:
     texts: dict[str, list[str]] = {}
     for speaker, text in said:
         texts.setdefault(speaker, []).append(text)
-    return {speaker: " ".join(parts) for speaker, parts in texts.items()}
+    return {speaker: normalised(" ".join(parts)) for speaker, parts in texts.items()}
 
 
 def recording_of(case: Case) -> Recording:

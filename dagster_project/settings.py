@@ -42,8 +42,8 @@ class Settings(BaseSettings):
         description="Sortformer preset: very_high_latency, high_latency, low_latency or ultra_low_latency.",
     )
     transcriber: str = Field(
-        "pocketsphinx",
-        description="Transcriber, `name[:model]`, for every language or per language: `en=pocketsphinx,zh=firered:/models/FireRedASR-AED-L,*=nemo`.",
+        "whisper",
+        description="Transcriber, `name[:model]`, for every language or per language: `en=nemo,zh=firered:/models/FireRedASR-AED-L,*=whisper:large-v3-turbo`.",
     )
     nemo_python: str = Field(
         default_factory=lambda: str(NEMO_PYTHON) if NEMO_PYTHON.exists() else "",

@@ -87,6 +87,7 @@ class Cost:
     peak_device_mb: float | None = None
     speaker_capacity: int | None = None
     speech_ms: int | None = None
+    dropped_words: int | None = None
     download_ms: int | None = None
     decode_ms: int | None = None
     engine_ms: int | None = None

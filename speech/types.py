@@ -120,3 +120,8 @@ class Transcript:
     confidence_absent: str | None = None
     """Why the words have no confidence, if they have none."""
     engine_ms: int = 0
+    dropped_words: int | None = None
+    """Words that the engine wrote and did not keep: loops, text in noise, text after the end of the audio.
+
+    None where the engine does not count them.
+    """

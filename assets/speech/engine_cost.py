@@ -19,6 +19,7 @@ def cost_of(done: Done) -> Cost:
         peak_device_mb=done.peak_device_mb,
         speaker_capacity=result.speaker_capacity if isinstance(result, Diarization) else None,
         speech_ms=result.speech_ms if isinstance(result, Transcript) else None,
+        dropped_words=result.dropped_words if isinstance(result, Transcript) else None,
         decode_ms=done.decode_ms,
         engine_ms=result.engine_ms if result else None,
         audio_ms=done.audio_ms,

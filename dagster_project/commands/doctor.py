@@ -41,8 +41,21 @@ for package in sys.argv[1:]:
     except PackageNotFoundError:
         pass
 """
-GPUS = "import torch; print(torch.cuda.is_available())"
-"""Asked of the Python that an engine runs under."""
+GPU_CHECKS = {
+    "torch": "import torch; print(torch.cuda.is_available())",
+    "ctranslate2": (
+        "import ctypes, ctranslate2; [ctypes.CDLL(name) for name in ('libcublas.so.12', 'libcudnn.so.9')];"
+        "print(ctranslate2.get_cuda_device_count() > 0)"
+    ),
+}
+"""Package that uses the GPU → script that prints `True` where it can. Run by the Python of the engine."""
+GPU_REMEDIES = {
+    "torch": "Install the torch that fits the driver's CUDA version.",
+    "ctranslate2": (
+        "Install CUDA 12 and cuDNN 9 where the loader finds them: pip install nvidia-cublas-cu12 nvidia-cudnn-cu12, "
+        "and add their folders `lib` to LD_LIBRARY_PATH."
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -134,7 +147,7 @@ def _engines(settings: Settings) -> Iterator[Finding]:
     chosen = [("diarizer", registry.describe_diarizer, chosen_diarizer(settings))]
     for language, choice in chosen_transcribers(settings).items():
         chosen.append((f"transcriber for {_language(language)}", registry.describe_transcriber, choice))
-    pythons = []  # of the engines that need a GPU
+    on_gpus = []  # interpreter and package of the engines that gain from a GPU
     for subject, describe, choice in chosen:
         try:
             spec = describe(choice)
@@ -144,8 +157,8 @@ def _engines(settings: Settings) -> Iterator[Finding]:
         python = choice.options.get("python")
         yield from _engine(subject, spec, python)
         if spec.needs_gpu:
-            pythons.append(python or sys.executable)
-    yield _devices(settings, pythons)
+            on_gpus.append((python or sys.executable, spec.gpu_package))
+    yield from _devices(settings, on_gpus)
 
 
 def _language(language: str) -> str:
@@ -172,25 +185,26 @@ def _engine(subject: str, spec: EngineSpec, python: str | None) -> Iterator[Find
         yield Finding(OK, weights, f"{spec.model} ({spec.revision})")
 
 
-def _devices(settings: Settings, pythons: Sequence[str]) -> Finding:
-    """The devices, and whether torch can use them in the Pythons of the engines that need a GPU."""
+def _devices(settings: Settings, on_gpus: Sequence[tuple[str, str]]) -> Iterator[Finding]:
+    """The devices, and whether the interpreter and package of each engine that wants one can use it."""
     devices = Devices(visible(settings.gpus))
     if not devices.names:
-        if not pythons:
-            return Finding(OK, "GPU", "none, and the chosen engines need none")
-        return Finding(
+        if not on_gpus:
+            yield Finding(OK, "GPU", "none, and the chosen engines want none")
+            return
+        yield Finding(
             DOUBT, "GPU", f"none (PODLAKE_GPUS={settings.gpus})",
             "The chosen engines run on the CPU, slowly. Check the driver (nvidia-smi), or choose others.",
         )  # fmt: skip
+        return
     held = [f"{name} is held by process {process}" for name, process in devices.holders().items()]
     found = ", ".join([*devices.names, *held])
-    blind = [python for python in dict.fromkeys(pythons) if answer_of(python, GPUS).strip() != "True"]
-    if blind:
-        return Finding(
-            BAD, "GPU", f"{found}, which torch cannot use in {' and '.join(blind)}",
-            "Install the torch that fits the driver's CUDA version.",
-        )  # fmt: skip
-    return Finding(OK, "GPU", found)
+    unusable = [
+        Finding(BAD, "GPU", f"{found}, which {package} cannot use in {python}", GPU_REMEDIES[package])
+        for python, package in dict.fromkeys(on_gpus)
+        if answer_of(python, GPU_CHECKS[package]).strip() != "True"
+    ]
+    yield from unusable or [Finding(OK, "GPU", found)]
 
 
 def _ray(address: str) -> Iterator[Finding]:

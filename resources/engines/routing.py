@@ -114,7 +114,7 @@ def _of_engine(
 
 
 def parse_transcribers(text: str) -> dict[str, EngineChoice]:
-    """`nemo`, or `en=pocketsphinx,zh=firered:/models/FireRedASR-AED-L,*=nemo`: language → engine, `*` for the others.
+    """`nemo`, or `en=nemo,zh=firered:/models/FireRedASR-AED-L,*=whisper:large-v3-turbo`: language → engine, `*` for the others.
 
     Languages are read as those of feeds are: `cn` is `zh`. Raises ValueError for what is none.
     """

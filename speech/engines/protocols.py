@@ -36,6 +36,8 @@ class EngineSpec:
     """Languages it transcribes; None where that does not apply or is not limited."""
     needs_gpu: bool = False
     """Whether it gains from a GPU, so that a device is leased for it."""
+    gpu_package: str = "torch"
+    """The package through which it uses a GPU."""
 
     @property
     def fingerprint(self) -> str:

@@ -20,7 +20,7 @@ DIARIZERS = {
     "nemo": "speech.engines.nemo_sortformer",
 }
 TRANSCRIBERS = {
-    "pocketsphinx": "speech.engines.pocketsphinx",
+    "whisper": "speech.engines.whisper",
     "nemo": "speech.engines.nemo_parakeet",
     "firered": "speech.engines.firered",
 }

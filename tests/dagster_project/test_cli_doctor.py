@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from dagster_project.commands import doctor
 from dagster_project.commands.doctor import BAD, DOUBT, OK, Finding, findings
 from dagster_project.settings import ROOT, Settings
 from resources.lake.home import Home
+from speech.engines import registry
+from speech.engines.protocols import EngineChoice, EngineSpec
 
 SORTFORMER = ROOT / "tests" / "nemo" / "sortformer_tiny.nemo"
 
@@ -64,6 +67,22 @@ def test_engines_that_cannot_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PODLAKE_DIARIZER", f"nemo:{SORTFORMER}")
         assert by_subject(list(doctor._engines(Settings())))["diarizer, weights"].mark == OK
+
+
+@pytest.mark.parametrize(
+    ("transcriber", "package", "remedy"),
+    [("nemo", "torch", "the driver's CUDA version"), ("whisper:large-v3-turbo", "ctranslate2", "CUDA 12 and cuDNN 9")],
+)
+@pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="this machine has a GPU")
+def test_a_gpu_that_the_engine_s_package_cannot_use(transcriber: str, package: str, remedy: str) -> None:
+    (gpu,) = doctor._devices(Settings(gpus="0"), [(sys.executable, spec_of(transcriber).gpu_package)])
+    assert gpu.mark == BAD
+    assert f"which {package} cannot use in {sys.executable}" in gpu.found
+    assert remedy in gpu.mend
+
+
+def spec_of(transcriber: str) -> EngineSpec:
+    return registry.describe_transcriber(EngineChoice.parse(transcriber))
 
 
 def test_packages_are_held_against_our_own_metadata() -> None:

@@ -13,7 +13,19 @@ from dagster_project.definitions import build
 from dagster_project.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("torch", "nemo", "librosa", "sklearn", "scipy", "numba", "ray", "pocketsphinx", "matplotlib")
+HEAVY = (
+    "torch",
+    "nemo",
+    "librosa",
+    "sklearn",
+    "scipy",
+    "numba",
+    "ray",
+    "faster_whisper",
+    "ctranslate2",
+    "onnxruntime",
+    "matplotlib",
+)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +81,7 @@ def test_the_engine_s_fingerprint_is_part_of_the_code_version(tmp_path: Path) ->
         specs = build(Settings(home=str(tmp_path), **settings)).resolve_all_asset_specs()
         return {spec.key.to_user_string(): spec.code_version for spec in specs}
 
-    default, other = versions(), versions(transcriber="en=pocketsphinx,zh=firered:/nowhere")
+    default, other = versions(), versions(transcriber="en=whisper,zh=firered:/nowhere")
     assert default["diarization"] == other["diarization"]
     assert default["transcript"] != other["transcript"]
     assert default["audio"] == other["audio"] == "1"

@@ -65,7 +65,7 @@ ROWS = {
         {"episode_id": e, "stage": s, "run_id": r, "outcome": "landed", "engine": n, "engine_fingerprint": f,
          "audio_ms": audio_ms, "engine_ms": engine_ms, "finished_at": NOON + timedelta(hours=hour)}
         for e, s, r, n, f, audio_ms, engine_ms, hour in [
-            ("e1", "transcript", "r1", "pocketsphinx", "fp-t", 3_600_000, 720_000, 1),
+            ("e1", "transcript", "r1", "whisper", "fp-t", 3_600_000, 720_000, 1),
             ("e1", "diarization", "r1", "mfcc", "fp-old", 3_600_000, 36_000, 1),
             ("e2", "diarization", "r1", "mfcc", "fp-old", 1_800_000, 18_000, 1),
             ("e2", "diarization", "r2", "mfcc", "fp-new", 1_800_000, 18_000, 2),

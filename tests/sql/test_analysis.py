@@ -22,12 +22,12 @@ ANSWERS = {
     ],
     "engine_speed_and_cost": [
         ("diarization", "mfcc", None, None, 3, 2.0, 0.02, 100.0, 10.0),
-        ("transcript", "pocketsphinx", None, None, 1, 1.0, 0.2, 5.0, 200.0),
+        ("transcript", "whisper", None, None, 1, 1.0, 0.2, 5.0, 200.0),
     ],
     "engines_in_use": [
         ("diarization", "mfcc", None, "fp-new", 1, datetime(2026, 1, 2, 14, tzinfo=UTC)),
         ("diarization", "mfcc", None, "fp-old", 1, datetime(2026, 1, 2, 13, tzinfo=UTC)),
-        ("transcript", "pocketsphinx", None, "fp-t", 1, datetime(2026, 1, 2, 13, tzinfo=UTC)),
+        ("transcript", "whisper", None, "fp-t", 1, datetime(2026, 1, 2, 13, tzinfo=UTC)),
     ],
     "failures_by_class": [
         ("audio", "http_5xx", True, 2, 1, 3, datetime(2026, 1, 2, 12, tzinfo=UTC),

@@ -46,6 +46,7 @@ class StageRunRow:
     attempts: Annotated[Int16, "Tries within the run."]
     stamp: Annotated[str | None, "Stamp in the landing's file names; NULL before version 2."] = None
     inputs: Annotated[tuple[InputVersion, ...] | None, "Data version of each input; NULL before version 2."] = None
+    dropped_words: Annotated[Int32 | None, "Words that the transcriber removed: loops, text in noise."] = None
     engine_utilization: Annotated[
         Float32 | None, "Share of the time since the engine began to load in which it worked; NULL without an engine."
     ] = None

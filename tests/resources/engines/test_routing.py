@@ -22,7 +22,7 @@ TONE = Path(__file__).parents[2] / "audio" / "tone.flac"
 @pytest.fixture
 def engines(tmp_path: Path) -> Engines:
     """English can be transcribed; for Chinese an engine is chosen whose weights are not there."""
-    table = parse_transcribers("en=pocketsphinx,zh=firered:/no/such/folder")
+    table = parse_transcribers("en=whisper,zh=firered:/no/such/folder")
     host = LocalHost(WaveformCache(tmp_path / "waveforms", 10**9), Devices(()))
     return Engines(EngineChoice("mfcc"), table, host)
 
@@ -34,10 +34,10 @@ def audio(episode_id: str, language: str | None) -> Audio:
 @pytest.mark.parametrize(
     ("setting", "language", "engine"),
     [
-        ("pocketsphinx", "en", "pocketsphinx"),
-        ("pocketsphinx", None, "pocketsphinx"),  # nobody said: taken for English
-        ("en=pocketsphinx,zh=firered:/models/zh", "zh", "firered"),
-        ("en-US=pocketsphinx, CN=firered:/models/zh", "zh", "firered"),
+        ("whisper", "en", "whisper"),
+        ("whisper", None, "whisper"),  # nobody said: taken for English
+        ("en=whisper,zh=firered:/models/zh", "zh", "firered"),
+        ("en-US=whisper, CN=firered:/models/zh", "zh", "firered"),
         ("zh=firered:/models/zh,*=nemo", "de", "nemo"),
         ("zh=firered:/models/zh,*=nemo", None, "nemo"),
     ],
@@ -50,8 +50,8 @@ def test_the_language_chooses(setting: str, language: str | None, engine: str) -
 @pytest.mark.parametrize(
     ("setting", "language", "why"),
     [
-        ("en=pocketsphinx", "de", "No transcriber for de: no transcriber is set for it."),
-        ("pocketsphinx", "de", "No transcriber for de: pocketsphinx knows en."),
+        ("en=whisper", "de", "No transcriber for de: no transcriber is set for it."),
+        ("whisper", "de", "No transcriber for de: whisper knows en."),
         ("zh=firered", None, "No transcriber for an episode of unknown language: no transcriber is set for it."),
     ],
 )
@@ -70,12 +70,12 @@ def test_a_setting_that_names_no_language_is_refused() -> None:
 
 
 def test_only_the_engines_that_a_batch_needs_are_loaded(engines: Engines) -> None:
-    pytest.importorskip("pocketsphinx", reason="needs the extra `embedded`: pip install 'podlake[embedded]'")
+    pytest.importorskip("faster_whisper", reason="needs the extra `embedded`: pip install 'podlake[embedded]'")
     german, english, unknown = engines.transcribe([audio("a", "en"), audio("b", "de"), audio("c", None)])
     assert (german.audio.episode_id, type(german.error)) == ("b", LanguageWithoutEngine)
     for done in (english, unknown):
         assert done.spec is not None
-        assert (done.error, done.spec.name, done.device, done.peak_device_mb) == (None, "pocketsphinx", "cpu", None)
+        assert (done.error, done.spec.name, done.device, done.peak_device_mb) == (None, "whisper", "cpu", None)
     with pytest.raises(EngineUnavailable, match="/no/such/folder was given"):
         list(engines.transcribe([audio("d", "zh")]))
 
@@ -84,14 +84,14 @@ def test_engines_that_need_an_environment_of_their_own_are_placed_there() -> Non
     settings = Settings(
         diarizer="nemo:/models/diarizer.nemo",
         diarizer_preset="low_latency",
-        transcriber="en=pocketsphinx,zh=firered:/models/zh,*=nemo",
+        transcriber="en=whisper,zh=firered:/models/zh,*=nemo",
         nemo_python="/envs/nemo/bin/python",
     )
     nemo = {"python": "/envs/nemo/bin/python"}
     diarizer = EngineChoice("nemo", "/models/diarizer.nemo", {"preset": "low_latency", **nemo})
     assert chosen_diarizer(settings) == diarizer
     assert chosen_transcribers(settings) == {
-        "en": EngineChoice("pocketsphinx"),
+        "en": EngineChoice("whisper"),
         "zh": EngineChoice("firered", "/models/zh", nemo),
         "*": EngineChoice("nemo", None, nemo),
     }
