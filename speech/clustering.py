@@ -216,3 +216,130 @@ def _squared_distances(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
 def _compact(labels: np.ndarray) -> np.ndarray:
     """The same groups, numbered 0…k-1."""
     return np.unique(labels, return_inverse=True)[1]
+
+
+_SAME_VOICE = 0.5
+"""Two groups are one voice if the mean cosine similarity of their windows is at least this. Windows of 1.5 s:
+one voice 0.58–0.67, two voices 0.36–0.49 (read speech, telephone band, rooms, meetings)."""
+_SURELY_SAME = 0.62
+"""The same for the first stage, part by part."""
+_PART = 1_000
+"""Windows that are clustered at once: cost and memory grow with the square."""
+_UNSTABLE = 0.4
+"""Share of the windows, those least similar to their neighbours, that the clustering leaves out."""
+_DUPLICATE = 0.88
+"""Voices whose mean embeddings are more similar are one."""
+_SIMILARITY_NATS = 60.0
+"""Log likelihood of a window per unit of cosine similarity; neighbouring windows share samples."""
+_SWITCH_NATS = 4.0
+"""Cost of a change of voice between two windows."""
+_ROUNDS = 3
+
+
+def group_voices(embeddings: np.ndarray, follows: np.ndarray) -> np.ndarray:
+    """Labels 0…k-1 of n unit vectors, −1 for those left out, shape (n,).
+
+    `follows`: whether a window overlaps the one before it, shape (n,).
+    """
+    stable = _stable(embeddings, follows)
+    labels = np.full(len(embeddings), -1)
+    labels[stable] = _clusters(embeddings[stable])
+    return labels
+
+
+def decode_voices(embeddings: np.ndarray, labels: np.ndarray, min_windows: float) -> tuple[np.ndarray, np.ndarray]:
+    """Each window's posteriors, shape (n, k), and the voices' unit vectors, shape (k, d).
+
+    A voice has at least `min_windows` windows; the largest always stays. Alternates between the voices'
+    mean embeddings and the windows' posteriors.
+    """
+    sizes = np.bincount(labels[labels >= 0]) * len(labels) / (labels >= 0).sum()
+    kept = np.flatnonzero((sizes >= min_windows) | (sizes == sizes.max()))
+    voices = _unit(np.array([embeddings[labels == label].sum(axis=0) for label in kept]))
+    for _ in range(_ROUNDS):
+        posteriors = _posteriors(_SIMILARITY_NATS * embeddings @ voices.T)
+        sizes = posteriors.sum(axis=0)
+        posteriors = posteriors[:, (sizes >= min_windows) | (sizes == sizes.max())]
+        posteriors, voices = _without_duplicates(posteriors, embeddings)
+    return posteriors / np.maximum(posteriors.sum(axis=1, keepdims=True), 1e-9), voices
+
+
+def _stable(embeddings: np.ndarray, follows: np.ndarray) -> np.ndarray:
+    similarity = np.where(follows[1:], (embeddings[1:] * embeddings[:-1]).sum(axis=1), np.nan)
+    left, right = np.append(np.nan, similarity), np.append(similarity, np.nan)
+    worst = np.nan_to_num(np.fmin(left, right), nan=0.0)
+    return worst >= np.quantile(worst, _UNSTABLE)
+
+
+def _clusters(embeddings: np.ndarray) -> np.ndarray:
+    """Average linkage of similarities; above `_PART` windows, of micro-clusters of each part."""
+    from scipy.cluster.hierarchy import fcluster, linkage
+
+    micro = np.zeros(len(embeddings), dtype=np.int64)
+    used = 0
+    parts = np.array_split(np.arange(len(embeddings)), -(-len(embeddings) // _PART))
+    threshold = _SAME_VOICE if len(parts) == 1 else _SURELY_SAME
+    for part in parts:
+        if len(part) > 1:
+            tree = linkage(embeddings[part], "average", "cosine")
+            micro[part] = fcluster(tree, 1 - threshold, "distance") - 1
+        micro[part] += used
+        used = int(micro[part].max()) + 1
+    return micro if len(parts) == 1 else _joined(embeddings, micro)[micro]
+
+
+def _joined(embeddings: np.ndarray, micro: np.ndarray) -> np.ndarray:
+    """The cluster of each micro-cluster: average linkage continued, as the windows' sums allow."""
+    sizes = np.bincount(micro).astype(float)
+    sums = np.zeros((len(sizes), embeddings.shape[1]))
+    np.add.at(sums, micro, embeddings)
+    similarity = sums @ sums.T / np.outer(sizes, sizes)
+    np.fill_diagonal(similarity, -np.inf)
+    labels = np.arange(len(sizes))
+    while len(sizes) > 1:
+        first, second = np.unravel_index(similarity.argmax(), similarity.shape)
+        if similarity[first, second] < _SAME_VOICE:
+            break
+        a, b = sizes[first], sizes[second]
+        mean = (a * similarity[first] + b * similarity[second]) / (a + b)
+        similarity[first], similarity[:, first] = mean, mean
+        similarity[second], similarity[:, second] = -np.inf, -np.inf
+        similarity[first, first] = -np.inf
+        sizes[first] = a + b
+        labels[labels == second] = first
+    return np.unique(labels, return_inverse=True)[1]
+
+
+def _without_duplicates(posteriors: np.ndarray, embeddings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    voices = _unit(posteriors.T @ embeddings)
+    while len(voices) > 1:
+        similarity = voices @ voices.T - 2 * np.eye(len(voices))
+        first, second = np.unravel_index(similarity.argmax(), similarity.shape)
+        if similarity[first, second] < _DUPLICATE:
+            break
+        posteriors[:, first] += posteriors[:, second]
+        posteriors = np.delete(posteriors, second, axis=1)
+        voices = _unit(posteriors.T @ embeddings)
+    return posteriors, voices
+
+
+def _posteriors(log_likelihoods: np.ndarray) -> np.ndarray:
+    """Forward and backward passes through n windows and k voices, shape (n, k)."""
+    n, k = log_likelihoods.shape
+    if k == 1:
+        return np.ones((n, 1))
+    other = np.exp(-_SWITCH_NATS) / (k - 1)
+    stay = 1 - np.exp(-_SWITCH_NATS) - other
+    likelihoods = np.exp(log_likelihoods - log_likelihoods.max(axis=1, keepdims=True))
+    forward, backward = np.empty((n, k)), np.ones((n, k))
+    state = np.full(k, 1 / k)
+    for i in range(n):
+        state = (other * state.sum() + stay * state) * likelihoods[i]
+        state /= state.sum()
+        forward[i] = state
+    for i in range(n - 2, -1, -1):
+        ahead = likelihoods[i + 1] * backward[i + 1]
+        backward[i] = other * ahead.sum() + stay * ahead
+        backward[i] /= backward[i].sum()
+    both = forward * backward
+    return both / both.sum(axis=1, keepdims=True)

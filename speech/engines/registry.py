@@ -16,6 +16,7 @@ from speech.engines.protocols import Diarizer, EngineChoice, EngineSpec, Transcr
 from speech.errors import EngineUnavailable
 
 DIARIZERS = {
+    "campplus": "speech.engines.campplus",
     "mfcc": "speech.engines.mfcc",
     "nemo": "speech.engines.nemo_sortformer",
 }

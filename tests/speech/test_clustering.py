@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from speech.clustering import Moments, assign, join_voices, spectral_labels
+from speech.clustering import Moments, assign, decode_voices, group_voices, join_voices, spectral_labels
 
 
 def vectors(*sizes: int, spread: float = 0.3) -> tuple[np.ndarray, np.ndarray]:
@@ -96,3 +96,35 @@ def test_moments_of_groups_are_sums() -> None:
     assert pairs.count.tolist() == [100, 100]
     assert pairs.total[0] == pytest.approx(blocks.total[0] + blocks.total[2], rel=1e-6)
     assert blocks.joined().covariances().shape == (1, 6, 6)
+
+
+def spoken(*turns: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Unit vectors of windows in turns of (voice, windows); two windows of a voice have a similarity of about 0.65."""
+    rng = np.random.default_rng(4)
+    truth = np.concatenate([np.full(windows, voice) for voice, windows in turns])
+    noise = rng.normal(0, 1 / np.sqrt(192), (len(truth), 192))
+    points = np.eye(192)[truth] + 0.75 * (noise + np.roll(noise, 1, axis=0)) / np.sqrt(2)
+    return points / np.linalg.norm(points, axis=1, keepdims=True), truth
+
+
+@pytest.mark.parametrize("rounds", [8, 150], ids=["one stage", "two stages"])
+def test_voices_are_counted_and_windows_are_theirs(rounds: int) -> None:
+    embeddings, truth = spoken(*[(0, 9), (1, 5), (2, 4)] * rounds)
+    labels = group_voices(embeddings, np.ones(len(truth), bool))
+    posteriors, voices = decode_voices(embeddings, labels, min_windows=5)
+    assert voices.shape == (3, 192)
+    assert partition(posteriors.argmax(axis=1)) == partition(truth)
+    assert posteriors.sum(axis=1) == pytest.approx(np.ones(len(truth)))
+
+
+def test_a_voice_of_few_windows_goes_to_the_others() -> None:
+    embeddings, truth = spoken((0, 40), (1, 6), (0, 40))
+    labels = group_voices(embeddings, np.ones(len(truth), bool))
+    assert decode_voices(embeddings, labels, min_windows=20)[1].shape == (1, 192)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_a_few_windows_are_voices_too(n: int) -> None:
+    embeddings, _ = spoken((0, n))
+    labels = group_voices(embeddings, np.ones(n, bool))
+    assert decode_voices(embeddings, labels, min_windows=1)[1].shape[0] == 1
