@@ -17,7 +17,6 @@ from speech.errors import EngineUnavailable
 
 DIARIZERS = {
     "campplus": "speech.engines.campplus",
-    "mfcc": "speech.engines.mfcc",
     "nemo": "speech.engines.nemo_sortformer",
 }
 TRANSCRIBERS = {
