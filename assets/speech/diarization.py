@@ -93,6 +93,7 @@ def _rows(found: Diarization) -> dict[str, list[dict[str, Any]]]:
                 "speaker": speaker, "speech_ms": union_ms(own), "n_segments": len(own), "first_ms": own[0].start_ms,
                 "embedding": found.embeddings[speaker].tolist() if speaker in found.embeddings else None,
                 "embedding_model": found.embedding_model if speaker in found.embeddings else None,
+                "embedding_speech_ms": found.embedding_speech_ms.get(speaker),
             }
             for speaker, own in speakers.items()
         ],

@@ -231,6 +231,7 @@ SPEAKERS = _table(
     _col("first_ms", MS, "First start."),
     _may("embedding", pa.list_(pa.float32()), "Unit vector of the voice; NULL where the engine gives none."),
     _may("embedding_model", pa.string(), "What made the embedding."),
+    _may("embedding_speech_ms", MS, "Speech that the embedding is made from."),
 )  # fmt: skip
 
 WORDS = _table(
