@@ -16,6 +16,8 @@ _SURELY_SAME = 0.62
 """The same for the first stage, part by part."""
 _PART = 1_000
 """Windows that are clustered at once: cost and memory grow with the square."""
+_MOST_PER_PART = 60
+"""Groups of a part that the second stage takes: noise would otherwise fill its matrix."""
 _UNSTABLE = 0.4
 """Share of the windows, those least similar to their neighbours, that the clustering leaves out."""
 _DUPLICATE = 0.88
@@ -74,6 +76,8 @@ def _clusters(embeddings: np.ndarray) -> np.ndarray:
         if len(part) > 1:
             tree = linkage(embeddings[part], "average", "cosine")
             micro[part] = fcluster(tree, 1 - threshold, "distance") - 1
+            if len(parts) > 1 and micro[part].max() >= _MOST_PER_PART:
+                micro[part] = fcluster(tree, _MOST_PER_PART, "maxclust") - 1
         micro[part] += used
         used = int(micro[part].max()) + 1
     return micro if len(parts) == 1 else _joined(embeddings, micro)[micro]
