@@ -139,8 +139,7 @@ def dialogue(path: Path, turns: list[tuple[str, Path]]) -> Case:
 def meetings(folder: Path) -> Iterator[Case]:
     """AMI, 30 s each: far microphones, overlap, up to five people."""
     truth: dict[str, list[Segment]] = {}
-    rttm = REAL / "diar" / "debug.train.rttm"
-    for row in rttm.read_text().splitlines() if rttm.exists() else ():
+    for row in (row for rttm in sorted((REAL / "diar").glob("*.rttm")) for row in rttm.read_text().splitlines()):
         _, recording, _, start_s, length_s, _, _, speaker, *_ = row.split()
         start_ms, length_ms = round(float(start_s) * 1000), round(float(length_s) * 1000)
         truth.setdefault(recording, []).append(Segment(speaker, start_ms, start_ms + length_ms))
@@ -149,7 +148,7 @@ def meetings(folder: Path) -> Iterator[Case]:
 
 
 def measured(cases: list[Case]) -> Iterator[Result]:
-    diarizer = load_diarizer(EngineChoice("mfcc"), "cpu")
+    diarizer = load_diarizer(EngineChoice("campplus"), "cpu")
     transcriber = load_transcriber(EngineChoice("whisper"), "cpu")
     spoken = by_name(diarizer.diarize(recording_of(case) for case in cases if case.segments))
     written = by_name(transcriber.transcribe(recording_of(case) for case in cases if case.texts))

@@ -92,7 +92,7 @@ def _alone(slot: Slot, choice: EngineChoice, device: str, recordings: Sequence[R
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--diarizer", default="mfcc", help="engine[:model], as in PODLAKE_DIARIZER")
+    parser.add_argument("--diarizer", default="campplus", help="engine[:model], as in PODLAKE_DIARIZER")
     parser.add_argument("--transcriber", default="whisper", help="engine[:model], as in PODLAKE_TRANSCRIBER")
     parser.add_argument("--device", default="cpu", help="cpu or cuda:N")
     parser.add_argument("--episodes", type=int, default=4)

@@ -35,7 +35,7 @@ class Settings(BaseSettings):
     )
     cache_gb: float = Field(20.0, gt=0, description="Size limit of the waveform cache, in GB.")
     diarizer: str = Field(
-        "mfcc", description="Diarizer: `mfcc`, or `nemo[:model]` with a hub name or a local .nemo file."
+        "campplus", description="Diarizer: `campplus`, or `nemo[:model]` with a hub name or a local .nemo file."
     )
     diarizer_preset: str = Field(
         "high_latency",

@@ -31,6 +31,24 @@ def overlap_of_each(segments: Sequence[Segment]) -> list[int]:
     return [covered[segment.speaker].within(segment.start_ms, segment.end_ms) for segment in segments]
 
 
+def alone(speaker: str, segments: Iterable[Segment]) -> list[Span]:
+    """Where the speaker speaks and no other does."""
+    edges = sorted(
+        edge
+        for segment in segments
+        for edge in ((segment.start_ms, 1, segment.speaker), (segment.end_ms, -1, segment.speaker))
+    )
+    own, others, since_ms = 0, 0, 0
+    spans: list[Span] = []
+    for at_ms, change, name in edges:
+        if own and not others and at_ms > since_ms:
+            spans.append(Span(since_ms, at_ms))
+        own += change * (name == speaker)
+        others += change * (name != speaker)
+        since_ms = at_ms
+    return _merged(spans)
+
+
 class _Cover:
     """The union of spans, ready to be asked how much of a stretch it covers."""
 

@@ -78,7 +78,7 @@ class Segment:
     start_ms: int
     end_ms: int
     confidence: float | None = None
-    """Mean posterior in 0–1; None if the engine gives none."""
+    """Mean posterior, or similarity to the speaker's voice, in 0–1; None where the engine gives none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +106,8 @@ class Diarization:
     embeddings: dict[str, np.ndarray] = field(default_factory=dict)
     """Speaker → unit vector, if the engine gives one."""
     embedding_model: str | None = None
+    embedding_speech_ms: dict[str, int] = field(default_factory=dict)
+    """Speaker → speech that the embedding is made from."""
     engine_ms: int = 0
     """The engine's own time on this recording; shared work is split by audio length."""
 

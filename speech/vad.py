@@ -43,7 +43,6 @@ class VadSettings:
         return {f"vad_{name}": value for name, value in asdict(self).items()}
 
 
-FOR_DIARIZATION = VadSettings(on=0.25, off=0.15, min_silence_ms=300, min_speech_ms=200, pad_ms=100)
 FOR_TRANSCRIPTION = VadSettings(on=0.25, off=0.15, min_silence_ms=500, min_speech_ms=100, pad_ms=100)
 """Generous: a missed word cannot be had back, a decoded pause costs only time."""
 

@@ -91,6 +91,7 @@ def _rows(found: Diarization) -> dict[str, list[SegmentRow] | list[SpeakerRow]]:
             speaker=speaker, speech_ms=union_ms(own), n_segments=len(own), first_ms=own[0].start_ms,
             embedding=tuple(found.embeddings[speaker].tolist()) if speaker in found.embeddings else None,
             embedding_model=found.embedding_model if speaker in found.embeddings else None,
+            embedding_speech_ms=found.embedding_speech_ms.get(speaker),
         )
         for speaker, own in of_speaker.items()
     ]  # fmt: skip

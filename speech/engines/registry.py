@@ -12,11 +12,12 @@ from importlib import import_module
 from types import ModuleType
 
 from speech.engines import subprocess_engine as apart
+from speech.engines.embedding_diarizer import EmbeddingDiarizer
 from speech.engines.protocols import Diarizer, EngineChoice, EngineSpec, Transcriber
 from speech.errors import EngineUnavailable
 
 DIARIZERS = {
-    "mfcc": "speech.engines.mfcc",
+    "campplus": "speech.engines.campplus",
     "nemo": "speech.engines.nemo_sortformer",
 }
 TRANSCRIBERS = {
@@ -32,7 +33,8 @@ def describe_diarizer(choice: EngineChoice) -> EngineSpec:
 
 def load_diarizer(choice: EngineChoice, device: str) -> Diarizer:
     module = _module(DIARIZERS, choice.name, "diarizer", "PODLAKE_DIARIZER")
-    return apart.load("diarizer", choice, device) if "python" in choice.options else module.load(choice, device)
+    engine = apart.load("diarizer", choice, device) if "python" in choice.options else module.load(choice, device)
+    return EmbeddingDiarizer(engine)
 
 
 def describe_transcriber(choice: EngineChoice) -> EngineSpec:

@@ -66,9 +66,9 @@ ROWS = {
          "audio_ms": audio_ms, "engine_ms": engine_ms, "finished_at": NOON + timedelta(hours=hour)}
         for e, s, r, n, f, audio_ms, engine_ms, hour in [
             ("e1", "transcript", "r1", "whisper", "fp-t", 3_600_000, 720_000, 1),
-            ("e1", "diarization", "r1", "mfcc", "fp-old", 3_600_000, 36_000, 1),
-            ("e2", "diarization", "r1", "mfcc", "fp-old", 1_800_000, 18_000, 1),
-            ("e2", "diarization", "r2", "mfcc", "fp-new", 1_800_000, 18_000, 2),
+            ("e1", "diarization", "r1", "campplus", "fp-old", 3_600_000, 36_000, 1),
+            ("e2", "diarization", "r1", "campplus", "fp-old", 1_800_000, 18_000, 1),
+            ("e2", "diarization", "r2", "campplus", "fp-new", 1_800_000, 18_000, 2),
             ("e1", "audio", "r0", None, None, 3_600_000, None, 0),
             ("e1", "quality", "r2", None, None, None, None, 2),
         ]

@@ -21,12 +21,12 @@ ANSWERS = {
         ("same samples", 2, ["e2", "e4"]),
     ],
     "engine_speed_and_cost": [
-        ("diarization", "mfcc", None, None, 3, 2.0, 0.02, 100.0, 10.0),
+        ("diarization", "campplus", None, None, 3, 2.0, 0.02, 100.0, 10.0),
         ("transcript", "whisper", None, None, 1, 1.0, 0.2, 5.0, 200.0),
     ],
     "engines_in_use": [
-        ("diarization", "mfcc", None, "fp-new", 1, datetime(2026, 1, 2, 14, tzinfo=UTC)),
-        ("diarization", "mfcc", None, "fp-old", 1, datetime(2026, 1, 2, 13, tzinfo=UTC)),
+        ("diarization", "campplus", None, "fp-new", 1, datetime(2026, 1, 2, 14, tzinfo=UTC)),
+        ("diarization", "campplus", None, "fp-old", 1, datetime(2026, 1, 2, 13, tzinfo=UTC)),
         ("transcript", "whisper", None, "fp-t", 1, datetime(2026, 1, 2, 13, tzinfo=UTC)),
     ],
     "failures_by_class": [

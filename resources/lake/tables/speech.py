@@ -34,6 +34,7 @@ class SpeakerRow(DerivedRow):
     first_ms: Annotated[Int32, "First start."]
     embedding: Annotated[tuple[Float32, ...] | None, "Unit vector of the voice, if the engine gives one."] = None
     embedding_model: Annotated[str | None, "The model that made the embedding."] = None
+    embedding_speech_ms: Annotated[Int32 | None, "Speech that the embedding is made from."] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ def engines(tmp_path: Path) -> Engines:
     """English can be transcribed; for Chinese an engine is chosen whose weights are not there."""
     table = parse_transcribers("en=whisper,zh=firered:/no/such/folder")
     host = LocalHost(WaveformCache(tmp_path / "waveforms", 10**9), Devices(()))
-    return Engines(EngineChoice("mfcc"), table, host)
+    return Engines(EngineChoice("campplus"), table, host)
 
 
 def audio(episode_id: str, language: str | None) -> Audio:
@@ -43,7 +43,7 @@ def audio(episode_id: str, language: str | None) -> Audio:
     ],
 )
 def test_the_language_chooses(setting: str, language: str | None, engine: str) -> None:
-    engines = Engines(EngineChoice("mfcc"), parse_transcribers(setting), LocalHost)  # type: ignore[arg-type]
+    engines = Engines(EngineChoice("campplus"), parse_transcribers(setting), LocalHost)  # type: ignore[arg-type]
     assert engines.transcriber_for(language).name == engine
 
 
@@ -56,7 +56,7 @@ def test_the_language_chooses(setting: str, language: str | None, engine: str) -
     ],
 )
 def test_a_language_without_an_engine_says_what_to_set(setting: str, language: str | None, why: str) -> None:
-    engines = Engines(EngineChoice("mfcc"), parse_transcribers(setting), LocalHost)  # type: ignore[arg-type]
+    engines = Engines(EngineChoice("campplus"), parse_transcribers(setting), LocalHost)  # type: ignore[arg-type]
     with pytest.raises(LanguageWithoutEngine) as error:
         engines.transcriber_for(language)
     assert str(error.value).startswith(why)
