@@ -23,8 +23,7 @@ from bench.accuracy import REAL, ROOT, decoded, normalised
 from speech.engines.protocols import EngineChoice
 from speech.engines.registry import load_transcriber
 from speech.errors import PodlakeError
-from speech.types import Recording, Transcript, Word
-from speech.waveforms import mapped_samples
+from speech.types import Recording, Transcript, Word, mapped_samples
 
 
 @dataclass(frozen=True)

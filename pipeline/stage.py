@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import islice
+from queue import Empty, SimpleQueue
+from threading import Semaphore, Thread
 from typing import Any
 
 import pyarrow as pa
@@ -207,24 +208,39 @@ def stage(
 
 
 def each(keys: Sequence[str], do: Callable[[str], Landing], *, workers: int = 1) -> Iterator[Outcome]:
-    """Do the keys one by one, or `workers` at once: an exception is the failure of its key only.
+    """Do the keys one by one, or `workers` at once. An exception is the failure of its key only.
 
-    Runs at most `workers` keys ahead of the outcomes that the caller has taken, so that memory is bounded.
+    At most 2 × `workers` outcomes are in work or wait for the caller, so that memory is bounded. The threads are
+    daemons: an interrupted run does not wait until a download ends.
     """
-    waiting = iter(keys)
-    pool = ThreadPoolExecutor(max_workers=workers)
+    waiting: SimpleQueue[str] = SimpleQueue()
+    done: SimpleQueue[Outcome | BaseException] = SimpleQueue()
+    ahead = Semaphore(2 * workers)
+
+    def work() -> None:
+        with suppress(Empty):
+            while ahead.acquire():
+                key = waiting.get_nowait()
+                try:
+                    done.put(do(key))
+                except Exception as error:  # noqa: BLE001 - the batch contract classifies it
+                    done.put(Failure(key, error))
+                except BaseException as error:  # noqa: BLE001 - raised in the main thread
+                    done.put(error)
+
+    for key in keys:
+        waiting.put(key)
+    for _ in range(min(workers, len(keys))):
+        Thread(target=work, daemon=True).start()
     try:
-        futures = {pool.submit(do, key): key for key in islice(waiting, 2 * workers)}
-        while futures:
-            future = next(as_completed(futures))
-            key = futures.pop(future)
-            futures.update((pool.submit(do, more), more) for more in islice(waiting, 1))
-            error = future.exception()
-            if error is None:
-                yield future.result()
-            elif isinstance(error, Exception):
-                yield Failure(key, error)
-            else:
-                raise error
+        for _ in keys:
+            outcome = done.get()
+            if isinstance(outcome, BaseException):
+                raise outcome
+            ahead.release()
+            yield outcome
     finally:
-        pool.shutdown(cancel_futures=True)
+        with suppress(Empty):
+            while True:
+                waiting.get_nowait()
+        ahead.release(workers)  # threads that wait find no key and end

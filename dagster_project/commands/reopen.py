@@ -23,7 +23,7 @@ def reopen(instance: dg.DagsterInstance, lake: Lake, keys: Sequence[str]) -> int
     Raises `UpstreamMissing` for an episode that is neither sealed nor archived because it failed.
     """
     archived = _failed(lake).difference(instance.get_dynamic_partitions(EPISODES.name or ""))
-    archived.update(sealed_episodes(lake, EPISODE_GRAPH))
+    archived.update(sealed_episodes(lake, EPISODE_GRAPH.terminal))
     for key in keys:
         if key not in archived:
             raise UpstreamMissing(f"{key} is not archived. `podlake status {key}` says how far it is.")

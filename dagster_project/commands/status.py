@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from assets.stages import EPISODE_GRAPH
 from dagster_project.commands.terminal import cell, render
 from partitions.keys import feed_of
 from pipeline.progress import EPISODE_STAGES, FEED_STAGES, progress
@@ -33,7 +32,7 @@ def overview(home: Home) -> dict[str, Any]:
 
     `archived` episodes have all their rows in sealed files; those `in_work` have been begun and are not archived.
     """
-    stands, archived = progress(Lake(home), EPISODE_STAGES), set(sealed_episodes(Lake(home), EPISODE_GRAPH))
+    stands, archived = progress(Lake(home), EPISODE_STAGES), set(sealed_episodes(Lake(home), EPISODE_STAGES))
     begun = set().union(*(stands.landed[stage] | stands.failed[stage] for stage in EPISODE_STAGES))
     with connect(home) as connection:
         n_feeds = _one(ask(connection, "select count(*) from lake.subscriptions"))

@@ -70,10 +70,10 @@ def settled(lake: Lake, graph: StageGraph, before: datetime) -> set[str]:
     return complete - _failing(lake) - {commit.key for commit in commits if commit.landed_at > before}
 
 
-def sealed_episodes(lake: Lake, graph: StageGraph) -> list[str]:
+def sealed_episodes(lake: Lake, terminal: Iterable[str]) -> list[str]:
     """Complete episodes whose rows all lie in sealed files, and none in open ones."""
     landed = SealedFiles(lake.home, STAGE_RUNS).landed()
-    complete = set.intersection(*(landed.get(name, set()) for name in graph.terminal))
+    complete = set.intersection(*(landed.get(name, set()) for name in terminal))
     return sorted(complete - {commit.key for commit in _all_commits(lake.home)} - _failing(lake))
 
 

@@ -1,7 +1,7 @@
 """Migration of a lake that an earlier version of podlake wrote.
 
 Version 1 names an open file `<key>.parquet` and keeps all tries of a key at a stage in `stage_runs/open/<key>.<stage>.parquet`.
-Each landing becomes a commit of version 2. A process that is killed leaves the rest to the next one.
+Each landing becomes a commit, as since version 2. A process that is killed leaves the rest to the next one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from resources.lake.tables import STAGE_RUNS, TABLES
 
 log = logging.getLogger("podlake")
 
-VERSION = 2
+VERSION = 3
+"""Version 3 lists superseded keys in the manifests of sealed files: earlier versions would show these rows."""
 VERSION_FILE = ("lake", "version.json")
 _INPUTS = {
     "hashes": ("audio",), "diarization": ("audio",), "transcript": ("audio",), "turns": ("diarization", "transcript"),
@@ -60,8 +61,9 @@ def migrate(home: Home) -> None:
         if version_of(home) == VERSION:  # another process has migrated it meanwhile
             return
         log.warning("The lake at %s has format %d. It is migrated to format %d.", home.uri, version, VERSION)
-        _migrate_sealed(home)
-        _migrate_open(home)
+        if version == 1:
+            _migrate_sealed(home)
+            _migrate_open(home)
         write_version(home)
         log.warning("The lake is migrated.")
 

@@ -45,7 +45,7 @@ def test_a_machine_that_can_run(tmp_path: Path) -> None:
     assert f"{OK} Dagster: DAGSTER_HOME={tmp_path / 'home' / 'dagster'}, 0 runs" in lines
     assert any(line.startswith(f"{OK} versions: podlake {version('podlake')}, dagster ") for line in lines)
     assert any(line.startswith(f"{OK} lake: format ") for line in lines)
-    assert f"{OK} GPU: none, and the chosen engines need none" in lines
+    assert f"{OK} GPU: none, and the chosen engines want none" in lines
     assert result.exit_code == (1 if any(line.startswith(BAD) for line in lines) else 0)
     assert [path.name for path in (tmp_path / "home").iterdir()] == ["dagster"]
 

@@ -153,7 +153,7 @@ class TestStatus:
         shutil.copytree(lake.home.root, tmp_path / "sealed")
         home = Home.at(str(tmp_path / "sealed"))
         seal_settled(Lake(home))
-        assert sealed_episodes(Lake(home), EPISODE_GRAPH) == [ONE]
+        assert sealed_episodes(Lake(home), EPISODE_GRAPH.terminal) == [ONE]
         monkeypatch.setenv("PODLAKE_HOME", home.root)
         assert json.loads(podlake("status", "--json").stdout)["stages"]["audio"] == {
             "landed": 2,

@@ -54,12 +54,13 @@ def test_a_run_is_tagged_with_this_process_and_waits_for_no_pool(instance: dg.Da
 
 def test_sigterm_keeps_its_handler_if_sigint_is_ignored(instance: dg.DagsterInstance) -> None:
     """A shell ignores SIGINT for background processes."""
+    sigterm = signal.getsignal(signal.SIGTERM)
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         materialize(instance, "feeds")
     finally:
         signal.signal(signal.SIGINT, before)
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) == sigterm
 
 
 class Stalls(BaseHTTPRequestHandler):

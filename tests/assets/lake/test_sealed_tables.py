@@ -49,7 +49,7 @@ def instance() -> dg.DagsterInstance:
 def test_complete_episodes_are_sealed_and_the_metadata_says_what_was_done(lake, instance):
     metadata = materialize(lake, Sealing(after_hours=0), instance)
 
-    assert sealed_episodes(lake, EPISODE_GRAPH) == EPISODE_IDS
+    assert sealed_episodes(lake, EPISODE_GRAPH.terminal) == EPISODE_IDS
     assert open_keys(lake, SPEAKERS) == []
     assert instance.get_dynamic_partitions("episodes") == ["new-20260101-00000001"]
     assert metadata["episodes_archived"].value == 5

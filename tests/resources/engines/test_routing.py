@@ -71,7 +71,7 @@ def test_a_setting_that_names_no_language_is_refused() -> None:
 
 def test_only_the_engines_that_a_batch_needs_are_loaded(engines: Engines) -> None:
     pytest.importorskip("faster_whisper", reason="needs the extra `embedded`: pip install 'podlake[embedded]'")
-    german, english, unknown = engines.transcribe([audio("a", "en"), audio("b", "de"), audio("c", None)])
+    english, unknown, german = engines.transcribe([audio("a", "en"), audio("b", "de"), audio("c", None)])
     assert (german.audio.episode_id, type(german.error)) == ("b", LanguageWithoutEngine)
     for done in (english, unknown):
         assert done.spec is not None

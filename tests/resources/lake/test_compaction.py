@@ -99,7 +99,7 @@ def test_answers_stay_the_same_and_the_open_files_go(lake):
     assert (done["stage_runs"].landings, done["stage_runs"].rows) == (36, 36)
     assert done["words"].bytes_added == SealedFiles(lake.home, WORDS).size()
     assert backlog(lake) == 0
-    assert sealed_episodes(lake, EPISODE_GRAPH) == sorted(EPISODE_IDS)
+    assert sealed_episodes(lake, EPISODE_GRAPH.terminal) == sorted(EPISODE_IDS)
 
 
 def test_python_reads_sealed_landings_as_it_reads_open_ones(lake):
@@ -235,7 +235,7 @@ def test_only_what_is_complete_old_and_without_failures_is_sealed(lake):
     assert settled(lake, EPISODE_GRAPH, datetime.now(UTC)) == set(EPISODE_IDS) - {failing}
     seal_now(lake)
     assert open_keys(lake, WORDS) == [incomplete, failing]
-    assert sealed_episodes(lake, EPISODE_GRAPH) == sorted(EPISODE_IDS[1:])
+    assert sealed_episodes(lake, EPISODE_GRAPH.terminal) == sorted(EPISODE_IDS[1:])
 
 
 def test_an_episode_waits_for_its_youngest_landing(lake):
@@ -303,7 +303,7 @@ def test_reopened_landings_are_open_and_the_same(lake):
     assert reopen(lake, EPISODE_IDS[3:5]) == 6
     for table in (WORDS, ACQUISITIONS, QUALITY):
         assert open_keys(lake, table) == sorted(EPISODE_IDS[3:5])
-    assert sealed_episodes(lake, EPISODE_GRAPH) == sorted(set(EPISODE_IDS) - set(EPISODE_IDS[3:5]))
+    assert sealed_episodes(lake, EPISODE_GRAPH.terminal) == sorted(set(EPISODE_IDS) - set(EPISODE_IDS[3:5]))
     assert answers(lake) == before
     assert reopen(lake, EPISODE_IDS[3:5]) == 0
     seal_now(lake)
@@ -420,7 +420,7 @@ def test_readers_are_right_while_others_land_and_seal(lake):
         worker.join()
         assert worker.exitcode == 0
     seal_now(lake)
-    assert len(sealed_episodes(lake, EPISODE_GRAPH)) == landed.value
+    assert len(sealed_episodes(lake, EPISODE_GRAPH.terminal)) == landed.value
     assert set(TABLES) == {path.name for path in Path(lake.home.path("lake")).iterdir() if path.is_dir()}
 
 

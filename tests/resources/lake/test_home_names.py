@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from assets.stages import EPISODE_GRAPH
 from dagster_project.cli import main
-from resources.lake.compaction import reopen, seal, sealed_episodes
+from resources.lake.compaction import reopen, sealed_episodes
 from resources.lake.home import Home
 from resources.lake.lake import Lake
-from resources.lake.sealed_files import SealedFiles
 from resources.lake.tables import QUALITY, WORDS
-from tests.landings import land, land_last, open_keys
+from tests.landings import land, land_last, open_keys, seal_settled
 
 KEYS = ["show-20260101-00000001", "show-20260102-00000002"]
 NAMES = ["a [b]? *c\\d 'e\"", "back\\slash", "{x,y}", "50% $HOME ~", "ümlaut"]
@@ -31,9 +30,9 @@ def test_lands_compacts_and_answers(name: str, tmp_path: Path, monkeypatch: pyte
         land_last(lake, key)
     expected = [{"episode_id": key, "n": 2} for key in KEYS]
     assert answer() == expected
-    list(seal(lake, older_than=timedelta(0)))
-    assert (open_keys(lake, WORDS), sealed_episodes(lake)) == ([], KEYS)
-    assert SealedFiles(lake.home, QUALITY).all_keys() == set(KEYS)
+    seal_settled(lake)
+    assert (open_keys(lake, WORDS), sealed_episodes(lake, EPISODE_GRAPH.terminal)) == ([], KEYS)
+    assert set(lake.read_many(QUALITY, KEYS)) == set(KEYS)
     assert answer() == expected
     assert reopen(lake, KEYS[:1])
     assert open_keys(lake, WORDS) == KEYS[:1]

@@ -18,8 +18,7 @@ from speech.engines import campplus
 from speech.engines.protocols import EngineChoice
 from speech.engines.speaker_embeddings import EMBEDDING_MODEL
 from speech.errors import StorageError
-from speech.types import Diarization, Recording, Segment
-from speech.waveforms import mapped_samples
+from speech.types import Diarization, Recording, Segment, mapped_samples
 
 ROOT = Path(__file__).parents[3]
 READERS = ROOT.parent / "shared" / "data" / "librispeech"

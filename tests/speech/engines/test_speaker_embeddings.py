@@ -15,7 +15,7 @@ from speech.errors import BadOutput
 from speech.overlaps import alone
 from speech.types import Diarization, Recording, Segment, Span
 
-DEMO = Path(__file__).parents[2] / "demo"
+DEMO = Path(__file__).parents[3] / "demo"
 
 
 class Told:
