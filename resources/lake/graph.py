@@ -94,10 +94,6 @@ class StageGraph:
         direct = self[name].inputs
         return frozenset(direct).union(*(self.all_inputs(one) for one in direct))
 
-    def dependents(self, name: str) -> tuple[str, ...]:
-        """The stages that read a stage, directly or through others, inputs first."""
-        return tuple(stage.name for stage in self.stages if name in self.all_inputs(stage.name))
-
     @cached_property
     def terminal(self) -> tuple[str, ...]:
         """The stages that no other stage reads. A partition is complete if they are committed and not outdated."""
