@@ -6,6 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from resources.lake.home import Home
+from resources.lake.lake import Lake
+from resources.lake.tables import SEGMENTS, TURNS, WORD_SPEAKERS, WORDS
+from resources.lake.warehouse import ask, connect
+from tests.landings import land
+
 VIEWS = Path(__file__).parents[2] / "sql" / "views"
 
 
@@ -72,3 +78,23 @@ def test_episode_overview(warehouse):
         ("e4", None, None, None, None, ["audio", "hashes"], None, None, None, ["audio: http_5xx"]),
         ("e5", None, None, None, None, ["hashes"], None, None, None, []),
     ]
+
+
+def test_speakers_of_an_older_transcript_are_not_joined_to_its_words(tmp_path: Path) -> None:
+    lake, key = Lake(Home.at(str(tmp_path / "home"))), "show-20260101-00000001"
+    words = [{"word": word, "word_idx": index, "data_version": "first"} for index, word in enumerate(("yes", "no"))]
+    land(lake, WORDS, key, words)
+    speakers = [{"word_idx": index, "speaker": f"S{index}", "transcript_version": "first"} for index in (0, 1)]
+    land(lake, WORD_SPEAKERS, key, speakers)
+    land(lake, SEGMENTS, key, [{"speaker": "S0", "start_ms": 0, "end_ms": 1000, "data_version": "first"}])
+    land(lake, TURNS, key, [{"speaker": "S0", "n_words": 2, "diarization_version": "first"}])
+    assert ask_views(lake) == ([("yes", "S0"), ("no", "S1")], [("S0", 2)])
+    land(lake, WORDS, key, [{"word": "well", "word_idx": 0, "data_version": "second"}, *words[1:]])
+    land(lake, SEGMENTS, key, [{"speaker": "S0", "start_ms": 0, "end_ms": 9000, "data_version": "second"}])
+    assert ask_views(lake) == ([("well", None), ("no", "S1")], [("S0", 0)])
+
+
+def ask_views(lake: Lake) -> tuple[list[tuple[str, str | None]], list[tuple[str, int]]]:
+    with connect(lake.home) as connection:
+        spoken = ask(connection, "select word, speaker from spoken_words order by word_idx")
+        return spoken, ask(connection, "select speaker, n_words from talk_time")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,8 @@ from dagster_project.build_resources import chosen_diarizer, chosen_transcribers
 from dagster_project.settings import Settings
 from resources.engines.devices import Devices
 from resources.engines.local_host import LocalHost
-from resources.engines.routing import Audio, Engines, parse_transcribers
-from speech.engines.protocols import EngineChoice
+from resources.engines.routing import Audio, Done, Engines, parse_transcribers
+from speech.engines.protocols import EngineChoice, EngineSpec, Slot
 from speech.errors import EngineUnavailable, LanguageWithoutEngine, policy_of
 from speech.waveforms import WaveformCache
 
@@ -98,3 +99,33 @@ def test_engines_that_need_an_environment_of_their_own_are_placed_there() -> Non
     here = settings.model_copy(update={"nemo_python": "", "firered_python": "/envs/zh/bin/python"})
     assert chosen_diarizer(here).options == {"preset": "low_latency"}
     assert chosen_transcribers(here)["zh"].options == {"python": "/envs/zh/bin/python"}
+
+
+class EchoHost:
+    """Answers each episode as soon as it has read it, and notes the engine."""
+
+    def __init__(self) -> None:
+        self.runs: list[tuple[str, list[str]]] = []
+
+    def run(self, slot: Slot, choice: EngineChoice, spec: EngineSpec, audio: Iterable[Audio]) -> Iterator[Done]:
+        self.runs.append((choice.name, []))
+        for one in audio:
+            self.runs[-1][1].append(one.episode_id)
+            yield Done(one, None, None, spec)
+
+
+def test_an_engine_starts_with_its_first_episode_and_others_follow() -> None:
+    read: list[str] = []
+
+    def all_audio() -> Iterator[Audio]:
+        for number, language in enumerate(("en", "zh", "de", "en", "zh")):
+            read.append(f"{number}")
+            yield audio(f"{number}", language)
+
+    host = EchoHost()
+    engines = Engines(EngineChoice("campplus"), parse_transcribers("en=whisper,zh=firered:/models/zh"), host)
+    done = engines.transcribe(all_audio())
+    assert next(done).audio.episode_id == "0"
+    assert read == ["0"]
+    assert [one.audio.episode_id for one in done] == ["3", "1", "4", "2"]
+    assert host.runs == [("whisper", ["0", "3"]), ("firered", ["1", "4"])]
