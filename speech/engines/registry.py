@@ -1,9 +1,8 @@
-"""Where an engine's name becomes an engine: one line per engine.
+"""The engines by name: one line per engine, which names its module.
 
-A line names the module; nothing is imported before the engine is asked for. Every engine module has
-`describe(choice) -> EngineSpec`, cheap and without heavy imports, and `load(choice, device) -> engine`.
-The option `python` of a choice is nobody's but the registry's: the interpreter to load the engine under,
-in a process of its own; without it, an engine is loaded here.
+A module is imported when its engine is used. It has `describe(choice) -> EngineSpec`, cheap and without heavy
+imports, and `load(choice, device) -> engine`. With the option `python`, the registry loads the engine in a process of
+its own under that interpreter.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
-from speech.engines import subprocess_engine as apart
+from speech.engines import subprocess_engine
 from speech.engines.embedding_diarizer import EmbeddingDiarizer
 from speech.engines.protocols import Diarizer, EngineChoice, EngineSpec, Transcriber
 from speech.errors import EngineUnavailable
@@ -33,7 +32,11 @@ def describe_diarizer(choice: EngineChoice) -> EngineSpec:
 
 def load_diarizer(choice: EngineChoice, device: str) -> Diarizer:
     module = _module(DIARIZERS, choice.name, "diarizer", "PODLAKE_DIARIZER")
-    engine = apart.load("diarizer", choice, device) if "python" in choice.options else module.load(choice, device)
+    engine = (
+        subprocess_engine.load("diarizer", choice, device)
+        if "python" in choice.options
+        else module.load(choice, device)
+    )
     return EmbeddingDiarizer(engine)
 
 
@@ -43,7 +46,11 @@ def describe_transcriber(choice: EngineChoice) -> EngineSpec:
 
 def load_transcriber(choice: EngineChoice, device: str) -> Transcriber:
     module = _module(TRANSCRIBERS, choice.name, "transcriber", "PODLAKE_TRANSCRIBER")
-    return apart.load("transcriber", choice, device) if "python" in choice.options else module.load(choice, device)
+    return (
+        subprocess_engine.load("transcriber", choice, device)
+        if "python" in choice.options
+        else module.load(choice, device)
+    )
 
 
 def _module(modules: dict[str, str], name: str, slot: str, setting: str) -> ModuleType:

@@ -32,12 +32,12 @@ DEATHS_IN_A_ROW = 4
 Outcome = tuple[Recording, EngineResult | PodlakeError]
 
 
-def load(slot: Slot, choice: EngineChoice, device: str) -> Apart:
+def load(slot: Slot, choice: EngineChoice, device: str) -> SubprocessEngine:
     """A warm engine under the interpreter `choice.options["python"]`. Raises `EngineUnavailable`, as the engine there."""
-    return Apart(slot, choice, device)
+    return SubprocessEngine(slot, choice, device)
 
 
-class Apart:
+class SubprocessEngine:
     """A `Diarizer` or a `Transcriber`, whichever it was loaded as."""
 
     spec: EngineSpec

@@ -257,7 +257,7 @@ def test_audio_that_the_node_cannot_reach_fails_alone(host: RayHost, journal: Pa
     lost = replace(audio[0], path=Path("/nowhere/audio/00/lost.mp3"))
     done = {one.audio.episode_id: one for one in run(host, toy_choice(journal), [lost, *audio[1:]])}
     assert {name: type(one.error) for name, one in done.items() if one.error} == {"e500": StorageError}
-    assert "PODLAKE_HOME has to lie on a volume" in str(done["e500"].error)
+    assert "PODLAKE_HOME must be on a volume" in str(done["e500"].error)
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_audio_that_the_node_cannot_reach_fails_alone(host: RayHost, journal: Pa
     [
         ("127.0.0.1:1", "refused"),
         ("127.0.0.1:port", "'port'"),
-        ("ray://127.0.0.1:10001", "has to be on a node"),
+        ("ray://127.0.0.1:10001", "must be on a node"),
     ],
 )
 def test_a_cluster_that_cannot_be_joined_is_told_at_once(address: str, why: str) -> None:

@@ -189,11 +189,11 @@ def test_a_waveform_that_is_gone_costs_its_recording_alone(engine, recording, tm
 @installed
 def test_in_a_process_of_its_own_it_writes_the_same(engine, folder, recording):
     choice = EngineChoice("firered", str(folder), {"python": sys.executable})
-    apart = registry.load_transcriber(choice, "cpu")
+    engine_process = registry.load_transcriber(choice, "cpu")
     ((_, expected),) = engine.transcribe([recording])
-    ((_, found),) = apart.transcribe([recording])
-    apart.close()
-    assert apart.spec == engine.spec == registry.describe_transcriber(choice)
+    ((_, found),) = engine_process.transcribe([recording])
+    engine_process.close()
+    assert engine_process.spec == engine.spec == registry.describe_transcriber(choice)
     assert replace(found, engine_ms=0) == replace(expected, engine_ms=0)
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from speech.engines import registry
 from speech.engines.protocols import DeviceUse, EngineChoice
-from speech.engines.subprocess_engine import Apart
+from speech.engines.subprocess_engine import SubprocessEngine
 from speech.errors import BadOutput, EngineCrashed, EngineUnavailable
 from speech.types import Diarization, Recording, Segment, Transcript, Word
 
@@ -86,12 +86,12 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator:
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setitem(registry.TRANSCRIBERS, "toy", "toy_engine")
     monkeypatch.syspath_prepend(str(tmp_path))
-    loaded: list[Apart] = []
+    loaded: list[SubprocessEngine] = []
 
-    def load(model: str | None = None, **options: str) -> Apart:
+    def load(model: str | None = None, **options: str) -> SubprocessEngine:
         choice = EngineChoice("toy", model, {"python": sys.executable, **options})
         engine = registry.load_transcriber(choice, "cpu")
-        assert isinstance(engine, Apart)
+        assert isinstance(engine, SubprocessEngine)
         loaded.append(engine)
         return engine
 
@@ -104,7 +104,7 @@ def named(*names: str) -> list[Recording]:
     return [Recording(name, "0" * 64, Path(f"{name}.wav")) for name in names]
 
 
-def outcomes(engine: Apart, *names: str) -> list[tuple[str, str]]:
+def outcomes(engine: SubprocessEngine, *names: str) -> list[tuple[str, str]]:
     """Episode and type of its outcome, in the order of the outcomes."""
     return [(recording.episode_id, type(found).__name__) for recording, found in engine.transcribe(named(*names))]
 
