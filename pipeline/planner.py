@@ -80,7 +80,7 @@ def batches_of(
         if scattered:
             order = [*_without(order, scattered), *scattered]
         chosen = [*((batch, False) for batch in together), *((batch, True) for batch in cut(scattered, size))]
-        # The batch of the first key is always requested: it would wait for ever while other batches are full.
+        # The batch of the first key is always requested: it would never run while other batches are full.
         chosen.sort(key=lambda one: (keys[0] not in one[0], -len(one[0])))
         for batch, is_scattered in chosen[:free_runs]:
             pinned.update(batch)

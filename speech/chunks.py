@@ -1,4 +1,4 @@
-"""Chunks that a transcriber can take: as long as it allows, cut where nobody speaks."""
+"""Chunks that a transcriber can take: as long as it allows, cut at pauses."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Facts over a decoded waveform: loudness, silence, acoustic fingerprint. Blockwise: memory does not grow.
 
-Everything is measured on the 16 kHz mono mix that the engines hear. Loudness of a stereo file as broadcast
+Everything is measured on the 16 kHz mono mix that the engines get. Loudness of a stereo file as broadcast
 is up to 3 dB higher, since BS.1770 adds the channels' powers.
 """
 

@@ -228,7 +228,7 @@ def _named_segments(speaks: np.ndarray, similarity: np.ndarray, duration_ms: int
 
 
 def _bridged(speaks: np.ndarray, voice: int) -> list[tuple[int, int]]:
-    """Frames `[first, end)` of one voice's stretches, joined over pauses in which nobody speaks."""
+    """Frames `[first, end)` of one voice's stretches, joined over pauses without speech."""
     edges = np.flatnonzero(np.diff(np.concatenate(([False], speaks[:, voice], [False])))).reshape(-1, 2)
     longest = MAX_PAUSE_MS * SAMPLE_RATE_HZ // 1000 // STEP_SAMPLES
     stretches: list[tuple[int, int]] = []

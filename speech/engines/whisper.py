@@ -23,7 +23,7 @@ from speech.engines import whisper_models
 from speech.engines.installed import require
 from speech.engines.protocols import ON_CPU, DeviceUse, EngineChoice, EngineSpec
 from speech.engines.waveform import samples_of
-from speech.engines.whisper_decoding import BEAM_SIZE, Heard, hear, without_loops
+from speech.engines.whisper_decoding import BEAM_SIZE, DecodedChunk, decode_chunks, without_loops
 from speech.errors import BadOutput, EngineUnavailable, OutOfMemory, PodlakeError
 from speech.types import SAMPLE_RATE_HZ, Recording, Span, Transcript, Word
 from speech.vad import FOR_TRANSCRIPTION, spans_of, speech_probabilities
@@ -206,50 +206,50 @@ class Whisper:
         found: dict[tuple[_Job, int], list[Word]] = {(piece.job, piece.chunk_idx): [] for piece in pieces}
         while pieces:
             batch, pieces = pieces[: self.batch_chunks], pieces[self.batch_chunks :]
-            for piece, heard in zip(batch, self._hear(batch), strict=True):
-                words, again = self._settle(piece, heard)
+            for piece, decoded in zip(batch, self._decode_batch(batch), strict=True):
+                words, again = self._settle(piece, decoded)
                 found[piece.job, piece.chunk_idx] += words
                 pieces += again
         for (job, chunk_idx), words in found.items():
             job.words[chunk_idx] = sorted(words, key=lambda word: word.start_ms)
 
-    def _hear(self, batch: Sequence[_Piece]) -> list[Heard]:
+    def _decode_batch(self, batch: Sequence[_Piece]) -> list[DecodedChunk]:
         assert self._model is not None
         began = time.perf_counter()
         try:
-            heard = hear(self._model, [piece.samples() for piece in batch], _tag(batch[0].job.language))
+            decoded = decode_chunks(self._model, [piece.samples() for piece in batch], _tag(batch[0].job.language))
         except RuntimeError as error:
             if "out of memory" not in str(error):
                 raise
-            heard = self._hear_less(batch, error)
+            decoded = self._decode_in_halves(batch, error)
         total_ms = sum(piece.span.duration_ms for piece in batch)
         took_s = time.perf_counter() - began
         with self._counting:
             for piece in batch:
                 piece.job.engine_s += took_s * piece.span.duration_ms / total_ms
-        return heard
+        return decoded
 
-    def _hear_less(self, batch: Sequence[_Piece], error: RuntimeError) -> list[Heard]:
+    def _decode_in_halves(self, batch: Sequence[_Piece], error: RuntimeError) -> list[DecodedChunk]:
         """After running out of memory: half the batch from now on; a chunk that does not fit alone is an error."""
         if len(batch) > 1:
             self.batch_chunks = len(batch) // 2
             middle = len(batch) // 2
-            return self._hear(batch[:middle]) + self._hear(batch[middle:])
+            return self._decode_batch(batch[:middle]) + self._decode_batch(batch[middle:])
         (piece,) = batch
         piece.job.error = OutOfMemory(
             f"Whisper ran out of memory on a single chunk of {piece.span.duration_ms / 1000:.0f} s of "
             f"{piece.job.recording.episode_id} ({error}): other programs use the device, or it is too small."
         )
-        return [Heard([])]
+        return [DecodedChunk([])]
 
-    def _settle(self, piece: _Piece, heard: Heard) -> tuple[list[Word], list[_Piece]]:
+    def _settle(self, piece: _Piece, decoded: DecodedChunk) -> tuple[list[Word], list[_Piece]]:
         """The words to keep of a piece, and what is to be decoded again."""
         job, span = piece.job, piece.span
-        if heard.is_loop and span.duration_ms >= 2 * SHORTEST_RETRY_MS:
+        if decoded.is_loop and span.duration_ms >= 2 * SHORTEST_RETRY_MS:
             return [], [_Piece(job, piece.chunk_idx, half, piece.is_refill) for half in _halves(span, job)]
-        kept = without_loops(heard.words) if heard.is_loop else heard.words
+        kept = without_loops(decoded.words) if decoded.is_loop else decoded.words
         with self._counting:
-            job.dropped_words += heard.dropped_words + len(heard.words) - len(kept)
+            job.dropped_words += decoded.dropped_words + len(decoded.words) - len(kept)
         shift_ms = span.start_ms - self._late_ms
         words = [
             Word(word.text, word.start_ms + shift_ms, word.end_ms + shift_ms, word.probability, piece.chunk_idx)
@@ -257,13 +257,13 @@ class Whisper:
         ]
         words = snapped(words, job.voiced, span)
         gaps = [] if piece.is_refill else unheard(words, job.voiced, span, UNHEARD_MS)
-        if not kept and heard.dropped_words:  # it is no speech
+        if not kept and decoded.dropped_words:  # it is no speech
             gaps = []
         return words, [_Piece(job, piece.chunk_idx, gap, is_refill=True) for gap in gaps]
 
 
 def _halves(span: Span, job: _Job) -> list[Span]:
-    """Pieces of about half the length, cut where nobody speaks."""
+    """Pieces of about half the length, cut at pauses."""
     inside = [
         Span(max(speech.start_ms, span.start_ms), min(speech.end_ms, span.end_ms))
         for speech in job.speech

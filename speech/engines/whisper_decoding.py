@@ -48,7 +48,7 @@ class HeardWord:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class DecodedChunk:
     """What the model made of a chunk."""
 
     words: list[HeardWord]
@@ -58,7 +58,7 @@ class Heard:
     """The text repeats itself: the chunk is worth another try in shorter pieces."""
 
 
-def hear(model: WhisperModel, chunks: Sequence[np.ndarray], language: str) -> list[Heard]:
+def decode_chunks(model: WhisperModel, chunks: Sequence[np.ndarray], language: str) -> list[DecodedChunk]:
     """Decode chunks (int16, 16 kHz, at most 30 s each) in one batch."""
     from faster_whisper.tokenizer import Tokenizer
     from faster_whisper.transcribe import get_suppressed_tokens
@@ -78,7 +78,7 @@ def hear(model: WhisperModel, chunks: Sequence[np.ndarray], language: str) -> li
     tokens = [[token for token in result.sequences_ids[0] if token < tokenizer.eot] for result in results]
     aligned = model.find_alignment(tokenizer, tokens, encoded, [frames for _, frames in features])
     return [
-        _heard(result, words, frames * FRAME_MS)
+        _decoded_chunk(result, words, frames * FRAME_MS)
         for result, words, (_, frames) in zip(results, aligned, features, strict=True)
     ]
 
@@ -114,7 +114,7 @@ def _features(model: WhisperModel, chunk: np.ndarray) -> tuple[np.ndarray, int]:
     return np.pad(features, ((0, 0), (0, WINDOW_FRAMES - frames))), frames
 
 
-def _heard(result: WhisperGenerationResult, aligned: list[dict[str, Any]], end_ms: int) -> Heard:
+def _decoded_chunk(result: WhisperGenerationResult, aligned: list[dict[str, Any]], end_ms: int) -> DecodedChunk:
     from faster_whisper.transcribe import merge_punctuations
 
     merge_punctuations(aligned, PREPENDED, APPENDED)
@@ -122,11 +122,11 @@ def _heard(result: WhisperGenerationResult, aligned: list[dict[str, Any]], end_m
     logprob = result.scores[0]  # the mean over the tokens: the length penalty is 1
     unsure = sum(word.probability for word in words) < UNSURE_PROBABILITY * len(words)
     if unsure or (result.no_speech_prob > NO_SPEECH and logprob < UNSURE_LOGPROB):
-        return Heard([], len(words))
+        return DecodedChunk([], len(words))
     inside = [word for word in words if word.start_ms + MIN_WORD_MS <= end_ms]
     text = "".join(word.text for word in words).encode()
     is_loop = len(text) > LOOP_COMPRESSION * len(zlib.compress(text)) or len(without_loops(words)) < len(words)
-    return Heard(inside, len(words) - len(inside), is_loop)
+    return DecodedChunk(inside, len(words) - len(inside), is_loop)
 
 
 def _word(timing: dict[str, Any]) -> HeardWord:

@@ -58,7 +58,7 @@ class WordSpeakerRow(DerivedRow):
     """Each word's speaker and the rule that chose it. The view `spoken_words` joins it to `words`."""
 
     word_idx: Annotated[Int32, "The word."]
-    speaker: Annotated[str | None, "Speaker; NULL where `rule` is `none`: nobody speaks near the word."] = None
+    speaker: Annotated[str | None, "Speaker; NULL where `rule` is `none`: no speaker is near the word."] = None
     rule: Annotated[str, "inside, most_overlap, nearest or none."]
     in_overlap: Annotated[bool, "Whether several speakers speak during the word."]
     turn_idx: Annotated[Int32, "The turn that the word belongs to."]
@@ -98,7 +98,7 @@ class QualityRow(DerivedRow):
     language_detected: Annotated[str | None, "Language of the text; NULL where there is too little text."] = None
     language_agrees: Annotated[bool | None, "Whether the two agree; NULL where either is NULL."] = None
     mean_confidence: Annotated[Float32 | None, "Mean confidence of the words; NULL where they have none."] = None
-    words_per_minute: Annotated[Float32 | None, "Words per minute of speech; NULL where nobody speaks."] = None
+    words_per_minute: Annotated[Float32 | None, "Words per minute of speech; NULL without speech."] = None
     usable_ms: Annotated[Int32, "Length of the turns of a known speaker without overlap."]
     flags: Annotated[tuple[str, ...], "What to check: assets/speech/quality.py defines the flags."]
 

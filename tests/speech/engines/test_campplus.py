@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from speech.metrics import der
 
+from bench.error_rates import der
 from speech.decoding import decode_to_wav
 from speech.engines import campplus
 from speech.engines.protocols import EngineChoice

@@ -14,11 +14,11 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from speech.metrics import normalise, wer
 
+from bench.error_rates import normalise, wer
 from speech.engines.protocols import ON_CPU, EngineChoice
 from speech.engines.whisper import MAX_CHUNK_MS, Whisper, _Job, _Piece, describe, load
-from speech.engines.whisper_decoding import Heard, HeardWord, without_loops
+from speech.engines.whisper_decoding import DecodedChunk, HeardWord, without_loops
 from speech.errors import EngineUnavailable, StorageError
 from speech.types import Recording, Span, Transcript, Word
 
@@ -146,10 +146,10 @@ def test_no_words_where_nobody_speaks(engine: Whisper, write_recording: Write, k
 
 def test_invented_text_is_dropped_and_counted(engine: Whisper) -> None:
     """What the voice activity detector would have kept from the model."""
-    from speech.engines.whisper_decoding import hear
+    from speech.engines.whisper_decoding import decode_chunks
 
     for kind in ("white noise", "music"):
-        (heard,) = hear(engine._model, [NO_SPEECH[kind][: 30 * 16_000].astype(np.int16)], "en")  # type: ignore[arg-type]
+        (heard,) = decode_chunks(engine._model, [NO_SPEECH[kind][: 30 * 16_000].astype(np.int16)], "en")  # type: ignore[arg-type]
         assert heard.words == []
         assert heard.dropped_words > 0
 
@@ -168,7 +168,7 @@ def test_a_loop_is_reduced_to_its_first_turn() -> None:
     assert kept("") == ""
 
 
-def settled(heard: Heard, duration_ms: int, is_refill: bool = False) -> tuple[str, list[tuple[int, int]], int]:
+def settled(heard: DecodedChunk, duration_ms: int, is_refill: bool = False) -> tuple[str, list[tuple[int, int]], int]:
     """Words kept, spans to decode again, words dropped, for a chunk at 10 s that is speech from end to end."""
     span = Span(10_000, 10_000 + duration_ms)
     samples = np.zeros(16 * span.end_ms, np.int16)
@@ -185,12 +185,12 @@ def spoken(text: str, word_ms: int = 400) -> list[HeardWord]:
 def test_speech_after_the_last_word_is_decoded_again_once() -> None:
     words = spoken("these are the first words of ten seconds")
     said = " ".join(word.text for word in words)
-    assert settled(Heard(words), 10_000) == (said, [(13_120, 20_000)], 0)
-    assert settled(Heard(words), 10_000, is_refill=True) == (said, [], 0)
+    assert settled(DecodedChunk(words), 10_000) == (said, [(13_120, 20_000)], 0)
+    assert settled(DecodedChunk(words), 10_000, is_refill=True) == (said, [], 0)
 
 
 def test_a_loop_is_decoded_again_in_shorter_pieces_and_at_last_reduced() -> None:
-    loop = Heard(spoken("all right " + "thank you " * 6), is_loop=True)
+    loop = DecodedChunk(spoken("all right " + "thank you " * 6), is_loop=True)
     kept, again, dropped = settled(loop, 20_000)
     assert (kept, dropped) == ("", 0)
     assert len(again) >= 2
@@ -200,7 +200,7 @@ def test_a_loop_is_decoded_again_in_shorter_pieces_and_at_last_reduced() -> None
 
 
 def test_what_is_no_speech_is_not_decoded_again() -> None:
-    assert settled(Heard([], dropped_words=4), 10_000) == ("", [], 4)
+    assert settled(DecodedChunk([], dropped_words=4), 10_000) == ("", [], 4)
 
 
 def test_the_words_before_a_long_pause_and_the_last_words_are_there(
