@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import dagster as dg
@@ -14,7 +15,11 @@ from pipeline.dagster_internals import UNFINISHED
 PROCESS_TAG = "podlake/process"
 """host:pid:start time of the process. A pid alone may be used again."""
 
+UNTAGGED_LIMIT_S = 180.0
+"""A stage tags its run as soon as it starts. A run without a tag after this time was killed before that."""
+
 _PROC = Path("/proc")
+_PARTITION_TAGS = {"dagster/asset_partition_range_start", "dagster/partition"}
 
 
 def tag_process(instance: dg.DagsterInstance, run_id: str) -> None:
@@ -35,8 +40,9 @@ def fail_orphaned_runs(instance: dg.DagsterInstance) -> list[str]:
     """
     failed = []
     started = [status for status in UNFINISHED if status is not dg.DagsterRunStatus.QUEUED]
-    for run in instance.get_runs(dg.RunsFilter(statuses=started)):
-        if not has_exited(instance, run):
+    for record in instance.get_run_records(dg.RunsFilter(statuses=started)):
+        run = record.dagster_run
+        if not (has_exited(instance, run) or _was_killed_at_start(instance, record)):
             continue
         current = instance.get_run_by_id(run.run_id)
         if current and not current.is_finished:  # the run may have finished since it was listed
@@ -53,6 +59,14 @@ def has_exited(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     host, _, process = _own_tag(instance, run).partition(":")
     pid, _, start_time = process.partition(":")
     return bool(pid) and host == socket.gethostname() and _start_time(int(pid)) != start_time
+
+
+def _was_killed_at_start(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
+    """Whether a run of a stage has started and has not been tagged in time."""
+    run = record.dagster_run
+    if record.start_time is None or run.status is not dg.DagsterRunStatus.STARTED or _own_tag(instance, run):
+        return False
+    return bool(_PARTITION_TAGS & run.tags.keys()) and time.time() - record.start_time > UNTAGGED_LIMIT_S
 
 
 def _own_tag(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import dagster as dg
 import pytest
 
 from pipeline import run_process
-from pipeline.run_process import PROCESS_TAG, fail_orphaned_runs, process_tags
+from pipeline.run_process import PROCESS_TAG, UNTAGGED_LIMIT_S, fail_orphaned_runs, process_tags
 
 
 @pytest.fixture
@@ -74,6 +75,25 @@ def test_a_run_that_ends_while_it_is_looked_at_stays_as_it_ended(
     monkeypatch.setattr(run_process, "has_exited", ends_first)
     assert fail_orphaned_runs(instance) == []
     assert instance.get_run_by_id(run.run_id).status is dg.DagsterRunStatus.CANCELED  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("age_s", "is_failed"), [(UNTAGGED_LIMIT_S / 2, False), (UNTAGGED_LIMIT_S + 5, True)])
+def test_a_stage_run_that_was_killed_before_its_tag_fails(
+    instance: dg.DagsterInstance, age_s: float, is_failed: bool
+) -> None:
+    tags = {"dagster/asset_partition_range_start": "a", "dagster/asset_partition_range_end": "b"}
+    runs = [
+        instance.create_run_for_job(_idle, tags=own, status=dg.DagsterRunStatus.STARTING)
+        for own in (tags, {}, tags | process_tags())
+    ]
+    for run in runs:
+        event = dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, job_name=_idle.name)
+        instance.report_dagster_event(event, run.run_id, timestamp=time.time() - age_s)
+    assert fail_orphaned_runs(instance) == ([runs[0].run_id] if is_failed else [])
+
+
+@dg.job
+def _idle() -> None: ...
 
 
 def test_a_process_of_another_machine_is_left_alone(instance: dg.DagsterInstance) -> None:
