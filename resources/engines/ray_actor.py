@@ -1,7 +1,6 @@
-"""What runs in a Ray actor: one warm engine, on whatever device Ray assigned to its process.
+"""A Ray actor with one loaded engine, on the device that Ray assigns to its process.
 
-The actor decodes on its own node. It sees the bytes by their path on a shared volume, or fetches them
-from the object store that the home is on.
+The actor decodes on its own node. It reads audio from a shared volume, or downloads it from the home's object store.
 """
 
 from __future__ import annotations
@@ -28,66 +27,66 @@ from speech.waveforms import WaveformCache
 
 
 @dataclass(frozen=True)
-class Post:
-    """What an actor is made for."""
+class ActorSpec:
+    """The engine and the settings of an actor."""
 
     slot: Slot
     choice: EngineChoice
     home: str
     """The lake's home: a folder on a volume that all nodes mount, or `s3://bucket/prefix`."""
     cache: str
-    """A folder of the node's own, for waveforms; `~` is the home folder there."""
+    """A local folder on the node, for waveforms; `~` is the home folder there."""
     cache_limit_bytes: int
     idle_s: float
-    """The actor leaves after this long without work."""
+    """The actor exits after this long without work."""
 
     @property
     def digest(self) -> str:
-        """8 hex digits over all of it."""
+        """8 hex digits of a hash of all fields."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:8]
 
 
 class EngineActor:
-    """An engine in a process of its own. `work` and `load` queue up; the other methods answer beside them."""
+    """An engine in a Ray process. Calls of `work` and `load` run in order; the other methods run concurrently."""
 
-    def __init__(self, post: Post) -> None:
-        self._post = post
-        cache = Path(post.cache).expanduser()
-        self._waveforms = NodeWaveforms(cache, post.cache_limit_bytes, post.home)
+    def __init__(self, spec: ActorSpec) -> None:
+        self._spec = spec
+        cache = Path(spec.cache).expanduser()
+        self._waveforms = NodeWaveforms(cache, spec.cache_limit_bytes, spec.home)
         self._engine: Diarizer | Transcriber | None = None
         self._device = _device()
         self._working = threading.Lock()
         self._last_worked = time.monotonic()
-        threading.Thread(target=self._leave_when_idle, name="leave-when-idle", daemon=True).start()
+        threading.Thread(target=self._exit_when_idle, name="exit-when-idle", daemon=True).start()
 
     def load(self) -> EngineUnavailable | None:
-        """Load the engine unless it is loaded. An engine that cannot load is the answer, not an exception."""
-        with self._at_it():
+        """Load the engine unless it is loaded. Returns the error of an engine that cannot be loaded."""
+        with self._busy():
             try:
-                self._engine = self._engine or load(self._post.slot, self._post.choice, self._device)
+                self._engine = self._engine or load(self._spec.slot, self._spec.choice, self._device)
             except EngineUnavailable as unavailable:
                 return EngineUnavailable(f"{unavailable} (on the Ray node {socket.gethostname()})")
         return None
 
     def work(self, group: Sequence[Audio]) -> Iterator[Done]:
-        """Each episode of the group, as soon as it is done, until the group is done or cancelled."""
+        """Yield the result of each episode when it is done. Stops when the group is cancelled."""
         import ray
 
         assert self._engine is not None, "load() comes first"
-        with self._at_it():
-            for done in work(self._post.slot, self._engine, self._waveforms, group):
+        with self._busy():
+            for done in work(self._spec.slot, self._engine, self._waveforms, group):
                 yield replace(done, error=_portable(done.error))
                 if ray.get_runtime_context().is_canceled():
                     return
 
     def decode(self, group: Sequence[Audio]) -> None:
-        """Fill the waveform cache for a group that waits. What fails here fails again, and is told, at work."""
+        """Fill the waveform cache for a waiting group. Errors are ignored: `work` decodes again and reports them."""
         for one in group:
             with suppress(PodlakeError), self._waveforms.using(one.audio_sha256, one.path):
                 pass
 
     def idle_s(self) -> float:
-        """How long there has been no work; 0 at work."""
+        """Seconds since the last work; 0 during work."""
         return 0.0 if self._working.locked() else time.monotonic() - self._last_worked
 
     def pid(self) -> int:
@@ -95,18 +94,18 @@ class EngineActor:
         return os.getpid()
 
     @contextmanager
-    def _at_it(self) -> Iterator[None]:
+    def _busy(self) -> Iterator[None]:
         with self._working:
             try:
                 yield
             finally:
                 self._last_worked = time.monotonic()
 
-    def _leave_when_idle(self) -> None:
-        """In a thread of its own. Work that comes at this very moment finds the actor lost, and goes to the next."""
+    def _exit_when_idle(self) -> None:
+        """Runs in a thread. A call that arrives during the exit gets `RayActorError`, and the host retries it."""
         import ray
 
-        while (left_s := self._post.idle_s - self.idle_s()) > 0:
+        while (left_s := self._spec.idle_s - self.idle_s()) > 0:
             time.sleep(left_s)
         self._working.acquire()
         if self._engine is not None:
@@ -115,7 +114,7 @@ class EngineActor:
 
 
 class NodeWaveforms(WaveformCache):
-    """The node's waveforms. Bytes that its file system does not have are fetched from the object store, and not kept."""
+    """The node's waveform cache. Audio that is not on its file system is downloaded, decoded and deleted."""
 
     def __init__(self, cache: Path, limit_bytes: int, home: str) -> None:
         super().__init__(cache / "waveforms", limit_bytes)
@@ -123,7 +122,7 @@ class NodeWaveforms(WaveformCache):
         self._home = home
 
     def get(self, audio_sha256: str, source: Path) -> tuple[Path, DecodeReport]:
-        """As `WaveformCache.get`. Raises `StorageError` where the node cannot reach the bytes."""
+        """As `WaveformCache.get`. Raises `StorageError` if the node cannot read the audio."""
         if source.exists() or (self._cache / "waveforms" / f"{audio_sha256}.wav").exists():
             return super().get(audio_sha256, source)
         if "://" not in self._home:
@@ -140,14 +139,14 @@ class NodeWaveforms(WaveformCache):
 
 
 def _device() -> str:
-    """Ray shows a process only the GPUs that it assigned to it: the first that it sees is its own."""
+    """Ray hides the GPUs of other processes: the first visible one belongs to this actor."""
     import ray
 
     return "cuda:0" if ray.get_gpu_ids() else "cpu"
 
 
 def _portable(error: Exception | None) -> Exception | None:
-    """An error of our own as it is; any other as text, since not every exception can be rebuilt elsewhere."""
+    """A `PodlakeError` unchanged; any other error as text, because not every exception can be unpickled."""
     if error is None or isinstance(error, PodlakeError):
         return error
     return RuntimeError(f"{type(error).__name__}: {error}")
