@@ -10,7 +10,7 @@ FEEDS = DynamicPartitionsDefinition(name="feeds")
 EPISODES = DynamicPartitionsDefinition(name="episodes")
 
 _AT_ONCE = 10_000
-"""SQLite takes no more variables in one statement."""
+"""Keys per statement: SQLite limits the variables of one statement."""
 
 
 def add_keys(instance: DagsterInstance, definition: DynamicPartitionsDefinition, keys: Sequence[str]) -> list[str]:

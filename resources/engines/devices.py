@@ -1,6 +1,6 @@
 """Devices and their leases: `cuda:N` belongs to one step at a time.
 
-A lease is a lock file that the operating system drops when its process ends, however it ends.
+A lease is a lock file. The operating system releases the lock when the process exits or is killed.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class Devices:
 
     @contextmanager
     def lease(self, *, wants_gpu: bool, wait_s: float = 86_400.0) -> Iterator[str]:
-        """A device of one's own until the block ends. Without GPUs, or no wish for one, the CPU.
+        """Lease a device until the block ends. The CPU if there is no GPU or none is wanted.
 
-        Raises TimeoutError when every device stays taken for `wait_s`.
+        Raises TimeoutError if no device is free within `wait_s`.
         """
         if not wants_gpu:
             yield CPU
@@ -79,7 +79,7 @@ class Devices:
 
 
 def visible(setting: str) -> tuple[str, ...]:
-    """The devices that `PODLAKE_GPUS` names: `all` asks the driver, `none` none, `0,1,3` those.
+    """The devices that `PODLAKE_GPUS` names: `all`, `none`, or numbers such as `0,1,3`.
 
     Raises ValueError for anything else.
     """

@@ -1,6 +1,6 @@
-"""A Ray actor with one warm engine, on the device that Ray assigned to its process.
+"""A Ray actor with one loaded engine, on the device that Ray assigns to its process.
 
-The actor decodes on its own node. It reads the audio from a shared volume, or fetches it from the object store.
+The actor decodes on its own node. It reads audio from a shared volume, or downloads it from the home's object store.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ from speech.waveforms import WaveformCache
 
 @dataclass(frozen=True)
 class ActorSpec:
-    """The engine of an actor and where its data is."""
+    """The engine and the settings of an actor."""
 
     slot: Slot
     choice: EngineChoice
     home: str
     """The lake's home: a folder on a volume that all nodes mount, or `s3://bucket/prefix`."""
     cache: str
-    """A local folder of the node for waveforms; `~` is the home folder there."""
+    """A local folder on the node, for waveforms; `~` is the home folder there."""
     cache_limit_bytes: int
     idle_s: float
-    """The actor ends after this long without work."""
+    """The actor exits after this long without work."""
 
     @property
     def digest(self) -> str:
-        """8 hex digits of the hash of all fields."""
+        """8 hex digits of a hash of all fields."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:8]
 
 
 class EngineActor:
-    """An engine in a process of its own. `work` and `load` run one after the other; the other methods answer meanwhile."""
+    """An engine in a Ray process. Calls of `work` and `load` run in order; the other methods run concurrently."""
 
     def __init__(self, spec: ActorSpec) -> None:
         self._spec = spec
@@ -57,10 +57,10 @@ class EngineActor:
         self._device = _device()
         self._working = threading.Lock()
         self._last_worked = time.monotonic()
-        threading.Thread(target=self._end_when_idle, name="end-when-idle", daemon=True).start()
+        threading.Thread(target=self._exit_when_idle, name="exit-when-idle", daemon=True).start()
 
     def load(self) -> EngineUnavailable | None:
-        """Load the engine unless it is loaded. Returns the error of an engine that cannot load."""
+        """Load the engine unless it is loaded. Returns the error of an engine that cannot be loaded."""
         with self._busy():
             try:
                 self._engine = self._engine or load(self._spec.slot, self._spec.choice, self._device)
@@ -69,7 +69,7 @@ class EngineActor:
         return None
 
     def work(self, group: Sequence[Audio]) -> Iterator[Done]:
-        """The result of each episode of the group as soon as it is done. Stops if the call is cancelled."""
+        """Yield the result of each episode when it is done. Stops when the group is cancelled."""
         import ray
 
         assert self._engine is not None, "load() comes first"
@@ -80,7 +80,7 @@ class EngineActor:
                     return
 
     def decode(self, group: Sequence[Audio]) -> None:
-        """Decode a waiting group into the waveform cache. `work` reports what cannot be decoded."""
+        """Fill the waveform cache for a waiting group. Errors are ignored: `work` decodes again and reports them."""
         for one in group:
             with suppress(PodlakeError), self._waveforms.using(one.audio_sha256, one.path):
                 pass
@@ -101,8 +101,8 @@ class EngineActor:
             finally:
                 self._last_worked = time.monotonic()
 
-    def _end_when_idle(self) -> None:
-        """Runs in a thread. Work that arrives at this moment finds the actor lost, and goes to another one."""
+    def _exit_when_idle(self) -> None:
+        """Runs in a thread. A call that arrives during the exit gets `RayActorError`, and the host retries it."""
         import ray
 
         while (left_s := self._spec.idle_s - self.idle_s()) > 0:
@@ -114,7 +114,7 @@ class EngineActor:
 
 
 class NodeWaveforms(WaveformCache):
-    """The node's waveforms. Audio that its file system lacks is fetched from the object store and deleted after decoding."""
+    """The node's waveform cache. Audio that is not on its file system is downloaded, decoded and deleted."""
 
     def __init__(self, cache: Path, limit_bytes: int, home: str) -> None:
         super().__init__(cache / "waveforms", limit_bytes)
@@ -127,7 +127,7 @@ class NodeWaveforms(WaveformCache):
             return super().get(audio_sha256, source)
         if "://" not in self._home:
             raise StorageError(
-                f"The Ray node {socket.gethostname()} cannot read {source}. PODLAKE_HOME must be on a volume "
+                f"The Ray node {socket.gethostname()} does not see {source}. PODLAKE_HOME has to lie on a volume "
                 "that every node mounts at the same path, or in an object store (s3://bucket/prefix)."
             )
         folder = self._cache / f"fetched-{os.getpid()}-{threading.get_ident()}"
@@ -139,14 +139,14 @@ class NodeWaveforms(WaveformCache):
 
 
 def _device() -> str:
-    """Ray shows a process only the GPUs that it assigned to it."""
+    """Ray hides the GPUs of other processes: the first visible one belongs to this actor."""
     import ray
 
     return "cuda:0" if ray.get_gpu_ids() else "cpu"
 
 
 def _portable(error: Exception | None) -> Exception | None:
-    """A podlake error as it is; any other as text, because not every exception can be unpickled."""
+    """A `PodlakeError` unchanged; any other error as text, because not every exception can be unpickled."""
     if error is None or isinstance(error, PodlakeError):
         return error
     return RuntimeError(f"{type(error).__name__}: {error}")

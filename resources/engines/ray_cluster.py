@@ -1,4 +1,4 @@
-"""Connects to a Ray cluster, names the actors of engines, and decides how many run and which idle ones end."""
+"""A Ray cluster: connects to it, finds places for actors, and ends idle actors to free GPUs."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from speech.errors import EngineUnavailable
 log = logging.getLogger("podlake")
 
 NAMESPACE = "podlake"
-"""Actors of all runs that share engines are found under it."""
-CONTROL = "control"
-"""The concurrency group of the methods that an actor answers while it works."""
-MIN_IDLE_S = 5.0
-"""An actor without work for this long may be ended for another engine; within a batch no actor waits so long."""
+"""The Ray namespace of all engine actors, so that runs share them."""
+CONTROL_GROUP = "control"
+"""The concurrency group of the methods that an actor runs during work."""
+EVICTABLE_AFTER_S = 5.0
+"""An actor without work for this long may be ended for another engine. Pauses within a batch are shorter."""
 _ANSWERS_WITHIN_S = 1.0
 
 
 @dataclass(frozen=True)
 class EngineName:
-    """An actor's name. Another engine, other settings or another share of a GPU make another actor."""
+    """The name of an actor. A different engine, settings or GPU share gives a different name."""
 
     slot: Slot
     fingerprint: str
     settings: str
-    """Digest of the actor's other arguments."""
+    """`ActorSpec.digest`."""
     gpus: float
     index: int
 
@@ -41,7 +41,7 @@ class EngineName:
 
     @classmethod
     def parse(cls, text: str) -> EngineName | None:
-        """None for the name of an actor that is not an engine."""
+        """None if the actor is not an engine."""
         found = re.fullmatch(r"(diarizer|transcriber)-([0-9a-f]{16})-([0-9a-f]{8})-([0-9.]+)gpu-(\d+)", text)
         if not found:
             return None
@@ -50,7 +50,7 @@ class EngineName:
 
     @property
     def options(self) -> dict[str, Any]:
-        """Options of `ray.remote`. An engine without a GPU uses all cores of its node, so Ray reserves none for it."""
+        """For `ray.remote`. Ray reserves no cores: an engine without a GPU uses all cores of its node."""
         return {
             "name": str(self), "namespace": NAMESPACE, "lifetime": "detached", "get_if_exists": True,
             "num_gpus": self.gpus, "num_cpus": 0,
@@ -58,14 +58,14 @@ class EngineName:
 
 
 def connect(address: str) -> None:
-    """Connect this process to the cluster, once. Raises `EngineUnavailable`."""
+    """Join the cluster, once in a process. Raises `EngineUnavailable`."""
     require("ray", "ray")
     import ray
 
     if ray.is_initialized():
         return
     try:
-        _require_listener(os.environ.get("RAY_ADDRESS", "") if address == "auto" else address)
+        _check_port(os.environ.get("RAY_ADDRESS", "") if address == "auto" else address)
         ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.WARNING)
     except (OSError, RuntimeError, ValueError) as error:
         raise EngineUnavailable(
@@ -74,19 +74,19 @@ def connect(address: str) -> None:
         ) from error
 
 
-def _require_listener(address: str) -> None:
-    """Fail at once if no server listens; Ray takes minutes. Raises `OSError`, `ValueError`."""
+def _check_port(address: str) -> None:
+    """`ray.init` takes minutes to fail on a closed port. Raises `OSError`, `ValueError`."""
     if "://" in address:
-        raise ValueError("a run must be on a node of the cluster; the address is host:port")
+        raise ValueError("a run has to be on a node of the cluster, which is reached as host:port")
     host, colon, port = address.rpartition(":")
     if colon:
-        socket.create_connection((host, int(port)), timeout=_ANSWERS_WITHIN_S * 5).close()
+        socket.create_connection((host, int(port)), timeout=5.0).close()
 
 
 def places(gpus: float, *, at_most: int) -> list[Any]:
-    """A scheduling strategy for each actor that the cluster can run now; at least one.
+    """A scheduling strategy for each actor that fits on the cluster now; at least one.
 
-    With GPUs: as many actors as the GPUs allow, on any node. Without: one on each node that has cores.
+    With GPUs, as many actors as the GPUs allow; without, one on each node that has cores.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -100,8 +100,8 @@ def places(gpus: float, *, at_most: int) -> list[Any]:
     return [NodeAffinitySchedulingStrategy(node, soft=True) for node in nodes[:at_most]] or ["SPREAD"]
 
 
-def end_idle_actors(wanted: Sequence[EngineName]) -> None:
-    """If the GPUs do not suffice for all actors, end idle actors of other engines, the longest idle first."""
+def evict_idle(wanted: Sequence[EngineName]) -> None:
+    """End idle actors of other engines, the longest idle first, if there are too few GPUs for all actors."""
     if not wanted[0].gpus:
         return
     import ray
@@ -109,19 +109,19 @@ def end_idle_actors(wanted: Sequence[EngineName]) -> None:
     listed = ray.util.list_named_actors(all_namespaces=True)
     names = {EngineName.parse(entry["name"]) for entry in listed if entry["namespace"] == NAMESPACE}
     present = {name for name in names if name is not None} | set(wanted)
-    lacking = sum(name.gpus for name in present) - max(ray.cluster_resources().get("GPU", 0.0), wanted[0].gpus)
-    if lacking <= 0:
+    missing_gpus = sum(name.gpus for name in present) - max(ray.cluster_resources().get("GPU", 0.0), wanted[0].gpus)
+    if missing_gpus <= 0:
         return
     others = [name for name in present if name.gpus and replace(name, index=0) != replace(wanted[0], index=0)]
     for idle_s, name in sorted(_idle(others), key=lambda found: found[0], reverse=True):
-        if lacking > 0 and idle_s >= MIN_IDLE_S:
-            log.info("the actor %s, idle for %.0f s, ends: its GPU is needed for the %s", name, idle_s, wanted[0].slot)
+        if missing_gpus > 0 and idle_s >= EVICTABLE_AFTER_S:
+            log.info("end the actor %s, idle for %.0f s, to free its GPU for %s", name, idle_s, wanted[0].slot)
             ray.kill(ray.get_actor(str(name), NAMESPACE))
-            lacking -= name.gpus
+            missing_gpus -= name.gpus
 
 
 def _idle(names: Sequence[EngineName]) -> list[tuple[float, EngineName]]:
-    """Idle seconds of each actor that answers; dead and pending ones are left out."""
+    """Idle seconds of each actor, without those that do not answer (dead, or without a place)."""
     import ray
     from ray.exceptions import RayError
 
@@ -131,7 +131,7 @@ def _idle(names: Sequence[EngineName]) -> list[tuple[float, EngineName]]:
             actor = ray.get_actor(str(name), NAMESPACE)
         except ValueError:
             continue
-        asked[actor.idle_s.options(concurrency_group=CONTROL).remote()] = name
+        asked[actor.idle_s.options(concurrency_group=CONTROL_GROUP).remote()] = name
     answered, _ = ray.wait(list(asked), num_returns=len(asked), timeout=_ANSWERS_WITHIN_S) if asked else ([], [])
     found = []
     for answer in answered:

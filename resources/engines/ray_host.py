@@ -1,9 +1,8 @@
-"""Runs engines in actors of a Ray cluster: warm across runs, as many as the cluster has resources for.
+"""Runs engines in the actors of a Ray cluster, one actor for each place that the cluster has.
 
-An actor is named after its engine's fingerprint and detached, so that later runs find it loaded. The batch is divided
-into groups, large ones first and single episodes last, so that the actors finish together (guided self-scheduling:
-Polychronopoulos and Kuck, IEEE Trans. Computers, 1987). The episodes of a lost actor are retried one at a time, so
-that one episode cannot fail another.
+An actor is detached and its name contains the engine's fingerprint, so the next run finds the engine loaded. The batch
+is split into groups, large ones first, so that the actors finish together (guided self-scheduling: Polychronopoulos and
+Kuck, IEEE Trans. Computers, 1987). When an actor dies, its current episodes are retried one at a time.
 """
 
 from __future__ import annotations
@@ -14,11 +13,11 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import islice, product
 from typing import Any
 
 from resources.engines.ray_actor import ActorSpec, EngineActor
-from resources.engines.ray_cluster import CONTROL, EngineName, connect, end_idle_actors, places
+from resources.engines.ray_cluster import CONTROL_GROUP, EngineName, connect, evict_idle, places
 from resources.engines.routing import Audio, Done, Slot
 from speech.engines.protocols import EngineChoice, EngineSpec
 from speech.errors import EngineCrashed, EngineUnavailable
@@ -26,34 +25,36 @@ from speech.errors import EngineCrashed, EngineUnavailable
 log = logging.getLogger("podlake")
 
 IDLE_S = 1800.0
-"""An actor without work for this long ends and releases its GPU."""
-TRIES = 3
-"""Lost actors after which an episode fails, and failed starts after which an actor is given up."""
+"""An actor exits, and frees its GPU, after this long without work."""
+MAX_FAILURES = 3
+"""An episode fails after this many actors died on it; a slot fails after this many starts of its actor."""
 WAIT_S = 3600.0
-"""How long the step waits for resources of the cluster."""
+"""The step fails when the cluster has no free place for this long."""
+READ_AHEAD = 128
+"""Episodes read from the audio stream before they are assigned to an actor."""
 _GROUPS_PER_ACTOR = 2
-"""One is worked on; the next is decoded meanwhile."""
-_CHECK_EVERY_S = 2.0
-"""How often resources are checked while an actor waits for them."""
+"""The engine runs on one while the node decodes the other."""
+_POLL_EVERY_S = 2.0
+"""How often the host tries to free a place for an actor that waits for one."""
 
 
 @dataclass(frozen=True)
 class RayHost:
-    """Runs a batch on the cluster's actors. The cluster must be running."""
+    """Runs a batch on the actors of a cluster that is already running."""
 
     address: str
     """As `ray.init` takes it: `auto`, or `host:6379` on a machine that is a node of that cluster."""
     gpus_per_engine: float
-    """GPUs per actor of an engine that uses one: 1, a fraction to share a GPU, or 0 for none."""
+    """GPUs for each actor of an engine that gains from one: 1, a fraction to put several on one, or 0 for none."""
     home: str
     cache: str
-    """A local folder of each node, for waveforms."""
+    """A local folder on each node, for waveforms."""
     cache_limit_bytes: int
     idle_s: float = IDLE_S
 
     def run(self, slot: Slot, choice: EngineChoice, spec: EngineSpec, audio: Iterable[Audio]) -> Iterator[Done]:
         """Each episode exactly once, in any order. Raises `EngineUnavailable`."""
-        batch = _Batch(deque(audio))
+        batch = _Batch(iter(audio))
         if not batch.fresh:
             return
         connect(self.address)
@@ -66,55 +67,58 @@ class RayHost:
         try:
             yield from dispatch(batch, slots)
         finally:
-            for place in slots:
-                place.release()
+            for actor_slot in slots:
+                actor_slot.release()
 
 
 def dispatch(batch: _Batch, slots: list[ActorSlot]) -> Iterator[Done]:
-    """Give groups to actors until all episodes have a result."""
+    """Assign groups to the actors until the batch is done. Yields results and errors as they arrive."""
     import ray
 
-    last_result_at = checked_at = time.monotonic()
-    while batch.has_more or any(place.groups for place in slots):
-        slots = _usable(slots, time.monotonic() - last_result_at)
-        for n_held, place in product(
-            range(1, _GROUPS_PER_ACTOR + 1), slots
-        ):  # each actor gets one, then each a second one
-            place.take(batch, len(slots), n_held)
-        of = {awaited: place for place in slots if (awaited := place.awaits()) is not None}
-        ready, _ = ray.wait(list(of), timeout=_CHECK_EVERY_S)
-        for awaited in ready:
-            last_result_at = time.monotonic()
-            yield from of[awaited].next_result(batch)
-        if time.monotonic() - checked_at >= _CHECK_EVERY_S and any(place.loading is not None for place in slots):
-            end_idle_actors([place.name for place in slots])
-            checked_at = time.monotonic()
+    answered_at = polled_at = time.monotonic()
+    while batch.has_more or any(slot.groups for slot in slots):
+        slots = _usable(slots, time.monotonic() - answered_at)
+        # Each slot gets its first group before any slot gets a second one.
+        for n_held, slot in product(range(1, _GROUPS_PER_ACTOR + 1), slots):
+            slot.take(batch, len(slots), n_held)
+        slot_of = {pending: slot for slot in slots if (pending := slot.pending()) is not None}
+        ready, _ = ray.wait(list(slot_of), timeout=_POLL_EVERY_S)
+        for pending in ready:
+            answered_at = time.monotonic()
+            yield from slot_of[pending].next_result(batch)
+        if time.monotonic() - polled_at >= _POLL_EVERY_S and any(slot.loading is not None for slot in slots):
+            evict_idle([slot.name for slot in slots])
+            polled_at = time.monotonic()
 
 
-def _usable(slots: list[ActorSlot], silence_s: float) -> list[ActorSlot]:
-    """The slots whose actors start. Raises `EngineUnavailable` if there is none, or the cluster has no resources."""
-    left = [place for place in slots if place.failed_starts < TRIES]
-    if not left:
+def _usable(slots: list[ActorSlot], quiet_s: float) -> list[ActorSlot]:
+    """The slots whose actors start. Raises `EngineUnavailable` if there are none, or no actor gets a place."""
+    usable = [slot for slot in slots if slot.failed_starts < MAX_FAILURES]
+    if not usable:
         raise EngineUnavailable(
-            f"The actor {slots[0].name} exited {TRIES} times before its engine was loaded: see its log in Ray. "
+            f"The actor {slots[0].name} died {MAX_FAILURES} times before its engine was loaded: see its log in Ray. "
             f"Last error: {slots[0].last_error}"
         )
-    if silence_s > WAIT_S and not any(place.is_ready for place in left):
+    if quiet_s > WAIT_S and not any(slot.is_ready for slot in usable):
         raise EngineUnavailable(
-            f"The Ray cluster has had no resources for {left[0].name} for {WAIT_S / 60:.0f} minutes. Add a node with a "
-            "GPU, or set PODLAKE_RAY_GPUS_PER_ENGINE: 0.5 puts two engines on a GPU, 0 uses none."
+            f"The Ray cluster has no free place for {usable[0].name} after {WAIT_S / 60:.0f} minutes. Add a node with a "
+            "GPU, or set PODLAKE_RAY_GPUS_PER_ENGINE: 0.5 puts two engines on a GPU, 0 does without."
         )
-    return left
+    return usable
 
 
 @dataclass
 class _Batch:
     """Episodes that no actor has."""
 
-    fresh: deque[Audio]
+    unread: Iterator[Audio]
+    fresh: deque[Audio] = field(default_factory=deque)
     suspects: deque[Audio] = field(default_factory=deque)
-    """Episodes of lost actors: each is given alone, after all others."""
-    losses: Counter[str] = field(default_factory=Counter)
+    """Episodes whose actor died. Each is retried alone, after all others."""
+    failures: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self._fill()
 
     @property
     def has_more(self) -> bool:
@@ -123,33 +127,38 @@ class _Batch:
     def next_group(self, n_slots: int) -> tuple[Audio, ...]:
         if self.fresh:
             size = math.ceil(len(self.fresh) / (_GROUPS_PER_ACTOR * n_slots))
-            return tuple(self.fresh.popleft() for _ in range(size))
+            group = tuple(self.fresh.popleft() for _ in range(size))
+            self._fill()
+            return group
         return (self.suspects.popleft(),) if self.suspects else ()
 
     def retry_or_fail(self, one: Audio, error: Exception) -> Iterator[Done]:
-        """An episode of a lost actor: it is retried, or fails after `TRIES` losses."""
-        self.losses[one.episode_id] += 1
-        if self.losses[one.episode_id] < TRIES:
+        """Queue an episode whose actor died for another try, or yield its error."""
+        self.failures[one.episode_id] += 1
+        if self.failures[one.episode_id] < MAX_FAILURES:
             self.suspects.append(one)
         else:
             yield Done(one, None, error)
 
+    def _fill(self) -> None:
+        self.fresh.extend(islice(self.unread, max(0, READ_AHEAD - len(self.fresh))))
+
 
 @dataclass
 class _Group:
-    """Episodes that an actor has, and the stream of its results."""
+    """Episodes that an actor works on, and the stream of their results."""
 
-    answers: Any
+    results: Any
     """An `ObjectRefGenerator` of `Done`."""
     open: dict[str, Audio]
     """Episodes without a result."""
 
     def next_result(self) -> Iterator[Done]:
-        """The next result; none at the end of the stream. Raises the actor's error, or `RayActorError`."""
+        """The next result; none when the stream has ended. Raises the actor's error, or `RayActorError`."""
         import ray
 
-        for answer in self.answers:
-            done = ray.get(answer)
+        for result in self.results:
+            done = ray.get(result)
             self.open.pop(done.audio.episode_id, None)
             yield done
             return
@@ -162,15 +171,15 @@ class _Group:
 
 @dataclass(eq=False)
 class ActorSlot:
-    """A place in the cluster: its actor, started again when lost, and the actor's groups."""
+    """A place in the cluster: its actor, which is started again when it dies, and the groups of that actor."""
 
     name: EngineName
-    actor_spec: ActorSpec
+    spec: ActorSpec
     where: Any
     """Ray's scheduling strategy."""
     actor: Any = None
-    running: Any = None
-    """Resolves when the actor runs; `loading` resolves when its engine is loaded."""
+    placed: Any = None
+    """Resolves when the actor has a place; `loading` resolves when the engine is loaded."""
     loading: Any = None
     groups: deque[_Group] = field(default_factory=deque)
     is_ready: bool = False
@@ -178,21 +187,21 @@ class ActorSlot:
     last_error: str = ""
 
     def take(self, batch: _Batch, n_slots: int, n_held: int) -> None:
-        """Take a group from the batch if the actor has fewer; start the actor first."""
+        """Start the actor if there is none. Assign it a group if it has fewer than `n_held`."""
         if self.actor is None and batch.has_more:
             self._start()
         if self.is_ready and len(self.groups) < n_held and (group := batch.next_group(n_slots)):
             if self.groups:
-                self.actor.decode.options(concurrency_group=CONTROL).remote(group)
-            answers = self.actor.work.options(num_returns="streaming").remote(group)
-            self.groups.append(_Group(answers, {one.episode_id: one for one in group}))
+                self.actor.decode.options(concurrency_group=CONTROL_GROUP).remote(group)
+            results = self.actor.work.options(num_returns="streaming").remote(group)
+            self.groups.append(_Group(results, {one.episode_id: one for one in group}))
 
-    def awaits(self) -> Any:
-        """The reference that Ray waits for; None if the slot has no work."""
-        return self.groups[0].answers if self.groups else self.loading
+    def pending(self) -> Any:
+        """The reference that `ray.wait` waits for; None when the slot has no work."""
+        return self.groups[0].results if self.groups else self.loading
 
     def next_result(self, batch: _Batch) -> Iterator[Done]:
-        """The result that `awaits` waited for."""
+        """Receive what `pending` refers to."""
         import ray
         from ray.exceptions import RayActorError, RayTaskError
 
@@ -203,30 +212,28 @@ class ActorSlot:
                     self.groups.popleft()
             else:
                 self._loaded(ray.get(self.loading))
-        except RayActorError as lost:
-            yield from self._lost(batch, str(lost).strip().splitlines()[0])
-        except RayTaskError as unexpected:  # the device may be in any state: the actor is replaced
+        except RayActorError as error:
+            yield from self._actor_died(batch, str(error).strip().splitlines()[0])
+        except RayTaskError as error:  # the state of the device is unknown: end the actor
             ray.kill(self.actor)
-            yield from self._lost(batch, f"{type(unexpected.cause).__name__}: {unexpected.cause}")
+            yield from self._actor_died(batch, f"{type(error.cause).__name__}: {error.cause}")
 
     def release(self) -> None:
-        """Cancel the work of this run and keep the actor warm; an actor that never ran is ended."""
+        """Cancel the work of this run and keep the actor. An actor that has no place yet is ended."""
         import ray
 
         for group in self.groups:
-            ray.cancel(group.answers)
-        if self.actor is not None and not ray.wait([self.running], timeout=0)[0]:
+            ray.cancel(group.results)
+        if self.actor is not None and not ray.wait([self.placed], timeout=0)[0]:
             ray.kill(self.actor)
 
     def _start(self) -> None:
         import ray
 
         as_actor: Any = ray.remote  # its annotations do not know concurrency groups
-        engine = as_actor(concurrency_groups={CONTROL: 2}, max_restarts=0)(
-            EngineActor
-        )  # a lost one is started again here
-        self.actor = engine.options(**self.name.options, scheduling_strategy=self.where).remote(self.actor_spec)
-        self.running = self.actor.pid.options(concurrency_group=CONTROL).remote()
+        engine = as_actor(concurrency_groups={CONTROL_GROUP: 2}, max_restarts=0)(EngineActor)  # `take` starts a new one
+        self.actor = engine.options(**self.name.options, scheduling_strategy=self.where).remote(self.spec)
+        self.placed = self.actor.pid.options(concurrency_group=CONTROL_GROUP).remote()
         self.loading = self.actor.load.remote()
 
     def _loaded(self, unavailable: EngineUnavailable | None) -> None:
@@ -237,9 +244,9 @@ class ActorSlot:
             raise unavailable
         self.loading, self.is_ready, self.failed_starts = None, True, 0
 
-    def _lost(self, batch: _Batch, why: str) -> Iterator[Done]:
-        """Return the actor's episodes: those of the current group as suspects, the waiting ones unchanged."""
-        log.warning("the actor %s was lost: %s", self.name, why)
+    def _actor_died(self, batch: _Batch, why: str) -> Iterator[Done]:
+        """Return the dead actor's episodes to the batch: the current group as suspects, the waiting one unchanged."""
+        log.warning("the actor %s died: %s", self.name, why)
         self.failed_starts += not self.is_ready
         self.last_error = why
         held = list(self.groups)
@@ -248,6 +255,6 @@ class ActorSlot:
             batch.fresh.appendleft(one)
         for one in [one for group in held[:1] for one in group.open.values()]:
             error = EngineCrashed(
-                f"{one.episode_id}: the engine was lost {TRIES} times while it worked; the last error: {why}"
+                f"{one.episode_id}: the engine's process died {MAX_FAILURES} times on this episode. Last error: {why}"
             )
             yield from batch.retry_or_fail(one, error)

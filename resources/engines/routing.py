@@ -92,7 +92,7 @@ class Engines:
         yield from refused
 
     def _routed(self, audio: Iterable[Audio], refused: list[Done]) -> Iterator[tuple[Audio, EngineChoice]]:
-        """Each episode with its engine; those without one are added to `refused`."""
+        """Each episode with its engine; episodes without an engine are added to `refused`."""
         for one in audio:
             try:
                 yield one, self.transcriber_for(one.language)
@@ -105,7 +105,7 @@ def _of_engine(
     coming: Iterable[tuple[Audio, EngineChoice]],
     later: list[tuple[Audio, EngineChoice]],
 ) -> Iterator[Audio]:
-    """The audio of one engine; that of the others is added to `later`."""
+    """Yield the audio of one engine. Audio of other engines is added to `later`."""
     for one, wanted in coming:
         if wanted == choice:
             yield one
@@ -116,7 +116,7 @@ def _of_engine(
 def parse_transcribers(text: str) -> dict[str, EngineChoice]:
     """`nemo`, or `en=nemo,zh=firered:/models/FireRedASR-AED-L,*=whisper:large-v3-turbo`: language → engine, `*` for the others.
 
-    Languages are read as those of feeds are: `cn` is `zh`. Raises ValueError for what is none.
+    Languages are normalised like those of feeds: `cn` is `zh`. Raises ValueError for an unknown language.
     """
     table = {}
     for part in text.split(","):

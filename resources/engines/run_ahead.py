@@ -1,4 +1,4 @@
-"""An iterator that runs ahead of its consumer: in a thread of its own, and only as far as there is room."""
+"""Runs an iterator in a thread, a bounded number of items ahead of its consumer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 
 PATIENCE_S = 10.0
-"""How long a consumer that was interrupted (Ctrl-C, a cancelled run) waits for the item under way."""
+"""How long a consumer that was interrupted (Ctrl-C, a cancelled run) waits for the current item."""
 
 
 def run_ahead(
@@ -23,26 +23,26 @@ def run_ahead(
 ) -> Generator[Item]:
     """The items in their order, made in the thread `name` while the consumer is busy with earlier ones.
 
-    At most `most` items wait for the consumer, and none is put beside others that make it more than `most_bytes`
-    by `size_of`. What the items raise is raised here, in its place. When the consumer closes this, the items end
-    at their next yield, and that is waited for. The thread runs all of the generator `items`, its closing included.
+    At most `most` items wait for the consumer, and together no more than `most_bytes` by `size_of`, unless one item
+    alone is larger. An error of the items is raised here, after the items before it. When the consumer closes this,
+    the items end at their next yield, and this waits for it. The thread also closes the generator `items`.
     """
-    room = _Room[Item](most, most_bytes, size_of)
-    thread = Thread(target=_make, args=(items, room), name=name, daemon=True)
+    buffer = _Buffer[Item](most, most_bytes, size_of)
+    thread = Thread(target=_produce, args=(items, buffer), name=name, daemon=True)
     thread.start()
     patience_s: float | None = None
     try:
-        yield from room
+        yield from buffer
     except BaseException as error:
         if not isinstance(error, (Exception, GeneratorExit)):
             patience_s = PATIENCE_S
         raise
     finally:
-        room.close()
+        buffer.close()
         thread.join(patience_s)
 
 
-class _Room(Generic[Item]):
+class _Buffer(Generic[Item]):
     """Where items wait between the two threads."""
 
     def __init__(self, most: int, most_bytes: int | None, size_of: Callable[[Item], int]) -> None:
@@ -56,7 +56,7 @@ class _Room(Generic[Item]):
         self._error: BaseException | None = None
 
     def put(self, item: Item) -> bool:
-        """Wait until the item fits. Returns False where nobody wants it any more."""
+        """Wait until the item fits. Returns False if the consumer has closed the iterator."""
         with self._changed:
             self._changed.wait_for(lambda: self._is_closed or self._fits(item))
             self._waiting.append(item)
@@ -64,13 +64,13 @@ class _Room(Generic[Item]):
             return not self._is_closed
 
     def end(self, error: BaseException | None = None) -> None:
-        """There will be no more items: that is all, or the error is why."""
+        """Mark the end of the items, or the error that ended them."""
         with self._changed:
             self._is_over, self._error = True, error
             self._changed.notify_all()
 
     def close(self) -> None:
-        """No more items are wanted."""
+        """Called by the consumer when it needs no more items."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
@@ -94,13 +94,13 @@ class _Room(Generic[Item]):
         return len(self._waiting) < self._most and (self._most_bytes is None or held_bytes <= self._most_bytes)
 
 
-def _make(items: Generator[Item], room: _Room[Item]) -> None:
+def _produce(items: Generator[Item], buffer: _Buffer[Item]) -> None:
     try:
         for item in items:
-            if not room.put(item):
+            if not buffer.put(item):
                 break
         items.close()
     except BaseException as error:  # noqa: BLE001 – the consumer raises it
-        room.end(error)
+        buffer.end(error)
     else:
-        room.end()
+        buffer.end()

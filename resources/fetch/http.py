@@ -79,14 +79,14 @@ def fetch_document(
     conditions = _conditions(etag, last_modified)
     with get(url, {"Accept": _FEED_TYPES} | conditions) as exchange:
         if conditions and exchange.status == 304:
-            return NotModified(**_said(exchange))
+            return NotModified(**_exchange_fields(exchange))
         refuse_unless(exchange, 200, 203)
         content = bytearray()
         for chunk in paced(exchange.response.iter_bytes(), exchange, patience_s):
             content += chunk
             refuse_larger(exchange, len(content), limit_bytes)
         refuse_short(exchange)
-        return Document(**_said(exchange), content=bytes(content))
+        return Document(**_exchange_fields(exchange), content=bytes(content))
 
 
 def download(
@@ -116,7 +116,7 @@ def download(
         with get(url, _AUDIO | conditions) as exchange:
             if conditions and exchange.status == 304:
                 part.discard()
-                return NotModified(**_said(exchange))
+                return NotModified(**_exchange_fields(exchange))
             refuse_unless(exchange, 200, 203)
             return _received(exchange, part, target, limit_bytes, patience_s)
 
@@ -145,7 +145,7 @@ def _received(exchange: Exchange, part: PartFile, target: Path, limit_bytes: int
             f"The server ended after {part.size} of {_total_bytes(exchange)} bytes. Another try goes on from there."
         )
     sha256, md5 = part.finish()
-    return Download(**_said(exchange), path=target, sha256=sha256, md5=md5, bytes=part.size, resumed=resumed)
+    return Download(**_exchange_fields(exchange), path=target, sha256=sha256, md5=md5, bytes=part.size, resumed=resumed)
 
 
 def _continues(exchange: Exchange, part: PartFile) -> bool:
@@ -191,7 +191,7 @@ def _validator(exchange: Exchange) -> str | None:
     return modified if age >= timedelta(seconds=60) else None
 
 
-def _said(exchange: Exchange) -> dict[str, Any]:
+def _exchange_fields(exchange: Exchange) -> dict[str, Any]:
     return {
         "requested_url": exchange.url,
         "final_url": str(exchange.response.url),

@@ -20,7 +20,7 @@ from resources.lake.home import Home
 FAILED = "failed"
 """The folder of tries that failed: rows of `stage_runs`, but no commits."""
 NO_VERSION = "0" * 10
-"""Stands for no inputs, or no engine."""
+"""The digest of no inputs, or of no engine."""
 UNKNOWN = "x" * 10
 """The inputs of a sealed landing of lake version 1, which did not record them: it is never outdated by them."""
 _TIME = "%Y%m%dT%H%M%S%f"
@@ -97,7 +97,7 @@ def new_commit(
     after: Commit | None = None,
     at: datetime | None = None,
 ) -> Commit:
-    """A commit of now (or `at`), later than the one that it replaces whatever the clocks say."""
+    """A commit with the current time (or `at`), always later than the commit that it replaces."""
     at = at or datetime.now(UTC)
     if after is not None:
         at = max(at, after.landed_at + timedelta(microseconds=1))

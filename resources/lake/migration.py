@@ -69,7 +69,7 @@ def migrate(home: Home) -> None:
 
 
 def write_version(home: Home) -> None:
-    """Say that the lake has the current version."""
+    """Record that the lake has the current version."""
     with home.writing(*VERSION_FILE) as stream:
         stream.write(json.dumps({"version": VERSION}).encode())
 

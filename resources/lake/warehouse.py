@@ -46,7 +46,7 @@ def ask(connection: DuckDBPyConnection, sql: str, parameters: object = None) -> 
 
 
 def build(home: Home) -> Path:
-    """Make the warehouse file unless it stands already. Safe for several processes at once."""
+    """Make the warehouse file unless it exists. Safe for several processes at once."""
     import duckdb
 
     migrate(home)

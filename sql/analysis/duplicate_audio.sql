@@ -1,5 +1,5 @@
 -- Which episodes are the same audio: the same bytes, the same samples in other bytes, or the same by ear?
--- A group stands once, under the strictest sameness that holds for all of it.
+-- Each group appears once, with the strictest comparison that all of it passes.
 select 'same bytes' as sameness, count(*) as episodes, list(episode_id order by episode_id) as episode_ids
 from hashes
 group by sha256

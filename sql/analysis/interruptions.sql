@@ -1,5 +1,5 @@
 -- Who talks over whom: how often does one begin while another is speaking, and how often is the word taken over?
--- From the segments, where overlap is heard; the words of one transcriber come one after the other.
+-- Uses the segments, which can overlap; the words of one transcriber cannot.
 with talking as (
     -- A row per minute that a segment touches: what begins in a minute is compared with that minute only.
     select *, unnest(range(start_ms // 60000, end_ms // 60000 + 1)) as minute

@@ -1,4 +1,4 @@
--- Where does nobody speak for more than five seconds: jingles, music, dead air?
+-- Where is there no speech for more than five seconds: jingles, music, dead air?
 with silences as (
     select
         episode_id,

@@ -1,4 +1,4 @@
--- Where every episode stands: a line each, with what has landed, what came out, and what has failed.
+-- The state of every episode, a row each: landed stages, results and failures.
 create or replace view episode_overview as
 with
 first_landed as (

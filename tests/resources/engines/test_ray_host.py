@@ -1,4 +1,4 @@
-"""Engines on a real Ray cluster of one node, with two GPUs that are made up, and real processes that really die."""
+"""Engines on a real Ray cluster of one node, with two fake GPUs and real processes that are killed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ import pytest
 import ray_toy_engine as toy
 
 from resources.engines.ray_cluster import NAMESPACE, EngineName, connect
-from resources.engines.ray_host import RayHost
+from resources.engines.ray_host import READ_AHEAD, RayHost
 from resources.engines.routing import Audio, Done
 from resources.lake.catalogue import Catalogue
 from resources.lake.home import Home
@@ -39,11 +39,11 @@ DURATIONS_MS = [500, 520, 540, 560, 580, 600, 620, 640]
 ON_A_CLUSTER = pytest.mark.ray
 
 
-def test_a_name_says_what_makes_an_actor_another() -> None:
+def test_an_actor_name_is_parsed_back() -> None:
     name = EngineName("diarizer", "0123456789abcdef", "01234567", 0.5, 3)
     assert str(name) == "diarizer-0123456789abcdef-01234567-0.5gpu-3"
     assert EngineName.parse(str(name)) == name
-    assert EngineName.parse("somebody-else") is None
+    assert EngineName.parse("another-actor") is None
 
 
 @pytest.fixture(scope="module")
@@ -66,11 +66,11 @@ def address() -> Iterator[str]:
         )
         try:
             assert cluster.stdout
-            said = ""
-            while "Ray runtime started" not in said:
+            output = ""
+            while "Ray runtime started" not in output:
                 line = cluster.stdout.readline()
-                assert line, f"ray start ended: {said}"
-                said += line
+                assert line, f"ray start ended: {output}"
+                output += line
             yield f"127.0.0.1:{port}"
         finally:
             end(cluster)
@@ -135,8 +135,8 @@ def run(host: RayHost, choice: EngineChoice, audio: list[Audio]) -> list[Done]:
     return list(host.run("diarizer", choice, toy.describe(choice), audio))
 
 
-def pids(journal: Path, did: str) -> list[str]:
-    return [pid for deed, pid, *_ in toy.read(journal) if deed == did]
+def pids(journal: Path, event: str) -> list[str]:
+    return [pid for kind, pid, *_ in toy.read(journal) if kind == event]
 
 
 @ON_A_CLUSTER
@@ -174,13 +174,22 @@ def test_a_batch_is_shared_by_warm_actors_on_a_gpu_each_and_the_next_run_finds_t
 
 
 @ON_A_CLUSTER
-def test_an_actor_lost_at_work_costs_no_episode(host: RayHost, journal: Path, audio: list[Audio]) -> None:
+def test_a_killed_actor_loses_no_episode(host: RayHost, journal: Path, audio: list[Audio]) -> None:
     choice = EngineChoice("toy", None, {"journal": str(journal), "meet": "2", "kill_once": "540"})
     done = run(host, choice, audio)
     assert Counter(one.audio.episode_id for one in done) == Counter(one.episode_id for one in audio)
     assert [one.error for one in done] == [None] * 8
     assert len(pids(journal, "killed")) == 1
     assert len(pids(journal, "did")) == 8
+
+
+@ON_A_CLUSTER
+def test_a_batch_longer_than_the_read_ahead_is_done_to_its_end(
+    host: RayHost, journal: Path, audio: list[Audio], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resources.engines.ray_host.READ_AHEAD", 3)
+    done = list(host.run("diarizer", toy_choice(journal), toy.describe(toy_choice(journal)), iter(audio)))
+    assert Counter(one.audio.episode_id for one in done) == Counter(one.episode_id for one in audio)
 
 
 @ON_A_CLUSTER
@@ -203,7 +212,7 @@ def test_an_engine_that_cannot_load_fails_the_step_and_leaves_no_actor(host: Ray
 
 
 @ON_A_CLUSTER
-def test_idle_actors_of_another_engine_make_room(host: RayHost, journal: Path, audio: list[Audio]) -> None:
+def test_idle_actors_of_another_engine_are_ended(host: RayHost, journal: Path, audio: list[Audio]) -> None:
     first, other = (EngineChoice("toy", revision, {"journal": str(journal)}) for revision in ("1", "2"))
     run(host, first, audio)
     done = run(host, other, audio)
@@ -212,7 +221,7 @@ def test_idle_actors_of_another_engine_make_room(host: RayHost, journal: Path, a
 
 
 @ON_A_CLUSTER
-def test_a_run_that_is_stopped_takes_its_work_along_and_leaves_its_actors_warm(
+def test_a_stopped_run_cancels_its_work_and_keeps_its_actors(
     host: RayHost, journal: Path, audio: list[Audio], tmp_path: Path
 ) -> None:
     hold = tmp_path / "hold"
@@ -245,11 +254,11 @@ def test_without_gpus_there_is_an_actor_on_each_node(host: RayHost, journal: Pat
 
 
 @ON_A_CLUSTER
-def test_an_actor_without_work_leaves(host: RayHost, journal: Path, audio: list[Audio]) -> None:
+def test_an_actor_without_work_exits(host: RayHost, journal: Path, audio: list[Audio]) -> None:
     choice = EngineChoice("toy", None, {"journal": str(journal)})
     run(replace(host, idle_s=0.5), choice, audio[:1])
     wait_until_gone(choice)
-    assert [deed for deed, *_ in toy.read(journal)] == ["loaded", "began", "did", "closed"]
+    assert [kind for kind, *_ in toy.read(journal)] == ["loaded", "began", "did", "closed"]
 
 
 @ON_A_CLUSTER
@@ -257,7 +266,7 @@ def test_audio_that_the_node_cannot_reach_fails_alone(host: RayHost, journal: Pa
     lost = replace(audio[0], path=Path("/nowhere/audio/00/lost.mp3"))
     done = {one.audio.episode_id: one for one in run(host, toy_choice(journal), [lost, *audio[1:]])}
     assert {name: type(one.error) for name, one in done.items() if one.error} == {"e500": StorageError}
-    assert "PODLAKE_HOME must be on a volume" in str(done["e500"].error)
+    assert "PODLAKE_HOME has to lie on a volume" in str(done["e500"].error)
 
 
 @pytest.mark.parametrize(
@@ -265,14 +274,24 @@ def test_audio_that_the_node_cannot_reach_fails_alone(host: RayHost, journal: Pa
     [
         ("127.0.0.1:1", "refused"),
         ("127.0.0.1:port", "'port'"),
-        ("ray://127.0.0.1:10001", "must be on a node"),
+        ("ray://127.0.0.1:10001", "has to be on a node"),
     ],
 )
-def test_a_cluster_that_cannot_be_joined_is_told_at_once(address: str, why: str) -> None:
+def test_a_cluster_that_cannot_be_joined_fails_the_run(address: str, why: str) -> None:
     ray = pytest.importorskip("ray", reason="needs the extra `ray`")
     ray.shutdown()  # of the tests above
     with pytest.raises(EngineUnavailable, match=f"No Ray cluster at '{address}' .+{why}"):
         connect(address)
+
+
+def test_audio_is_read_only_as_far_as_the_limit() -> None:
+    ray = pytest.importorskip("ray", reason="needs the extra `ray`")
+    ray.shutdown()  # of the tests above
+    episodes = (Audio(f"e{number}", f"{number:064d}", Path("/nowhere"), "en") for number in range(READ_AHEAD + 5))
+    choice = EngineChoice("toy")
+    with pytest.raises(EngineUnavailable, match="No Ray cluster"):
+        next(RayHost("127.0.0.1:1", 1.0, "home", "cache", 1).run("diarizer", choice, toy.describe(choice), episodes))
+    assert len(list(episodes)) == 5
 
 
 def test_nothing_to_do_asks_for_no_cluster() -> None:
