@@ -26,6 +26,10 @@ TRANSCRIBERS = {
 }
 
 
+_REMOVED = {"mfcc": "campplus", "pocketsphinx": "whisper"}
+"""Engines of earlier versions, and what replaces them."""
+
+
 def describe_diarizer(choice: EngineChoice) -> EngineSpec:
     return _module(DIARIZERS, choice.name, "diarizer", "PODLAKE_DIARIZER").describe(choice)
 
@@ -54,6 +58,8 @@ def load_transcriber(choice: EngineChoice, device: str) -> Transcriber:
 
 
 def _module(modules: dict[str, str], name: str, slot: str, setting: str) -> ModuleType:
+    if name in _REMOVED:
+        raise EngineUnavailable(f"{setting} names the {slot} {name!r}, which was removed. Use {_REMOVED[name]!r}.")
     if name not in modules:
         raise EngineUnavailable(
             f"{setting} names the {slot} {name!r}, which does not exist. Choose one of: {', '.join(modules)}."

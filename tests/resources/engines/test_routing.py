@@ -129,3 +129,11 @@ def test_an_engine_starts_with_its_first_episode_and_others_follow() -> None:
     assert read == ["0"]
     assert [one.audio.episode_id for one in done] == ["3", "1", "4", "2"]
     assert host.runs == [("whisper", ["0", "3"]), ("firered", ["1", "4"])]
+
+
+def test_a_removed_engine_names_its_replacement() -> None:
+    engines = Engines(EngineChoice("mfcc"), parse_transcribers("pocketsphinx"), EchoHost())
+    with pytest.raises(EngineUnavailable, match="'mfcc', which was removed. Use 'campplus'"):
+        engines.diarizer_spec()
+    with pytest.raises(EngineUnavailable, match="'pocketsphinx', which was removed. Use 'whisper'"):
+        engines.transcriber_for("en")
