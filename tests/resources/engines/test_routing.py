@@ -133,7 +133,7 @@ def test_an_engine_starts_with_its_first_episode_and_others_follow() -> None:
 
 def test_a_removed_engine_names_its_replacement() -> None:
     engines = Engines(EngineChoice("mfcc"), parse_transcribers("pocketsphinx"), EchoHost())
-    with pytest.raises(EngineUnavailable, match="'mfcc', which was removed. Use 'campplus'"):
+    with pytest.raises(EngineUnavailable, match=r"'mfcc', which was removed\. Use 'campplus'"):
         engines.diarizer_spec()
-    with pytest.raises(EngineUnavailable, match="'pocketsphinx', which was removed. Use 'whisper'"):
+    with pytest.raises(EngineUnavailable, match=r"'pocketsphinx', which was removed\. Use 'whisper'"):
         engines.transcriber_for("en")
