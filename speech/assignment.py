@@ -1,7 +1,7 @@
-"""Who said each word: words and segments meet here, and the rule that decided stands in every row.
+"""Assigns a speaker to each word, and records the rule that chose the speaker.
 
-The segments are swept once into stretches with a constant set of speakers; a word then looks up the
-stretches it touches by bisection. n segments and m words cost O((n + m) log n).
+The segments are divided once into stretches with a constant set of speakers; bisection finds the stretches of a word.
+n segments and m words cost O((n + m) log n).
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from speech.types import Segment, Word
 Rule = Literal["inside", "most_overlap", "nearest", "none"]
 
 NEAREST_GAP_MS = 1_000
-"""A word that no segment touches goes to the nearest one up to this far away; voice activity detectors
-cut breathy beginnings and endings by some hundred ms, rarely by more than a second."""
+"""A word outside all segments goes to the nearest segment within this distance. Voice activity detectors cut soft
+starts and ends of speech by some hundred ms, rarely by more than a second."""
 
 
 @dataclass(frozen=True, slots=True)
 class AssignedWord:
-    """A word's speaker, or the stated reason why it has none."""
+    """A word's speaker, or None with the rule `none`."""
 
     word_idx: int
-    """Position in the words that were given."""
+    """Index of the word in the input."""
     speaker: str | None
     rule: Rule
     in_overlap: bool
@@ -37,14 +37,14 @@ class AssignedWord:
 def assign_speakers(words: Sequence[Word], segments: Sequence[Segment]) -> list[AssignedWord]:
     """One `AssignedWord` per word, in the words' order; segments in any order.
 
-    | rule | the word … | and goes to |
+    | rule | the word … | its speaker |
     |---|---|---|
     | `inside` | lies inside the segments of one speaker, and no other talks during it | that speaker |
-    | `most_overlap` | is touched by several speakers, or sticks out of its only one's segments | the one who talks longest during it; of equals the one who began first, then by name |
-    | `nearest` | touches no segment; the nearest is at most `NEAREST_GAP_MS` away | its speaker; of equals the one before the word; of those the one who began first |
-    | `none` | has nobody near | nobody: `speaker` is None |
+    | `most_overlap` | overlaps several speakers, or is partly outside the segments of its only one | the one who talks longest during it; of equals the one who began first, then by name |
+    | `nearest` | overlaps no segment; the nearest is at most `NEAREST_GAP_MS` away | the segment's speaker; of equals the one before the word; of those the one who began first |
+    | `none` | is farther from all segments | None |
 
-    A word without length counts as one of 1 ms. Segments without length say nothing.
+    A word without length counts as one of 1 ms. Segments without length are ignored.
     """
     stretches = list(_stretches(segments))
     ends_ms = [stretch.end_ms for stretch in stretches]
@@ -53,7 +53,7 @@ def assign_speakers(words: Sequence[Word], segments: Sequence[Segment]) -> list[
 
 @dataclass(frozen=True, slots=True)
 class _Stretch:
-    """A piece of the timeline during which the same people talk."""
+    """A span during which the same speakers talk."""
 
     start_ms: int
     end_ms: int

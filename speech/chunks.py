@@ -9,7 +9,7 @@ import numpy as np
 from speech.types import SAMPLE_RATE_HZ, Span
 
 LONGEST_PAUSE_MS = 3_000
-"""A longer pause always ends a chunk: decoding it costs time and invites words that nobody said."""
+"""A longer pause always ends a chunk: decoding it costs time, and transcribers invent words in it."""
 
 
 def silence_bounded(speech: Sequence[Span], max_ms: int, samples: np.ndarray) -> list[Span]:

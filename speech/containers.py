@@ -1,8 +1,7 @@
-"""Open a file of any audio container, and what the file says of its own length.
+"""Opens an audio file of any container, and reads the duration that the container declares.
 
-A container is believed only where it states something: Xing frames, sample tables, STREAMINFO, the WAV
-data size. What FFmpeg merely estimates from the bitrate (VBR MP3 without Xing, raw AAC) is no statement:
-measured, it is off by tens of per cent in either direction.
+Only declared durations count: Xing frames, sample tables, STREAMINFO, the WAV data size. FFmpeg's estimate from the
+bitrate (VBR MP3 without Xing, raw AAC) does not: measured, it is wrong by tens of per cent.
 """
 
 from __future__ import annotations

@@ -42,9 +42,9 @@ class Tally:
     packet_bytes: int = 0
     errors: int = 0
     filled_s: float = 0.0
-    """Time that was lost between frames, and came back as Gaps."""
+    """Time that is missing between frames, returned as `Gap`s."""
     tail_s: float = 0.0
-    """Time that bytes stand for which do not decode, and behind which nothing does; or that cannot be placed."""
+    """Estimated length of the bytes at the end that do not decode, or whose position is unknown."""
     clock_jumps: int = 0
     last_packet: Packet | None = None
     last_is_bad: bool = False
@@ -56,7 +56,7 @@ class ClockJump(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Lost time between two frames."""
+    """Missing time between two frames."""
 
     seconds: float
 

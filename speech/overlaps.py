@@ -1,4 +1,4 @@
-"""Lengths of overlapping segments: how long anybody speaks, how long several do."""
+"""Lengths of overlapping segments: speech of any speaker, and speech of several at once."""
 
 from __future__ import annotations
 

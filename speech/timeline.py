@@ -1,7 +1,7 @@
-"""Who speaks when as a picture: a lane per speaker, small enough to stand in a run's metadata.
+"""Draws who speaks when: a picture with a lane per speaker, small enough for a run's metadata.
 
-Drawn larger and scaled down: edges come out smooth, and where hundreds of segments share a pixel its
-shade says how much of it was speech. The card is light and has a border, so it also reads on a dark page.
+It is drawn larger and scaled down: edges are smooth, and where hundreds of segments share a pixel, its shade shows the
+share of speech. The background is light and has a border, so that it is readable on a dark page.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ SCALE = 3
 
 CARD, BORDER, TRACK, INK, FAINT = "#fbfbfd", "#ced3dc", "#ebedf2", "#2f3542", "#7b8494"
 PALETTE = ("#4e79a7", "#e08a3c", "#5a9e6f", "#b8566b", "#8671ad", "#3f9ca3", "#c2a139", "#8c6d5a", "#6f7d92", "#cc7fae")
-"""Muted, and apart from each other in lightness as well as in hue; used again from the start when it ends."""
+"""Colours that differ in lightness and hue; more speakers use them again from the start."""
 
 TICKS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 28_800)
 MAX_TICKS = 10
 
 
 def timeline_png(segments: Sequence[Segment], duration_ms: int) -> bytes:
-    """A PNG, 900 px wide: per speaker a name, the share of all talk, and the time in which he talks.
+    """A PNG, 900 px wide: per speaker a name, the share of all talk, and the spans of speech.
 
-    Lanes stand in the order in which the speakers begin. Segments beyond `duration_ms` are clipped.
+    Lanes are in the order in which the speakers begin. Segments beyond `duration_ms` are clipped.
     """
     from PIL import Image, ImageDraw
 

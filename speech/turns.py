@@ -1,4 +1,4 @@
-"""Turns: what one person says until another speaks or a long silence falls."""
+"""Builds turns: consecutive words of one speaker, without a long pause."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from speech.assignment import AssignedWord
 from speech.types import Word
 
 MAX_GAP_MS = 2_000
-"""A longer pause ends a turn even if the same person goes on. Breaths and pauses for effect are shorter
-(above 1 s is already a long pause in the literature: Campione and Véronis, Speech Prosody 2002), so a
-monologue stays whole; jingles, adverts and scene changes are longer, and cut it."""
+"""A longer pause ends a turn even if the same speaker continues. Pauses within speech are shorter (more than 1 s is
+already long: Campione and Véronis, Speech Prosody 2002), so a monologue stays whole; jingles and adverts are longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +21,15 @@ class Turn:
 
     turn_idx: int
     speaker: str | None
-    """None: a run of words that nobody could be found for."""
+    """None: words without a speaker."""
     start_ms: int
     end_ms: int
     text: str
     n_words: int
     mean_confidence: float | None
-    """Mean over the words that have one; None where none has."""
+    """Mean over the words that have a confidence; None if no word has one."""
     has_overlap: bool
-    """Whether somebody else talks during one of its words."""
+    """Whether another speaker talks during one of its words."""
     gap_before_ms: int | None
     """From the end of the turn before; negative where the two overlap, None for the first turn."""
     first_word_idx: int
@@ -40,10 +39,9 @@ class Turn:
 def build_turns(words: Sequence[Word], assigned: Sequence[AssignedWord], *, max_gap_ms: int = MAX_GAP_MS) -> list[Turn]:
     """Every word in exactly one turn, turns in time order.
 
-    `words` are ordered by start, `assigned` is what `assign_speakers` made of them. A turn ends where the
+    `words` are ordered by start, `assigned` is the result of `assign_speakers`. A turn ends where the
     speaker changes and where the next word begins more than `max_gap_ms` after the turn's end. Words
-    without a speaker make turns of their own: they are somebody's, and lending them to a neighbour would
-    be a guess.
+    without a speaker form turns of their own: the neighbour's speaker would be a guess.
     """
     turns: list[Turn] = []
     first = 0

@@ -1,11 +1,11 @@
-"""Any engine, in a process of its own and under an interpreter of its own: the owner's side.
+"""Runs an engine in a process of its own, under an interpreter of its own: the owner's side.
 
-Packages that cannot share an environment can share a pipeline: the option `python` of an engine names
-the interpreter it runs under. The worker (`subprocess_worker`) asks for a recording whenever its engine does,
-so that it packs and reads ahead as it would here; only paths and results cross the pipe.
+The option `python` of an engine names the interpreter, because some packages cannot share an environment. The worker
+(`subprocess_worker`) asks for a recording when its engine does, so that batches and read-ahead are the engine's own.
+Only paths and results cross the pipe.
 
-When the process dies, the recordings that it held are suspects: each is tried alone by a new process, and
-a recording that makes a process exit alone fails with `EngineCrashed`. The other recordings are not affected.
+If the process exits, its unfinished recordings are suspects: a new process tries each alone, and a recording that
+makes the process exit again fails with `EngineCrashed`. The other recordings are not affected.
 """
 
 from __future__ import annotations

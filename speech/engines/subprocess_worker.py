@@ -1,11 +1,11 @@
-"""Any engine, in a process of its own: the worker's side.
+"""Runs an engine in a process of its own: the worker's side.
 
     python -m speech.engines.subprocess_worker SLOT '[NAME, MODEL, OPTIONS]' DEVICE
 
-It says `{"ready": spec}` or `{"unavailable": why}`. Told to `begin`, it lets its engine work on a stream of
-recordings: it says `{"next": number}` for each that the engine asks for, and hears of one or of the end;
-it says `{"done": number, "result": …, "use": …}` for each that is done, and `{"over": true}` at last. An
-error that nobody foresaw ends the process, as a crash does.
+It sends `{"ready": spec}` or `{"unavailable": why}`. After `begin` it runs the engine on a stream of recordings: it
+sends `{"next": number}` when the engine asks for a recording, and receives one or the end of the stream; it sends
+`{"done": number, "result": …, "use": …}` for each result, and `{"over": true}` at the end. An unexpected error ends
+the process, as a crash does.
 """
 
 from __future__ import annotations
