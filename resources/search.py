@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 VERSION = "1"
 """Changes with the fields of the index; an index of another version is made again."""
-EPISODES_AT_ONCE = 500
+EPISODES_AT_ONCE = 2_000
 """Episodes whose turns are read by one query and committed together."""
 HEAP_BYTES = 100_000_000
 SNIPPET_CHARACTERS = 200
@@ -96,7 +96,7 @@ class SearchIndex:
             known = self._known()
             current = dict(ask(connection, _LANDINGS))
             gone = [episode for episode in known if episode not in current]
-            new = [episode for episode, stamp in current.items() if known.get(episode) != stamp]
+            new = sorted(episode for episode, stamp in current.items() if known.get(episode) != stamp)
             if not gone and not new:
                 return 0
             writer = self._open().writer(HEAP_BYTES, 1)
@@ -167,10 +167,15 @@ _LANDINGS = """
 select episode_id, max(coalesce(stamp, finished_at::varchar))
 from stage_runs where stage = 'turns' and outcome = 'landed' group by episode_id
 """
+_FIELDS = (
+    "episode_id", "title", "feed_id", "language", "published", "speaker", "speaker_folded", "turn_idx", "start_ms",
+    "first_word_idx", "text",
+)  # fmt: skip
 _TURNS = """
-select turn.episode_id, coalesce(episode.title, turn.episode_id), episode.feed_id, coalesce(quality.language_detected, episode.language),
+select turn.episode_id, coalesce(episode.title, turn.episode_id), episode.feed_id,
+    coalesce(quality.language_detected, episode.language),
     year(published_at) * 10000 + month(published_at) * 100 + day(published_at),
-    turn.speaker, turn.turn_idx, turn.start_ms, turn.end_ms, turn.first_word_idx, turn.text
+    turn.speaker, lower(turn.speaker), turn.turn_idx, turn.start_ms, turn.first_word_idx, turn.text
 from turns as turn
 join episodes as episode using (episode_id)
 left join quality on quality.episode_id = turn.episode_id and quality.audio_sha256 = turn.audio_sha256
@@ -189,7 +194,7 @@ def _schema() -> tantivy.Schema:
     for name in ("episode_id", "title", "feed_id", "language", "speaker", "speaker_folded"):
         builder.add_text_field(name, stored=name != "speaker_folded", tokenizer_name="raw", index_option="basic")
     builder.add_integer_field("published", indexed=True)
-    for name in ("turn_idx", "start_ms", "end_ms", "first_word_idx"):
+    for name in ("turn_idx", "start_ms", "first_word_idx"):
         builder.add_integer_field(name, stored=True)
     builder.add_text_field("text", stored=True, tokenizer_name=_TOKENIZER)
     return builder.build()
@@ -198,16 +203,9 @@ def _schema() -> tantivy.Schema:
 def _add_turns(writer: tantivy.IndexWriter, connection: DuckDBPyConnection, episodes: list[str]) -> None:
     import tantivy
 
-    for episode, title, feed, language, published, speaker, *numbers, text in ask(connection, _TURNS, [episodes]):
-        values = dict(zip(("turn_idx", "start_ms", "end_ms", "first_word_idx"), numbers, strict=True))
-        values |= {"episode_id": episode, "title": title, "feed_id": feed, "language": language}
-        values |= {
-            "published": published,
-            "text": text,
-            "speaker": speaker,
-            "speaker_folded": speaker and speaker.casefold(),
-        }
-        writer.add_document(tantivy.Document(**{name: value for name, value in values.items() if value is not None}))
+    for row in ask(connection, _TURNS, [episodes]):
+        values = {name: value for name, value in zip(_FIELDS, row, strict=True) if value is not None}
+        writer.add_document(tantivy.Document(**values))
 
 
 def _parse(index: tantivy.Index, query: SearchQuery) -> tantivy.Query:
@@ -219,7 +217,7 @@ def _parse(index: tantivy.Index, query: SearchQuery) -> tantivy.Query:
         parts = [index.parse_query(query.text, ["text"], conjunction_by_default=True)]
     except ValueError as error:
         raise QueryRefused(f'The query {query.text!r} is not understood: {error}. Put a phrase in "quotes".') from error
-    speaker = query.speaker.casefold() if query.speaker else None
+    speaker = query.speaker.lower() if query.speaker else None
     filters = {"feed_id": query.feed, "language": query.language, "speaker_folded": speaker}
     parts += [tantivy.Query.term_query(index.schema, name, value) for name, value in filters.items() if value]
     if query.since or query.until:
