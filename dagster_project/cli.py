@@ -86,6 +86,7 @@ def add(targets: tuple[str, ...], language: str | None, title: str | None, prior
 
     TARGET is the URL or the path of an RSS feed, of an OPML list of feeds, or of audio.
     """
+    from dagster_project.build_resources import fetch_policy
     from dagster_project.commands.add import add as add_targets
     from dagster_project.commands.add import register_feeds
     from resources.lake.catalogue import Catalogue
@@ -97,7 +98,15 @@ def add(targets: tuple[str, ...], language: str | None, title: str | None, prior
     settings = _settings()
     catalogue = Catalogue(Lake(Home.at(settings.home)))
     try:
-        added = add_targets(catalogue, targets, language=language, title=title, check=not no_check, priority=priority)
+        added = add_targets(
+            catalogue,
+            targets,
+            fetch_policy(settings),
+            language=language,
+            title=title,
+            check=not no_check,
+            priority=priority,
+        )
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
     for word, entries in (("added", added.new), ("already present", added.present)):

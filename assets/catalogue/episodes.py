@@ -16,6 +16,7 @@ from partitions.keys import KnownEpisode, assign_keys
 from partitions.languages import normalise_language
 from pipeline.live_window import admit_from_feed
 from pipeline.stage import Batch, Landing, Outcome, each, stage
+from resources.fetch.hosts import FetchPolicy
 from resources.fetch.http import Document, NotModified, fetch_document
 from resources.lake.catalogue import SINGLES, Catalogue, Subscription
 from resources.lake.tables.catalogue import EPISODES, POLLS, EpisodeRow, PollRow
@@ -47,16 +48,18 @@ def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
     tables=[EPISODES, POLLS], ui_metadata=_ui_metadata, group="catalogue", batch_size=50, version="1", catalogue=("feeds",), partition_kind="feed",
     pool="feeds", kinds=frozenset({"rss", "parquet"}), after_landing=admit_from_feed,
 )  # fmt: skip
-def episodes(batch: Batch, catalogue: Catalogue) -> Iterator[Outcome]:
+def episodes(batch: Batch, catalogue: Catalogue, fetch_policy: FetchPolicy) -> Iterator[Outcome]:
     """Polls a feed with a conditional GET, lands every episode that it has ever listed, and admits them to the window.
 
     An episode's key never changes, even if its title, date or URL does.
     """
     subscriptions = {subscription.feed_id: subscription for subscription in catalogue.subscriptions()}
-    return each(batch.keys, lambda key: _poll(key, subscriptions, catalogue), workers=POLLS_AT_ONCE)
+    return each(batch.keys, lambda key: _poll(key, subscriptions, catalogue, fetch_policy), workers=POLLS_AT_ONCE)
 
 
-def _poll(feed_id: str, subscriptions: Mapping[str, Subscription], catalogue: Catalogue) -> Landing:
+def _poll(
+    feed_id: str, subscriptions: Mapping[str, Subscription], catalogue: Catalogue, policy: FetchPolicy
+) -> Landing:
     known = catalogue.lake.rows(EPISODES, feed_id)
     if feed_id == SINGLES:
         return _landing(feed_id, _feed_of_singles(catalogue), None, known, None)
@@ -68,7 +71,10 @@ def _poll(feed_id: str, subscriptions: Mapping[str, Subscription], catalogue: Ca
         return _landing(feed_id, feed, subscription, known, None)
     last = next(iter(catalogue.lake.rows(POLLS, feed_id)), None)
     document = fetch_document(
-        subscription.url, etag=last.etag if last else None, last_modified=last.last_modified if last else None
+        subscription.url,
+        policy,
+        etag=last.etag if last else None,
+        last_modified=last.last_modified if last else None,
     )
     if isinstance(document, NotModified):
         assert last, "a server says `not modified` only to a conditional request"
