@@ -288,6 +288,22 @@ def sql(query: str | None, source: str | None, form: str | None, output: Path | 
         raise click.ClickException(str(error)) from error
 
 
+@main.command(epilog=_examples("podlake report my-show", "podlake report --all --out report.html"))
+@click.argument("feed", required=False)
+@click.option("--all", "is_all", is_flag=True, help="All feeds together.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Also write the report as an HTML file.")
+def report(feed: str | None, is_all: bool, out: Path | None) -> None:
+    """Show hours, languages, speakers, quality, failures and cost of a feed or of all."""
+    from dagster_project.commands.report import report as report_of
+    from resources.lake.home import Home
+
+    if bool(feed) == is_all:
+        raise click.UsageError("Name one feed (`podlake list` shows them), or give --all.")
+    click.echo(report_of(Home.at(_settings().home), feed, out))
+    if out:
+        click.echo(f"\n{out} has the same as a page.")
+
+
 @main.command(epilog=_examples("podlake doctor", "PODLAKE_DIARIZER=nemo PODLAKE_TRANSCRIBER=nemo podlake doctor"))
 def doctor() -> None:
     """Check versions, engines, data folder and Dagster, and say what to install or correct."""

@@ -135,7 +135,7 @@ NEXT = """[bold]Look further[/]
   .venv/bin/podlake status                                   what has landed, what has failed and why
   .venv/bin/podlake sql "from transcript limit 20"           any question
   .venv/bin/podlake sql -f sql/analysis/interruptions.sql    a question that others have asked
-  make notebooks                                             notebooks/explore.ipynb
+  make notebooks                                             notebooks/: a feed at a glance, conversations, quality, cost
   FEED=https://… make demo                                   the same on a feed of your own"""
 
 
