@@ -4,6 +4,7 @@
 * `poll_feeds`, hourly: polls every feed, the least recently polled first;
 * `nightly`: requests a backfill of what is missing, due for a retry, or outdated, within a budget of audio hours;
 * `seal`, hourly: compacts the tables if there are enough finished episodes;
+* `check`, daily: runs the checks of the whole lake, which `podlake status` then lists;
 * `dead_runs`, a sensor that is on: fails runs whose process has exited, so that they are retried.
 
 docs/automation.md explains why this is a sensor and not automation conditions.
@@ -15,6 +16,7 @@ from typing import Any
 
 import dagster as dg
 
+from assets.lake.checks import lake_checks
 from assets.stages import EPISODE_GRAPH, FEED_GRAPH
 from dagster_project.backfills import run_tags
 from dagster_project.flow_state import FlowState
@@ -45,14 +47,21 @@ SEAL_AFTER = timedelta(hours=1)
 def automation(settings: Settings) -> dict[str, Any]:
     """Sensors, schedules and jobs, as arguments of `dagster.Definitions`."""
     nightly_backfill = _nightly_backfill("nightly_backfill", settings)
+    check_lake = dg.define_asset_job(
+        "check_lake",
+        dg.AssetSelection.checks(lake_checks),
+        tags=run_tags(settings),
+        description="Checks the whole lake.",
+    )
     return {
         "sensors": [_episode_flow("episode_flow", settings), _episode_flow("flow", settings), dead_runs],
         "schedules": [
             _poll_feeds(settings),
             dg.ScheduleDefinition("nightly", job=nightly_backfill, cron_schedule="15 2 * * *"),
             _seal(settings),
+            dg.ScheduleDefinition("check", job=check_lake, cron_schedule="45 4 * * *"),
         ],
-        "jobs": [nightly_backfill, _nightly_backfill("night", settings)],
+        "jobs": [check_lake, nightly_backfill, _nightly_backfill("night", settings)],
     }
 
 

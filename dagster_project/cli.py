@@ -304,6 +304,21 @@ def report(feed: str | None, is_all: bool, out: Path | None) -> None:
         click.echo(f"\n{out} has the same as a page.")
 
 
+@main.command(epilog=_examples("podlake check"))
+def check() -> None:
+    """Check all rows: keys, times, turns, durations, languages, rates, polls. Exits with 1 if an error is found."""
+    from dagster_project.commands.check import check as check_lake
+    from resources.lake.home import Home
+    from resources.lake.lake import Lake
+
+    is_bad = False
+    for line, is_error in check_lake(Lake(Home.at(_settings().home))):
+        click.echo(line)
+        is_bad |= is_error
+    if is_bad:
+        raise SystemExit(1)
+
+
 @main.command(epilog=_examples("podlake doctor", "PODLAKE_DIARIZER=nemo PODLAKE_TRANSCRIBER=nemo podlake doctor"))
 def doctor() -> None:
     """Check versions, engines, data folder and Dagster, and say what to install or correct."""

@@ -3,12 +3,12 @@
 from resources.lake.tables import audio, catalogue, pipeline, speech
 from resources.lake.tables.audio import ACQUISITIONS, HASHES
 from resources.lake.tables.catalogue import EPISODES, POLLS, SUBSCRIPTIONS
-from resources.lake.tables.pipeline import FAILURES, STAGE_RUNS
+from resources.lake.tables.pipeline import CHECK_RESULTS, FAILURES, STAGE_RUNS
 from resources.lake.tables.speech import QUALITY, SEGMENTS, SPEAKERS, TURNS, WORD_SPEAKERS, WORDS
 from resources.lake.tables.table import Table
 
 __all__ = [
-    "ACQUISITIONS", "EPISODES", "FAILURES", "HASHES", "POLLS", "QUALITY", "SEGMENTS", "SPEAKERS", "STAGE_RUNS",
+    "ACQUISITIONS", "CHECK_RESULTS", "EPISODES", "FAILURES", "HASHES", "POLLS", "QUALITY", "SEGMENTS", "SPEAKERS", "STAGE_RUNS",
     "SUBSCRIPTIONS", "TABLES", "TURNS", "WORDS", "WORD_SPEAKERS", "Table",
 ]  # fmt: skip
 
