@@ -21,5 +21,5 @@ def test_a_batch_size_of_one_stage_overrides_the_sizes_of_all(monkeypatch: pytes
 
 def test_a_batch_has_at_least_one_episode(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PODLAKE_BATCH_AUDIO", "0")
-    with pytest.raises(ValidationError, match="batch.audio"):
+    with pytest.raises(ValidationError, match=r"batch\.audio"):
         Settings()
