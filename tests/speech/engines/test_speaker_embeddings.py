@@ -19,7 +19,7 @@ DEMO = Path(__file__).parents[3] / "demo"
 
 
 class Fixed:
-    """A diarizer that yields the given results."""
+    """A diarizer with given results."""
 
     spec = EngineSpec("fixed", "fixed", "1")
 
