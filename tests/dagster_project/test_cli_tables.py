@@ -26,6 +26,7 @@ from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import HASHES, SUBSCRIPTIONS
 from speech.errors import NetworkError, NotFound
+from tests.fetch import loopback
 from tests.landings import land_arrow, land_outcome, seal_settled
 
 RSS = """<rss version="2.0"><channel><title>The Show</title><language>en-US</language>
@@ -57,7 +58,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     rows = [{**vars(feed), "n_items": 0} for feed in subscriptions]
     land_arrow(lake, SUBSCRIPTIONS, "all", SUBSCRIPTIONS.of(rows, run_id="r", landed_at=NOW))
     poll = STAGES["episodes"]
-    for outcome in poll.work(Batch(("the-show",), {}), catalogue):
+    for outcome in poll.work(Batch(("the-show",), {}), catalogue, loopback()):
         assert isinstance(outcome, Landing)
         ended(lake, poll, outcome)
     ended(lake, poll, Failure("gone", NetworkError("The connection to http://b.test/rss failed.")))
