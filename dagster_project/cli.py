@@ -19,6 +19,7 @@ from speech.errors import EngineUnavailable, PodlakeError
 if TYPE_CHECKING:
     from dagster_project.settings import Settings
     from resources.fetch.audio_store import AudioStore
+    from resources.lake.lake import Lake
     from resources.search import SearchIndex
 
 FORMATS = {".csv": "csv", ".json": "json", ".parquet": "parquet"}
@@ -90,13 +91,11 @@ def add(targets: tuple[str, ...], language: str | None, title: str | None, prior
     from dagster_project.commands.add import add as add_targets
     from dagster_project.commands.add import register_feeds
     from resources.lake.catalogue import Catalogue
-    from resources.lake.home import Home
-    from resources.lake.lake import Lake
 
     if title and len(targets) > 1:
         raise click.UsageError("--title names one target; several are given.")
     settings = _settings()
-    catalogue = Catalogue(Lake(Home.at(settings.home)))
+    catalogue = Catalogue(_lake(settings))
     try:
         added = add_targets(
             catalogue,
@@ -159,11 +158,9 @@ def retry(stages: tuple[str, ...], classes: tuple[str, ...], feeds: tuple[str, .
     from dagster_project.backfills import daemon_is_running
     from dagster_project.instance import open_instance
     from dagster_project.retry import bring_back, failed, retry_by_backfill, retry_here
-    from resources.lake.home import Home
-    from resources.lake.lake import Lake
 
     settings = _settings()
-    lake = Lake(Home.at(settings.home))
+    lake = _lake(settings)
     unknown = [stage for stage in stages if stage not in STAGES]
     if unknown:
         raise click.BadParameter(f"There is no stage {unknown[0]}. Choose among: {', '.join(STAGES)}.")
@@ -196,12 +193,10 @@ def reopen(keys: tuple[str, ...]) -> None:
     """Bring archived episodes back to work, complete or failed, so that any stage can be made again."""
     from dagster_project.commands.reopen import reopen as reopen_episodes
     from dagster_project.instance import open_instance
-    from resources.lake.home import Home
-    from resources.lake.lake import Lake
 
     settings = _settings()
     with open_instance(settings) as instance:
-        landings = reopen_episodes(instance, Lake(Home.at(settings.home)), keys)
+        landings = reopen_episodes(instance, _lake(settings), keys)
     click.echo(f"{len(keys)} in work again, with {landings} landings: the last partitions of every asset in the UI.")
     click.echo("Make a stage again, for example of the first one:")
     click.echo(f"  dagster asset materialize -m dagster_project.definitions --select transcript --partition {keys[0]}")
@@ -218,10 +213,9 @@ def list_(is_feeds: bool, feed: str | None, limit: int) -> None:
     """List the feeds, or the newest episodes with their state."""
     from dagster_project.commands import listing
     from dagster_project.commands.terminal import render
-    from resources.lake.home import Home
 
     settings = _settings()
-    home = Home.at(settings.home)
+    home = _lake(settings).home
     _require_feeds(settings, [feed] if feed else [])
     names, rows = listing.feeds(home) if is_feeds and not feed else listing.episodes(home, feed_id=feed, limit=limit)
     click.echo(render(names, rows) if rows else "Nothing yet: podlake add, then podlake run.")
@@ -233,11 +227,9 @@ def list_(is_feeds: bool, feed: str | None, limit: int) -> None:
 def status(key: str | None, as_json: bool) -> None:
     """Show the progress of all episodes, or all details of one episode or feed."""
     from dagster_project.commands import status as of
-    from resources.lake.home import Home
-    from resources.lake.lake import Lake
 
-    home = Home.at(_settings().home)
-    found = of.one(Lake(home), key) if key else of.overview(home)
+    lake = _lake(_settings())
+    found = of.one(lake, key) if key else of.overview(lake.home)
     if as_json:
         click.echo(json.dumps(found, indent=1, ensure_ascii=False, default=of.plain))
     else:
@@ -264,7 +256,6 @@ def status(key: str | None, as_json: bool) -> None:
 def sql(query: str | None, source: str | None, form: str | None, output: Path | None, limit: int) -> None:
     """Query the tables with SQL (DuckDB). Without a query, list the views and questions."""
     from dagster_project.commands import query as ask
-    from resources.lake.home import Home
 
     if query and source:
         raise click.UsageError("Give a query or --file, not both.")
@@ -273,7 +264,7 @@ def sql(query: str | None, source: str | None, form: str | None, output: Path | 
         raise click.UsageError(f"Say with --format which kind of file {output} is: csv, json or parquet.")
     if form == "parquet" and not output and sys.stdout.isatty():
         raise click.UsageError("Parquet is binary: give --output FILE, or redirect the output.")
-    home = Home.at(_settings().home)
+    home = _lake(_settings()).home
     try:
         text = ask.question(source) if source else query
         if not text:
@@ -471,12 +462,17 @@ def _log_to_screen() -> None:
     logging.getLogger("podlake").setLevel(logging.INFO)
 
 
-def _require_feeds(settings: Settings, feeds: Sequence[str]) -> None:
-    from resources.lake.catalogue import SINGLES, Catalogue
+def _lake(settings: Settings) -> Lake:
     from resources.lake.home import Home
     from resources.lake.lake import Lake
 
-    known = {one.feed_id for one in Catalogue(Lake(Home.at(settings.home))).subscriptions()} if feeds else set()
+    return Lake(Home.at(settings.home))
+
+
+def _require_feeds(settings: Settings, feeds: Sequence[str]) -> None:
+    from resources.lake.catalogue import SINGLES, Catalogue
+
+    known = {one.feed_id for one in Catalogue(_lake(settings)).subscriptions()} if feeds else set()
     for feed in set(feeds) - known - {SINGLES}:
         raise click.BadParameter(f"There is no feed {feed}. `podlake list` shows the feeds.")
 
