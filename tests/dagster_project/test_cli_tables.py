@@ -20,6 +20,7 @@ from dagster_project.cli import main
 from pipeline.progress import EPISODE_STAGES, FEED_STAGES
 from pipeline.records import Run
 from pipeline.stage import Batch, Cost, Failure, Landing, Outcome, Stage
+from resources.fetch.hosts import FetchPolicy
 from resources.lake.catalogue import Catalogue
 from resources.lake.compaction import sealed_episodes
 from resources.lake.home import Home
@@ -57,7 +58,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     rows = [{**vars(feed), "n_items": 0} for feed in subscriptions]
     land_arrow(lake, SUBSCRIPTIONS, "all", SUBSCRIPTIONS.of(rows, run_id="r", landed_at=NOW))
     poll = STAGES["episodes"]
-    for outcome in poll.work(Batch(("the-show",), {}), catalogue):
+    for outcome in poll.work(Batch(("the-show",), {}), catalogue, FetchPolicy()):
         assert isinstance(outcome, Landing)
         ended(lake, poll, outcome)
     ended(lake, poll, Failure("gone", NetworkError("The connection to http://b.test/rss failed.")))
