@@ -17,9 +17,10 @@ from typing import Any
 import dagster as dg
 
 from assets.lake.checks import lake_checks
-from assets.stages import EPISODE_GRAPH, FEED_GRAPH
+from assets.stages import EPISODE_GRAPH, FEED_GRAPH, GATHERING
 from dagster_project.backfills import run_tags
 from dagster_project.flow_state import FlowState
+from dagster_project.gathering import gathering_batches
 from dagster_project.nightly import archived_of_other_engines, request_nightly_backfill
 from dagster_project.planning import Situation, engine_versions, move_scattered, plan_settings
 from dagster_project.settings import Settings
@@ -71,7 +72,7 @@ def _episode_flow(name: str, settings: Settings) -> dg.SensorDefinition:
     @dg.sensor(
         name=name,
         description="Requests what can run at each stage, in batches." + _old_name(name, "episode_flow"),
-        asset_selection=dg.AssetSelection.assets(*EPISODE_GRAPH.names),
+        asset_selection=dg.AssetSelection.assets(*EPISODE_GRAPH.names, *(stage.name for stage in GATHERING)),
         minimum_interval_seconds=FLOW_SECONDS,
     )
     def flow(
@@ -153,6 +154,8 @@ def tick(
     """What the sensor requests now. Finished episodes leave a full window, and others enter it."""
     migrate(catalogue.lake.home)
     listed = all_open_commits(catalogue.lake.home)
+    gathering = tuple(gathering_batches(instance, catalogue.lake, settings, listed))
+    move_scattered(instance, gathering)
     situation = Situation.of_episodes(instance, catalogue.lake, listed)
     limits = replace(
         plan_settings(settings),
@@ -167,7 +170,7 @@ def tick(
         archive(instance, finished)
     last_poll = max((commit.stamp for name in FEED_GRAPH.names for commit in listed.get(name, {}).values()), default="")
     state = state.after_redo(sum(batch.redo_hours for batch in batches), situation.now)
-    return admit_what_is_new(instance, catalogue, window, settings, engines, state, last_poll), batches
+    return admit_what_is_new(instance, catalogue, window, settings, engines, state, last_poll), (*batches, *gathering)
 
 
 def admit_what_is_new(

@@ -279,6 +279,83 @@ def sql(query: str | None, source: str | None, form: str | None, output: Path | 
         raise click.ClickException(str(error)) from error
 
 
+@main.group(
+    epilog=_examples(
+        "podlake voices list my-show",
+        'podlake voices name my-show-v1a2b3c4d "Ada Lovelace"',
+        "podlake voices split my-show-20260102-1a2b3c4d S2",
+    )
+)
+def voices() -> None:
+    """Show who speaks in which episodes, give voices names, and correct them. Decisions survive reprocessing."""
+
+
+@voices.command("list", epilog=_examples("podlake voices list", "podlake voices list my-show --limit 10"))
+@click.argument("feed", required=False)
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="Voices to show, longest first.")
+def list_voices(feed: str | None, limit: int) -> None:
+    """List the voices of a feed, or of all feeds."""
+    from dagster_project.commands.terminal import render
+    from dagster_project.commands.voices import listing
+    from resources.lake.home import Home
+
+    settings = _settings()
+    _require_feeds(settings, [feed] if feed else [])
+    names, rows = listing(Home.at(settings.home), feed_id=feed, limit=limit)
+    click.echo(render(names, rows) if rows else "No voices yet: podlake run links the speakers of episodes.")
+
+
+@voices.command("name", epilog=_examples('podlake voices name my-show-v1a2b3c4d "Ada Lovelace"'))
+@click.argument("voice")
+@click.argument("name")
+def name_voice(voice: str, name: str) -> None:
+    """Give a voice a name, which the views show. An empty name removes it."""
+    from dagster_project.commands import voices as commands
+
+    _land_voices(commands.name(_lake(_settings()), voice, name))
+
+
+@voices.command("merge", epilog=_examples("podlake voices merge my-show-v1a2b3c4d my-show-v5e6f7a8b"))
+@click.argument("voice")
+@click.argument("other")
+def merge_voices(voice: str, other: str) -> None:
+    """Make OTHER a part of VOICE. Of two feeds, each keeps its voice, and both are the same person."""
+    from dagster_project.commands import voices as commands
+
+    _land_voices(commands.merge(_lake(_settings()), voice, other))
+
+
+@voices.command("split", epilog=_examples("podlake voices split my-show-20260102-1a2b3c4d S2"))
+@click.argument("episode")
+@click.argument("speaker")
+@click.option("--to", "target", metavar="VOICE", help="An existing voice. Default: a new one.")
+def split_voice(episode: str, speaker: str, target: str | None) -> None:
+    """Take the speaker of an episode out of its voice."""
+    from dagster_project.commands import voices as commands
+
+    voice, feeds = commands.split(_lake(_settings()), episode, speaker, target)
+    _land_voices(feeds)
+    click.echo(f"{speaker} of {episode} is {voice} now.")
+
+
+@voices.command("link", epilog=_examples("podlake voices link --across"))
+@click.option("--across", is_flag=True, help="Link voices of different feeds that are the same person.")
+def link_voices(across: bool) -> None:
+    """Link the speakers of new episodes now; with --across, also the voices of different feeds."""
+    from dagster_project.gathering import gather
+    from dagster_project.instance import open_instance
+    from dagster_project.link_voices import land_voices, link_feeds
+    from speech.voices import feed_of_voice
+
+    settings, lake = _settings(), _lake(_settings())
+    with open_instance(settings) as instance:
+        gather(instance, lake, settings)
+        if across:
+            found = link_feeds(lake.home)
+            land_voices(instance, map(feed_of_voice, found))
+            click.echo(f"{len(found)} voices are linked to voices of other feeds.")
+
+
 @main.command(epilog=_examples("podlake report my-show", "podlake report --all --out report.html"))
 @click.argument("feed", required=False)
 @click.option("--all", "is_all", is_flag=True, help="All feeds together.")
@@ -460,6 +537,15 @@ def _log_to_screen() -> None:
 
     logging.basicConfig(format="%(asctime)s  %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("podlake").setLevel(logging.INFO)
+
+
+def _land_voices(feeds: Sequence[str]) -> None:
+    """Land the voices of the feeds, so that the tables show what was decided."""
+    from dagster_project.instance import open_instance
+    from dagster_project.link_voices import land_voices
+
+    with open_instance(_settings()) as instance:
+        land_voices(instance, feeds)
 
 
 def _lake(settings: Settings) -> Lake:
