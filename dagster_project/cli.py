@@ -8,10 +8,11 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from dagster_project.commands.catalogue_cli import COMMANDS
 from speech.errors import EngineUnavailable, PodlakeError
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def main(debug: bool) -> None:
         "podlake add https://example.org/feed.xml --language de",
         "podlake add subscriptions.opml",
         'podlake add ./interview.mp3 --title "Interview"',
+        "podlake add episodes.jsonl",
     )
 )
 @click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
@@ -68,11 +70,31 @@ def main(debug: bool) -> None:
 @click.option("--title", help="Title of the feed or file; its name derives from it. Only with one TARGET.")
 @click.option("--priority", default=0, help="Feeds of a higher priority are processed first.", show_default=True)
 @click.option("--no-check", is_flag=True, help="Add the URL as a feed without fetching it.")
-def add(targets: tuple[str, ...], language: str | None, title: str | None, priority: int, no_check: bool) -> None:
-    """Subscribe to feeds, or add single audio files.
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["jsonl", "csv", "txt", "opml"]),
+    help="Format of a list. Default: by its suffix; jsonl for -.",
+)
+@click.option(
+    "--kind", type=click.Choice(["feed", "audio"]), help="What a list names. Default: by the line, else by the URL."
+)
+def add(
+    targets: tuple[str, ...],
+    language: str | None,
+    title: str | None,
+    priority: int,
+    no_check: bool,
+    form: str | None,
+    kind: Literal["feed", "audio"] | None,
+) -> None:
+    """Subscribe to feeds, or add audio files.
 
-    TARGET is the URL or the path of an RSS feed, of an OPML list of feeds, or of audio.
+    TARGET is the URL or the path of an RSS feed, of an OPML list of feeds, or of audio; or the path of a list that ends
+    in .jsonl, .csv or .txt, or - for standard input. A line has a url and optionally kind, language, title, guid and
+    date. The URLs of a list are not opened.
     """
+    from dagster_project.commands import bulk_import as bulk
     from dagster_project.commands.add import add as add_targets
     from dagster_project.commands.add import register_feeds
     from resources.lake.catalogue import Catalogue
@@ -83,6 +105,12 @@ def add(targets: tuple[str, ...], language: str | None, title: str | None, prior
         raise click.UsageError("--title names one target; several are given.")
     settings = _settings()
     catalogue = Catalogue(Lake(Home.at(settings.home)))
+    lists = [target for target in targets if bulk.is_list(target, form)]
+    targets = tuple(target for target in targets if target not in lists)
+    for name in lists:
+        click.echo(bulk.import_file(catalogue, name, form, kind=kind, language=language).summary())
+    if lists:
+        register_feeds(settings)
     try:
         added = add_targets(catalogue, targets, language=language, title=title, check=not no_check, priority=priority)
     except ValueError as error:
@@ -326,7 +354,8 @@ def _require_feeds(settings: Settings, feeds: Sequence[str]) -> None:
     from resources.lake.home import Home
     from resources.lake.lake import Lake
 
-    known = {one.feed_id for one in Catalogue(Lake(Home.at(settings.home))).subscriptions()} if feeds else set()
+    catalogue = Catalogue(Lake(Home.at(settings.home)))
+    known = {one.feed_id for one in catalogue.subscriptions()} | {one.feed_id for one in catalogue.imported()}
     for feed in set(feeds) - known - {SINGLES}:
         raise click.BadParameter(f"There is no feed {feed}. `podlake list` shows the feeds.")
 
@@ -353,6 +382,9 @@ def _reason(error: Any) -> str:
     """Why pydantic refuses a value: the message of our validator, if it has one."""
     return str(error.get("ctx", {}).get("error", error["msg"]))
 
+
+for _command in COMMANDS:
+    main.add_command(_command)
 
 if __name__ == "__main__":
     main()

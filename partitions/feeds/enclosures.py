@@ -31,6 +31,11 @@ def audio_enclosure(item: Fields) -> Enclosure | None:
     return min(ranked, key=lambda pair: pair[0])[1] if ranked else None
 
 
+def is_media_name(name: str) -> bool:
+    """Whether the name of a file ends like that of audio or video."""
+    return _RANK_OF_EXTENSION.get(name.rpartition(".")[2].lower()) in (_AUDIO, _VIDEO)
+
+
 _AUDIO, _VIDEO, _UNKNOWN = range(3)
 
 _EXTENSIONS = {
