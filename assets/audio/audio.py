@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from pipeline.stage import Batch, Cost, Landing, Outcome, each, stage
 from resources.fetch.audio_store import AudioStore
+from resources.fetch.hosts import FetchPolicy
 from resources.fetch.http import Download, download
 from resources.lake.catalogue import SINGLES, Catalogue
 from resources.lake.lake import Lake
@@ -42,29 +43,36 @@ def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
     tables=[ACQUISITIONS], ui_metadata=_ui_metadata, group="audio", batch_size=64, version="1", catalogue=("episodes",), pool="downloads",
     data_version_columns=("audio_sha256",),
 )  # fmt: skip
-def audio(batch: Batch, catalogue: Catalogue, audio_store: AudioStore, lake: Lake) -> Iterator[Outcome]:
+def audio(
+    batch: Batch, catalogue: Catalogue, audio_store: AudioStore, lake: Lake, fetch_policy: FetchPolicy
+) -> Iterator[Outcome]:
     """Downloads an episode's audio to its content address and hashes it meanwhile. A partial download is resumed.
 
     A new materialization asks the server whether the stored bytes are current, and keeps them if they are.
     """
-    return each(batch.keys, lambda key: _fetch(catalogue.entry(key), audio_store, lake), workers=DOWNLOADS_AT_ONCE)
+    return each(
+        batch.keys, lambda key: _fetch(catalogue.entry(key), audio_store, lake, fetch_policy), workers=DOWNLOADS_AT_ONCE
+    )
 
 
-def _fetch(entry: EpisodeRow, store: AudioStore, lake: Lake) -> Landing:
+def _fetch(entry: EpisodeRow, store: AudioStore, lake: Lake, policy: FetchPolicy) -> Landing:
     started = time.monotonic()
     if entry.enclosure_url.startswith(("http://", "https://")) or entry.feed_id != SINGLES:
-        row = _fetch_url(entry, store, _stored(entry, store, lake))
+        row = _fetch_url(entry, store, _stored(entry, store, lake), policy)
     else:
         row = _copy_file(entry, store)
     cost = Cost(audio_sha256=row.audio_sha256, download_ms=round(1000 * (time.monotonic() - started)))
     return Landing(entry.episode_id, {"acquisitions": [row]}, cost, {"audio": row.final_url})
 
 
-def _fetch_url(entry: EpisodeRow, store: AudioStore, stored: AcquisitionRow | None) -> AcquisitionRow:
+def _fetch_url(
+    entry: EpisodeRow, store: AudioStore, stored: AcquisitionRow | None, policy: FetchPolicy
+) -> AcquisitionRow:
     """Download, unless the server says that the stored bytes are current."""
     answer = download(
         entry.enclosure_url,
         store.part(entry.episode_id),
+        policy,
         known_etag=stored.etag if stored else None,
         known_last_modified=stored.last_modified if stored else None,
     )

@@ -16,6 +16,7 @@ from partitions.keys import KnownEpisode, assign_keys
 from partitions.languages import normalise_language
 from pipeline.live_window import admit_from_feed
 from pipeline.stage import Batch, Landing, Outcome, each, stage
+from resources.fetch.hosts import FetchPolicy
 from resources.fetch.http import Document, NotModified, fetch_document
 from resources.lake.catalogue import SINGLES, Catalogue, Subscription
 from resources.lake.home import Home
@@ -49,7 +50,7 @@ def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
     tables=[EPISODES, POLLS], ui_metadata=_ui_metadata, group="catalogue", batch_size=50, version="1", catalogue=("feeds",), partition_kind="feed",
     pool="feeds", kinds=frozenset({"rss", "parquet"}), after_landing=admit_from_feed,
 )  # fmt: skip
-def episodes(batch: Batch, catalogue: Catalogue) -> Iterator[Outcome]:
+def episodes(batch: Batch, catalogue: Catalogue, fetch_policy: FetchPolicy) -> Iterator[Outcome]:
     """Polls a feed with a conditional GET, lands every episode that it has ever listed, and admits them to the window.
 
     An episode's key never changes, even if its title, date or URL does.
@@ -57,7 +58,7 @@ def episodes(batch: Batch, catalogue: Catalogue) -> Iterator[Outcome]:
     subscriptions = {subscription.feed_id: subscription for subscription in catalogue.subscriptions()}
     return each(
         batch.keys,
-        lambda key: _without_forgotten(_poll(key, subscriptions, catalogue), catalogue.home),
+        lambda key: _without_forgotten(_poll(key, subscriptions, catalogue, fetch_policy), catalogue.home),
         workers=POLLS_AT_ONCE,
     )
 
@@ -68,7 +69,9 @@ def _without_forgotten(landing: Landing, home: Home) -> Landing:
     return replace(landing, rows={**landing.rows, "episodes": Tombstones.read(home).without(landing.key, rows)})
 
 
-def _poll(feed_id: str, subscriptions: Mapping[str, Subscription], catalogue: Catalogue) -> Landing:
+def _poll(
+    feed_id: str, subscriptions: Mapping[str, Subscription], catalogue: Catalogue, policy: FetchPolicy
+) -> Landing:
     known = catalogue.lake.rows(EPISODES, feed_id)
     if feed_id == SINGLES:
         return _landing(feed_id, _feed_of_singles(catalogue), None, known, None)
@@ -80,7 +83,10 @@ def _poll(feed_id: str, subscriptions: Mapping[str, Subscription], catalogue: Ca
         return _landing(feed_id, feed, subscription, known, None)
     last = next(iter(catalogue.lake.rows(POLLS, feed_id)), None)
     document = fetch_document(
-        subscription.url, etag=last.etag if last else None, last_modified=last.last_modified if last else None
+        subscription.url,
+        policy,
+        etag=last.etag if last else None,
+        last_modified=last.last_modified if last else None,
     )
     if isinstance(document, NotModified):
         assert last, "a server says `not modified` only to a conditional request"

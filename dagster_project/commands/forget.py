@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import logging
 import re
+import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -134,7 +135,11 @@ def _traces(plan: Plan, subscriptions: Mapping[str, str]) -> Traces:
 
 
 def _remove_cached(cache: Path, home: Home, plan: Plan) -> None:
-    """Waveforms, copies of remote audio, parts of downloads, and the notes of killed runs."""
+    """Waveforms, copies of remote audio, parts of downloads, the notes of killed runs, and the search index.
+
+    The next search makes the index again: an index keeps the text of documents that it has dropped.
+    """
+    shutil.rmtree(cache / "search", ignore_errors=True)
     for folder in (cache / "waveforms", cache / "audio"):
         for path in folder.rglob("*"):
             if path.is_file() and path.name.partition(".")[0] in plan.audio.sha256:

@@ -26,6 +26,8 @@ from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import ACQUISITIONS, TABLES
 from resources.lake.tables import EPISODES as EPISODE_ROWS
+from resources.lake.warehouse import connect
+from resources.search import SearchIndex
 from tests.landings import land_stage, seal_settled
 
 SPEECH = Path(__file__).parents[1] / "nemo" / "pod_solo.flac"
@@ -73,6 +75,7 @@ def _enter(folder: Path, patch: pytest.MonkeyPatch) -> Home:
     patch.chdir(folder)
     patch.setenv("DAGSTER_HOME", str(folder / "home" / "dagster"))
     patch.setenv("PODLAKE_HOME", str(folder / "home"))
+    patch.setenv("PODLAKE_ALLOW_HOSTS", "127.0.0.1")
     return Home.at(str(folder / "home"))
 
 
@@ -111,6 +114,8 @@ def fill(home: Home, site: str) -> None:
         instance.report_engine_event(
             f"{site}/secret.flac is slow", run_id=instance.get_runs()[0].run_id, job_name="job"
         )
+    with connect(home) as connection:
+        SearchIndex(Path(home.root) / "search").update(connection)
     exports = Path(home.root) / "exports" / "captions"
     exports.mkdir(parents=True)
     (exports / f"{secret}.srt").write_text("secret words")
@@ -147,8 +152,10 @@ def test_no_byte_of_an_episode_is_left(secret: str, home: Home) -> None:
     (acquired,) = Lake(home).rows(ACQUISITIONS, secret)
     needles = [*SECRET, secret.encode(), acquired.audio_sha256.encode()]
     assert len(traces(home, needles)) > 20
+    assert (Path(home.root) / "search").exists()
     assert "1 episodes" in podlake("forget", secret, "--yes")
     assert traces(home, needles) == []
+    assert not (Path(home.root) / "search").exists()
     (public,) = keys(home)
     assert [row.bytes for row in Lake(home).rows(ACQUISITIONS, public)] == [SPEECH.stat().st_size]
     assert (Path(home.root) / "exports" / "captions" / f"{public}.srt").exists()

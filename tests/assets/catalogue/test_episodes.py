@@ -18,6 +18,7 @@ from resources.lake.catalogue import Catalogue
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import EPISODES, FAILURES, POLLS
+from tests.fetch import loopback
 
 FEED = """<?xml version="1.0" encoding="UTF-8"?>
 <rss version="2.0" xmlns:itunes="http://www.itunes.com/dtds/podcast-1.0.dtd"><channel>
@@ -40,7 +41,13 @@ def lake(tmp_path: Path) -> Lake:
 
 def poll(instance: dg.DagsterInstance, lake: Lake, feed_id: str) -> dg.ExecuteInProcessResult:
     assets = [feeds, as_asset(episodes, batch_size=5, code_version="1")]
-    given = {"lake": lake, "catalogue": Catalogue(lake), "window": Window(), "episode_graph": EPISODE_GRAPH}
+    given = {
+        "lake": lake,
+        "catalogue": Catalogue(lake),
+        "window": Window(),
+        "fetch_policy": loopback(),
+        "episode_graph": EPISODE_GRAPH,
+    }
     dg.materialize(assets, selection=["feeds"], instance=instance, resources=given)
     return dg.materialize(
         assets, selection=["episodes"], partition_key=feed_id, instance=instance, resources=given, raise_on_error=False
