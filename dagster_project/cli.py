@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -238,12 +238,21 @@ def reopen(keys: tuple[str, ...]) -> None:
     )
 
 
-@main.command("list", epilog=_examples("podlake list", "podlake list --episodes --feed my-show --limit 20"))
+@main.command(
+    "list", epilog=_examples("podlake list", "podlake list --feed my-show --status failed --since 2026-01-01")
+)
 @click.option("--feeds/--episodes", "is_feeds", default=True, help="What to list.", show_default=True)
 @click.option("--feed", help="Only the episodes of this feed.")
+@click.option(
+    "--status", type=click.Choice(["done", "failed", "waiting", "removed"]), help="Only episodes in this state."
+)
+@click.option("--language", help="Only episodes that declare this language.")
+@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="Only episodes published on this day or later (UTC).")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="Episodes to show, newest first.")
-def list_(is_feeds: bool, feed: str | None, limit: int) -> None:
-    """List the feeds, or the newest episodes with their state."""
+def list_(
+    is_feeds: bool, feed: str | None, status: str | None, language: str | None, since: datetime | None, limit: int
+) -> None:
+    """List the feeds, or the newest episodes with their state. A choice of episodes lists episodes."""
     from dagster_project.commands import listing
     from dagster_project.commands.terminal import render
     from resources.lake.home import Home
@@ -251,8 +260,13 @@ def list_(is_feeds: bool, feed: str | None, limit: int) -> None:
     settings = _settings()
     home = Home.at(settings.home)
     _require_feeds(settings, [feed] if feed else [])
-    names, rows = listing.feeds(home) if is_feeds and not feed else listing.episodes(home, feed_id=feed, limit=limit)
-    click.echo(render(names, rows) if rows else "Nothing yet: podlake add, then podlake run.")
+    chosen = listing.Filter(feed, status, language, since.replace(tzinfo=UTC) if since else None)
+    if is_feeds and chosen == listing.Filter():
+        names, rows = listing.feeds(home)
+    else:
+        names, rows = listing.episodes(home, chosen, limit=limit)
+    nothing = "Nothing yet: podlake add, then podlake run." if chosen == listing.Filter() else "No episode matches."
+    click.echo(render(names, rows) if rows else nothing)
 
 
 @main.command(epilog=_examples("podlake status", "podlake status my-show-20260102-1a2b3c4d"))

@@ -58,10 +58,77 @@ def export_catalogue(output: Path, form: str | None, episodes: bool) -> None:
     click.echo(f"{export(catalogue, output, form, with_episodes=episodes)} lines written to {output}")
 
 
+@click.command(epilog="\b\npodlake refresh\npodlake refresh my-show")
+@click.argument("feeds", nargs=-1, metavar="[FEED]...")
+def refresh(feeds: tuple[str, ...]) -> None:
+    """Poll feeds now; without names all of them. `podlake run` then processes what is new."""
+    from dagster_project.cli import _require_feeds
+    from dagster_project.commands.refresh import refresh as poll
+    from dagster_project.commands.terminal import render
+    from dagster_project.instance import open_instance
+    from resources.lake.home import Home
+    from resources.lake.lake import Lake
+
+    settings = _settings()
+    _require_feeds(settings, feeds)
+    with open_instance(settings) as instance:
+        rows = poll(instance, settings, Lake(Home.at(settings.home)), feeds)
+    click.echo(
+        render(("feed", "episodes", "new", "failed because"), rows) if rows else "There is no feed: podlake add."
+    )
+    if any(new is None for _, _, new, _ in rows):
+        raise SystemExit(1)
+
+
+@click.command(epilog="\b\npodlake remove my-show\npodlake remove --undo my-show")
+@click.argument("names", nargs=-1, required=True, metavar="FEED|EPISODE...")
+@click.option("--undo", is_flag=True, help="Take removed feeds or episodes back into work.")
+def remove(names: tuple[str, ...], undo: bool) -> None:
+    """Stop polling feeds, or processing episodes. Rows and audio stay; `podlake forget` deletes them."""
+    from dagster_project.commands import remove as command
+    from dagster_project.commands.add import register_feeds
+    from dagster_project.instance import open_instance
+    from resources.lake.catalogue import Catalogue
+    from resources.lake.home import Home
+    from resources.lake.lake import Lake
+
+    settings = _settings()
+    catalogue = Catalogue(Lake(Home.at(settings.home)))
+    with open_instance(settings) as instance:
+        if undo:
+            command.undo(instance, catalogue, names)
+            click.echo("Back in work: podlake run.")
+        else:
+            count = command.remove(instance, catalogue, names)
+            click.echo(f"{count} episodes were taken out of work. `podlake remove --undo` takes them back.")
+    register_feeds(settings)
+
+
+@click.command("search-feeds", epilog="\b\npodlake search-feeds night vale")
+@click.argument("words", nargs=-1, required=True, metavar="NAME...")
+@click.option("--limit", type=click.IntRange(1, 200), default=20, show_default=True)
+def search_feeds(words: tuple[str, ...], limit: int) -> None:
+    """Find feeds by name, in Apple's directory and with PODLAKE_PODCASTINDEX_KEY and _SECRET in PodcastIndex."""
+    from dagster_project.build_resources import fetch_policy
+    from dagster_project.commands.search_feeds import search_feeds as search
+    from dagster_project.commands.terminal import render
+
+    settings = _settings()
+    found, problems = search(settings, fetch_policy(settings), " ".join(words), limit=limit)
+    if found:
+        rows = [(feed.title, feed.author, feed.episodes, feed.url) for feed in found]
+        click.echo(render(("title", "author", "episodes", "URL"), rows))
+        click.echo("\nNext: podlake add URL")
+    elif not problems:
+        click.echo("No feed has this name.")
+    if problems:
+        raise click.ClickException("\n".join(problems))
+
+
 def _settings() -> Settings:
     from dagster_project.cli import _settings as read_settings
 
     return read_settings()
 
 
-COMMANDS = (export_catalogue, forget)
+COMMANDS = (export_catalogue, forget, refresh, remove, search_feeds)

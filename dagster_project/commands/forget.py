@@ -61,7 +61,7 @@ class Plan:
 def plan(catalogue: Catalogue, names: Sequence[str]) -> Plan:
     """What the names cover: feeds with all their episodes, and episodes. Raises `UpstreamMissing`."""
     polled = all_open_commits(catalogue.home).get("episodes", {}).keys()
-    known = {feed.feed_id for feed in catalogue.subscriptions()} | {SINGLES} | polled
+    known = {feed.feed_id for feed in catalogue.all_subscriptions()} | {SINGLES} | polled
     feeds = tuple(dict.fromkeys(name for name in names if name in known))
     rows = {row.episode_id: row for feed_id in feeds for row in catalogue.lake.rows(tables.EPISODES, feed_id)}
     rows |= catalogue.entries([name for name in names if name not in known])
@@ -88,7 +88,7 @@ def forget(instance: dg.DagsterInstance, catalogue: Catalogue, cache: Path, plan
     """Carry out the plan. Raises `InWork`. A removal that is interrupted is completed when it is repeated."""
     _refuse_if_in_work(instance, plan)
     home, lake = catalogue.home, catalogue.lake
-    subscriptions = {feed.feed_id: feed.url for feed in catalogue.subscriptions()}
+    subscriptions = {feed.feed_id: feed.url for feed in catalogue.all_subscriptions()}
     feeds = [feed_id for feed_id in plan.feeds if feed_id != SINGLES]
     _write_tombstones(home, plan, {feed_id: subscriptions[feed_id] for feed_id in feeds if feed_id in subscriptions})
     remove_keys(instance, EPISODES, plan.keys)

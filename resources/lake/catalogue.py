@@ -95,7 +95,7 @@ class Catalogue:
 
     def subscriptions(self) -> list[Subscription]:
         """The feeds that are polled."""
-        return [feed for feed in self._all_subscriptions() if feed.removed_at is None]
+        return [feed for feed in self.all_subscriptions() if feed.removed_at is None]
 
     def imported(self) -> list[Imported]:
         """The feeds of imported audio, which are not polled."""
@@ -107,7 +107,7 @@ class Catalogue:
             stream.write(_IMPORTED.dump_json(feed, indent=1))
 
     def removed(self) -> Removed:
-        feeds = (feed.feed_id for feed in self._all_subscriptions() if feed.removed_at)
+        feeds = (feed.feed_id for feed in self.all_subscriptions() if feed.removed_at)
         return Removed(
             frozenset(feeds), frozenset(name.removesuffix(".json") for name in self.home.names(REMOVED_EPISODES))
         )
@@ -125,7 +125,8 @@ class Catalogue:
         with self.home.writing(REMOVED_EPISODES, f"{episode_id}.json") as stream:
             stream.write(json.dumps({"removed_at": datetime.now(UTC).isoformat()}).encode())
 
-    def _all_subscriptions(self) -> list[Subscription]:
+    def all_subscriptions(self) -> list[Subscription]:
+        """The feeds that are polled, and those that were removed."""
         return [self._subscription(name.removesuffix(".json")) for name in self.home.names("subscriptions")]
 
     def _write(self, feed: Subscription) -> None:
@@ -143,7 +144,7 @@ class Catalogue:
 
         A removed feed is polled again. A forgotten one is left out: `Tombstones.has_feed`.
         """
-        known = {subscription.url: subscription for subscription in self._all_subscriptions()}
+        known = {subscription.url: subscription for subscription in self.all_subscriptions()}
         tombstones = Tombstones.read(self.home)
         taken = {subscription.feed_id for subscription in known.values()} | {
             SINGLES,

@@ -20,6 +20,7 @@ from resources.lake.home import Home
 from resources.lake.lake import OPEN, Lake
 from resources.lake.sealed_files import SealedFiles
 from resources.lake.tables import ACQUISITIONS, EPISODES, FAILURES, STAGE_RUNS
+from resources.lake.tombstones import IMPORTED
 from resources.lake.warehouse import ask, connect
 
 
@@ -78,6 +79,7 @@ def forget_feeds(lake: Lake, feed_ids: Sequence[str]) -> None:
     with exclusive(lake.home):
         for feed_id in feed_ids:
             lake.home.remove("subscriptions", f"{feed_id}.json")
+            lake.home.remove("subscriptions", IMPORTED, f"{feed_id}.json")
             lake.remove(FAILURES, FAILURES.landing_key(feed_id, STAGE))
             for folder in (("stage_runs", OPEN, STAGE), ("stage_runs", OPEN, "failed")):
                 _remove_landings(lake.home, folder, feed_id)
