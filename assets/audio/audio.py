@@ -21,7 +21,15 @@ from resources.lake.catalogue import SINGLES, Catalogue
 from resources.lake.lake import Lake
 from resources.lake.tables.audio import ACQUISITIONS, AcquisitionRow, Redirect
 from resources.lake.tables.catalogue import EpisodeRow
-from speech.errors import NotFound, StorageError
+from speech.errors import (
+    HttpRefused,
+    HttpServerError,
+    NetworkError,
+    NotFound,
+    PodlakeError,
+    StorageError,
+    TooLarge,
+)
 
 DOWNLOADS_AT_ONCE = 8
 
@@ -68,9 +76,22 @@ def _fetch(entry: EpisodeRow, store: AudioStore, lake: Lake, policy: FetchPolicy
 def _fetch_url(
     entry: EpisodeRow, store: AudioStore, stored: AcquisitionRow | None, policy: FetchPolicy
 ) -> AcquisitionRow:
+    """Download the enclosure, else the first alternative that can be. Raises the error of the enclosure."""
+    errors: list[PodlakeError] = []
+    for url in (entry.enclosure_url, *(entry.alternative_urls or ())):
+        try:
+            return _fetch_file(url, entry, store, stored if stored and stored.requested_url == url else None, policy)
+        except (NotFound, HttpRefused, HttpServerError, NetworkError, TooLarge) as error:
+            errors.append(error)
+    raise errors[0]
+
+
+def _fetch_file(
+    url: str, entry: EpisodeRow, store: AudioStore, stored: AcquisitionRow | None, policy: FetchPolicy
+) -> AcquisitionRow:
     """Download, unless the server says that the stored bytes are current."""
     answer = download(
-        entry.enclosure_url,
+        url,
         store.part(entry.episode_id),
         policy,
         known_etag=stored.etag if stored else None,
@@ -114,6 +135,6 @@ def _copy_file(entry: EpisodeRow, store: AudioStore) -> AcquisitionRow:
 
 
 def _stored(entry: EpisodeRow, store: AudioStore, lake: Lake) -> AcquisitionRow | None:
-    """The last acquisition, if its bytes are still stored and came from the same URL."""
+    """The last acquisition, if its bytes are still stored."""
     row = next(reversed(lake.rows(ACQUISITIONS, entry.episode_id)), None)
-    return row if row and row.requested_url == entry.enclosure_url and store.has(row.storage_uri) else None
+    return row if row and store.has(row.storage_uri) else None
