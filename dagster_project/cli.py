@@ -8,12 +8,13 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from dagster_project.commands.catalogue_cli import COMMANDS
 from speech.errors import EngineUnavailable, PodlakeError
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ _ui_url = click.option(
         "podlake add https://example.org/feed.xml --language de",
         "podlake add subscriptions.opml",
         'podlake add ./interview.mp3 --title "Interview"',
+        "podlake add episodes.jsonl",
     )
 )
 @click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
@@ -82,12 +84,32 @@ _ui_url = click.option(
 @click.option("--title", help="Title of the feed or file; its name derives from it. Only with one TARGET.")
 @click.option("--priority", default=0, help="Feeds of a higher priority are processed first.", show_default=True)
 @click.option("--no-check", is_flag=True, help="Add the URL as a feed without fetching it.")
-def add(targets: tuple[str, ...], language: str | None, title: str | None, priority: int, no_check: bool) -> None:
-    """Subscribe to feeds, or add single audio files.
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["jsonl", "csv", "txt", "opml"]),
+    help="Format of a list. Default: by its suffix; jsonl for -.",
+)
+@click.option(
+    "--kind", type=click.Choice(["feed", "audio"]), help="What a list names. Default: by the line, else by the URL."
+)
+def add(
+    targets: tuple[str, ...],
+    language: str | None,
+    title: str | None,
+    priority: int,
+    no_check: bool,
+    form: str | None,
+    kind: Literal["feed", "audio"] | None,
+) -> None:
+    """Subscribe to feeds, or add audio files.
 
-    TARGET is the URL or the path of an RSS feed, of an OPML list of feeds, or of audio.
+    TARGET is the URL or the path of an RSS feed, of an OPML list of feeds, or of audio; or the path of a list that ends
+    in .jsonl, .csv or .txt, or - for standard input. A line has a url and optionally kind, language, title, guid and
+    date. The URLs of a list are not opened.
     """
     from dagster_project.build_resources import fetch_policy
+    from dagster_project.commands import bulk_import as bulk
     from dagster_project.commands.add import add as add_targets
     from dagster_project.commands.add import register_feeds
     from resources.lake.catalogue import Catalogue
@@ -96,6 +118,12 @@ def add(targets: tuple[str, ...], language: str | None, title: str | None, prior
         raise click.UsageError("--title names one target; several are given.")
     settings = _settings()
     catalogue = Catalogue(_lake(settings))
+    lists = [target for target in targets if bulk.is_list(target, form)]
+    targets = tuple(target for target in targets if target not in lists)
+    for name in lists:
+        click.echo(bulk.import_file(catalogue, name, form, kind=kind, language=language).summary())
+    if lists:
+        register_feeds(settings)
     try:
         added = add_targets(
             catalogue,
@@ -205,20 +233,34 @@ def reopen(keys: tuple[str, ...]) -> None:
     )
 
 
-@main.command("list", epilog=_examples("podlake list", "podlake list --episodes --feed my-show --limit 20"))
+@main.command(
+    "list", epilog=_examples("podlake list", "podlake list --feed my-show --status failed --since 2026-01-01")
+)
 @click.option("--feeds/--episodes", "is_feeds", default=True, help="What to list.", show_default=True)
 @click.option("--feed", help="Only the episodes of this feed.")
+@click.option(
+    "--status", type=click.Choice(["done", "failed", "waiting", "removed"]), help="Only episodes in this state."
+)
+@click.option("--language", help="Only episodes that declare this language.")
+@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="Only episodes published on this day or later (UTC).")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="Episodes to show, newest first.")
-def list_(is_feeds: bool, feed: str | None, limit: int) -> None:
-    """List the feeds, or the newest episodes with their state."""
+def list_(
+    is_feeds: bool, feed: str | None, status: str | None, language: str | None, since: datetime | None, limit: int
+) -> None:
+    """List the feeds, or the newest episodes with their state. A choice of episodes lists episodes."""
     from dagster_project.commands import listing
     from dagster_project.commands.terminal import render
 
     settings = _settings()
     home = _lake(settings).home
     _require_feeds(settings, [feed] if feed else [])
-    names, rows = listing.feeds(home) if is_feeds and not feed else listing.episodes(home, feed_id=feed, limit=limit)
-    click.echo(render(names, rows) if rows else "Nothing yet: podlake add, then podlake run.")
+    chosen = listing.Filter(feed, status, language, since.replace(tzinfo=UTC) if since else None)
+    if is_feeds and chosen == listing.Filter():
+        names, rows = listing.feeds(home)
+    else:
+        names, rows = listing.episodes(home, chosen, limit=limit)
+    nothing = "Nothing yet: podlake add, then podlake run." if chosen == listing.Filter() else "No episode matches."
+    click.echo(render(names, rows) if rows else nothing)
 
 
 @main.command(epilog=_examples("podlake status", "podlake status my-show-20260102-1a2b3c4d"))
@@ -558,7 +600,8 @@ def _lake(settings: Settings) -> Lake:
 def _require_feeds(settings: Settings, feeds: Sequence[str]) -> None:
     from resources.lake.catalogue import SINGLES, Catalogue
 
-    known = {one.feed_id for one in Catalogue(_lake(settings)).subscriptions()} if feeds else set()
+    catalogue = Catalogue(_lake(settings))
+    known = {one.feed_id for one in catalogue.subscriptions()} | {one.feed_id for one in catalogue.imported()}
     for feed in set(feeds) - known - {SINGLES}:
         raise click.BadParameter(f"There is no feed {feed}. `podlake list` shows the feeds.")
 
@@ -585,6 +628,9 @@ def _reason(error: Any) -> str:
     """Why pydantic refuses a value: the message of our validator, if it has one."""
     return str(error.get("ctx", {}).get("error", error["msg"]))
 
+
+for _command in COMMANDS:
+    main.add_command(_command)
 
 if __name__ == "__main__":
     main()

@@ -16,6 +16,7 @@ from dagster_project.planning import Situation, plan_settings
 from dagster_project.settings import Settings
 from partitions.definitions import add_keys
 from pipeline.readiness import PlanSettings
+from resources.lake.catalogue import Catalogue
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.warehouse import ask, connect
@@ -38,7 +39,8 @@ def failed(
     """Stage → the keys that failed there, inputs first. An empty choice means all."""
     chosen = {"stages": list(stages), "classes": list(classes), "feeds": list(feeds)}
     with connect(home) as connection:
-        rows = ask(connection, _FAILED, chosen)
+        removed = Catalogue(Lake(home)).removed()
+        rows = [(stage, key) for stage, key in ask(connection, _FAILED, chosen) if not removed.has(key)]
     found = {stage: [key for name, key in rows if name == stage] for stage in GRAPH.names}
     return {stage: keys for stage, keys in found.items() if keys}
 

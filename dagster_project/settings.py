@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from resources.engines.devices import visible
@@ -108,6 +108,12 @@ class Settings(BaseSettings):
         validation_alias="JOB_TIMEOUT_HOURS",
         description="A run that takes longer is ended; what it has landed stays.",
     )
+    itunes_url: str = Field("https://itunes.apple.com", description="Apple's directory, for `podlake search-feeds`.")
+    podcastindex_url: str = Field(
+        "https://api.podcastindex.org/api/1.0", description="PodcastIndex, for `podlake search-feeds`."
+    )
+    podcastindex_key: str = Field("", description="API key of PodcastIndex. Empty: only Apple's directory is searched.")
+    podcastindex_secret: SecretStr = Field(SecretStr(""), description="The secret of this key.")
     owner: str = Field("team:podlake", description="Owner of the assets in the UI: an e-mail address or team:<name>.")
 
     def batch_size(self, stage: StageSpec) -> int:

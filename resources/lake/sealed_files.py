@@ -104,6 +104,10 @@ class SealedFiles:
         )
         return {key: rows.filter(pc.field(column) == key) for key in pc.unique(rows[column]).to_pylist()}
 
+    def all_rows(self, keys: Sequence[str]) -> pa.Table:
+        """All rows of the keys, superseded ones too."""
+        return self._query(f"from files where {self.table.landing[0]} in (select unnest($keys))", keys=list(keys))
+
     def records(self, keys: Collection[str]) -> set[str]:
         """`<key>@<stamp>` of the sealed rows of `stage_runs` of the keys."""
         names = "select concat(episode_id, '@', stamp) as name from files where episode_id in (select unnest($keys))"
