@@ -16,6 +16,7 @@ _MODULES = (
     "assets.speech.transcript",
     "assets.speech.turns",
     "assets.speech.quality",
+    "assets.dataset.utterances",
 )
 
 
