@@ -91,7 +91,9 @@ class Settings(BaseSettings):
         description="A run that takes longer is ended; what it has landed stays.",
     )
     utterance_min_s: float = Field(1.0, gt=0, description="Shortest utterance, in seconds.")
-    utterance_max_s: float = Field(30.0, gt=0, description="Longest utterance: longer ones are cut at a pause.")
+    utterance_max_s: float = Field(
+        30.0, gt=0, description="Longest utterance, in seconds; longer ones are cut at a pause."
+    )
     utterance_pause_ms: int = Field(800, ge=40, description="A pause of this length ends an utterance.")
     owner: str = Field("team:podlake", description="Owner of the assets in the UI: an e-mail address or team:<name>.")
 
