@@ -521,6 +521,33 @@ def search(
         click.echo(to_text(result))
 
 
+@main.command(
+    "export",
+    epilog=_examples("podlake export srt --feed my-show --out captions", "podlake export textgrid --episode EPISODE"),
+)
+@click.argument("form", metavar="FORMAT", required=False)
+@click.option("--feed", "feeds", multiple=True, help="Only this feed; may be repeated.")
+@click.option("--episode", "episodes", multiple=True, help="Only this episode; may be repeated.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder. Default: export/FORMAT.")
+def export_(form: str | None, feeds: tuple[str, ...], episodes: tuple[str, ...], out: Path | None) -> None:
+    """Write transcripts as files for other tools. Without FORMAT, list the formats."""
+    from dagster_project.commands.export import export_transcripts
+    from resources.lake.home import Home
+    from speech.formats.registry import FORMATS as TRANSCRIPTS
+
+    if form is None:
+        for name, module in TRANSCRIPTS.items():
+            click.echo(f"{name:14}{(module.__doc__ or '').splitlines()[0]}")
+        return
+    if form not in TRANSCRIPTS:
+        raise click.BadParameter(f"There is no format {form}. Choose among: {', '.join(TRANSCRIPTS)}.")
+    settings = _settings()
+    _require_feeds(settings, feeds)
+    folder = out or Path("export") / form
+    count = export_transcripts(Home.at(settings.home), form, folder, feeds=feeds, episodes=episodes)
+    click.echo(f"{folder}: {count} {'episode' if count == 1 else 'episodes'}.")
+
+
 @main.command(epilog=_examples("podlake ui --port 3001"))
 @click.option("--port", type=click.IntRange(1, 65534), default=3000, show_default=True)
 def ui(port: int) -> None:
