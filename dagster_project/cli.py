@@ -215,11 +215,13 @@ def status(key: str | None, as_json: bool) -> None:
     from resources.lake.lake import Lake
 
     home = Home.at(_settings().home)
-    found = of.one(Lake(home), key) if key else of.overview(home)
-    if as_json:
-        click.echo(json.dumps(found, indent=1, ensure_ascii=False, default=of.plain))
+    if key:
+        detail = of.detail(Lake(home), key)
+        found, text = detail.as_json(), of.detail_text(detail)
     else:
-        click.echo(of.one_text(found) if key else of.overview_text(found))
+        found = of.overview(home)
+        text = of.overview_text(found)
+    click.echo(json.dumps(found, indent=1, ensure_ascii=False, default=of.plain) if as_json else text)
 
 
 @main.command(
