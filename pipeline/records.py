@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 
@@ -24,7 +24,7 @@ from resources.lake.commits import (
 from resources.lake.lake import Lake
 from resources.lake.tables import FAILURES
 from resources.lake.tables.pipeline import FailureRow, InputVersion, StageRunRow
-from speech.errors import policy_of
+from speech.errors import HostPaused, PodlakeError, policy_of
 
 LANDED = "landed"
 FAILED_PERMANENT = "failed_permanent"
@@ -136,7 +136,11 @@ def land_failure(lake: Lake, stage: Stage, failure: Failure, run_id: str) -> Fai
     name, now = FAILURES.landing_key(failure.key, stage.name), datetime.now(UTC)
     last = lake.last_failure(name)
     attempts = (last.attempts if last else 0) + (last is None or last.run_id != run_id)
+    if last and isinstance(failure.error, HostPaused):
+        attempts = last.attempts
     policy = policy_of(failure.error_class)
+    again_at = policy.next_retry_at(attempts, now)
+    asked_s = failure.error.retry_after_s if isinstance(failure.error, PodlakeError) else None
     row = FailureRow(
         episode_id=failure.key,
         feed_id=failure.key if stage.partitions is FEEDS else feed_of(failure.key),
@@ -147,7 +151,7 @@ def land_failure(lake: Lake, stage: Stage, failure: Failure, run_id: str) -> Fai
         message=failure.message,
         first_at=last.first_at if last else now,
         last_at=now,
-        next_retry_at=policy.next_retry_at(attempts, now),
+        next_retry_at=max(again_at, now + timedelta(seconds=asked_s or 0)) if again_at else None,
         run_id=run_id,
         landed_at=now,
     )
