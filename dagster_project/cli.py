@@ -271,11 +271,13 @@ def status(key: str | None, as_json: bool) -> None:
     from dagster_project.commands import status as of
 
     lake = _lake(_settings())
-    found = of.one(lake, key) if key else of.overview(lake.home)
-    if as_json:
-        click.echo(json.dumps(found, indent=1, ensure_ascii=False, default=of.plain))
+    if key:
+        detail = of.detail(lake, key)
+        found, text = detail.as_json(), of.detail_text(detail)
     else:
-        click.echo(of.one_text(found) if key else of.overview_text(found))
+        found = of.overview(lake.home)
+        text = of.overview_text(found)
+    click.echo(json.dumps(found, indent=1, ensure_ascii=False, default=of.plain) if as_json else text)
 
 
 @main.command(
