@@ -103,6 +103,8 @@ def add(targets: tuple[str, ...], language: str | None, title: str | None, prior
 @click.option("--failed-too", is_flag=True, help="Also retry failed episodes that are not due for a retry.")
 def run(feeds: tuple[str, ...], newest: int | None, failed_too: bool) -> None:
     """Run every stage for every episode in this process; an interrupted run continues where it stopped."""
+    import signal
+
     from dagster_project.build_resources import build_resources
     from dagster_project.instance import open_instance
     from dagster_project.run import Selection
@@ -112,8 +114,14 @@ def run(feeds: tuple[str, ...], newest: int | None, failed_too: bool) -> None:
     settings = _settings()
     given = build_resources(settings)
     _require_feeds(settings, feeds)
-    with open_instance(settings) as instance:
-        run_all(instance, settings, given["lake"], given["engines"], Selection(feeds, newest, failed_too))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with open_instance(settings) as instance:
+            run_all(instance, settings, given["lake"], given["engines"], Selection(feeds, newest, failed_too))
+    except KeyboardInterrupt:
+        click.echo("Interrupted. What has landed stays; `podlake run` continues.", err=True)
+        sys.stderr.flush()
+        os._exit(130)  # without waiting for the threads of batches: their runs have been canceled
 
 
 @main.command(
@@ -279,14 +287,32 @@ def doctor() -> None:
         raise SystemExit(1)
 
 
+@main.command(epilog=_examples("podlake engines", "podlake engines stop"))
+@click.argument("action", type=click.Choice(["list", "stop"]), default="list")
+def engines(action: str) -> None:
+    """List the processes that keep engines loaded, with what they work on; or stop them.
+
+    A stopped process frees its memory. A run that uses it starts another one for the rest of its batch.
+    """
+    from dagster_project.commands.engines import processes_text
+    from speech.engines import hosts
+
+    if action == "list":
+        click.echo(processes_text(hosts.statuses()))
+        return
+    stopped = hosts.stop()
+    click.echo(f"{len(stopped)} processes are stopped: {', '.join(str(one['pid']) for one in stopped) or 'none ran'}.")
+
+
 @main.command(epilog=_examples("podlake ui --port 3001"))
 @click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True)
 def ui(port: int) -> None:
     """Start Dagster's web UI and daemon on this machine. Ctrl-C stops both."""
-    from dagster_project.instance import prepare_home
+    from dagster_project.instance import open_instance
     from speech.signals import reset_signals
 
-    prepare_home(_settings())
+    with open_instance(_settings()):  # the daemon takes the limits of pools from its databases
+        pass
     reset_signals()  # in the background of a shell, Dagster would ignore SIGTERM
     # `dg dev`, to which this command points, needs another package and starts the same processes.
     no_hint = ["-W", "ignore:Function `dev_command` is superseded"]

@@ -74,13 +74,13 @@ def watching(instance: dg.DagsterInstance, lake: Lake, stage: str, run_id: str, 
         yield watch
     except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
         if not (_is_out_of_time(instance, run_id) and _keep_first_suspect(lake, stage, run_id)):
-            _remove(lake.home, stage, run_id)
+            forget(lake.home, stage, run_id)
         raise
     except BaseException:
-        _remove(lake.home, stage, run_id)
+        forget(lake.home, stage, run_id)
         raise
     else:
-        _remove(lake.home, stage, run_id)
+        forget(lake.home, stage, run_id)
 
 
 def _is_out_of_time(instance: dg.DagsterInstance, run_id: str) -> bool:
@@ -163,7 +163,7 @@ def drop_keys(home: Home, stage: str, note: _Note, keys: Collection[str]) -> Non
     if left.in_progress or left.crashes:
         _write(home, stage, left)
     else:
-        _remove(home, stage, note.run_id)
+        forget(home, stage, note.run_id)
 
 
 def _notes(home: Home, stage: str) -> list[_Note]:
@@ -175,5 +175,6 @@ def _write(home: Home, stage: str, note: _Note) -> None:
         stream.write(json.dumps(asdict(note)).encode())
 
 
-def _remove(home: Home, stage: str, run_id: str) -> None:
+def forget(home: Home, stage: str, run_id: str) -> None:
+    """Remove the note of a run: none of its episodes is a suspect."""
     home.remove(_FOLDER, stage, f"{run_id}.json")

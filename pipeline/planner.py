@@ -21,6 +21,8 @@ from pipeline.readiness import (
 from resources.lake.graph import StageGraph, StageSpec
 
 DOWNLOAD_POOL = "downloads"
+SMALLEST_SHARE = 4
+"""A run costs as much as some seconds of an engine: fewer keys are not spread over devices."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ def batches_of(
     order, pinned = list(catalogue), in_flight.all_keys()
     batches: list[Batch] = []
     for priority, stage in enumerate(graph):
-        size, reasons = settings.batch_sizes[stage.name], found.ready[stage.name]
+        reasons = found.ready[stage.name]
+        size = _size(stage, len(reasons), settings)
         free_runs = max(0, settings.runs_ahead - in_flight.runs.get(stage.name, 0))
         keys = _by_urgency(reasons, graph, commits)[: free_runs * size]
         if stage.pool == DOWNLOAD_POOL:
@@ -87,6 +90,13 @@ def batches_of(
             hours = sum(catalogue[key].hours for key in batch if reasons[key] is Reason.ENGINE)
             batches.append(Batch(stage.name, tuple(batch), _text(batch, reasons), priority, is_scattered, hours))
     return tuple(batches)
+
+
+def _size(stage: StageSpec, n_ready: int, settings: PlanSettings) -> int:
+    """Keys in one run: few enough that every device has a share, unless that is too small for a run."""
+    size = settings.batch_sizes[stage.name]
+    share = -(-n_ready // settings.devices) if stage.engine_slot else size
+    return min(size, max(share, SMALLEST_SHARE))
 
 
 def _by_urgency(reasons: Mapping[str, Reason], graph: StageGraph, commits: Commits) -> list[str]:

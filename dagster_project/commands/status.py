@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from dagster_project.commands.engines import at_work_text
 from dagster_project.commands.terminal import cell, render
 from partitions.keys import feed_of
 from pipeline.progress import EPISODE_STAGES, FEED_STAGES, progress
@@ -15,6 +16,7 @@ from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import FAILURES, STAGE_RUNS, Table
 from resources.lake.warehouse import ask, connect
+from speech.engines import hosts
 from speech.errors import UpstreamMissing
 
 _FAILURES = """
@@ -55,6 +57,7 @@ def overview(home: Home) -> dict[str, Any]:
             for stage in EPISODE_STAGES
         },
         "failures": [dict(zip(fields, row, strict=True)) for row in failures],
+        "engines": hosts.statuses(),
         "messages": [dict(zip(("error_class", "message", "count"), row, strict=True)) for row in messages],
     }
 
@@ -81,6 +84,8 @@ def overview_text(status: Mapping[str, Any]) -> str:
             [(stage, *counts.values()) for stage, counts in status["stages"].items()],
         ),
     ]
+    if at_work := at_work_text(status["engines"]):
+        lines += ["", at_work]
     if status["failures"]:
         rows = [
             (f["stage"], f["error_class"], f["count"], f["next_retry_at"] or "never", f["example"])

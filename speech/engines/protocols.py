@@ -81,7 +81,8 @@ ON_CPU = DeviceUse("cpu")
 class Diarizer(Protocol):
     """Tells who speaks when."""
 
-    spec: EngineSpec
+    @property
+    def spec(self) -> EngineSpec: ...
 
     def diarize(self, recordings: Iterable[Recording]) -> Iterator[tuple[Recording, Diarization | PodlakeError]]:
         """Each recording exactly once, in any order."""
@@ -99,7 +100,8 @@ class Diarizer(Protocol):
 class Transcriber(Protocol):
     """Writes down the words with their times."""
 
-    spec: EngineSpec
+    @property
+    def spec(self) -> EngineSpec: ...
 
     def transcribe(self, recordings: Iterable[Recording]) -> Iterator[tuple[Recording, Transcript | PodlakeError]]:
         """Each recording exactly once, in any order."""
