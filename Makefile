@@ -44,9 +44,8 @@ bench: $(VENV)/.dev ## Speed: landings, overlap, sealing, views, window, automat
 	@set -e; for name in landings overlap sealing views window automation decode pipeline; do \
 	  echo "== python -m bench.$$name"; $(BIN)/python -m bench.$$name; done
 
-bench-accuracy: $(VENV)/.dev ## Word and diarization error rates of the embedded engines
+bench-accuracy: $(VENV)/.dev ## Error rates of the embedded engines on the demo and ../shared/data
 	$(BIN)/python -m bench.accuracy
-	$(BIN)/python -m bench.transcription
 
 chaos: $(VENV)/.dev ## kill -9 at 100 random moments, and at 20 with a home on S3; CHAOS_KILLS=9 CHAOS_KILLS_S3=0 CHAOS_SEED=7
 	CHAOS_KILLS=$${CHAOS_KILLS:-100} CHAOS_KILLS_S3=$${CHAOS_KILLS_S3:-20} $(BIN)/python -m pytest -s tests/chaos

@@ -85,14 +85,18 @@ def cpwer(reference: Mapping[str, str], hypothesis: Mapping[str, str]) -> WordEr
     return WordErrors(int(errors[linear_sum_assignment(errors)].sum()), sum(len(normalise(text)) for text in said))
 
 
-def der(reference: Iterable[Segment], hypothesis: Iterable[Segment], collar_ms: int = 0) -> DiarizationErrors:
-    """Diarization error rate with overlapped speech. `collar_ms` on each side of a reference boundary is not scored."""
+def der(
+    reference: Iterable[Segment], hypothesis: Iterable[Segment], collar_ms: int = 0, *, skip_overlap: bool = False
+) -> DiarizationErrors:
+    """Diarization error rate. `collar_ms` on each side of a reference boundary is not scored."""
     said, found = _annotation(reference), _annotation(hypothesis)
     if not said and not found:
         return DiarizationErrors(0, 0, 0, 0)
     extent = said.get_timeline().union(found.get_timeline()).extent()
     scored = Timeline([TimeSpan(extent.start - 1, extent.end + 1)])
-    parts = DiarizationErrorRate(collar=2 * collar_ms / 1000)(said, found, uem=scored, detailed=True)
+    parts = DiarizationErrorRate(collar=2 * collar_ms / 1000, skip_overlap=skip_overlap)(
+        said, found, uem=scored, detailed=True
+    )
     names = ("missed detection", "false alarm", "confusion", "total")
     return DiarizationErrors(*(round(1000 * parts[name]) for name in names))
 

@@ -7,6 +7,8 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,8 @@ from speech.errors import EngineUnavailable, PodlakeError
 
 if TYPE_CHECKING:
     from dagster_project.settings import Settings
+    from resources.fetch.audio_store import AudioStore
+    from resources.search import SearchIndex
 
 FORMATS = {".csv": "csv", ".json": "json", ".parquet": "parquet"}
 """Suffix of --output → format, unless --format is given."""
@@ -54,6 +58,15 @@ def _examples(*lines: str) -> str:
 @click.version_option(package_name="podlake")
 def main(debug: bool) -> None:
     """Podcast feeds in; speaker-attributed, word-timed, queryable Parquet tables out."""
+
+
+_ui_url = click.option(
+    "--ui-url",
+    envvar="PODLAKE_UI_URL",
+    default="http://127.0.0.1:3000",
+    show_default=True,
+    help="Where Dagster's web UI is, for links.",
+)
 
 
 @main.command(
@@ -304,16 +317,99 @@ def engines(action: str) -> None:
     click.echo(f"{len(stopped)} processes are stopped: {', '.join(str(one['pid']) for one in stopped) or 'none ran'}.")
 
 
+@main.command(
+    epilog=_examples("podlake page my-show-20260102-1a2b3c4d", "podlake page EPISODE --audio link --out page.html")
+)
+@click.argument("episode", metavar="EPISODE")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="File to write. Default: EPISODE.html.")
+@click.option(
+    "--audio",
+    type=click.Choice(["auto", "embed", "link", "none"]),
+    default="auto",
+    show_default=True,
+    help="embed: a small Opus copy in the page; link: the publisher's file; auto: embed up to two hours.",
+)
+@_ui_url
+def page(episode: str, out: Path | None, audio: str, ui_url: str) -> None:
+    """Write one HTML file to read and hear an episode."""
+    from dagster_project.commands.page import write_page
+
+    path = out or Path(f"{episode}.html")
+    written = write_page(_audio_store(), episode, path, audio=audio, ui_url=ui_url)
+    click.echo(f"{path}: {written.n_words} words, {path.stat().st_size / 1e6:.1f} MB. Open it in a browser.")
+
+
+@main.command(epilog=_examples("podlake site", "podlake site --out corpus --audio embed", "podlake site --port 3010"))
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Write the site into this folder.")
+@click.option(
+    "--audio",
+    type=click.Choice(["link", "copy", "none"]),
+    default="link",
+    show_default=True,
+    help="With --out: the publisher's files, a small Opus copy of each episode, or none.",
+)
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=3001, show_default=True, help="Without --out: serve here."
+)
+@click.option("--parent", type=int, hidden=True, help="Stop when this parent process exits.")
+@_ui_url
+def site(out: Path | None, audio: str, port: int, parent: int | None, ui_url: str) -> None:
+    """Serve the corpus site of feeds, episodes, reading pages and search, or write it as files."""
+    from dagster_project.commands.site import export_site, serve_site
+
+    if out:
+        count = export_site(_audio_store(), out, audio=audio)
+        click.echo(f"{out / 'index.html'}: {count} episodes. Open it in a browser, or copy the folder to a web server.")
+    else:
+        serve_site(_audio_store(), _search_index(), port=port, ui_url=ui_url, parent=parent)
+
+
+@main.command(
+    epilog=_examples(
+        "podlake search train",
+        """podlake search '"night train"' --speaker S1""",
+        "podlake search climate --since 2026-01-01",
+    )
+)
+@click.argument("query", metavar="QUERY")
+@click.option("--feed", help="Only this feed.")
+@click.option("--speaker", help="Only turns of this speaker, by label or name.")
+@click.option("--language", help="Only this language, such as en.")
+@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="Published on this day or later.")
+@click.option("--until", type=click.DateTime(["%Y-%m-%d"]), help="Published on this day or before.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Turns to show, best first.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def search(
+    query: str, feed: str | None, speaker: str | None, language: str | None,
+    since: datetime | None, until: datetime | None, limit: int, as_json: bool,
+) -> None:  # fmt: skip
+    """Find turns that contain all words of QUERY; a phrase stands in double quotes."""
+    from dagster_project.commands.search import find, to_text
+    from resources.lake.home import Home
+    from resources.search import SearchQuery
+
+    asked = SearchQuery(query, feed, speaker, language, since and since.date(), until and until.date())
+    result = find(Home.at(_settings().home), _search_index(), asked, limit=limit)
+    if as_json:
+        click.echo(json.dumps(asdict(result), indent=1, ensure_ascii=False))
+    else:
+        click.echo(to_text(result))
+
+
 @main.command(epilog=_examples("podlake ui --port 3001"))
-@click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True)
+@click.option("--port", type=click.IntRange(1, 65534), default=3000, show_default=True)
 def ui(port: int) -> None:
-    """Start Dagster's web UI and daemon on this machine. Ctrl-C stops both."""
+    """Start Dagster's web UI and daemon on this machine, and the corpus site at the next port. Ctrl-C stops all."""
+    import subprocess
+
     from dagster_project.instance import open_instance
     from speech.signals import reset_signals
 
     with open_instance(_settings()):  # the daemon takes the limits of pools from its databases
         pass
     reset_signals()  # in the background of a shell, Dagster would ignore SIGTERM
+    site = ["site", "--port", str(port + 1), "--ui-url", f"http://127.0.0.1:{port}", "--parent", str(os.getpid())]
+    subprocess.Popen([sys.executable, "-m", "dagster_project.cli", *site])
     # `dg dev`, to which this command points, needs another package and starts the same processes.
     no_hint = ["-W", "ignore:Function `dev_command` is superseded"]
     arguments = ["-m", "dagster", "dev", "-m", "dagster_project.definitions", "-h", "127.0.0.1", "-p", str(port)]
@@ -337,6 +433,20 @@ def env() -> None:
     for name, value in exports.items():
         click.echo(f"export {name}={shlex.quote(value)}")
     click.echo(f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"')
+
+
+def _audio_store() -> AudioStore:
+    from resources.fetch.audio_store import AudioStore
+    from resources.lake.home import Home
+
+    settings = _settings()
+    return AudioStore(Home.at(settings.home), settings.cache_folder, limit_bytes=int(settings.cache_gb * 1e9))
+
+
+def _search_index() -> SearchIndex:
+    from resources.search import SearchIndex
+
+    return SearchIndex(_settings().cache_folder / "search")
 
 
 def _log_to_screen() -> None:

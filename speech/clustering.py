@@ -24,9 +24,15 @@ _DUPLICATE = 0.88
 """Voices whose mean embeddings are more similar are one."""
 _SIMILARITY_NATS = 60.0
 """Log likelihood of a window per unit of cosine similarity; neighbouring windows share samples."""
+_SHORT_SIMILARITY_NATS = 45.0
+"""The same for short windows, which have less to say."""
+_SURE = 0.9
+"""Short windows with a higher posterior give the mean of their voice."""
+_PRIOR_FLOOR = 0.01
 _SWITCH_NATS = 4.0
 """Cost of a change of voice between two windows."""
 _ROUNDS = 3
+_SHORT_ROUNDS = 2
 
 
 def group_voices(embeddings: np.ndarray, follows: np.ndarray) -> np.ndarray:
@@ -51,10 +57,36 @@ def decode_voices(embeddings: np.ndarray, labels: np.ndarray, min_windows: float
     voices = _unit(np.array([embeddings[labels == label].sum(axis=0) for label in kept]))
     for _ in range(_ROUNDS):
         posteriors = _posteriors(_SIMILARITY_NATS * embeddings @ voices.T)
-        sizes = posteriors.sum(axis=0)
-        posteriors = posteriors[:, (sizes >= min_windows) | (sizes == sizes.max())]
+        posteriors = posteriors[:, _large(posteriors, min_windows)]
         posteriors, voices = _without_duplicates(posteriors, embeddings)
     return posteriors / np.maximum(posteriors.sum(axis=1, keepdims=True), 1e-9), voices
+
+
+def refine_voices(
+    prior: np.ndarray, embedded: np.ndarray, embeddings: np.ndarray, min_windows: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Posteriors of short windows, shape (n, k), and the indices of the k voices that have `min_windows` windows.
+
+    `prior`: their posteriors from long windows, shape (n, voices), which stand for windows without an embedding.
+    `embedded`: which windows have one, bool, shape (n,); `embeddings`: unit vectors of those.
+    """
+    kept = np.arange(prior.shape[1])
+    posteriors = prior
+    for _ in range(_SHORT_ROUNDS):
+        likely = posteriors[embedded]
+        sure = np.where(likely > _SURE, likely, 0)
+        voices = _unit(np.where(sure.sum(axis=0) >= 1, sure, likely).T @ embeddings)
+        log_likelihoods = np.log(prior[:, kept] + _PRIOR_FLOOR)
+        log_likelihoods[embedded] = _SHORT_SIMILARITY_NATS * embeddings @ voices.T
+        posteriors = _posteriors(log_likelihoods)
+        large = _large(posteriors, min_windows)
+        posteriors, kept = posteriors[:, large], kept[large]
+    return posteriors / np.maximum(posteriors.sum(axis=1, keepdims=True), 1e-9), kept
+
+
+def _large(posteriors: np.ndarray, min_windows: float) -> np.ndarray:
+    sizes = posteriors.sum(axis=0)
+    return (sizes >= min_windows) | (sizes == sizes.max())
 
 
 def _stable(embeddings: np.ndarray, follows: np.ndarray) -> np.ndarray:

@@ -73,6 +73,7 @@ def test_der_is_exact(hypothesis: list[Segment], errors: DiarizationErrors) -> N
 def test_overlapped_speech_is_scored() -> None:
     overlapped = [Segment("ann", 0, 10_000), Segment("bob", 8_000, 12_000)]
     assert der(overlapped, [Segment("S1", 0, 10_000)]) == DiarizationErrors(4_000, 0, 0, 14_000)
+    assert der(overlapped, [Segment("S1", 0, 10_000)], skip_overlap=True) == DiarizationErrors(2_000, 0, 0, 10_000)
 
 
 def test_the_collar_is_taken_out_on_each_side_of_the_references_boundaries() -> None:

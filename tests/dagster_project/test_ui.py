@@ -25,7 +25,11 @@ def test_it_starts_without_warnings_and_ends_at_sigterm_in_the_background_of_a_s
     ) as process:
         signal.signal(signal.SIGINT, before)
         assert process.stdout
-        waited_for = {"Serving dagster-webserver", "Checking for new runs for sensor: dead_runs"}
+        waited_for = {
+            "Serving dagster-webserver",
+            "The corpus site is at",
+            "Checking for new runs for sensor: dead_runs",
+        }
         for line in process.stdout:
             said.append(line)
             waited_for = {words for words in waited_for if words not in line}

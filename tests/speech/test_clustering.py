@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from speech.clustering import decode_voices, group_voices
+from speech.clustering import decode_voices, group_voices, refine_voices
 
 
 def partition(labels: np.ndarray) -> set[tuple[int, ...]]:
@@ -43,3 +43,22 @@ def test_a_few_windows_are_voices_too(n: int) -> None:
     embeddings, _ = spoken((0, n))
     labels = group_voices(embeddings, np.ones(n, bool))
     assert decode_voices(embeddings, labels, min_windows=1)[1].shape[0] == 1
+
+
+def test_short_windows_find_turns_that_long_ones_have_missed() -> None:
+    embeddings, truth = spoken((0, 30), (1, 4), (0, 20), (1, 30))
+    prior = np.eye(2)[np.where(np.arange(len(truth)) < 54, 0, 1)]
+    embedded = np.ones(len(truth), bool)
+    embedded[60:80] = False
+    posteriors, kept = refine_voices(prior, embedded, embeddings[embedded], min_windows=5)
+    assert posteriors.argmax(axis=1).tolist() == truth.tolist()
+    assert kept.tolist() == [0, 1]
+
+
+def test_a_voice_that_no_short_window_resembles_is_left_out() -> None:
+    embeddings, truth = spoken((0, 40), (1, 40))
+    prior = np.full((80, 3), 0.001)
+    prior[np.arange(80), np.where(np.arange(80) % 40 < 38, truth, 2)] = 0.9
+    posteriors, kept = refine_voices(prior, np.ones(80, bool), embeddings, min_windows=10)
+    assert kept.tolist() == [0, 1]
+    assert posteriors.argmax(axis=1).tolist() == truth.tolist()

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from bench.error_rates import der
+from bench.spliced import Plan, splice
 from speech.decoding import decode_to_wav
 from speech.engines import campplus
 from speech.engines.protocols import EngineChoice
@@ -85,6 +86,13 @@ def test_real_readers_are_told_apart_even_where_they_overlap(engine, tmp_path: P
     assert len({segment.speaker for segment in result.segments}) == len(readers)
     assert errors.confused_ms / errors.reference_ms < 0.03
     assert errors.rate < 0.10
+
+
+@pytest.mark.skipif(not READERS.exists(), reason="the shared recordings are not here")
+def test_quick_overlapping_turns_go_to_their_speakers(engine, tmp_path: Path) -> None:
+    made = splice(Plan(3, 1, gap_ms=(-500, 100), fragment_ms=(800, 3_500)))
+    errors = der(made.segments, diarized(engine, recording(tmp_path, made.samples)).segments, collar_ms=250)
+    assert errors.confused_ms / errors.reference_ms < 0.03
 
 
 @pytest.mark.parametrize(
