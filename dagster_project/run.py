@@ -19,6 +19,7 @@ from dagster_project.build_resources import window
 from dagster_project.in_process import materialize, run_batch
 from dagster_project.nightly import newest_first
 from dagster_project.planning import Situation
+from dagster_project.progress_bars import progress_bars
 from dagster_project.settings import Settings
 from dagster_project.stages import code_version
 from partitions.keys import feed_of
@@ -65,7 +66,8 @@ def run(instance: dg.DagsterInstance, settings: Settings, lake: Lake, engines: E
     if work.has_downloads():
         engines.preload()
     try:
-        run_batches(work)
+        with progress_bars():
+            run_batches(work)
     except BaseException:
         for ended in cancel_own_runs(instance):
             for asset in ended.asset_selection or ():

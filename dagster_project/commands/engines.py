@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dagster_project.commands.terminal import render
+from resources.engines.progress import text_of
 
 Status = Mapping[str, Any]
 
@@ -25,18 +26,12 @@ def processes_text(statuses: Sequence[Status]) -> str:
 def at_work_text(statuses: Sequence[Status]) -> str:
     """The recordings that engines work on now; empty if there are none."""
     rows = [
-        (work["episode"], work["slot"], work["engine"], one["device"], *_progress(work))
+        (work["episode"], work["slot"], work["engine"], one["device"],
+         text_of(work["done_ms"], work["audio_ms"], work["elapsed_s"]))
         for one in statuses
         for work in one["at_work"]
-    ]
-    return render(("at work", "engine", "name", "device", "done", "× real time", "s left"), rows) if rows else ""
-
-
-def _progress(work: Mapping[str, Any]) -> tuple[str, float | None, float | None]:
-    """Share that is done, × real time, seconds left."""
-    share, speed = work["done_ms"] / max(1, work["audio_ms"]), work["done_ms"] / 1000 / max(0.1, work["elapsed_s"])
-    left_s = (work["audio_ms"] - work["done_ms"]) / 1000 / speed if speed else None
-    return f"{share:.0%}", round(speed, 1) if speed else None, left_s and round(left_s)
+    ]  # fmt: skip
+    return render(("at work", "engine", "name", "device", "done"), rows) if rows else ""
 
 
 def _engine(engine: Mapping[str, Any]) -> str:

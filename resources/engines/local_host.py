@@ -14,7 +14,9 @@ from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from resources.engines import progress
 from resources.engines.devices import CPU, Devices
+from resources.engines.progress import AtWork
 from resources.engines.routing import Audio, Done, EngineResult, Slot
 from resources.engines.run_ahead import run_ahead
 from speech.cores import usable_cores
@@ -96,7 +98,7 @@ def work(
     """
     started, held_up_s = time.monotonic() if started is None else started, 0.0
     waiting_s = time.monotonic() - started  # while the engine loaded
-    with closing(Decoded(waveforms, audio)) as decoded:
+    with closing(Decoded(waveforms, audio, slot)) as decoded:
         for recording, result in _results(slot, engine, decoded):
             one = decoded.release(recording.episode_id)
             use = engine.device_use()
@@ -147,14 +149,15 @@ class Waveform:
 class Decoded:
     """Audio as a stream of recordings, decoded ahead of the engine. Audio that cannot be decoded is in `failed`."""
 
-    def __init__(self, waveforms: WaveformCache, audio: Iterable[Audio]) -> None:
+    def __init__(self, waveforms: WaveformCache, audio: Iterable[Audio], slot: Slot) -> None:
+        self._slot = slot
         self.failed: list[tuple[Audio, Exception]] = []
         self.waited_s = 0.0
         """How long the engine has waited for a recording."""
         self._waveforms = waveforms
         self._audio = audio
         self._held: dict[str, Waveform] = {}
-        self._taken: dict[str, None] = {}
+        self._taken: dict[str, AtWork] = {}
         """Recordings that the engine has taken, in order."""
         self._coming = run_ahead(
             self._decoded(), name="decode", most=DECODED_AHEAD, most_bytes=DECODED_AHEAD_BYTES, size_of=_bytes
@@ -169,8 +172,8 @@ class Decoded:
                 return
             if isinstance(made, Waveform):
                 one = made.audio
-                self._taken[one.episode_id] = None
-                yield Recording(one.episode_id, one.audio_sha256, made.path, one.language)
+                self._taken[one.episode_id] = at_work = progress.begin(one.episode_id, self._slot, made.audio_ms)
+                yield Recording(one.episode_id, one.audio_sha256, made.path, one.language, at_work.report)
             else:
                 self.failed.append(made)
 
@@ -181,7 +184,8 @@ class Decoded:
 
     def release(self, episode_id: str) -> Waveform:
         """Give up a recording that the engine has finished. Returns its waveform."""
-        self._taken.pop(episode_id, None)
+        if episode_id in self._taken:
+            progress.end(self._taken.pop(episode_id))
         waveform = self._held.pop(episode_id)
         self._waveforms.release(waveform.audio.audio_sha256)
         return waveform

@@ -3,7 +3,9 @@
 An engine is made by its module's `load(choice, device)` and is then warm. It takes a stream of
 recordings, packs work across them as suits it, and yields each recording's result, or the error that
 belongs to it alone, as soon as it is done, in any order. It reads ahead of what it yields only as far
-as its packing needs, so that a long stream costs no more memory than a short one.
+as its packing needs, so that a long stream costs no more memory than a short one. During its work on a
+recording it calls `recording.report` with the milliseconds that it has processed: users see the progress,
+and the work ends there if its client has exited.
 """
 
 from __future__ import annotations

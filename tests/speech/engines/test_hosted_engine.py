@@ -313,6 +313,8 @@ def test_killed_clients_leave_it_warm_and_work_that_reports_stops(tmp_path: Path
     killed = _client(tmp_path, "good", "reports")
     assert killed.stdout
     pid = int(killed.stdout.readline())
+    while not hosts.statuses()[0]["at_work"]:
+        time.sleep(0.05)
     killed.kill()
     killed.communicate()
     said, _ = _client(tmp_path, "good").communicate(timeout=60)
@@ -324,6 +326,8 @@ def test_work_of_a_killed_client_that_does_not_stop_ends_the_process(tmp_path: P
     killed = _client(tmp_path, "good", "sleeps")
     assert killed.stdout
     pid = int(killed.stdout.readline())
+    while not hosts.statuses()[0]["at_work"]:
+        time.sleep(0.05)
     killed.kill()
     killed.communicate()
     while _is_running(pid):
@@ -356,3 +360,27 @@ def test_a_real_diarizer_finds_there_what_it_finds_here(tmp_path: Path) -> None:
     assert found.embeddings.keys() == expected.embeddings.keys()
     assert all(np.array_equal(found.embeddings[name], vector) for name, vector in expected.embeddings.items())
     assert there.spec == here.spec
+
+
+def test_progress_crosses(toy, tmp_path: Path) -> None:
+    reported: list[int] = []
+    recording = Recording("reports", "0" * 64, Path("reports.wav"), report=reported.append)
+    results = toy().transcribe([recording])
+    threading.Timer(2.0, hosts.stop).start()
+    assert [type(found) for _, found in results] == [EngineCrashed]
+    assert reported == sorted(reported)
+    assert reported[-1] >= 5
+
+
+@pytest.mark.parametrize(("slot", "name"), [("diarizer", "campplus"), ("transcriber", "whisper")])
+def test_the_default_engines_report_their_progress(tmp_path: Path, slot: str, name: str) -> None:
+    pytest.importorskip("faster_whisper", reason="needs the extra `embedded`: pip install 'podlake[embedded]'")
+    from speech.decoding import decode_to_wav
+
+    wav, reported = tmp_path / "rain.wav", list[int]()
+    decode_to_wav(DEMO / "the-sound-of-rain.flac", wav)
+    recording = Recording("rain", "0" * 64, wav, "en", reported.append)
+    engine = registry.load(slot, EngineChoice(name), "cpu")  # type: ignore[arg-type]
+    list(engine.diarize([recording]) if slot == "diarizer" else engine.transcribe([recording]))
+    assert 0 < min(reported) < recording.duration_ms
+    assert recording.duration_ms - 5_000 < max(reported) <= recording.duration_ms + 1
