@@ -86,6 +86,7 @@ def add(targets: tuple[str, ...], language: str | None, title: str | None, prior
 
     TARGET is the URL or the path of an RSS feed, of an OPML list of feeds, or of audio.
     """
+    from dagster_project.build_resources import fetch_policy
     from dagster_project.commands.add import add as add_targets
     from dagster_project.commands.add import register_feeds
     from resources.lake.catalogue import Catalogue
@@ -97,7 +98,15 @@ def add(targets: tuple[str, ...], language: str | None, title: str | None, prior
     settings = _settings()
     catalogue = Catalogue(Lake(Home.at(settings.home)))
     try:
-        added = add_targets(catalogue, targets, language=language, title=title, check=not no_check, priority=priority)
+        added = add_targets(
+            catalogue,
+            targets,
+            fetch_policy(settings),
+            language=language,
+            title=title,
+            check=not no_check,
+            priority=priority,
+        )
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
     for word, entries in (("added", added.new), ("already present", added.present)):
@@ -285,6 +294,22 @@ def sql(query: str | None, source: str | None, form: str | None, output: Path | 
             ask.to_stream(home, text, form, sys.stdout.buffer)
     except ask.QueryError as error:
         raise click.ClickException(str(error)) from error
+
+
+@main.command(epilog=_examples("podlake report my-show", "podlake report --all --out report.html"))
+@click.argument("feed", required=False)
+@click.option("--all", "is_all", is_flag=True, help="All feeds together.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Also write the report as an HTML file.")
+def report(feed: str | None, is_all: bool, out: Path | None) -> None:
+    """Show hours, languages, speakers, quality, failures and cost of a feed or of all."""
+    from dagster_project.commands.report import report as report_of
+    from resources.lake.home import Home
+
+    if bool(feed) == is_all:
+        raise click.UsageError("Name one feed (`podlake list` shows them), or give --all.")
+    click.echo(report_of(Home.at(_settings().home), feed, out))
+    if out:
+        click.echo(f"\n{out} has the same as a page.")
 
 
 @main.command(epilog=_examples("podlake doctor", "PODLAKE_DIARIZER=nemo PODLAKE_TRANSCRIBER=nemo podlake doctor"))

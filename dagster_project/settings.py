@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 from resources.engines.devices import visible
 from resources.engines.routing import parse_transcribers
+from resources.fetch.addresses import AllowedHosts
 from resources.lake.graph import StageSpec
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -79,6 +80,18 @@ class Settings(BaseSettings):
     runs_ahead: int | None = Field(
         None, ge=1, description="Runs of a stage that automation keeps queued or running. Default: two for each GPU."
     )
+    allow_hosts: str = Field(
+        "",
+        description="Hosts that are fetched from although their addresses are not public: `feeds.local,10.0.0.7:8080,192.168.0.0/16`. Empty: none.",
+    )
+    contact: str = Field(
+        "",
+        description="An e-mail address or a page in the User-Agent, so that administrators of servers can reach you.",
+    )
+    connections_per_host: int = Field(4, ge=1, description="Connections to one host at a time, from one process.")
+    request_spacing_s: float = Field(
+        0.0, ge=0, description="Seconds from the start of a request to the start of the next one to the same host."
+    )
     nightly_audio_hours: float = Field(
         24.0,
         gt=0,
@@ -112,6 +125,19 @@ class Settings(BaseSettings):
     @classmethod
     def _gpus_are_readable(cls, value: str) -> str:
         visible(value)
+        return value
+
+    @field_validator("allow_hosts")
+    @classmethod
+    def _hosts_are_readable(cls, value: str) -> str:
+        AllowedHosts.parse(value)
+        return value
+
+    @field_validator("contact")
+    @classmethod
+    def _contact_fits_a_header(cls, value: str) -> str:
+        if not (value.isascii() and value.isprintable()):
+            raise ValueError("only printable ASCII fits into the User-Agent")
         return value
 
     @field_validator("transcriber")

@@ -24,7 +24,7 @@ from resources.lake.commits import (
 )
 from resources.lake.lake import Lake
 from resources.lake.tables import FAILURES, STAGE_RUNS
-from speech.errors import policy_of
+from speech.errors import HostPaused, policy_of
 
 LANDED = "landed"
 FAILED_PERMANENT = "failed_permanent"
@@ -168,8 +168,12 @@ def _land_failure(lake: Lake, stage: Stage, failure: Failure, run: Run) -> None:
     before = lake.read_file(FAILURES, key)
     last = before.to_pylist()[-1] if before is not None and before.num_rows else None
     attempts = (last["attempts"] if last else 0) + (not last or last["run_id"] != run.run_id)
+    if last and isinstance(failure.error, HostPaused):
+        attempts = last["attempts"]
     policy = policy_of(failure.error_class)
     again = policy.retryable and attempts < policy.max_attempts
+    wait = timedelta(hours=policy.next_try_after_h * 2 ** (attempts - 1))
+    asked = timedelta(seconds=getattr(failure.error, "retry_after_s", None) or 0)
     row = {
         "episode_id": failure.key,
         "feed_id": failure.key if stage.partitions is FEEDS else feed_of(failure.key),
@@ -180,7 +184,7 @@ def _land_failure(lake: Lake, stage: Stage, failure: Failure, run: Run) -> None:
         "message": failure.message,
         "first_at": last["first_at"] if last else now,
         "last_at": now,
-        "next_retry_at": now + timedelta(hours=policy.next_try_after_h * 2 ** (attempts - 1)) if again else None,
+        "next_retry_at": now + max(wait, asked) if again else None,
         "run_id": run.run_id,
         "landed_at": now,
     }

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from dagster_project.commands.targets import Target, is_url, recognise
 from dagster_project.settings import Settings
 from partitions.languages import normalise_language
+from resources.fetch.hosts import FetchPolicy
 from resources.lake.catalogue import SINGLES, Catalogue
 from resources.lake.home import Home
 from resources.lake.lake import Lake
@@ -37,6 +38,7 @@ class Added:
 def add(
     catalogue: Catalogue,
     targets: Sequence[str],
+    policy: FetchPolicy,
     *,
     language: str | None,
     title: str | None,
@@ -49,7 +51,7 @@ def add(
     added = Added()
     for text in targets:
         try:
-            target = recognise(text) if check else _unchecked(text)
+            target = recognise(text, policy) if check else _unchecked(text)
         except PodlakeError as error:
             added.refused.append(str(error))
             continue

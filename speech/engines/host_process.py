@@ -25,7 +25,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from threading import Condition, Lock, Thread
 from typing import Any
@@ -33,7 +33,7 @@ from typing import Any
 from speech.engines import registry
 from speech.engines.hosts import code_version
 from speech.engines.protocols import ON_CPU, EngineChoice, Slot
-from speech.engines.wire import Connection, HungUp, Json, packed_result, packed_spec, recording_of
+from speech.engines.wire import Connection, HungUp, Message, recording_of
 from speech.errors import EngineUnavailable
 from speech.signals import reset_signals
 from speech.types import Recording
@@ -121,7 +121,7 @@ class HostProcess:
             if is_idle or (left and all(at is not None and now - at >= ABANDONED_S for at in left)):
                 os._exit(0)
 
-    def _answer(self, message: Json) -> Json:
+    def _answer(self, message: Message) -> Message:
         if "release" in message:
             return {"released": self._close_idle(keep=0)}
         if "outdated" in message and not self._is_outdated:
@@ -129,7 +129,7 @@ class HostProcess:
             os.unlink(self._listener.getsockname())  # noqa: PTH108 - new clients start another process
         return {"status": self._status()}
 
-    def _status(self) -> Json:
+    def _status(self) -> Message:
         now = time.monotonic()
         return {
             "pid": os.getpid(),
@@ -161,13 +161,13 @@ class HostProcess:
             "exits_in_s": None if self._uses else round(max(0.0, self._idle_s - (now - self._idle_since))),
         }
 
-    def _serve_engine(self, connection: Connection, message: Json) -> None:
+    def _serve_engine(self, connection: Connection, message: Message) -> None:
         slot, (name, model, options) = message["slot"], message["load"]
         self._idle_s = message["idle_s"]
         with self._using(_Use(connection, slot, name)) as use:
             try:
                 with self._acquired(use, slot, EngineChoice(name, model, options)) as warm:
-                    connection.tell({"ready": packed_spec(warm.engine.spec), "loaded_s": warm.loaded_s})
+                    connection.tell({"ready": warm.engine.spec, "loaded_s": warm.loaded_s})
                     warm.loaded_s = 0.0
                     while connection.receive():
                         self._stream(use, warm)
@@ -246,8 +246,7 @@ class HostProcess:
         try:
             for recording, result in work(self._asked_for(use)):
                 number = use.at_work.pop(id(recording)).number  # an engine gives back the recording that it was given
-                told_use = asdict(warm.engine.device_use())
-                use.connection.tell({"done": number, "result": packed_result(result), "use": told_use})
+                use.connection.tell({"done": number, "result": result, "use": warm.engine.device_use()})
             use.connection.tell({"over": True})
         except (EngineUnavailable, HungUp):
             raise

@@ -20,13 +20,13 @@ from typing import Any
 
 from speech.engines import hosts
 from speech.engines.protocols import ON_CPU, DeviceUse, EngineChoice, EngineResult, EngineSpec, Slot
-from speech.engines.wire import Connection, HungUp, packed_choice, packed_recording, result_of, spec_of
+from speech.engines.wire import Connection, HungUp, packed_choice, packed_recording
 from speech.errors import EngineCrashed, EngineUnavailable, OutOfMemory, PodlakeError
 from speech.types import Recording
 
 log = logging.getLogger("podlake")
 
-DEATHS_IN_A_ROW = 4
+EXITS_IN_A_ROW = 4
 """After so many exits without a result in between, the rest of the stream fails."""
 _LOADS = 2
 """A process that exits during a load may have been ended for another client's work."""
@@ -80,31 +80,31 @@ class HostedEngine:
         self._connection, self._is_ready = None, False
 
     def _stream(self, recordings: Iterable[Recording]) -> Iterator[Outcome]:
-        coming, suspects, deaths = iter(recordings), deque[Recording](), 0
+        coming, suspects, exits = iter(recordings), deque[Recording](), 0
         first = deque(islice(coming, 1))  # made while the engine loads
-        while deaths < DEATHS_IN_A_ROW:
+        while exits < EXITS_IN_A_ROW:
             held: dict[int, Recording] = {}
             alone = bool(suspects)
             try:
                 own = _taken(suspects, ()) if alone else _taken(first, coming)
                 with closing(self._call(islice(own, 1) if alone else own, held)) as outcomes:
                     for outcome in outcomes:
-                        deaths = 0
+                        exits = 0
                         yield outcome
                 if not alone:
                     return
-            except _Death as death:
-                deaths += 1
-                log.warning("the process of the engine %s died at work: %s", self.spec.name, death)
+            except _Exited as exited:
+                exits += 1
+                log.warning("the process of the engine %s %s", self.spec.name, exited)
                 if len(held) > 1:
                     suspects += held.values()
                 else:
-                    yield from ((one, self._crashed(one, f"died over it: {death}")) for one in held.values())
+                    yield from ((one, self._crashed(one, str(exited))) for one in held.values())
         for one in (*suspects, *first, *coming):
-            yield one, self._crashed(one, f"died {deaths} times in a row before it was tried")
+            yield one, self._crashed(one, f"exited {exits} times in a row before this recording was tried")
 
     def _call(self, coming: Iterator[Recording], held: dict[int, Recording]) -> Generator[Outcome]:
-        """One stream of the engine. `held` is what it was given and has not answered. Raises `_Death`."""
+        """One stream of the engine. `held` is what it was given and has not answered. Raises `_Exited`."""
         over = False
         try:
             connection = self._ready()
@@ -114,26 +114,25 @@ class HostedEngine:
                 if "next" in message:
                     if (recording := next(coming, None)) is not None:
                         held[message["next"]] = recording
-                    connection.tell({"recording": None if recording is None else packed_recording(recording)})
+                    connection.tell({"recording": recording and packed_recording(recording)})
                 elif "at" in message:
                     held[message["at"]].report(message["ms"])
                 elif "done" in message:
-                    self._use = DeviceUse(**message["use"])
+                    self._use = message["use"]
                     yield held.pop(message["done"]), self._result(message["result"])
                 elif "broken" in message:
-                    raise _Death(message["broken"])
+                    raise _Exited(f"broke on it: {message['broken']}")
                 elif "unavailable" in message:
                     raise EngineUnavailable(message["unavailable"])
                 over = "over" in message
         except HungUp:
-            raise _Death(self._place.last_error()) from None
+            raise _Exited(f"exited while it worked on it: {self._place.last_error()}") from None
         finally:
             if not over:  # it exited, or the caller stopped the stream
                 self.close()
 
-    def _result(self, packed: dict[str, Any]) -> EngineResult | PodlakeError:
+    def _result(self, result: EngineResult | PodlakeError) -> EngineResult | PodlakeError:
         """After an error for lack of memory, other engines give theirs back, for the next try."""
-        result = result_of(packed)
         if isinstance(result, OutOfMemory):
             hosts.release(self._place.device)
         return result
@@ -161,7 +160,7 @@ class HostedEngine:
             try:
                 message = connection.receive()
                 if "ready" in message:
-                    self.spec, self.loaded_s, self._is_ready = spec_of(message["ready"]), message["loaded_s"], True
+                    self.spec, self.loaded_s, self._is_ready = message["ready"], message["loaded_s"], True
                     return connection
                 self.close()
                 if not (message["no_memory"] and hosts.release(self._place.device)):
@@ -169,7 +168,7 @@ class HostedEngine:
             except HungUp:
                 self.close()
         raise EngineUnavailable(
-            f"The engine's process under {self._place.python} died while it loaded: {self._place.last_error()}"
+            f"The engine's process under {self._place.python} exited while it loaded: {self._place.last_error()}"
         )
 
     def _crashed(self, recording: Recording, how: str) -> EngineCrashed:
@@ -184,5 +183,5 @@ def _taken(waiting: deque[Recording], coming: Iterable[Recording]) -> Iterator[R
         yield one
 
 
-class _Death(Exception):
+class _Exited(Exception):
     """The process exited without an answer, or its engine broke: how, and its last error."""

@@ -17,7 +17,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from speech.engines.wire import Connection, HungUp, Json
+from speech.engines.wire import Connection, HungUp, Message
 from speech.errors import EngineUnavailable
 from speech.file_locks import wait_for_lock
 
@@ -75,7 +75,9 @@ class Place:
             except HungUp:  # it was about to exit
                 pass
             connection.close()
-        raise EngineUnavailable(f"The engine's process under {self.python} died while it started: {self.last_error()}")
+        raise EngineUnavailable(
+            f"The engine's process under {self.python} exited while it started: {self.last_error()}"
+        )
 
     def last_error(self) -> str:
         """How the process exited, if this process started it, and the last line of its log."""
@@ -120,7 +122,7 @@ class Place:
         _children[self.path] = process
 
 
-def running() -> Iterator[tuple[Connection, Json]]:
+def running() -> Iterator[tuple[Connection, Message]]:
     """Each host process of this user: a connection, closed afterwards, and its status."""
     for path in sorted(folder().glob("*.sock")):
         if connection := _connected(path):
@@ -131,7 +133,7 @@ def running() -> Iterator[tuple[Connection, Json]]:
                 yield connection, connection.receive()["status"]
 
 
-def statuses() -> list[Json]:
+def statuses() -> list[Message]:
     """What the host processes of this user do now."""
     return [status for _, status in running()]
 
@@ -147,7 +149,7 @@ def release(device: str) -> int:
     return released
 
 
-def stop() -> list[Json]:
+def stop() -> list[Message]:
     """End all host processes of this user, also at work. Returns what they did."""
     stopped = []
     for connection, status in running():

@@ -1,27 +1,18 @@
-"""The messages between an engine's host process and its clients: lines of JSON over a Unix socket."""
+"""The messages between an engine's host process and its clients: pickled, over a Unix socket that only the user can open."""
 
 from __future__ import annotations
 
-import json
+import pickle
 import socket
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-import numpy as np
+from speech.engines.protocols import EngineChoice
+from speech.types import Recording
 
-from speech import errors
-from speech.engines.protocols import EngineChoice, EngineResult, EngineSpec
-from speech.errors import PodlakeError
-from speech.types import Diarization, Recording, Segment, Transcript, Word
-
-Json = dict[str, Any]
-
-_ERRORS = {
-    cls.error_class: cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, PodlakeError)
-}
+Message = dict[str, Any]
 
 
 class HungUp(Exception):
@@ -33,27 +24,24 @@ class Connection:
 
     def __init__(self, connected: socket.socket) -> None:
         self._socket = connected
-        self._lines = connected.makefile("r", encoding="utf-8", newline="\n")
+        self._incoming = connected.makefile("rb")
         self._sending = Lock()
 
-    def tell(self, message: Json) -> None:
+    def tell(self, message: Message) -> None:
         """Send a message. Raises `HungUp`."""
-        line = json.dumps(message) + "\n"
+        data = pickle.dumps(message)
         try:
             with self._sending:
-                self._socket.sendall(line.encode())
+                self._socket.sendall(data)
         except OSError as error:
             raise HungUp from error
 
-    def receive(self) -> Json:
+    def receive(self) -> Message:
         """Wait for the next message. Raises `HungUp`."""
         try:
-            line = self._lines.readline()
-        except (OSError, ValueError) as error:  # a timeout, a reset, or closed by another thread
+            return pickle.load(self._incoming)  # noqa: S301 - the folder of the socket belongs to the user
+        except (OSError, EOFError, ValueError, pickle.UnpicklingError) as error:  # ended, timed out, or closed here
             raise HungUp from error
-        if not line.endswith("\n"):
-            raise HungUp
-        return json.loads(line)
 
     def has_hung_up(self) -> bool:
         """Whether the other end is closed and there is no message left."""
@@ -70,7 +58,7 @@ class Connection:
 
     def close(self) -> None:
         """May be called twice."""
-        self._lines.close()
+        self._incoming.close()
         self._socket.close()
 
 
@@ -82,17 +70,7 @@ def packed_choice(choice: EngineChoice) -> list[Any]:
     return [choice.name, model, dict(choice.options)]
 
 
-def packed_spec(spec: EngineSpec) -> Json:
-    languages = None if spec.languages is None else sorted(spec.languages)
-    return {**asdict(spec), "settings": dict(spec.settings), "languages": languages}
-
-
-def spec_of(packed: Json) -> EngineSpec:
-    languages = packed["languages"]
-    return EngineSpec(**{**packed, "languages": None if languages is None else frozenset(languages)})
-
-
-def packed_recording(recording: Recording) -> Json:
+def packed_recording(recording: Recording) -> dict[str, str | None]:
     """The path of its waveform, not the samples."""
     return {
         "episode_id": recording.episode_id,
@@ -102,40 +80,5 @@ def packed_recording(recording: Recording) -> Json:
     }
 
 
-def recording_of(packed: Json, report: Callable[[int], None]) -> Recording:
+def recording_of(packed: Message, report: Callable[[int], None]) -> Recording:
     return Recording(**{**packed, "waveform_path": Path(packed["waveform_path"])}, report=report)
-
-
-def packed_result(result: EngineResult | PodlakeError) -> Json:
-    if isinstance(result, PodlakeError):
-        return {"is": "error", "error_class": result.error_class, "message": str(result)}
-    if isinstance(result, Transcript):
-        return {"is": "transcript", **asdict(result)}
-    embeddings = {speaker: vector.tolist() for speaker, vector in result.embeddings.items()}
-    return {"is": "diarization", **asdict(result), "embeddings": embeddings}
-
-
-def result_of(packed: Json) -> EngineResult | PodlakeError:
-    fields = dict(packed)
-    return _RESULTS[fields.pop("is")](fields)
-
-
-def _error(fields: Json) -> PodlakeError:
-    return _ERRORS[fields["error_class"]](fields["message"])
-
-
-def _transcript(fields: Json) -> Transcript:
-    return Transcript(**{**fields, "words": tuple(Word(**word) for word in fields["words"])})
-
-
-def _diarization(fields: Json) -> Diarization:
-    segments = tuple(Segment(**segment) for segment in fields["segments"])
-    embeddings = {speaker: np.array(vector, np.float32) for speaker, vector in fields["embeddings"].items()}
-    return Diarization(**{**fields, "segments": segments, "embeddings": embeddings})
-
-
-_RESULTS: dict[str, Callable[[Json], EngineResult | PodlakeError]] = {
-    "error": _error,
-    "transcript": _transcript,
-    "diarization": _diarization,
-}
