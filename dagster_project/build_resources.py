@@ -101,7 +101,7 @@ def _placed(choice: EngineChoice, settings: Settings) -> EngineChoice:
 
 def _host(settings: Settings, waveforms: WaveformCache) -> Host:
     if settings.engine_host == "local":
-        return LocalHost(waveforms, Devices(visible(settings.gpus)))
+        return LocalHost(waveforms, Devices(visible(settings.gpus)), settings.engine_idle_s)
     home = Home.at(settings.home)
     return RayHost(
         address=settings.ray_address,

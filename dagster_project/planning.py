@@ -81,7 +81,8 @@ def plan_settings(settings: Settings) -> PlanSettings:
     """The limits that the settings name. Engines are not compared."""
     return PlanSettings(
         batch_sizes={stage.name: settings.batch_size(stage) for stage in GRAPH},
-        runs_ahead=settings.runs_ahead,
+        devices=max(1, settings.n_devices),
+        runs_ahead=settings.runs_ahead or 2 * max(1, settings.n_devices),
         ahead_episodes=settings.ahead_episodes,
         ahead_bytes=settings.ahead_gb * 1e9,
     )

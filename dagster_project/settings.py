@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -50,15 +49,16 @@ class Settings(BaseSettings):
     )
     nemo_python: str = Field(
         default_factory=lambda: str(NEMO_PYTHON) if NEMO_PYTHON.exists() else "",
-        description="Python that the NeMo engines run under, in a process of their own. Default: that of `make nemo`, if it was made; empty: the run's own process.",
+        description="Python that the NeMo engines run under. Default: that of `make nemo`, if it was made; empty: podlake's own.",
     )
-    firered_python: str | None = Field(
-        None, description="The same for FireRedASR. Default: as for NeMo, else a process of its own under this Python."
-    )
+    firered_python: str | None = Field(None, description="The same for FireRedASR. Default: as for NeMo.")
     gpus: str = Field("all", description="Devices to lease: `all`, `none`, or numbers such as `0,1,3`.")
     engine_host: Literal["local", "ray"] = Field(
         "local",
-        description="Where engines run: `local`, in the run's own process, or `ray`, in actors of a Ray cluster.",
+        description="Where engines run: `local`, in host processes of this machine, or `ray`, in actors of a Ray cluster.",
+    )
+    engine_idle_s: float = Field(
+        600.0, ge=0, description="Seconds without work after which a host process exits and frees its memory."
     )
     ray_address: str = Field(
         "auto", description="The Ray cluster: `auto` (this machine is a node of it), or host:port."
@@ -82,8 +82,8 @@ class Settings(BaseSettings):
         256, ge=1, description="Episodes that `podlake run` downloads at most before an engine has taken some."
     )
     ahead_gb: float = Field(20.0, gt=0, description="The same in GB of audio, as the feeds declare it.")
-    runs_ahead: int = Field(
-        2, ge=1, description="Runs of a stage that automation keeps queued or running: twice the number of GPUs."
+    runs_ahead: int | None = Field(
+        None, ge=1, description="Runs of a stage that automation keeps queued or running. Default: two for each GPU."
     )
     allow_hosts: str = Field(
         "",
@@ -157,10 +157,16 @@ class Settings(BaseSettings):
         return value
 
     @property
+    def n_devices(self) -> int:
+        """Devices of this machine that runs lease; 0 if engines run on its CPU, or on a cluster."""
+        return len(visible(self.gpus)) if self.engine_host == "local" else 0
+
+    @property
     def pythons(self) -> dict[str, str]:
-        """Engine → the Python that it runs under in a process of its own; the others run in the run's process."""
+        """Engine → the Python that its host process runs under, if it is another one."""
         nemo = {"nemo": str(Path(self.nemo_python).expanduser())} if self.nemo_python else {}
-        return {**nemo, "firered": self.firered_python or nemo.get("nemo") or sys.executable}
+        firered = self.firered_python or nemo.get("nemo")
+        return {**nemo, **({"firered": firered} if firered else {})}
 
     @property
     def cache_folder(self) -> Path:

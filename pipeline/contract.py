@@ -22,7 +22,7 @@ from pipeline.crashes import watching
 from pipeline.dagster_internals import ROOT_RUN_ID_TAG
 from pipeline.events import EVENTS_LOGGED, materialization
 from pipeline.records import Run, commit_landing, landed_by, record_failure, write_rows
-from pipeline.reporting import cost_metadata, log_outcome, step_failure
+from pipeline.reporting import cost_metadata, log_outcome, progress_lines, step_failure
 from pipeline.run_keys import named_keys
 from pipeline.run_process import tag_process
 from pipeline.stage import Batch, Failure, Landing, Outcome, Stage
@@ -74,11 +74,12 @@ def run_stage(context: dg.AssetExecutionContext, stage: Stage, code_version: str
         report_if_unknown(context.instance, lake, stage, key, code_version)
     todo = tuple(key for key in keys if key not in done)
     failures: list[Failure] = []
-    for count, (outcome, attempts) in enumerate(_outcomes(step, todo), start=1):
-        final = _land(step, outcome, attempts)
-        if isinstance(final, Failure):
-            failures.append(final)
-        log_outcome(stage, final, count, len(todo))
+    with progress_lines(context.log, stage, todo):
+        for count, (outcome, attempts) in enumerate(_outcomes(step, todo), start=1):
+            final = _land(step, outcome, attempts)
+            if isinstance(final, Failure):
+                failures.append(final)
+            log_outcome(stage, final, count, len(todo))
     if failures:
         raise step_failure(stage, failures, len(keys))
     yield dg.MaterializeResult(asset_key=stage.name, metadata=EVENTS_LOGGED)

@@ -81,7 +81,7 @@ def watching(
     for note in _notes(lake.home, stage.name):
         if note.run_id == run_id or _has_ended(instance, note.run_id):
             crashed |= {key: _record_crash(lake, stage, key, note) for key in _without_outcome(lake, stage, note)}
-            _remove(lake.home, stage.name, note.run_id)
+            forget(lake.home, stage.name, note.run_id)
     try:
         known = lake.failures(stage.name, keys)
     except OSError:
@@ -97,7 +97,7 @@ def watching(
                 _record_crash(lake, stage, left[0], note)
         raise
     finally:
-        _remove(lake.home, stage.name, run_id)
+        forget(lake.home, stage.name, run_id)
 
 
 def _is_out_of_time(instance: dg.DagsterInstance, run_id: str) -> bool:
@@ -138,5 +138,6 @@ def _notes(home: Home, stage: str) -> list[_Note]:
     return [_NOTE.validate_json(home.read(_FOLDER, stage, name)) for name in home.names(_FOLDER, stage)]
 
 
-def _remove(home: Home, stage: str, run_id: str) -> None:
+def forget(home: Home, stage: str, run_id: str) -> None:
+    """Remove the note of a run: none of its episodes is a suspect."""
     home.remove(_FOLDER, stage, f"{run_id}.json")

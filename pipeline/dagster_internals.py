@@ -65,6 +65,16 @@ def execute_asset(
     return next((event for event in result.all_events if event.is_run_failure), None)
 
 
+def allow_runs_in_threads(instance: dg.DagsterInstance) -> None:
+    """Let runs start in several threads of this process. Without this they block each other for ever.
+
+    Each start of a run calls `logging.config.dictConfig`, which locks all log handlers, also those of other runs. The
+    handlers that dagster.yaml configures do not change, so they are made once.
+    """
+    handlers = instance.get_yaml_python_handlers()
+    instance.get_yaml_python_handlers = lambda: handlers  # type: ignore[method-assign]
+
+
 def last_event_times(instance: dg.DagsterInstance, asset: dg.AssetKey) -> dict[str, datetime]:
     """Partition → the time of its last materialization event, in one query."""
     store, events = cast("SqlEventLogStorage", instance.event_log_storage), SqlEventLogStorageTable.c

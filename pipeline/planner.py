@@ -21,6 +21,8 @@ from pipeline.readiness import (
 from resources.lake.graph import StageGraph, StageSpec
 
 DOWNLOAD_POOL = "downloads"
+SMALLEST_SHARE = 4
+"""A run costs as much as some seconds of an engine: fewer keys are not spread over devices."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,8 @@ def batches_of(found: Readiness) -> tuple[Batch, ...]:
     order, pinned = list(found.catalogue), in_flight.all_keys()
     batches: list[Batch] = []
     for priority, stage in enumerate(found.graph):
-        size, reasons = settings.batch_sizes[stage.name], found.ready[stage.name]
+        reasons = found.ready[stage.name]
+        size = _size(stage, len(reasons), settings)
         free_runs = max(0, settings.runs_ahead - in_flight.runs.get(stage.name, 0))
         keys = _by_urgency(found, reasons)[: free_runs * size]
         if stage.pool == DOWNLOAD_POOL:
@@ -80,6 +83,13 @@ def batches_of(found: Readiness) -> tuple[Batch, ...]:
             hours = sum(found.catalogue[key].hours for key in batch if reasons[key] is Reason.ENGINE)
             batches.append(Batch(stage.name, tuple(batch), _text(batch, reasons), priority, is_scattered, hours))
     return tuple(batches)
+
+
+def _size(stage: StageSpec, n_ready: int, settings: PlanSettings) -> int:
+    """Keys in one run: few enough that every device has a share, unless that is too small for a run."""
+    size = settings.batch_sizes[stage.name]
+    share = -(-n_ready // settings.devices) if stage.engine_slot else size
+    return min(size, max(share, SMALLEST_SHARE))
 
 
 def _by_urgency(found: Readiness, reasons: Mapping[str, Reason]) -> list[str]:

@@ -75,6 +75,8 @@ class PlanSettings:
 
     batch_sizes: Mapping[str, int]
     """Stage → keys in one run."""
+    devices: int = 1
+    """Devices on which engines run at once: the keys of an engine stage are spread over them."""
     runs_ahead: int = 2
     """Unfinished runs of one stage at most."""
     ahead_episodes: int = 256

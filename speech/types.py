@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,6 +34,14 @@ class Recording:
     """A WAV file: 16 kHz, mono, int16."""
     language: str | None = None
     """Normalised primary tag from the catalogue (`en`, `zh`), None if unknown."""
+    report: Callable[[int], None] = field(default=lambda _: None, compare=False, repr=False)
+    """An engine calls this during its work: how much of the audio it has processed. It may raise to end the work."""
+
+    @property
+    def duration_ms(self) -> int:
+        """Of the waveform, by the size of its file; 0 if there is none any more."""
+        size = self.waveform_path.stat().st_size if self.waveform_path.exists() else 0
+        return size // (2 * SAMPLE_RATE_HZ // 1000)
 
     def samples(self) -> np.ndarray:
         """The waveform as a read-only memory map, int16, shape (n,)."""

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+from dagster_project.commands.engines import at_work_text
 from dagster_project.commands.terminal import cell, render
 from partitions.keys import feed_of
 from pipeline.progress import EPISODE_STAGES, FEED_STAGES, progress
@@ -17,6 +18,7 @@ from resources.lake.lake import Lake
 from resources.lake.tables import STAGE_RUNS
 from resources.lake.tables.pipeline import FailureRow, StageRunRow
 from resources.lake.warehouse import ask, connect
+from speech.engines import hosts
 from speech.errors import UpstreamMissing
 
 _FAILURES = """
@@ -66,6 +68,7 @@ def overview(home: Home) -> dict[str, Any]:
         },
         "failures": [dict(zip(fields, row, strict=True)) for row in failures],
         "failed_checks": [dict(zip(_CHECK_FIELDS, row, strict=True)) for row in failed_checks],
+        "engines": hosts.statuses(),
         "messages": [dict(zip(("error_class", "message", "count"), row, strict=True)) for row in messages],
     }
 
@@ -102,6 +105,8 @@ def overview_text(status: Mapping[str, Any]) -> str:
             [(stage, *counts.values()) for stage, counts in status["stages"].items()],
         ),
     ]
+    if at_work := at_work_text(status["engines"]):
+        lines += ["", at_work]
     if status["failures"]:
         rows = [
             (f["stage"], f["error_class"], f["count"], f["next_retry_at"] or "never", f["example"])

@@ -210,6 +210,7 @@ class Whisper:
                 words, again = self._settle(piece, decoded)
                 found[piece.job, piece.chunk_idx] += words
                 pieces += again
+                piece.job.recording.report(piece.span.end_ms)
         for (job, chunk_idx), words in found.items():
             job.words[chunk_idx] = sorted(words, key=lambda word: word.start_ms)
 
