@@ -10,10 +10,11 @@ from itertools import islice
 
 from partitions.keys import feed_of
 from partitions.languages import normalise_language
-from pipeline.progress import EPISODE_STAGES, FEED_STAGES, progress
+from pipeline.progress import EPISODE_STAGES, progress
 from resources.lake.catalogue import Catalogue
 from resources.lake.home import Home
 from resources.lake.lake import Lake
+from resources.lake.tables import EPISODES
 from resources.lake.warehouse import ask, connect
 
 Listing = tuple[Sequence[str], Sequence[tuple[object, ...]]]
@@ -23,7 +24,7 @@ Listing = tuple[Sequence[str], Sequence[tuple[object, ...]]]
 def feeds(home: Home) -> Listing:
     """A row per feed: how many episodes it has, how many are done, and how many have failed somewhere."""
     lake = Lake(home)
-    episodes, polls = progress(lake, EPISODE_STAGES), progress(lake, FEED_STAGES)
+    episodes, polls = progress(lake, EPISODE_STAGES), progress(lake, (EPISODES.asset,))
     failed = Counter(feed_of(key) for key in frozenset().union(*episodes.failed.values()))
     failed_polls = frozenset().union(*polls.failed.values())
     done = Counter(feed_of(key) for key in episodes.complete())

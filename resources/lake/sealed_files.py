@@ -133,6 +133,12 @@ class SealedFiles:
             for stage in pc.unique(rows["stage"]).to_pylist()
         }
 
+    def landed_feeds(self, stage: str) -> set[str]:
+        """The feeds of the episodes that landed at the stage, of the sealed rows of `stage_runs`."""
+        feeds = "select distinct regexp_replace(episode_id, '-[^-]*-[^-]*$', '') as feed_id from files "
+        rows = self._query(feeds + "where stage = $stage and outcome = 'landed'", stage=stage)
+        return set(rows.column(0).to_pylist())
+
     def write(self, landings: Iterable[pa.Table]) -> list[SealedFile]:
         """New files with the landings, in the given order; no reader sees them yet."""
         new: list[SealedFile] = []
