@@ -17,6 +17,7 @@ _MODULES = (
     "assets.speech.turns",
     "assets.speech.quality",
     "assets.speech.voices",
+    "assets.dataset.utterances",
 )
 
 

@@ -271,11 +271,13 @@ def status(key: str | None, as_json: bool) -> None:
     from dagster_project.commands import status as of
 
     lake = _lake(_settings())
-    found = of.one(lake, key) if key else of.overview(lake.home)
-    if as_json:
-        click.echo(json.dumps(found, indent=1, ensure_ascii=False, default=of.plain))
+    if key:
+        detail = of.detail(lake, key)
+        found, text = detail.as_json(), of.detail_text(detail)
     else:
-        click.echo(of.one_text(found) if key else of.overview_text(found))
+        found = of.overview(lake.home)
+        text = of.overview_text(found)
+    click.echo(json.dumps(found, indent=1, ensure_ascii=False, default=of.plain) if as_json else text)
 
 
 @main.command(
@@ -519,6 +521,33 @@ def search(
         click.echo(json.dumps(asdict(result), indent=1, ensure_ascii=False))
     else:
         click.echo(to_text(result))
+
+
+@main.command(
+    "export",
+    epilog=_examples("podlake export srt --feed my-show --out captions", "podlake export textgrid --episode EPISODE"),
+)
+@click.argument("form", metavar="FORMAT", required=False)
+@click.option("--feed", "feeds", multiple=True, help="Only this feed; may be repeated.")
+@click.option("--episode", "episodes", multiple=True, help="Only this episode; may be repeated.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder. Default: export/FORMAT.")
+def export_(form: str | None, feeds: tuple[str, ...], episodes: tuple[str, ...], out: Path | None) -> None:
+    """Write transcripts as files for other tools. Without FORMAT, list the formats."""
+    from dagster_project.commands.export import export_transcripts
+    from resources.lake.home import Home
+    from speech.formats.registry import FORMATS as TRANSCRIPTS
+
+    if form is None:
+        for name, module in TRANSCRIPTS.items():
+            click.echo(f"{name:14}{(module.__doc__ or '').splitlines()[0]}")
+        return
+    if form not in TRANSCRIPTS:
+        raise click.BadParameter(f"There is no format {form}. Choose among: {', '.join(TRANSCRIPTS)}.")
+    settings = _settings()
+    _require_feeds(settings, feeds)
+    folder = out or Path("export") / form
+    count = export_transcripts(Home.at(settings.home), form, folder, feeds=feeds, episodes=episodes)
+    click.echo(f"{folder}: {count} {'episode' if count == 1 else 'episodes'}.")
 
 
 @main.command(epilog=_examples("podlake ui --port 3001"))

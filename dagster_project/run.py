@@ -29,7 +29,6 @@ from pipeline.contract import report_if_unknown
 from pipeline.dagster_internals import last_event_times
 from pipeline.in_flight import in_flight
 from pipeline.live_window import admit, archive_finished
-from pipeline.records import last_landings
 from pipeline.run_process import fail_orphaned_runs
 from pipeline.stage import Stage
 from resources.engines.routing import Engines
@@ -141,6 +140,6 @@ def _report_lost_events(
         for key, commit in commits.items()
         if key in selected and (key not in known or known[key] < commit.landed_at)
     ]
-    for key in last_landings(lake, stage.name, behind):
+    for key in lake.runs(stage.name, behind):
         if report_if_unknown(instance, lake, stage, key, version):
             log.info("%s: logged the event of %s, which had landed before its run was killed", stage.name, key)

@@ -114,6 +114,11 @@ class Settings(BaseSettings):
     )
     podcastindex_key: str = Field("", description="API key of PodcastIndex. Empty: only Apple's directory is searched.")
     podcastindex_secret: SecretStr = Field(SecretStr(""), description="The secret of this key.")
+    utterance_min_s: float = Field(1.0, gt=0, description="Shortest utterance, in seconds.")
+    utterance_max_s: float = Field(
+        30.0, gt=0, description="Longest utterance, in seconds; longer ones are cut at a pause."
+    )
+    utterance_pause_ms: int = Field(800, ge=40, description="A pause of this length ends an utterance.")
     owner: str = Field("team:podlake", description="Owner of the assets in the UI: an e-mail address or team:<name>.")
 
     def batch_size(self, stage: StageSpec) -> int:

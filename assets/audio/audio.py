@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.stage import Batch, Cost, Landing, Outcome, each, stage
+from pipeline.stage import Batch, Cost, Landing, Outcome, Stage, each
 from resources.fetch.audio_store import AudioStore
 from resources.fetch.hosts import FetchPolicy
 from resources.fetch.http import Download, download
@@ -47,8 +47,8 @@ def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
     }
 
 
-@stage(
-    tables=[ACQUISITIONS], ui_metadata=_ui_metadata, group="audio", batch_size=64, version="1", catalogue=("episodes",), pool="downloads",
+@Stage(
+    tables=(ACQUISITIONS,), ui_metadata=_ui_metadata, group="audio", batch_size=64, version="1", catalogue=("episodes",), pool="downloads",
     data_version_columns=("audio_sha256",),
 )  # fmt: skip
 def audio(

@@ -17,7 +17,7 @@ from partitions.keys import KnownEpisode, assign_keys
 from partitions.languages import normalise_language
 from pipeline.live_window import admit_from_feed
 from pipeline.reporting import markdown_text
-from pipeline.stage import Batch, Landing, Outcome, each, stage
+from pipeline.stage import Batch, Landing, Outcome, Stage, each
 from resources.fetch.hosts import FetchPolicy
 from resources.fetch.http import Document, NotModified, fetch_document
 from resources.lake.catalogue import SINGLES, Catalogue, Subscription
@@ -50,8 +50,8 @@ def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
     }
 
 
-@stage(
-    tables=[EPISODES, POLLS], ui_metadata=_ui_metadata, group="catalogue", batch_size=50, version="1", catalogue=("feeds",), partition_kind="feed",
+@Stage(
+    tables=(EPISODES, POLLS), ui_metadata=_ui_metadata, group="catalogue", batch_size=50, version="1", catalogue=("feeds",), partition_kind="feed",
     pool="feeds", kinds=frozenset({"rss", "parquet"}), after_landing=admit_from_feed,
 )  # fmt: skip
 def episodes(batch: Batch, catalogue: Catalogue, fetch_policy: FetchPolicy) -> Iterator[Outcome]:

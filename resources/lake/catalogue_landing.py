@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from resources.lake.commits import NO_VERSION, Commit, data_version, engine_version, new_commit
 from resources.lake.lake import Lake
-from resources.lake.tables import EPISODES, STAGE_RUNS, TABLES, Table
+from resources.lake.tables import EPISODES, TABLES, Table
 from resources.lake.tables.pipeline import StageRunRow
 
 
@@ -40,5 +40,5 @@ def land_feed(
         finished_at=commit.landed_at, batch_episodes=1, attempts=1, stamp=commit.stamp, inputs=(),
     )  # fmt: skip
     lake.write_rows(commit, landing)
-    lake.commit(stage, commit, STAGE_RUNS.of([record]))
+    lake.commit(record)
     return commit

@@ -45,7 +45,7 @@ def test_every_asset_has_group_description_owner_kind_and_columns(defs: dg.Defin
         "feeds", "episodes", "audio", "hashes", "diarization", "transcript", "turns", "quality", "warehouse"
     }  # fmt: skip
     for name, spec in specs.items():
-        assert spec.group_name in {"catalogue", "audio", "speech", "lake"}, name
+        assert spec.group_name in {"catalogue", "audio", "speech", "dataset", "lake"}, name
         assert spec.description, name
         assert spec.owners, name
         assert spec.kinds, name
@@ -63,7 +63,8 @@ def test_the_lineage_is_the_design_s(defs: dg.Definitions) -> None:
     assert parents["audio"] == {"episodes"}
     assert parents["hashes"] == parents["diarization"] == parents["transcript"] == {"audio"}
     assert parents["turns"] == {"diarization", "transcript"}
-    assert parents["quality"] == {"hashes", "turns"}
+    assert parents["utterances"] == {"audio", "transcript", "turns"}
+    assert parents["quality"] == {"hashes", "turns", "utterances"}
     assert parents["voices"] == {"diarization"}
 
 

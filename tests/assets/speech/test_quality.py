@@ -13,6 +13,7 @@ from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PART
 from assets.audio.hashes import hashes
 from assets.catalogue.episodes import episodes
 from assets.catalogue.feeds import feeds
+from assets.dataset.utterances import utterances
 from assets.speech.diarization import diarization
 from assets.speech.quality import quality
 from assets.speech.transcript import transcript
@@ -113,6 +114,7 @@ def summed_up(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, A
         landing(diarization, lambda recorded: recorded.speech, speaker_capacity=4),
         landing(transcript, lambda recorded: {"words": recorded.words}),
         turns,
+        landing(utterances, lambda _: {"utterances": []}),
         quality,
     ]
     assets = [feeds, *(as_asset(stage, batch_size=10, code_version="1") for stage in stages)]
@@ -127,7 +129,7 @@ def summed_up(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, A
         keys = instance.get_dynamic_partitions("episodes")
         titles |= {key: str(entry.title) for key, entry in given["catalogue"].entries(keys).items()}
         every_one = {ASSET_PARTITION_RANGE_START_TAG: keys[0], ASSET_PARTITION_RANGE_END_TAG: keys[-1]}
-        run("hashes", "diarization", "transcript", "turns", "quality", tags=every_one)
+        run("hashes", "diarization", "transcript", "turns", "utterances", "quality", tags=every_one)
     return {titles[key]: given["lake"].read(QUALITY, key).to_pylist()[0] for key in keys}
 
 
