@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
+from partitions.feeds.details import Details
 from partitions.feeds.rss import Episode, Feed, parse_feed
 from partitions.keys import KnownEpisode, assign_keys
 from partitions.languages import normalise_language
@@ -134,8 +135,21 @@ def _landing(
         canonical_url=feed.canonical_url, podcast_guid=feed.podcast_guid, title=feed.title, author=feed.author,
         language_declared=feed.language, language=normalise_language(feed.language), categories=feed.categories,
         license=feed.license, last_polled_at=now, n_episodes=len(feed.episodes), problems=feed.problems,
+        **_details(feed.details, PollRow),
     )  # fmt: skip
     return Landing(feed_id, {"episodes": rows, "polls": [poll]})
+
+
+def _details(details: Details | None, row: type[EpisodeRow | PollRow]) -> dict[str, Any]:
+    """The details that are columns of the row, NULL where the feed says nothing. A feed's license is its own."""
+    names = {field.name for field in fields(row)} - ({"license"} if row is PollRow else set())
+    return {
+        field.name: getattr(details, field.name) or None
+        if field.type.startswith("tuple")
+        else getattr(details, field.name)
+        for field in fields(Details)
+        if details is not None and field.name in names
+    }
 
 
 def _doubt(rows: Sequence[EpisodeRow], known: Sequence[EpisodeRow]) -> str | None:
@@ -174,6 +188,7 @@ def _row(
         episode_no=episode.episode_no, language_declared=language_declared, language=normalise_language(language_declared),
         transcript_urls=episode.transcript_urls, chapters_url=episode.chapters_url, listed=True, first_seen_at=now,
         last_changed_at=now, alternative_urls=episode.alternative_urls or None,
+        **_details(episode.details, EpisodeRow),
     )  # fmt: skip
     old = before.get(key)
     if old is None:
