@@ -45,6 +45,7 @@ class PollRow:
     problems: Annotated[tuple[str, ...], "What was repaired or left out while the feed was read, in words."]
     run_id: RunId = FILLED
     landed_at: LandedAt = FILLED
+    url: Annotated[str | None, "The subscription's URL at the poll. Another one is polled without validators."] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
