@@ -13,6 +13,7 @@ import dagster as dg
 import pyarrow as pa
 
 from partitions.credentials import without_credentials
+from partitions.feeds.links import web_url
 from partitions.feeds.rss import Episode, Feed, parse_feed
 from partitions.keys import KnownEpisode, assign_keys
 from partitions.languages import normalise_language
@@ -20,15 +21,18 @@ from pipeline.live_window import admit_from_feed
 from pipeline.reporting import markdown_text
 from pipeline.stage import Batch, Landing, Outcome, each, stage
 from resources.fetch.hosts import FetchPolicy
-from resources.fetch.http import Document, NotModified, fetch_document
+from resources.fetch.http import Answer, Document, NotModified, fetch_document
 from resources.lake.catalogue import SINGLES, Catalogue, Subscription
 from resources.lake.lake import Lake
 from resources.lake.secret_urls import SecretUrls
 from resources.lake.tables import FAILURES
 from resources.lake.tables.catalogue import EPISODES, POLLS, EpisodeRow, PollRow
-from speech.errors import NotAFeed, UpstreamMissing
+from speech.errors import HttpRefused, NotAFeed, NotFound, UpstreamMissing
 
 POLLS_AT_ONCE = 8
+MOST_PAGES = 100
+"""Further pages of a feed that are read."""
+MOVED = "moved permanently to "
 
 _CHANGES = (
     "title", "published_at", "duration_declared_ms", "enclosure_url", "enclosure_type", "enclosure_length", "listed",
@@ -75,7 +79,7 @@ def _poll(
         raise UpstreamMissing(f"There is no subscription {feed_id}. Add the feed again with `podlake add <url>`.")
     subscription = subscriptions[feed_id]
     last = next(iter(catalogue.lake.rows(POLLS, feed_id)), None)
-    if not subscription.url.startswith(("http://", "https://")):
+    if not subscription.url.lower().startswith(("http://", "https://")):
         feed = parse_feed(_local(subscription.url), url=subscription.url)
         return _landing(catalogue, feed_id, feed, subscription, known, None, last)
     is_same = last is not None and last.url in (None, subscription.url)
@@ -87,9 +91,54 @@ def _poll(
     )
     if isinstance(document, NotModified):
         assert last, "a server says `not modified` only to a conditional request"
-        return _unchanged(feed_id, subscription, last, known, document)
+        landing = _unchanged(feed_id, subscription, last, known, document)
+        return _followed(landing, subscription, last, _moved_to(document, None), catalogue)
     feed = parse_feed(document.content, url=document.final_url, content_type=document.content_type)
-    return _landing(catalogue, feed_id, feed, subscription, known, document, last)
+    moved_to = _moved_to(document, feed.moved_to)
+    landing = _landing(catalogue, feed_id, _with_pages(feed, policy), subscription, known, document, last)
+    return _followed(landing, subscription, last, moved_to, catalogue)
+
+
+def _with_pages(feed: Feed, policy: FetchPolicy) -> Feed:
+    """The feed with the episodes of its further pages (RFC 5005)."""
+    episodes = {episode.guid: episode for episode in feed.episodes}
+    problems, url, seen = list(feed.problems), feed.next_url, set[str]()
+    while url and url not in seen and len(seen) < MOST_PAGES:
+        seen.add(url)
+        try:
+            document = fetch_document(url, policy)
+            assert isinstance(document, Document), "the request had no condition"
+            page = parse_feed(document.content, url=document.final_url, content_type=document.content_type)
+        except (NotFound, NotAFeed, HttpRefused) as error:
+            problems.append(f"a further page could not be read: {error}")
+            break
+        episodes = {**{episode.guid: episode for episode in page.episodes}, **episodes}
+        url = page.next_url
+    return replace(feed, episodes=tuple(episodes.values()), problems=tuple(problems)) if seen else feed
+
+
+def _moved_to(answer: Answer, declared: str | None) -> str | None:
+    """The permanent new address: where only permanent redirects led, else what the feed declares."""
+    hops = [status for _, status in answer.redirect_chain]
+    if hops and all(status in (301, 308) for status in hops):
+        return answer.final_url
+    return web_url(declared) if declared and web_url(declared) != answer.requested_url else None
+
+
+def _followed(
+    landing: Landing, subscription: Subscription, last: PollRow | None, moved_to: str | None, catalogue: Catalogue
+) -> Landing:
+    """The landing, with a note of the new address. The subscription follows when two polls agree."""
+    (poll,) = landing.rows["polls"]
+    assert isinstance(poll, PollRow)
+    problems = tuple(problem for problem in poll.problems if not problem.startswith(MOVED))
+    if moved_to:
+        note = f"{MOVED}{without_credentials(moved_to)}; the subscription follows if the next poll agrees"
+        if last and note in last.problems:
+            catalogue.move(subscription, moved_to)
+            note = f"{MOVED}{without_credentials(moved_to)}; the subscription has followed"
+        problems = (*problems, note)
+    return replace(landing, rows={**landing.rows, "polls": [replace(poll, problems=problems)]})
 
 
 def _landing(

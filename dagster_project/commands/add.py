@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from dagster_project.commands.targets import Target, is_url, recognise
+from dagster_project.commands.targets import Target, recognise
 from dagster_project.settings import Settings
 from partitions.credentials import without_credentials
+from partitions.feeds.links import web_url
 from partitions.languages import normalise_language
 from resources.fetch.hosts import FetchPolicy
 from resources.lake.catalogue import SINGLES, Catalogue
@@ -95,8 +96,9 @@ def _titled(target: Target, title: str | None) -> Sequence[tuple[str, str | None
 
 
 def _unchecked(text: str) -> Target:
-    if not is_url(text):
+    url = web_url(text)
+    if url is None:
         raise NotAFeed(
             f"{text} is no http(s) URL: without a look at it (--no-check) only the URL of a feed can be added."
         )
-    return Target(feeds=((text, None),))
+    return Target(feeds=((url, None),))

@@ -100,6 +100,10 @@ class Catalogue:
                 self._write(known[url])
         return added
 
+    def move(self, subscription: Subscription, url: str) -> None:
+        """Poll the feed at another URL from now on."""
+        self._write(replace(subscription, url=url))
+
     def _was(self, feed_id: str, url: str) -> bool:
         """Whether a removed feed of this key had this URL. Another feed of its title shares nothing with it."""
         shown = without_credentials(url)

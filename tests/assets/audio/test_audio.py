@@ -24,7 +24,7 @@ from resources.lake.catalogue import Catalogue
 from resources.lake.commits import all_open_commits
 from resources.lake.home import Home
 from resources.lake.lake import Lake
-from resources.lake.tables import ACQUISITIONS, EPISODES, FAILURES, TABLES
+from resources.lake.tables import ACQUISITIONS, EPISODES, FAILURES, POLLS, TABLES
 from tests.fetch import loopback
 
 FEED = """<rss version="2.0"><channel><title>Show</title><item><title>One</title><guid>g1</guid>
@@ -32,12 +32,12 @@ FEED = """<rss version="2.0"><channel><title>Show</title><item><title>One</title
 
 
 @contextmanager
-def site(files: dict[str, bytes]) -> Iterator[str]:
+def site(files: dict[str, bytes], redirect: int = 302) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             body = files.get(self.path)
             if body is not None and body.startswith(b"to:"):
-                self.send_response(302)
+                self.send_response(redirect)
                 self.send_header("Location", body[3:].decode())
                 body = b""
             else:
@@ -175,3 +175,35 @@ def test_credentials_are_used_and_shown_nowhere(
 
 def _rows(lake: Lake, table, key: str):  # type: ignore[no-untyped-def]
     return lake.read(table, key) if table.is_sealable else lake.read_file(table, key)
+
+
+def test_a_permanent_redirect_is_followed_when_seen_twice(pipeline: Pipeline) -> None:
+    files: dict[str, bytes] = {}
+    with site(files, redirect=301) as host:
+        files["/new"] = FEED.format(enclosures=enclosure(f"http://{host}/a.mp3")).encode()
+        files["/feed"] = f"to:http://{host}/new".encode()
+        pipeline.catalogue.subscribe([(f"http://{host}/feed", "Show")])
+        seen = []
+        for _ in range(3):
+            pipeline.poll()
+            (row,) = pipeline.lake.rows(POLLS, "show")
+            seen.append((row.problems, pipeline.catalogue.subscriptions()[0].url))
+    moved = f"moved permanently to http://{host}/new; the subscription"
+    assert seen == [
+        ((f"{moved} follows if the next poll agrees",), f"http://{host}/feed"),
+        ((f"{moved} has followed",), f"http://{host}/new"),
+        ((), f"http://{host}/new"),
+    ]
+
+
+def test_further_pages_are_read_up_to_a_loop(pipeline: Pipeline) -> None:
+    files: dict[str, bytes] = {}
+    with site(files) as host:
+        for page, following in (("1", "2"), ("2", "3"), ("3", "1")):
+            link = f'<link xmlns="http://www.w3.org/2005/Atom" rel="next" href="http://{host}/{following}"/><item>'
+            one = FEED.format(enclosures=enclosure(f"http://{host}/{page}.mp3")).replace("g1", f"g{page}")
+            files[f"/{page}"] = one.replace("<item>", link).encode()
+        pipeline.catalogue.subscribe([(f"http://{host}/1", "Show")])
+        assert pipeline.run("feeds")
+        assert pipeline.run("episodes", "show")
+    assert sorted(row.guid for row in pipeline.lake.rows(EPISODES, "show")) == ["g1", "g2", "g3"]
