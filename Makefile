@@ -32,7 +32,7 @@ nemo: $(NEMO_VENV)/.nemo ## Install NeMo in a separate environment, which podlak
 
 firered: $(NEMO_VENV)/.firered ## FireRedASR (Chinese), beside NeMo
 
-lint: $(VENV)/.dev ## ruff, format, types, floors
+lint: $(VENV)/.dev ## ruff, format, types, layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

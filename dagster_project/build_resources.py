@@ -19,6 +19,7 @@ from resources.lake.catalogue import Catalogue
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from speech.engines.protocols import EngineChoice
+from speech.utterances import UtteranceRule
 from speech.waveforms import WaveformCache
 
 
@@ -41,6 +42,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         "waveforms": waveforms,
         "engines": engines,
         "window": window(settings),
+        "utterance_rule": utterance_rule(settings),
         "episode_graph": EPISODE_GRAPH,
     }
 
@@ -53,6 +55,15 @@ def fetch_policy(settings: Settings) -> FetchPolicy:
         connections_per_host=settings.connections_per_host,
         spacing_s=settings.request_spacing_s,
         pauses=settings.cache_folder / "pauses",
+    )
+
+
+def utterance_rule(settings: Settings) -> UtteranceRule:
+    """Where turns are cut into utterances."""
+    return UtteranceRule(
+        min_ms=round(1000 * settings.utterance_min_s),
+        max_ms=round(1000 * settings.utterance_max_s),
+        pause_ms=settings.utterance_pause_ms,
     )
 
 

@@ -122,7 +122,7 @@ def ogg_is_closed(source: Path) -> bool:
 
 
 def is_seam(junk: bytes) -> bool:
-    """Whether `junk` is what stands between or behind stitched MP3 files: tags, and at most the next one's Xing frame."""
+    """Whether `junk` separates or ends joined MP3 files: tags, and at most the Xing frame of the next file."""
     if junk.startswith(END_TAGS):
         return True
     rest = junk

@@ -23,10 +23,12 @@ from pipeline.stage import Batch, Landing, Outcome, each, stage
 from resources.fetch.hosts import FetchPolicy
 from resources.fetch.http import Answer, Document, NotModified, fetch_document
 from resources.lake.catalogue import SINGLES, Catalogue, Subscription
+from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.secret_urls import SecretUrls
 from resources.lake.tables import FAILURES
 from resources.lake.tables.catalogue import EPISODES, POLLS, EpisodeRow, PollRow
+from resources.lake.tombstones import Tombstones
 from speech.errors import HttpRefused, NotAFeed, NotFound, UpstreamMissing
 
 POLLS_AT_ONCE = 8
@@ -66,7 +68,17 @@ def episodes(batch: Batch, catalogue: Catalogue, fetch_policy: FetchPolicy) -> I
     An episode's key never changes, even if its title, date or URL does.
     """
     subscriptions = {subscription.feed_id: subscription for subscription in catalogue.subscriptions()}
-    return each(batch.keys, lambda key: _poll(key, subscriptions, catalogue, fetch_policy), workers=POLLS_AT_ONCE)
+    return each(
+        batch.keys,
+        lambda key: _without_forgotten(_poll(key, subscriptions, catalogue, fetch_policy), catalogue.home),
+        workers=POLLS_AT_ONCE,
+    )
+
+
+def _without_forgotten(landing: Landing, home: Home) -> Landing:
+    """Without the episodes that `podlake forget` removed, also while this poll ran."""
+    rows: Sequence[Any] = landing.rows["episodes"]
+    return replace(landing, rows={**landing.rows, "episodes": Tombstones.read(home).without(landing.key, rows)})
 
 
 def _poll(

@@ -42,7 +42,7 @@ def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
 
 
 @stage(
-    tables=[QUALITY], ui_metadata=_ui_metadata, group="speech", batch_size=128, version="1", inputs=("hashes", "turns"),
+    tables=[QUALITY], ui_metadata=_ui_metadata, group="speech", batch_size=128, version="1", inputs=("hashes", "turns", "utterances"),
 )  # fmt: skip
 def quality(batch: Batch, catalogue: Catalogue, lake: Lake) -> Iterator[Outcome]:
     """Summarises an episode: durations, speakers, words, languages, and flags for what a user should check."""

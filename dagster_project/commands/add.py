@@ -86,6 +86,9 @@ def _subscribe(
     new = {catalogue.address(one): one for one in catalogue.subscribe(feeds, language, priority)}
     known = {catalogue.address(one): one for one in catalogue.subscriptions()}
     for url in dict.fromkeys(url for url, _ in feeds):
+        if url not in known:
+            added.refused.append(f"{url} was forgotten (podlake forget), and is not added again.")
+            continue
         where = added.new if url in new else added.present
         where.append(Entry(known[url].feed_id, known[url].title, known[url].url))
 

@@ -32,6 +32,11 @@ def audio_enclosures(item: Fields) -> list[Enclosure]:
     return list({file.url: file for _, file in reversed(ranked)}.values())[::-1]
 
 
+def is_media_name(name: str) -> bool:
+    """Whether the name of a file ends like that of audio or video."""
+    return _RANK_OF_EXTENSION.get(name.rpartition(".")[2].lower()) in (_AUDIO, _VIDEO)
+
+
 _AUDIO, _VIDEO, _UNKNOWN = range(3)
 
 _EXTENSIONS = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from partitions.credentials import HIDDEN
@@ -39,6 +39,19 @@ class SecretUrls:
         known = self.read()
         if urls.items() <= known.items():
             return
-        encoded = {key: base64.b64encode(url.encode()).decode() for key, url in {**known, **urls}.items()}
+        self._write({**known, **urls})
+
+    def forget(self, scopes: Collection[str]) -> None:
+        """Remove the URLs of the scopes."""
+        known = self.read()
+        left = {key: url for key, url in known.items() if key.partition(" ")[0] not in scopes}
+        if left != known:
+            self._write(left)
+
+    def remove(self) -> None:
+        self.home.remove("secrets", f"{self.owner}.json")
+
+    def _write(self, urls: Mapping[str, str]) -> None:
+        encoded = {key: base64.b64encode(url.encode()).decode() for key, url in urls.items()}
         with self.home.writing("secrets", f"{self.owner}.json", private=True) as stream:
             stream.write(json.dumps(encoded).encode())

@@ -117,3 +117,14 @@ def test_a_subscription_with_a_password_of_an_earlier_version_is_split(lake: Lak
     (feed,) = Catalogue(lake).subscriptions()
     assert (feed.url, Catalogue(lake).address(feed)) == ("https://***@a.test/rss", "https://me:pw@a.test/rss")
     assert "pw" not in path.read_text()
+
+
+def test_forgotten_secrets_are_gone(lake: Lake) -> None:
+    catalogue = Catalogue(lake)
+    (feed,) = catalogue.subscribe([("https://a.test/rss?token=one", "Show")])
+    secrets = catalogue.episode_secrets(feed.feed_id)
+    secrets.add({f"show-{n} https://a.test/?sig=***": f"https://a.test/?sig={n}" for n in "ab"})
+    catalogue.forget_secrets(["show-a"], [])
+    assert list(secrets.read().values()) == ["https://a.test/?sig=b"]
+    catalogue.forget_secrets([], [feed.feed_id])
+    assert [path for path in Path(lake.home.path("secrets")).rglob("*") if path.is_file()] == []
