@@ -55,7 +55,7 @@ def write_rows(
     for table in stage.tables:
         own = {**constants, **dict.fromkeys(table.landing, landing.key)}
         tables[table.name] = table.of(
-            landing.rows[table.name], **{name: value for name, value in own.items() if name in table.schema.names}
+            landing.rows[table.name], **{name: value for name, value in own.items() if name in table.filled}
         )
     content = [
         rows.select(stage.data_version_columns) if stage.data_version_columns else rows for rows in tables.values()

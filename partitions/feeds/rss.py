@@ -73,6 +73,10 @@ class Feed:
     problems: tuple[str, ...]
     """What was repaired or skipped, in words."""
     details: Details | None = None
+    moved_to: str | None = None
+    """The address that the feed says it has now: itunes:new-feed-url."""
+    next_url: str | None = None
+    """The next page of a paged feed (RFC 5005)."""
 
 
 def parse_feed(document: bytes, *, url: str, content_type: str | None = None) -> Feed:
@@ -101,6 +105,10 @@ def parse_feed(document: bytes, *, url: str, content_type: str | None = None) ->
         episodes=episodes,
         problems=tuple(problems),
         details=details_of(head),
+        moved_to=next(
+            (url for url in (absolute_url(e, text_of(e)) for e in head.get("itunes:new-feed-url", ())) if url), None
+        ),
+        next_url=next((absolute_url(e, e.get("href")) for e in head.get("link", ()) if e.get("rel") == "next"), None),
     )
 
 

@@ -63,6 +63,7 @@ class PollRow:
     license_url: Annotated[str | None, "The address of the license, if it is given."] = None
     locked: Annotated[bool | None, "podcast:locked: whether hosts are asked not to import it."] = None
     kind: Annotated[str | None, "itunes:type: episodic or serial."] = None
+    url: Annotated[str | None, "The subscription's URL at the poll. Another one is polled without validators."] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

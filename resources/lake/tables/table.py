@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from datetime import datetime
 from functools import cached_property
 from types import NoneType
@@ -58,6 +58,12 @@ class Table(Generic[Row_co]):
             pa.field(name, column.type, nullable=column.nullable, metadata={"description": column.description})
             for name, column in self._columns.items()
         )
+
+    @cached_property
+    def filled(self) -> frozenset[str]:
+        """The columns that the batch contract may fill: those that a row need not give."""
+        row: Any = self.row
+        return frozenset(field.name for field in fields(row) if field.default is not MISSING)
 
     @cached_property
     def _columns(self) -> dict[str, _Column]:
