@@ -25,7 +25,7 @@ def overlap_of_each(segments: Sequence[Segment]) -> list[int]:
     for segment in segments:
         by_speaker.setdefault(segment.speaker, []).append(segment)
     covered = {
-        speaker: _Cover(other for name, own in by_speaker.items() if name != speaker for other in own)
+        speaker: Cover(other for name, own in by_speaker.items() if name != speaker for other in own)
         for speaker in by_speaker
     }
     return [covered[segment.speaker].within(segment.start_ms, segment.end_ms) for segment in segments]
@@ -49,8 +49,8 @@ def alone(speaker: str, segments: Iterable[Segment]) -> list[Span]:
     return _merged(spans)
 
 
-class _Cover:
-    """The union of spans, ready to be asked how much of a stretch it covers."""
+class Cover:
+    """The union of spans, which tells how much of a stretch it covers."""
 
     def __init__(self, spans: Iterable[Segment | Span]) -> None:
         merged = _merged(spans)

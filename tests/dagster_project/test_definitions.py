@@ -63,7 +63,7 @@ def test_the_lineage_is_the_design_s(defs: dg.Definitions) -> None:
     assert parents["audio"] == {"episodes"}
     assert parents["hashes"] == parents["diarization"] == parents["transcript"] == {"audio"}
     assert parents["turns"] == {"diarization", "transcript"}
-    assert parents["utterances"] == {"audio", "transcript", "turns"}
+    assert parents["utterances"] == {"audio", "diarization", "transcript", "turns"}
     assert parents["quality"] == {"hashes", "turns", "utterances"}
 
 
