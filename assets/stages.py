@@ -17,6 +17,7 @@ _MODULES = (
     "assets.speech.turns",
     "assets.speech.quality",
     "assets.dataset.utterances",
+    "assets.speech.voices",
 )
 
 
@@ -30,4 +31,7 @@ GRAPH = StageGraph(tuple(_DECLARED.values()))
 STAGES: Mapping[str, Stage] = {name: _DECLARED[name] for name in GRAPH.names}
 """Name → stage, inputs first."""
 EPISODE_GRAPH = GRAPH.of_kind("episode")
-FEED_GRAPH = GRAPH.of_kind("feed")
+FEED_GRAPH = StageGraph(tuple(stage for stage in GRAPH.of_kind("feed") if not stage.gathers))
+"""The stages that poll feeds."""
+GATHERING = tuple(stage for stage in GRAPH.of_kind("feed") if stage.gathers)
+"""The stages of feeds that read the landings of their episodes. No episode waits for them."""

@@ -18,6 +18,7 @@ from assets.stages import EPISODE_GRAPH, STAGES
 from dagster_project.batch_loop import ALL_STAGES, CPU_STAGES, Work, run_batches
 from dagster_project.build_resources import window
 from dagster_project.engine_process import EngineProcess
+from dagster_project.gathering import gather
 from dagster_project.in_process import materialize, run_batch
 from dagster_project.nightly import newest_first
 from dagster_project.planning import Situation
@@ -73,6 +74,7 @@ def run(instance: dg.DagsterInstance, settings: Settings, lake: Lake, engines: E
         else:
             stack.close()
             run_batches(work, lambda: ALL_STAGES)
+    gather(instance, lake, settings)
     materialize(instance, "warehouse")
 
 

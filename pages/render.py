@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pages.corpus import Corpus, EpisodeEntry
 from pages.episode import EpisodePage, PageSpeaker
+from pages.report import Report
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -50,6 +51,11 @@ def feed_html(title: str, episodes: Sequence[EpisodeEntry]) -> str:
 def search_html(*, api: str) -> str:
     """The search page. `api` is the address of the search; empty: the files of a static export."""
     return environment().get_template("search.html.j2").render(api=api)
+
+
+def report_html(report: Report, *, made_at: str) -> str:
+    """The report as a page."""
+    return environment().get_template("report.html.j2").render(report=report, made_at=made_at)
 
 
 def data_uri(data: bytes, media_type: str) -> str:

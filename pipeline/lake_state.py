@@ -101,7 +101,7 @@ def _sealed_commits(lake: Lake, graph: StageGraph, keys: Iterable[str]) -> Itera
     files = tuple(SealedFiles(lake.home, STAGE_RUNS).names())
     if not files:
         return []
-    known = _known_sealed(lake.home.uri, files)
+    known = _known_sealed(lake.home.uri, files, graph.names)
     keys = list(keys)
     if missing := [key for key in keys if key not in known]:
         known.update((key, []) for key in missing)
@@ -110,6 +110,7 @@ def _sealed_commits(lake: Lake, graph: StageGraph, keys: Iterable[str]) -> Itera
     return [commit for key in keys for commit in known[key]]
 
 
-@lru_cache(maxsize=2)
-def _known_sealed(uri: str, files: tuple[str, ...]) -> dict[str, list[Commit]]:  # noqa: ARG001 - one for each
+@lru_cache(maxsize=4)
+def _known_sealed(uri: str, files: tuple[str, ...], stages: tuple[str, ...]) -> dict[str, list[Commit]]:  # noqa: ARG001
+    """One dictionary for each."""
     return {}

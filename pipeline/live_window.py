@@ -56,9 +56,10 @@ def admit_from_feed(
     done = set.intersection(*(set(state.commits[name]) for name in episode_graph.terminal)).union(
         *state.failures.values()
     )
+    removed = Catalogue(lake).removed()
     share = window.share(len(instance.get_dynamic_partitions(FEEDS.name or "")))
     keys = admitted(
-        (row for row in new if row.key not in done), share,
+        (row for row in new if row.key not in done and not removed.has(row.key)), share,
         inside=len(own), hours_inside=sum(hours(row.duration_ms) for row in own), now=datetime.now(UTC),
     )  # fmt: skip
     add_keys(instance, EPISODES, list(keys)[:free])
@@ -70,7 +71,7 @@ def admit(instance: DagsterInstance, catalogue: Catalogue, window: Window, graph
     if len(known) >= window.size:
         return []
     lake = catalogue.lake
-    done = not_waiting(lake, graph)
+    done, removed = not_waiting(lake, graph), catalogue.removed()
     preferred = {feed.feed_id: feed.priority for feed in catalogue.subscriptions() if feed.priority}
     with connect(lake.home) as connection:
         inside = {"inside": sorted(known), "unknown": hours(None)}
@@ -83,7 +84,7 @@ def admit(instance: DagsterInstance, catalogue: Catalogue, window: Window, graph
                 key, feed_id, language, None if epoch_s is None else datetime.fromtimestamp(epoch_s, UTC), duration_ms
             )
             for key, feed_id, language, epoch_s, duration_ms in rows
-            if key not in known and key not in done
+            if key not in known and key not in done and not removed.has(key)
         )
         keys = list(admitted(waiting, window, inside=len(known), hours_inside=hours_inside, now=datetime.now(UTC)))
     return add_keys(instance, EPISODES, keys)

@@ -24,7 +24,7 @@ from resources.lake.commits import (
 )
 from resources.lake.lake import Lake
 from resources.lake.tables import FAILURES, STAGE_RUNS
-from speech.errors import policy_of
+from speech.errors import HostPaused, policy_of
 
 LANDED = "landed"
 FAILED_PERMANENT = "failed_permanent"
@@ -45,12 +45,12 @@ def write_rows(
     lake: Lake, stage: Stage, landing: Landing, run: Run, upstream: Mapping[str, Landed]
 ) -> tuple[dict[str, pa.Table], Commit]:
     """Write an episode's rows, which `commit` makes visible. Returns the rows by table, and the commit to be made."""
-    constants = {
-        "run_id": run.run_id,
-        "landed_at": datetime.now(UTC),
-        "audio_sha256": landing.cost.audio_sha256,
-        "engine_fingerprint": landing.cost.engine_fingerprint,
-    }
+    constants: dict[str, object] = {"run_id": run.run_id, "landed_at": datetime.now(UTC)}
+    if stage.partition_kind == "episode":
+        constants |= {
+            "audio_sha256": landing.cost.audio_sha256,
+            "engine_fingerprint": landing.cost.engine_fingerprint,
+        }
     tables = {}
     for table in stage.tables:
         own = {**constants, **dict.fromkeys(table.landing, landing.key)}
@@ -66,12 +66,16 @@ def write_rows(
         landing.key,
         stage.name,
         data=version,
-        inputs=inputs_version({name: landed.data_version for name, landed in upstream.items()}),
+        inputs=inputs_version(_input_versions(landing, upstream)),
         engine=engine_version(landing.cost.engine_fingerprint, stage.version),
         after=open_commits(lake.home, stage.name).get(landing.key),
     )
     lake.write_rows(commit, [(table, tables[table.name]) for table in stage.tables])
     return tables, commit
+
+
+def _input_versions(landing: Landing, upstream: Mapping[str, Landed]) -> dict[str, str]:
+    return {name: landed.data_version for name, landed in upstream.items()} | dict(landing.gathered)
 
 
 def _with_version(rows: pa.Table, version: str) -> pa.Table:
@@ -95,7 +99,8 @@ def commit_landing(
 ) -> Landed:
     """Make the landing's rows visible, and take its failure out of `failures`."""
     row = _record(stage, landing, run, write_ms=write_ms, attempts=attempts)
-    inputs = [{"stage": name, "data_version": landed.data_version} for name, landed in sorted(upstream.items())]
+    versions = _input_versions(landing, upstream)
+    inputs = [{"stage": name, "data_version": version} for name, version in sorted(versions.items())]
     record = STAGE_RUNS.of([{**row, "stamp": commit.stamp, "inputs": inputs}])
     lake.commit(stage.name, commit, record)
     lake.remove(FAILURES, FAILURES.landing_key(landing.key, stage.name))
@@ -168,8 +173,12 @@ def _land_failure(lake: Lake, stage: Stage, failure: Failure, run: Run) -> None:
     before = lake.read_file(FAILURES, key)
     last = before.to_pylist()[-1] if before is not None and before.num_rows else None
     attempts = (last["attempts"] if last else 0) + (not last or last["run_id"] != run.run_id)
+    if last and isinstance(failure.error, HostPaused):
+        attempts = last["attempts"]
     policy = policy_of(failure.error_class)
     again = policy.retryable and attempts < policy.max_attempts
+    wait = timedelta(hours=policy.next_try_after_h * 2 ** (attempts - 1))
+    asked = timedelta(seconds=getattr(failure.error, "retry_after_s", None) or 0)
     row = {
         "episode_id": failure.key,
         "feed_id": failure.key if stage.partitions is FEEDS else feed_of(failure.key),
@@ -180,7 +189,7 @@ def _land_failure(lake: Lake, stage: Stage, failure: Failure, run: Run) -> None:
         "message": failure.message,
         "first_at": last["first_at"] if last else now,
         "last_at": now,
-        "next_retry_at": now + timedelta(hours=policy.next_try_after_h * 2 ** (attempts - 1)) if again else None,
+        "next_retry_at": now + max(wait, asked) if again else None,
         "run_id": run.run_id,
         "landed_at": now,
     }

@@ -110,6 +110,8 @@ class Landing:
     cost: Cost = field(default_factory=Cost)
     links: Mapping[str, str] = field(default_factory=dict)
     """Label → URL, shown in the UI."""
+    gathered: Mapping[str, str] = field(default_factory=dict)
+    """Stage that it gathers → version of the landings that were read."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,7 @@ def stage(
     group: str,
     version: str,
     inputs: tuple[str, ...] = (),
+    gathers: tuple[str, ...] = (),
     catalogue: tuple[str, ...] = (),
     partition_kind: PartitionKind = "episode",
     batch_size: int = 32,
@@ -194,6 +197,7 @@ def stage(
             group=group,
             version=version,
             inputs=inputs,
+            gathers=gathers,
             catalogue=catalogue,
             partition_kind=partition_kind,
             batch_size=batch_size,

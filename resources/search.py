@@ -6,6 +6,7 @@ and FTS5 1.1 s.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,13 +26,27 @@ if TYPE_CHECKING:
     import tantivy
     from duckdb import DuckDBPyConnection
 
-VERSION = "1"
-"""Changes with the fields of the index; an index of another version is made again."""
 EPISODES_AT_ONCE = 2_000
 """Episodes whose turns are read by one query and committed together."""
 HEAP_BYTES = 100_000_000
 SNIPPET_CHARACTERS = 200
 _TOKENIZER = "words"
+_FIELDS = (
+    "episode_id", "title", "feed_id", "language", "published", "speaker", "speaker_folded", "turn_idx", "start_ms",
+    "first_word_idx", "text",
+)  # fmt: skip
+_TURNS = """
+select turn.episode_id, coalesce(episode.title, turn.episode_id), episode.feed_id,
+    coalesce(quality.language_detected, episode.language),
+    year(published_at) * 10000 + month(published_at) * 100 + day(published_at),
+    turn.speaker, lower(turn.speaker), turn.turn_idx, turn.start_ms, turn.first_word_idx, turn.text
+from turns as turn
+join episodes as episode using (episode_id)
+left join quality on quality.episode_id = turn.episode_id and quality.audio_sha256 = turn.audio_sha256
+where turn.episode_id in (select unnest(?))
+"""
+_VERSION = hashlib.sha256(repr((_FIELDS, _TURNS, _TOKENIZER)).encode()).hexdigest()[:8]
+"""An index with other fields is not read: it is made again beside."""
 
 
 class QueryRefused(PodlakeError, ValueError):
@@ -135,7 +150,7 @@ class SearchIndex:
     def _open(self) -> tantivy.Index:
         import tantivy
 
-        place = self.folder / VERSION
+        place = self.folder / _VERSION
         place.mkdir(parents=True, exist_ok=True)
         index = tantivy.Index(_schema(), path=str(place))
         folded = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple())
@@ -153,33 +168,19 @@ class SearchIndex:
 
     def _known(self) -> dict[str, str]:
         """Episode → stamp of the landing that is in the index."""
-        path = self.folder / f"{VERSION}.parquet"
+        path = self.folder / f"{_VERSION}.parquet"
         rows = pq.read_table(path) if path.exists() else None
         return dict(zip(rows["episode_id"].to_pylist(), rows["stamp"].to_pylist(), strict=True)) if rows else {}
 
     def _remember(self, known: dict[str, str]) -> None:
-        fresh = self.folder / f".{VERSION}.parquet"
+        fresh = self.folder / f".{_VERSION}.parquet"
         pq.write_table(pa.table({"episode_id": list(known), "stamp": list(known.values())}), fresh)
-        fresh.replace(self.folder / f"{VERSION}.parquet")
+        fresh.replace(self.folder / f"{_VERSION}.parquet")
 
 
 _LANDINGS = """
 select episode_id, max(coalesce(stamp, finished_at::varchar))
 from stage_runs where stage = 'turns' and outcome = 'landed' group by episode_id
-"""
-_FIELDS = (
-    "episode_id", "title", "feed_id", "language", "published", "speaker", "speaker_folded", "turn_idx", "start_ms",
-    "first_word_idx", "text",
-)  # fmt: skip
-_TURNS = """
-select turn.episode_id, coalesce(episode.title, turn.episode_id), episode.feed_id,
-    coalesce(quality.language_detected, episode.language),
-    year(published_at) * 10000 + month(published_at) * 100 + day(published_at),
-    turn.speaker, lower(turn.speaker), turn.turn_idx, turn.start_ms, turn.first_word_idx, turn.text
-from turns as turn
-join episodes as episode using (episode_id)
-left join quality on quality.episode_id = turn.episode_id and quality.audio_sha256 = turn.audio_sha256
-where turn.episode_id in (select unnest(?))
 """
 _WORDS = """
 select episode_id, word_idx, start_ms from words

@@ -69,6 +69,10 @@ class RateLimited(PodlakeError):
         self.retry_after_s = retry_after_s
 
 
+class HostPaused(RateLimited):
+    """The host was not asked, because it has asked for a pause. It counts as no attempt."""
+
+
 class NetworkError(PodlakeError):
     """The connection could not be made, timed out (also 408), or broke before the end."""
 

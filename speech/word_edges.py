@@ -37,7 +37,7 @@ def snapped(words: Sequence[Word], voiced: Sequence[Span], within: Span) -> list
     return edged
 
 
-def unheard(words: Sequence[Word], voiced: Sequence[Span], within: Span, at_least_ms: int) -> list[Span]:
+def untranscribed(words: Sequence[Word], voiced: Sequence[Span], within: Span, at_least_ms: int) -> list[Span]:
     """Stretches between words, or before the first or after the last, that hold so much voice and no word."""
     edges = [within.start_ms]
     for word in words:

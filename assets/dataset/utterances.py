@@ -34,7 +34,7 @@ def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
 
 
 @stage(
-    tables=[UTTERANCES], ui_metadata=_ui_metadata, group="dataset", batch_size=40, version="1",
+    tables=[UTTERANCES], ui_metadata=_ui_metadata, group="dataset", batch_size=80, version="1",
     inputs=("turns", "transcript", "diarization", "audio"), pool="cpu",
 )  # fmt: skip
 def utterances(

@@ -62,6 +62,7 @@ def _turns(key: str, batch: Batch, lake: Lake) -> Landing:
     assigned = assign_speakers(words, segments)
     built = build_turns(words, assigned)
     of_word = turn_idx_of_words(built)
+    version = batch.upstream["diarization"][key].data_version
     rows = [
         WordSpeakerRow(
             word_idx=one.word_idx,
@@ -70,12 +71,12 @@ def _turns(key: str, batch: Batch, lake: Lake) -> Landing:
             in_overlap=one.in_overlap,
             turn_idx=of_word[one.word_idx],
             transcript_version=batch.upstream["transcript"][key].data_version,
+            diarization_version=version,
         )
         for one in assigned
     ]
     made_by = [str(batch.upstream[name][key].engine_fingerprint) for name in ("diarization", "transcript")]
     fingerprint = hashlib.sha256("\n".join([*made_by, RULES_VERSION]).encode()).hexdigest()[:16]
-    version = batch.upstream["diarization"][key].data_version
     turn_rows = [
         TurnRow(**{name: getattr(turn, name) for name in _TURN_COLUMNS}, diarization_version=version) for turn in built
     ]

@@ -25,6 +25,13 @@ _MESSAGES = (
     "select error_class, message, count(*) from failures group by all order by count(*) desc, error_class, message"
 )
 _MESSAGES_SHOWN = 10
+_CHECKS = """
+select check_name, asset, if(is_error, 'error', 'warning') as severity, n_wrong, examples, landed_at
+from check_results where n_wrong > 0 order by is_error desc, check_name
+"""
+
+
+_CHECK_FIELDS = ("check", "asset", "severity", "count", "examples", "checked_at")
 
 
 def overview(home: Home) -> dict[str, Any]:
@@ -39,6 +46,7 @@ def overview(home: Home) -> dict[str, Any]:
         known = {key for (key,) in ask(connection, "select episode_id from lake.episodes")}
         audio_ms = _one(ask(connection, "select sum(duration_ms) from lake.hashes"))
         failures, messages = ask(connection, _FAILURES), ask(connection, _MESSAGES)
+        failed_checks = ask(connection, _CHECKS)
     fields = ("stage", "error_class", "count", "retryable", "next_retry_at", "example", "message")
     return {
         "feeds": n_feeds,
@@ -55,6 +63,7 @@ def overview(home: Home) -> dict[str, Any]:
             for stage in EPISODE_STAGES
         },
         "failures": [dict(zip(fields, row, strict=True)) for row in failures],
+        "failed_checks": [dict(zip(_CHECK_FIELDS, row, strict=True)) for row in failed_checks],
         "messages": [dict(zip(("error_class", "message", "count"), row, strict=True)) for row in messages],
     }
 
@@ -89,7 +98,16 @@ def overview_text(status: Mapping[str, Any]) -> str:
         lines += ["", render(("failed at", "class", "count", "next try (UTC)", "for example"), rows)]
         lines += ["", *_message_lines(status["messages"])]
         lines += ["", "`podlake status EPISODE` shows one of them in full."]
+    if status["failed_checks"]:
+        lines += ["", *check_lines(status["failed_checks"])]
     return "\n".join(lines)
+
+
+def check_lines(failed: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """The failed checks of the last `podlake check` or of the schedule `check`."""
+    rows = [(one["check"], one["severity"], one["count"], (*one["examples"], "")[0]) for one in failed]
+    yield render(("failed check", "severity", "count", "for example"), rows)
+    yield f"Checked at {cell(failed[0]['checked_at'])} UTC. `podlake check` checks again and lists more of each."
 
 
 def _message_lines(messages: Sequence[Mapping[str, Any]]) -> Iterator[str]:

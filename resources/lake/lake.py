@@ -49,7 +49,7 @@ class Lake:
         while True:
             commits = open_commits(self.home, table.asset)
             try:
-                found = {key: self._read(table, commits[key].name) for key in keys if key in commits}
+                found = {key: self.read_name(table, commits[key].name) for key in keys if key in commits}
             except FileNotFoundError:  # compaction removed a landing after it was listed
                 continue
             sealed = SealedFiles(self.home, table).landings([key for key in keys if key not in commits])
@@ -67,7 +67,7 @@ class Lake:
     def read_file(self, table: Table, key: str) -> pa.Table | None:
         """The key's rows in a table that no stage commits."""
         try:
-            return self._read(table, key)
+            return self.read_name(table, key)
         except FileNotFoundError:
             return None
 
@@ -84,7 +84,7 @@ class Lake:
         while True:
             commits = open_commits(self.home, stage)
             try:
-                found = {key: self._read(STAGE_RUNS, stage, commits[key].name) for key in keys if key in commits}
+                found = {key: self.read_name(STAGE_RUNS, stage, commits[key].name) for key in keys if key in commits}
             except FileNotFoundError:
                 continue
             rest = [key for key in keys if key not in commits]
@@ -108,7 +108,7 @@ class Lake:
             for name in self.home.names("lake", STAGE_RUNS.name, OPEN, folder)
             if name.startswith(f"{key}@")
         ]
-        files = [self._read(STAGE_RUNS, *name) for name in names]
+        files = [self.read_name(STAGE_RUNS, *name) for name in names]
         sealed = SealedFiles(self.home, STAGE_RUNS).landings([key])
         rows = pa.concat_tables([STAGE_RUNS.schema.empty_table(), *sealed.values(), *files])
         return rows.filter(pc.field("stage") == stage).sort_by("finished_at")
@@ -119,7 +119,8 @@ class Lake:
         with self.home.writing("lake", table.name, *place) as stream:
             pq.write_table(rows, stream, compression="zstd")
 
-    def _read(self, table: Table, *name: str) -> pa.Table:
+    def read_name(self, table: Table, *name: str) -> pa.Table:
+        """The rows of an open file, committed or not. Raises `FileNotFoundError`."""
         path = self.home.path("lake", table.name, OPEN, *name) + ".parquet"
         with self.home.filesystem.open_input_file(path) as file:
             # Not read_table: it looks for partitions and starts threads, which takes twice as long as a small file.

@@ -104,6 +104,10 @@ class SealedFiles:
         )
         return {key: rows.filter(pc.field(column) == key) for key in pc.unique(rows[column]).to_pylist()}
 
+    def all_rows(self, keys: Sequence[str]) -> pa.Table:
+        """All rows of the keys, superseded ones too."""
+        return self._query(f"from files where {self.table.landing[0]} in (select unnest($keys))", keys=list(keys))
+
     def records(self, keys: Collection[str]) -> set[str]:
         """`<key>@<stamp>` of the sealed rows of `stage_runs` of the keys."""
         names = "select concat(episode_id, '@', stamp) as name from files where episode_id in (select unnest($keys))"
@@ -128,6 +132,12 @@ class SealedFiles:
             stage: set(rows.filter(pc.field("stage") == stage)["episode_id"].to_pylist())
             for stage in pc.unique(rows["stage"]).to_pylist()
         }
+
+    def landed_feeds(self, stage: str) -> set[str]:
+        """The feeds of the episodes that landed at the stage, of the sealed rows of `stage_runs`."""
+        feeds = "select distinct regexp_replace(episode_id, '-[^-]*-[^-]*$', '') as feed_id from files "
+        rows = self._query(feeds + "where stage = $stage and outcome = 'landed'", stage=stage)
+        return set(rows.column(0).to_pylist())
 
     def write(self, landings: Iterable[pa.Table]) -> list[SealedFile]:
         """New files with the landings, in the given order; no reader sees them yet."""

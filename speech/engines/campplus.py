@@ -33,7 +33,7 @@ from speech.errors import OutOfMemory, PodlakeError
 from speech.types import SAMPLE_RATE_HZ, Diarization, Recording, Segment
 
 MAX_PAUSE_MS = 1_200
-"""Shorter pauses of one speaker belong to the segment unless somebody else speaks in them."""
+"""Shorter pauses of one speaker belong to the segment unless another speaks in them."""
 PAD_MS = 100
 _METHOD = 2
 """Counts up when the method changes what it finds."""

@@ -27,7 +27,7 @@ from speech.engines.whisper_decoding import BEAM_SIZE, DecodedChunk, decode_chun
 from speech.errors import BadOutput, EngineUnavailable, OutOfMemory, PodlakeError
 from speech.types import SAMPLE_RATE_HZ, Recording, Span, Transcript, Word
 from speech.vad import FOR_TRANSCRIPTION, spans_of, speech_probabilities
-from speech.word_edges import FOR_WORD_EDGES, snapped, unheard
+from speech.word_edges import FOR_WORD_EDGES, snapped, untranscribed
 
 if TYPE_CHECKING:
     from faster_whisper import WhisperModel
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 MAX_CHUNK_MS = 30_000
 SHORTEST_RETRY_MS = 5_000
 """A chunk that ends in a loop is not cut into shorter pieces than this."""
-UNHEARD_MS = 1_500
+UNTRANSCRIBED_MS = 1_500
 """So much voice without a word is decoded again."""
 LATE_MS = {whisper_models.TINY_EN: 80}
 """How much later than the voice the attention of a model is, by measurement; 0 for models that were not measured."""
@@ -256,7 +256,7 @@ class Whisper:
             for word in kept
         ]
         words = snapped(words, job.voiced, span)
-        gaps = [] if piece.is_refill else unheard(words, job.voiced, span, UNHEARD_MS)
+        gaps = [] if piece.is_refill else untranscribed(words, job.voiced, span, UNTRANSCRIBED_MS)
         if not kept and decoded.dropped_words:  # it is no speech
             gaps = []
         return words, [_Piece(job, piece.chunk_idx, gap, is_refill=True) for gap in gaps]

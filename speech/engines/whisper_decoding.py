@@ -38,7 +38,7 @@ APPENDED = "\"'.。,，!！?？:：”)]}、%"
 
 
 @dataclass(frozen=True, slots=True)
-class HeardWord:
+class DecodedWord:
     """A word in milliseconds from the start of its chunk."""
 
     text: str
@@ -51,7 +51,7 @@ class HeardWord:
 class DecodedChunk:
     """What the model made of a chunk."""
 
-    words: list[HeardWord]
+    words: list[DecodedWord]
     dropped_words: int = 0
     """Words that were not kept: invented in noise, or after the end of the chunk."""
     is_loop: bool = False
@@ -83,10 +83,10 @@ def decode_chunks(model: WhisperModel, chunks: Sequence[np.ndarray], language: s
     ]
 
 
-def without_loops(words: Sequence[HeardWord]) -> list[HeardWord]:
+def without_loops(words: Sequence[DecodedWord]) -> list[DecodedWord]:
     """The words with every loop reduced to its first turn."""
     texts = [word.text.strip(APPENDED + PREPENDED).casefold() for word in words]
-    kept: list[HeardWord] = []
+    kept: list[DecodedWord] = []
     at = 0
     while at < len(words):
         length, times = _loop_at(texts, at)
@@ -129,8 +129,8 @@ def _decoded_chunk(result: WhisperGenerationResult, aligned: list[dict[str, Any]
     return DecodedChunk(inside, len(words) - len(inside), is_loop)
 
 
-def _word(timing: dict[str, Any]) -> HeardWord:
+def _word(timing: dict[str, Any]) -> DecodedWord:
     start_ms, end_ms = round(timing["start"] * 1000), round(timing["end"] * 1000)
-    return HeardWord(
+    return DecodedWord(
         timing["word"].strip(), start_ms, max(end_ms, start_ms + MIN_WORD_MS), round(float(timing["probability"]), 4)
     )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice, takewhile
 
 import numpy as np
 
 from speech.facts import integrated_loudness
-from speech.overlaps import Cover
+from speech.overlaps import Stretch, stretches
 from speech.quality import mos
 from speech.quality.levels import FRAME_MS, Background, levels_of
 from speech.quality.spectrum import background_flatness, bandwidth_hz
@@ -59,16 +61,15 @@ def measure(
 ) -> Iterator[UtteranceQuality]:
     """The quality of each utterance. `samples`: the recording, 16 kHz int16."""
     background = Background(samples, words)
-    speakers = {segment.speaker for segment in segments} | {one.speaker for one in utterances}
-    own = {name: Cover(one for one in segments if one.speaker == name) for name in speakers}
-    others = {name: Cover(one for one in segments if one.speaker != name) for name in speakers}
+    parts = list(stretches(segments))
+    ends_ms = [part.end_ms for part in parts]
     spans = [Span(one.start_ms, one.end_ms) for one in utterances]
     hours = len(samples) / SAMPLE_RATE_HZ / 3600
     sampled = mos.sampled(spans, max(1, round(WINDOWS_PER_HOUR * hours))) if mos.is_installed() else frozenset()
     for index, (one, span) in enumerate(zip(utterances, spans, strict=True)):
         cut = samples[span.start_ms * _FRAME // FRAME_MS : span.end_ms * _FRAME // FRAME_MS]
         spoken = words[one.first_word_idx : one.first_word_idx + one.n_words]
-        shares = [cover[one.speaker].within(span.start_ms, span.end_ms) / span.duration_ms for cover in (own, others)]
+        shares = _shares(one.speaker, span, islice(parts, bisect_right(ends_ms, span.start_ms), None))
         yield _quality(cut, samples, span, background, spoken, shares, language, has_mos=index in sampled)
 
 
@@ -118,6 +119,16 @@ def _quality(
         edge_db=levels.edge_db,
         absent=tuple(f"{name}: {reason}" for name, reason in reasons.items() if reason),
     )
+
+
+def _shares(speaker: str, span: Span, parts: Iterable[Stretch]) -> tuple[float, float]:
+    """Shares of the span in which the speaker speaks, and in which another one does."""
+    own_ms = others_ms = 0
+    for part in takewhile(lambda part: part.start_ms < span.end_ms, parts):
+        inside_ms = min(part.end_ms, span.end_ms) - max(part.start_ms, span.start_ms)
+        own_ms += inside_ms * (speaker in part.speakers)
+        others_ms += inside_ms * any(name != speaker for name in part.speakers)
+    return own_ms / span.duration_ms, others_ms / span.duration_ms
 
 
 def _flatness(samples: np.ndarray, background: Background, span: Span) -> float | None:

@@ -12,7 +12,7 @@ from pages.episode import EpisodePage, PageSpeaker, PageTurn, PageWord, load_epi
 from pages.render import data_uri, episode_html
 from resources.lake.warehouse import connect
 from speech.errors import PodlakeError
-from tests.pages.conftest import ARABIC, AUDIO, RAIN
+from tests.talks import ARABIC, AUDIO, RAIN
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from pages.site import corpus_site
 from pages.static_site import search_words, write_site
 from resources.lake.warehouse import connect
 from resources.search import SearchIndex
-from tests.pages.conftest import AUDIO, BREAD, RAIN, SCRIPT
+from tests.talks import AUDIO, BREAD, RAIN, SCRIPT
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from resources.lake.tables import EPISODES
 from resources.lake.warehouse import connect
 from resources.search import QueryRefused, SearchIndex, SearchQuery
 from tests.landings import NOON, land
-from tests.pages.conftest import land_talk
+from tests.talks import land_talk
 
 ONE, TWO = "show-1", "show-2"
 

@@ -1,7 +1,7 @@
 """Word edges at pauses, and speech without words."""
 
 from speech.types import Span, Word
-from speech.word_edges import snapped, unheard
+from speech.word_edges import snapped, untranscribed
 
 CHUNK = Span(1_000, 9_000)
 VOICED = [Span(1_100, 2_000), Span(3_000, 5_000), Span(8_000, 8_900)]
@@ -35,7 +35,7 @@ def test_words_have_a_length_an_order_and_an_end_within_the_chunk() -> None:
 
 def test_speech_without_words_is_found_at_the_start_in_the_middle_and_at_the_end() -> None:
     voiced = [Span(1_000, 9_000)]
-    assert unheard(words((3_000, 3_500), (6_000, 6_500)), voiced, CHUNK, 1_500) == [
+    assert untranscribed(words((3_000, 3_500), (6_000, 6_500)), voiced, CHUNK, 1_500) == [
         Span(1_000, 3_000),
         Span(3_500, 6_000),
         Span(6_500, 9_000),
@@ -43,13 +43,13 @@ def test_speech_without_words_is_found_at_the_start_in_the_middle_and_at_the_end
 
 
 def test_a_pause_is_not_speech_without_words() -> None:
-    assert unheard(words((1_100, 2_000), (3_000, 5_000)), VOICED, CHUNK, 1_500) == []
+    assert untranscribed(words((1_100, 2_000), (3_000, 5_000)), VOICED, CHUNK, 1_500) == []
 
 
 def test_the_end_of_a_stretched_word_is_not_believed() -> None:
     """The alignment covers words that are missing with the word before them."""
-    assert unheard(words((1_000, 8_900)), [Span(1_000, 9_000)], CHUNK, 1_500) == [Span(2_500, 9_000)]
+    assert untranscribed(words((1_000, 8_900)), [Span(1_000, 9_000)], CHUNK, 1_500) == [Span(2_500, 9_000)]
 
 
-def test_a_chunk_without_words_is_heard_again_whole() -> None:
-    assert unheard([], VOICED, CHUNK, 1_500) == [CHUNK]
+def test_a_chunk_without_words_is_decoded_again_whole() -> None:
+    assert untranscribed([], VOICED, CHUNK, 1_500) == [CHUNK]

@@ -1,4 +1,4 @@
-"""`quality`: the language that is heard against the one that was declared, and the flags, through real stages."""
+"""`quality`: the detected language against the declared one, and the flags, through real stages."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def segments_of(*spans: tuple[str, int, int]) -> dict[str, list[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
-class Heard:
+class Recorded:
     """What was declared of an episode, and what the stages before found in it."""
 
     language: str | None
@@ -75,14 +75,14 @@ class Heard:
 
 
 EPISODES = {
-    "english": Heard("en-US", words_of(ENGLISH)),
-    "chinese": Heard("cn", words_of(CHINESE)),
-    "french-for-english": Heard("en", words_of(FRENCH)),
-    "undeclared": Heard(None, words_of(FRENCH)),
-    "short": Heard("en", words_of("too little to tell")),
-    "two-speakers": Heard("en", words_of(ENGLISH), segments_of(("S1", 0, 5_900), ("S2", 6_000, 12_000))),
-    "silent": Heard("en", [], segments_of()),
-    "broken": Heard(
+    "english": Recorded("en-US", words_of(ENGLISH)),
+    "chinese": Recorded("cn", words_of(CHINESE)),
+    "french-for-english": Recorded("en", words_of(FRENCH)),
+    "undeclared": Recorded(None, words_of(FRENCH)),
+    "short": Recorded("en", words_of("too little to tell")),
+    "two-speakers": Recorded("en", words_of(ENGLISH), segments_of(("S1", 0, 5_900), ("S2", 6_000, 12_000))),
+    "silent": Recorded("en", [], segments_of()),
+    "broken": Recorded(
         None,
         words_of(ENGLISH, confidence=0.3),
         segments_of(*((f"S{i + 1}", i * 1_000, (i + 1) * 1_000) for i in range(4))),
@@ -95,11 +95,11 @@ EPISODES = {
 def summed_up(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """Episode → its row of `quality`, all of them from one run of each stage."""
     given = build_resources(Settings(home=str(tmp_path_factory.mktemp("home"))))
-    for name, heard in EPISODES.items():
-        given["catalogue"].add_single(f"https://example.org/{name}.wav", name, heard.language)
+    for name, recorded in EPISODES.items():
+        given["catalogue"].add_single(f"https://example.org/{name}.wav", name, recorded.language)
     titles: dict[str, str] = {}
 
-    def landing(stage: Stage, rows: Callable[[Heard], Mapping[str, list[dict[str, Any]]]], **cost: Any) -> Stage:
+    def landing(stage: Stage, rows: Callable[[Recorded], Mapping[str, list[dict[str, Any]]]], **cost: Any) -> Stage:
         """The stage, landing what is said above instead of doing its work."""
 
         def work(batch: Batch) -> Iterator[Outcome]:
@@ -110,9 +110,9 @@ def summed_up(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, A
 
     stages = [
         episodes,
-        landing(hashes, lambda heard: {"hashes": [{**HASHES, **heard.facts}]}),
-        landing(diarization, lambda heard: heard.speech, speaker_capacity=4),
-        landing(transcript, lambda heard: {"words": heard.words}),
+        landing(hashes, lambda recorded: {"hashes": [{**HASHES, **recorded.facts}]}),
+        landing(diarization, lambda recorded: recorded.speech, speaker_capacity=4),
+        landing(transcript, lambda recorded: {"words": recorded.words}),
         turns,
         landing(utterances, lambda _: {"utterances": []}),
         quality,

