@@ -16,8 +16,8 @@ _MODULES = (
     "assets.speech.transcript",
     "assets.speech.turns",
     "assets.speech.quality",
-    "assets.speech.voices",
     "assets.dataset.utterances",
+    "assets.speech.voices",
 )
 
 

@@ -31,7 +31,7 @@ NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
 INPUTS = {
     "hashes": ["audio"], "diarization": ["audio"], "transcript": ["audio"], "turns": ["diarization", "transcript"],
-    "utterances": ["turns", "transcript", "audio"], "quality": ["hashes", "turns", "utterances"],
+    "utterances": ["turns", "transcript", "diarization", "audio"], "quality": ["hashes", "turns", "utterances"],
 }  # fmt: skip
 """The inputs of the stages, as far as they have landed when a test lands a stage."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
@@ -11,10 +13,12 @@ from pipeline.audio_inputs import acquisition
 from pipeline.stage import Batch, Cost, Landing, Outcome, Stage, each
 from resources.fetch.audio_store import AudioStore
 from resources.lake.lake import Lake
-from resources.lake.tables import UTTERANCES, WORD_SPEAKERS, WORDS
+from resources.lake.tables import SEGMENTS, UTTERANCES, WORD_SPEAKERS, WORDS
 from resources.lake.tables.dataset import UtteranceRow
 from speech.assignment import AssignedWord
-from speech.types import Word
+from speech.quality.mos import is_installed
+from speech.quality.utterance import VERSION, UtteranceQuality, measure
+from speech.types import Segment, Word, mapped_samples
 from speech.utterances import Utterance, UtteranceRule, build_utterances
 from speech.waveforms import WaveformCache
 
@@ -30,13 +34,16 @@ def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
 
 
 @Stage(
-    tables=(UTTERANCES,), ui_metadata=_ui_metadata, group="dataset", batch_size=40, version="1",
-    inputs=("turns", "transcript", "audio"), pool="cpu",
+    tables=(UTTERANCES,), ui_metadata=_ui_metadata, group="dataset", batch_size=80, version="1",
+    inputs=("turns", "transcript", "diarization", "audio"), pool="cpu",
 )  # fmt: skip
 def utterances(
     batch: Batch, lake: Lake, audio_store: AudioStore, waveforms: WaveformCache, utterance_rule: UtteranceRule
 ) -> Iterator[Outcome]:
-    """Cuts turns at pauses between words into utterances of one speaker, 1–30 s long."""
+    """Cuts turns at pauses between words into utterances of one speaker, 1–30 s long, and measures their quality.
+
+    Quality never removes an utterance: profiles choose among them.
+    """
     return each(batch.keys, lambda key: _utterances(key, batch, lake, audio_store, waveforms, utterance_rule))
 
 
@@ -46,18 +53,24 @@ def _utterances(
     audio_sha256 = batch.audio_sha256(key)
     words = batch.rows(lake, WORDS, key)
     who = batch.rows(lake, WORD_SPEAKERS, key)
-    with waveforms.using(audio_sha256, store.local(acquisition(lake, key).storage_uri)) as (_, report):
-        duration_ms = report.duration_ms
-    found = build_utterances(
-        [Word(row.word, row.start_ms, row.end_ms, row.confidence) for row in words],
-        [AssignedWord(row.word_idx, row.speaker, row.rule, row.in_overlap) for row in who],  # type: ignore[arg-type]
-        [row.turn_idx for row in who],
-        duration_ms=duration_ms,
-        rule=rule,
-    )
-    rows = [_row(one, words[one.first_word_idx].language) for one in found]
-    return Landing(key, {"utterances": rows}, Cost(audio_sha256, rule.fingerprint, audio_ms=duration_ms))
+    spoken = [Word(row.word, row.start_ms, row.end_ms, row.confidence) for row in words]
+    segments = [
+        Segment(row.speaker, row.start_ms, row.end_ms, row.confidence) for row in batch.rows(lake, SEGMENTS, key)
+    ]
+    language = words[0].language if words else ""
+    with waveforms.using(audio_sha256, store.local(acquisition(lake, key).storage_uri)) as (waveform, report):
+        found = build_utterances(
+            spoken,
+            [AssignedWord(row.word_idx, row.speaker, row.rule, row.in_overlap) for row in who],  # type: ignore[arg-type]
+            [row.turn_idx for row in who],
+            duration_ms=report.duration_ms,
+            rule=rule,
+        )
+        measured = list(measure(mapped_samples(waveform), found, spoken, segments, language=language))
+    rows = [_row(one, quality, language) for one, quality in zip(found, measured, strict=True)]
+    fingerprint = hashlib.sha256(f"{rule.fingerprint}.{VERSION}.{is_installed()}".encode()).hexdigest()[:16]
+    return Landing(key, {"utterances": rows}, Cost(audio_sha256, fingerprint, audio_ms=report.duration_ms))
 
 
-def _row(one: Utterance, language: str) -> UtteranceRow:
-    return UtteranceRow(**{name: getattr(one, name) for name in one.__slots__}, language=language)
+def _row(one: Utterance, quality: UtteranceQuality, language: str) -> UtteranceRow:
+    return UtteranceRow(**asdict(one), **asdict(quality), language=language)

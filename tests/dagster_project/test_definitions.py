@@ -63,7 +63,7 @@ def test_the_lineage_is_the_design_s(defs: dg.Definitions) -> None:
     assert parents["audio"] == {"episodes"}
     assert parents["hashes"] == parents["diarization"] == parents["transcript"] == {"audio"}
     assert parents["turns"] == {"diarization", "transcript"}
-    assert parents["utterances"] == {"audio", "transcript", "turns"}
+    assert parents["utterances"] == {"audio", "diarization", "transcript", "turns"}
     assert parents["quality"] == {"hashes", "turns", "utterances"}
     assert parents["voices"] == {"diarization"}
 
@@ -74,8 +74,8 @@ def test_stages_that_advance_independently_have_batches_of_different_sizes(defs:
         for assets_def in defs.assets or []
         if isinstance(assets_def, dg.AssetsDefinition) and (policy := assets_def.backfill_policy)
     ]
-    assert len(sizes) == 8
-    assert len(set(sizes)) == 8
+    assert len(sizes) == 9
+    assert len(set(sizes)) == 9
 
 
 def test_the_engine_s_fingerprint_is_part_of_the_code_version(tmp_path: Path) -> None:

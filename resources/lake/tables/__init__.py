@@ -11,13 +11,13 @@ from resources.lake.tables.voices import SPEAKER_LINKS, VOICES
 
 __all__ = [
     "ACQUISITIONS", "CHECK_RESULTS", "EPISODES", "FAILURES", "HASHES", "POLLS", "QUALITY", "SEGMENTS", "SPEAKERS",
-    "SPEAKER_LINKS", "STAGE_RUNS", "SUBSCRIPTIONS", "TABLES", "TURNS", "UTTERANCES", "VOICES", "WORDS", "WORD_SPEAKERS",
-    "Table",
+    "SPEAKER_LINKS", "STAGE_RUNS", "SUBSCRIPTIONS", "TABLES", "TURNS", "UTTERANCES", "VOICES", "WORDS",
+    "WORD_SPEAKERS", "Table",
 ]  # fmt: skip
 
 TABLES: dict[str, Table] = {
     table.name: table
-    for group in (catalogue, audio, speech, voices, dataset, pipeline)
+    for group in (catalogue, audio, speech, dataset, voices, pipeline)
     for table in vars(group).values()
     if isinstance(table, Table)
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from resources.lake.tables.table import DerivedRow, Int32, Table
+from resources.lake.tables.table import DerivedRow, Float32, Int32, Table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +22,32 @@ class UtteranceRow(DerivedRow):
     turn_idx: Annotated[Int32, "The turn that it is cut from."]
     first_word_idx: Annotated[Int32, "Its first word, of `n_words`."]
     n_words: Annotated[Int32, "Words."]
+    dnsmos_signal: Annotated[Float32 | None, "DNSMOS P.835 SIG of the middle 9.01 s, 1–5 (speechmos)."] = None
+    dnsmos_background: Annotated[Float32 | None, "DNSMOS P.835 BAK, 1–5."] = None
+    dnsmos_overall: Annotated[Float32 | None, "DNSMOS P.835 OVRL, 1–5."] = None
+    dnsmos_windows: Annotated[Int32 | None, "Windows measured; 0 where the utterance was not sampled."] = None
+    snr_db: Annotated[Float32 | None, "Speech over the pauses within 2 s, dB: 20th percentile of 20 ms frames."] = None
+    bandwidth_hz: Annotated[
+        Float32 | None, "Highest frequency within 65 dB of the loudest band (98th percentile of frames); at most 8 kHz."
+    ] = None
+    loudness_lufs: Annotated[Float32 | None, "Integrated loudness, ITU-R BS.1770, LUFS."] = None
+    peak_dbfs: Annotated[Float32 | None, "Peak sample, dBFS."] = None
+    clip_rate: Annotated[Float32 | None, "Share of samples at full scale, 0–1."] = None
+    dc_offset: Annotated[Float32 | None, "Mean sample, full scale = 1."] = None
+    speech_share: Annotated[Float32 | None, "Share of the time in segments of the speaker, 0–1."] = None
+    overlap_share: Annotated[Float32 | None, "Share of the time in segments of other speakers, 0–1."] = None
+    background_flatness: Annotated[
+        Float32 | None, "Spectral flatness of the pauses, 0–1: near 1 noise, near 0 music or hum."
+    ] = None
+    words_per_second: Annotated[Float32 | None, "Words per second."] = None
+    mean_confidence: Annotated[Float32 | None, "Mean confidence of the words, 0–1."] = None
+    p10_confidence: Annotated[Float32 | None, "10th percentile of the words' confidence, 0–1."] = None
+    repetition: Annotated[Float32 | None, "Share of word triples that occurred before in the utterance, 0–1."] = None
+    language_agrees: Annotated[bool | None, "Whether the text is in the transcriber's language (py3langid)."] = None
+    edge_db: Annotated[
+        Float32 | None, "Louder of the first and last 20 ms over the mean power, dB: near 0 the edge cuts a sound."
+    ] = None
+    absent: Annotated[tuple[str, ...] | None, "Why measures are NULL: `measure: reason`."] = None
 
 
 UTTERANCES = Table("utterances", "utterances", ("audio_sha256", "episode_id", "utterance_idx"), UtteranceRow)

@@ -45,6 +45,8 @@ def resources(tmp_path: Path) -> dict:
         for i, (word, start_ms, end_ms) in enumerate(WORDS)
     ]
     land_stage(lake, "transcript", KEY, {"words": words}, **made)
+    segments = [{**made, "speaker": "A", "start_ms": 0, "end_ms": 1_600}]
+    land_stage(lake, "diarization", KEY, {"segments": segments}, **made)
     who = [{**made, "word_idx": i, "speaker": "AABB"[i], "rule": "inside", "turn_idx": i // 2} for i in range(4)]
     land_stage(lake, "turns", KEY, {"word_speakers": who}, **made)
     return given
@@ -62,7 +64,6 @@ def outcome(given: dict) -> Landing | Failure:
 def test_each_turn_is_an_utterance(resources: dict) -> None:
     landing = outcome(resources)
     assert isinstance(landing, Landing)
-    assert landing.cost.engine_fingerprint == UtteranceRule(min_ms=500).fingerprint
     found = [
         (
             row.utterance_idx,
@@ -80,6 +81,10 @@ def test_each_turn_is_an_utterance(resources: dict) -> None:
         (0, "A", 100, 1_600, "Good morning.", "en", 0, 0),
         (1, "B", 2_500, 4_000, "Hello there.", "en", 1, 2),
     ]
+    first, second = landing.rows["utterances"]
+    assert (first.speech_share, second.speech_share, first.mean_confidence) == (1.0, 0.0, pytest.approx(0.8))
+    assert first.words_per_second == pytest.approx(2 / 1.5)
+    assert "language_agrees: too little text" in first.absent
 
 
 def test_inputs_of_other_bytes_are_refused(resources: dict) -> None:

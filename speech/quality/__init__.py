@@ -1,0 +1,1 @@
+"""Measures of an utterance. A measure that cannot be made is None, with a reason."""
