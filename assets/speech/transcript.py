@@ -52,7 +52,7 @@ def transcript(batch: Batch, catalogue: Catalogue, audio_store: AudioStore, engi
 
 
 def _rows(done: Done, found: Transcript) -> list[WordRow]:
-    language = done.audio.language or ASSUMED_LANGUAGE
+    language = found.language or done.audio.language or ASSUMED_LANGUAGE
     absent = found.confidence_absent or "the engine gave none"
     return [
         WordRow(

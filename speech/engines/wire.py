@@ -12,7 +12,7 @@ from speech import errors
 from speech.engines.protocols import EngineResult, EngineSpec
 from speech.errors import PodlakeError
 from speech.processes import Json
-from speech.types import Diarization, Recording, Segment, Transcript, Word
+from speech.types import Diarization, Recording, Segment, SpokenLanguage, Transcript, Word
 
 _ERRORS = {
     cls.error_class: cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, PodlakeError)
@@ -57,7 +57,9 @@ def _error(fields: Json) -> PodlakeError:
 
 
 def _transcript(fields: Json) -> Transcript:
-    return Transcript(**{**fields, "words": tuple(Word(**word) for word in fields["words"])})
+    languages = tuple(SpokenLanguage(**language) for language in fields["spoken_languages"])
+    words = tuple(Word(**word) for word in fields["words"])
+    return Transcript(**{**fields, "words": words, "spoken_languages": languages})
 
 
 def _diarization(fields: Json) -> Diarization:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Annotated
 
 from resources.lake.tables.table import EpisodeId, FeedId, Float32, Int16, Int32, Table
+from speech.types import SpokenLanguage
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,10 @@ class StageRunRow:
     engine_utilization: Annotated[
         Float32 | None, "Share of the time since the engine began to load in which it worked; NULL without an engine."
     ] = None
+    spoken_languages: Annotated[
+        tuple[SpokenLanguage, ...] | None, "Languages by sound, the likeliest first; NULL for other stages."
+    ] = None
+    spoken_language_absent_reason: Annotated[str | None, "Why the transcriber identified no language."] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""`quality`: the language that is heard against the one that was declared, and the flags, through real stages."""
+"""`quality`: the language of the text and of the sound against the one that was declared, and the flags, through real stages."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from pipeline.asset_definition import as_asset
 from pipeline.stage import Batch, Cost, Landing, Outcome, Stage, each
 from resources.lake.catalogue import SINGLES
 from resources.lake.tables import QUALITY
+from speech.types import SpokenLanguage
 
 ENGLISH = "so what did you think of the weather in the mountains last week when it would not stop raining"
 FRENCH = "alors que pensez vous du temps qu'il faisait dans les montagnes la semaine dernière avec toute cette pluie"
@@ -64,24 +65,28 @@ def segments_of(*spans: tuple[str, int, int]) -> dict[str, list[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
-class Heard:
+class Given:
     """What was declared of an episode, and what the stages before found in it."""
 
     language: str | None
     words: list[dict[str, Any]]
     speech: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: segments_of(("S1", 0, 30_000)))
     facts: dict[str, Any] = field(default_factory=dict)
+    spoken: tuple[SpokenLanguage, ...] = ()
 
 
 EPISODES = {
-    "english": Heard("en-US", words_of(ENGLISH)),
-    "chinese": Heard("cn", words_of(CHINESE)),
-    "french-for-english": Heard("en", words_of(FRENCH)),
-    "undeclared": Heard(None, words_of(FRENCH)),
-    "short": Heard("en", words_of("too little to tell")),
-    "two-speakers": Heard("en", words_of(ENGLISH), segments_of(("S1", 0, 5_900), ("S2", 6_000, 12_000))),
-    "silent": Heard("en", [], segments_of()),
-    "broken": Heard(
+    "english": Given("en-US", words_of(ENGLISH)),
+    "chinese": Given("cn", words_of(CHINESE)),
+    "french-for-english": Given("en", words_of(FRENCH)),
+    "undeclared": Given(None, words_of(FRENCH)),
+    "french-by-sound": Given(
+        "en", words_of(ENGLISH), spoken=(SpokenLanguage("fr", 0.8, 0.75), SpokenLanguage("en", 0.15, 0.25))
+    ),
+    "short": Given("en", words_of("too little to tell")),
+    "two-speakers": Given("en", words_of(ENGLISH), segments_of(("S1", 0, 5_900), ("S2", 6_000, 12_000))),
+    "silent": Given("en", [], segments_of()),
+    "broken": Given(
         None,
         words_of(ENGLISH, confidence=0.3),
         segments_of(*((f"S{i + 1}", i * 1_000, (i + 1) * 1_000) for i in range(4))),
@@ -94,24 +99,29 @@ EPISODES = {
 def summed_up(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """Episode → its row of `quality`, all of them from one run of each stage."""
     given = build_resources(Settings(home=str(tmp_path_factory.mktemp("home"))))
-    for name, heard in EPISODES.items():
-        given["catalogue"].add_single(f"https://example.org/{name}.wav", name, heard.language)
+    for name, episode in EPISODES.items():
+        given["catalogue"].add_single(f"https://example.org/{name}.wav", name, episode.language)
     titles: dict[str, str] = {}
 
-    def landing(stage: Stage, rows: Callable[[Heard], Mapping[str, list[dict[str, Any]]]], **cost: Any) -> Stage:
+    def landing(stage: Stage, rows: Callable[[Given], Mapping[str, list[dict[str, Any]]]], **cost: Any) -> Stage:
         """The stage, landing what is said above instead of doing its work."""
 
         def work(batch: Batch) -> Iterator[Outcome]:
-            found = Cost("a" * 64, "f" * 16, **cost)
-            return each(batch.keys, lambda key: Landing(key, rows(EPISODES[titles[key]]), found))
+            def landed(key: str) -> Landing:
+                episode = EPISODES[titles[key]]
+                absent = None if episode.spoken else "made up"
+                languages = {"spoken_languages": episode.spoken, "spoken_language_absent_reason": absent}
+                return Landing(key, rows(episode), Cost("a" * 64, "f" * 16, **languages, **cost))
+
+            return each(batch.keys, landed)
 
         return replace(stage, work=work, inputs=(), pool=None)
 
     stages = [
         episodes,
-        landing(hashes, lambda heard: {"hashes": [{**HASHES, **heard.facts}]}),
-        landing(diarization, lambda heard: heard.speech, speaker_capacity=4),
-        landing(transcript, lambda heard: {"words": heard.words}),
+        landing(hashes, lambda given: {"hashes": [{**HASHES, **given.facts}]}),
+        landing(diarization, lambda given: given.speech, speaker_capacity=4),
+        landing(transcript, lambda given: {"words": given.words}),
         turns,
         quality,
     ]
@@ -147,6 +157,19 @@ def test_the_language_of_the_text_is_compared_with_the_declared_one(
     row = summed_up[name]
     assert (row["language_declared"], row["language_detected"], row["language_agrees"]) == (declared, detected, agrees)
     assert row["flags"] == flags
+
+
+def test_the_language_of_the_sound_stands_beside_the_declared_one(summed_up) -> None:
+    row = summed_up["french-by-sound"]
+    assert (row["language_declared"], row["language_detected"], row["spoken_language"]) == ("en", "en", "fr")
+    assert row["spoken_language_probability"] == pytest.approx(0.8)
+    assert [(one["language"], one["share_of_windows"]) for one in row["spoken_languages"]] == [
+        ("fr", 0.75),
+        ("en", 0.25),
+    ]
+    assert row["flags"] == ["spoken_language_disagrees"]
+    english = summed_up["english"]
+    assert (english["spoken_language"], english["spoken_language_absent_reason"]) == (None, "made up")
 
 
 def test_an_episode_is_summed_up(summed_up) -> None:
