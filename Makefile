@@ -10,7 +10,7 @@ FEED ?=
 EPISODES ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test test-nemo nemo firered lint check bench bench-accuracy notebooks chaos clean
+.PHONY: help demo ui test test-nemo nemo firered lint check bench bench-accuracy notebooks chaos pictures clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -32,7 +32,7 @@ nemo: $(NEMO_VENV)/.nemo ## Install NeMo in a separate environment, which podlak
 
 firered: $(NEMO_VENV)/.firered ## FireRedASR (Chinese), beside NeMo
 
-lint: $(VENV)/.dev ## ruff, format, types, floors
+lint: $(VENV)/.dev ## ruff, format, types, layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -49,6 +49,9 @@ bench-accuracy: $(VENV)/.dev ## Error rates of the embedded engines on the demo 
 
 chaos: $(VENV)/.dev ## kill -9 at 100 random moments, and at 20 with a home on S3; CHAOS_KILLS=9 CHAOS_KILLS_S3=0 CHAOS_SEED=7
 	CHAOS_KILLS=$${CHAOS_KILLS:-100} CHAOS_KILLS_S3=$${CHAOS_KILLS_S3:-20} $(BIN)/python -m pytest -s tests/chaos
+
+pictures: $(VENV)/.dev ## The README's pictures, from the lake of `make demo`
+	$(BIN)/python -m demo.pictures
 
 notebooks: $(VENV)/.notebooks ## JupyterLab on notebooks/
 	$(BIN)/jupyter lab notebooks

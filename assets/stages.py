@@ -16,6 +16,8 @@ _MODULES = (
     "assets.speech.transcript",
     "assets.speech.turns",
     "assets.speech.quality",
+    "assets.speech.voices",
+    "assets.dataset.utterances",
 )
 
 
@@ -29,4 +31,7 @@ GRAPH = StageGraph(tuple(_DECLARED.values()))
 STAGES: Mapping[str, Stage] = {name: _DECLARED[name] for name in GRAPH.names}
 """Name → stage, inputs first."""
 EPISODE_GRAPH = GRAPH.of_kind("episode")
-FEED_GRAPH = GRAPH.of_kind("feed")
+FEED_GRAPH = StageGraph(tuple(stage for stage in GRAPH.of_kind("feed") if not stage.gathers))
+"""The stages that poll feeds."""
+GATHERING = tuple(stage for stage in GRAPH.of_kind("feed") if stage.gathers)
+"""The stages of feeds that read the landings of their episodes. No episode waits for them."""

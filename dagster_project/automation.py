@@ -4,6 +4,7 @@
 * `poll_feeds`, hourly: polls every feed, the least recently polled first;
 * `nightly`: requests a backfill of what is missing, due for a retry, or outdated, within a budget of audio hours;
 * `seal`, hourly: compacts the tables if there are enough finished episodes;
+* `check`, daily: runs the checks of the whole lake, which `podlake status` then lists;
 * `dead_runs`, a sensor that is on: fails runs whose process has exited, so that they are retried.
 
 docs/automation.md explains why this is a sensor and not automation conditions.
@@ -15,9 +16,11 @@ from typing import Any
 
 import dagster as dg
 
-from assets.stages import EPISODE_GRAPH, FEED_GRAPH
+from assets.lake.checks import lake_checks
+from assets.stages import EPISODE_GRAPH, FEED_GRAPH, GATHERING
 from dagster_project.backfills import run_tags
 from dagster_project.flow_state import FlowState
+from dagster_project.gathering import gathering_batches
 from dagster_project.nightly import archived_of_other_engines, request_nightly_backfill
 from dagster_project.planning import Situation, engine_versions, move_scattered, plan_settings
 from dagster_project.settings import Settings
@@ -26,7 +29,7 @@ from partitions.window import Window, leaving
 from pipeline.dagster_internals import PRIORITY_TAG
 from pipeline.in_flight import in_flight
 from pipeline.live_window import admit, archive, keys_to_seal
-from pipeline.planner import Batch
+from pipeline.planner import Batch, batches_of
 from pipeline.run_keys import key_tags
 from pipeline.run_process import fail_orphaned_runs
 from resources.engines.routing import Engines
@@ -45,14 +48,21 @@ SEAL_AFTER = timedelta(hours=1)
 def automation(settings: Settings) -> dict[str, Any]:
     """Sensors, schedules and jobs, as arguments of `dagster.Definitions`."""
     nightly_backfill = _nightly_backfill("nightly_backfill", settings)
+    check_lake = dg.define_asset_job(
+        "check_lake",
+        dg.AssetSelection.checks(lake_checks),
+        tags=run_tags(settings),
+        description="Checks the whole lake.",
+    )
     return {
         "sensors": [_episode_flow("episode_flow", settings), _episode_flow("flow", settings), dead_runs],
         "schedules": [
             _poll_feeds(settings),
             dg.ScheduleDefinition("nightly", job=nightly_backfill, cron_schedule="15 2 * * *"),
             _seal(settings),
+            dg.ScheduleDefinition("check", job=check_lake, cron_schedule="45 4 * * *"),
         ],
-        "jobs": [nightly_backfill, _nightly_backfill("night", settings)],
+        "jobs": [check_lake, nightly_backfill, _nightly_backfill("night", settings)],
     }
 
 
@@ -62,7 +72,7 @@ def _episode_flow(name: str, settings: Settings) -> dg.SensorDefinition:
     @dg.sensor(
         name=name,
         description="Requests what can run at each stage, in batches." + _old_name(name, "episode_flow"),
-        asset_selection=dg.AssetSelection.assets(*EPISODE_GRAPH.names),
+        asset_selection=dg.AssetSelection.assets(*EPISODE_GRAPH.names, *(stage.name for stage in GATHERING)),
         minimum_interval_seconds=FLOW_SECONDS,
     )
     def flow(
@@ -144,6 +154,8 @@ def tick(
     """What the sensor requests now. Finished episodes leave a full window, and others enter it."""
     migrate(catalogue.lake.home)
     listed = all_open_commits(catalogue.lake.home)
+    gathering = tuple(gathering_batches(instance, catalogue.lake, settings, listed))
+    move_scattered(instance, gathering)
     situation = Situation.of_episodes(instance, catalogue.lake, listed)
     limits = replace(
         plan_settings(settings),
@@ -151,14 +163,14 @@ def tick(
         redo_hours=state.redo_hours_left(settings.nightly_audio_hours, situation.now),
     )
     found = situation.readiness(limits)
-    batches = situation.batches(found, limits)
+    batches = batches_of(found)
     move_scattered(instance, batches)
     finished = leaving(list(situation.catalogue), found.finished, frozenset(), window)
     if finished:
         archive(instance, finished)
     last_poll = max((commit.stamp for name in FEED_GRAPH.names for commit in listed.get(name, {}).values()), default="")
     state = state.after_redo(sum(batch.redo_hours for batch in batches), situation.now)
-    return admit_what_is_new(instance, catalogue, window, settings, engines, state, last_poll), batches
+    return admit_what_is_new(instance, catalogue, window, settings, engines, state, last_poll), (*batches, *gathering)
 
 
 def admit_what_is_new(

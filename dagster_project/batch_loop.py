@@ -18,7 +18,7 @@ from assets.stages import EPISODE_GRAPH
 from dagster_project.in_process import run_batch
 from dagster_project.planning import Situation, plan_settings
 from dagster_project.settings import Settings
-from pipeline.planner import DOWNLOAD_POOL
+from pipeline.planner import DOWNLOAD_POOL, batches_of
 from pipeline.readiness import InFlight, PlanSettings
 from resources.lake.lake import Lake
 
@@ -75,7 +75,7 @@ def run_batches(work: Work, stages: Callable[[], frozenset[str]]) -> None:
         found = situation.readiness(limits)
         if not any(found.ready.values()):
             return
-        batches = [batch for batch in situation.batches(found, limits) if batch.stage in own]
+        batches = [batch for batch in batches_of(found) if batch.stage in own]
         if not batches:
             time.sleep(max(POLL_S, 4 * (time.monotonic() - started_s)))
             continue

@@ -12,11 +12,14 @@ from resources.engines.devices import Devices, visible
 from resources.engines.local_host import LocalHost
 from resources.engines.ray_host import RayHost
 from resources.engines.routing import Engines, Host, parse_transcribers
+from resources.fetch.addresses import AllowedHosts
 from resources.fetch.audio_store import AudioStore
+from resources.fetch.hosts import FetchPolicy
 from resources.lake.catalogue import Catalogue
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from speech.engines.protocols import EngineChoice
+from speech.utterances import UtteranceRule
 from speech.waveforms import WaveformCache
 
 
@@ -35,11 +38,33 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         "lake": lake,
         "catalogue": Catalogue(lake),
         "audio_store": AudioStore(home, settings.cache_folder, limit_bytes=int(settings.cache_gb * 1e9)),
+        "fetch_policy": fetch_policy(settings),
         "waveforms": waveforms,
         "engines": engines,
         "window": window(settings),
+        "utterance_rule": utterance_rule(settings),
         "episode_graph": EPISODE_GRAPH,
     }
+
+
+def fetch_policy(settings: Settings) -> FetchPolicy:
+    """The rules for requests to other machines."""
+    return FetchPolicy(
+        allowed=AllowedHosts.parse(settings.allow_hosts),
+        contact=settings.contact,
+        connections_per_host=settings.connections_per_host,
+        spacing_s=settings.request_spacing_s,
+        pauses=settings.cache_folder / "pauses",
+    )
+
+
+def utterance_rule(settings: Settings) -> UtteranceRule:
+    """Where turns are cut into utterances."""
+    return UtteranceRule(
+        min_ms=round(1000 * settings.utterance_min_s),
+        max_ms=round(1000 * settings.utterance_max_s),
+        pause_ms=settings.utterance_pause_ms,
+    )
 
 
 def window(settings: Settings) -> AdmissionWindow:

@@ -8,17 +8,19 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from dagster_project.commands.catalogue_cli import COMMANDS
 from speech.errors import EngineUnavailable, PodlakeError
 
 if TYPE_CHECKING:
     from dagster_project.settings import Settings
     from resources.fetch.audio_store import AudioStore
+    from resources.lake.lake import Lake
     from resources.search import SearchIndex
 
 FORMATS = {".csv": "csv", ".json": "json", ".parquet": "parquet"}
@@ -74,6 +76,7 @@ _ui_url = click.option(
         "podlake add https://example.org/feed.xml --language de",
         "podlake add subscriptions.opml",
         'podlake add ./interview.mp3 --title "Interview"',
+        "podlake add episodes.jsonl",
     )
 )
 @click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
@@ -81,23 +84,56 @@ _ui_url = click.option(
 @click.option("--title", help="Title of the feed or file; its name derives from it. Only with one TARGET.")
 @click.option("--priority", default=0, help="Feeds of a higher priority are processed first.", show_default=True)
 @click.option("--no-check", is_flag=True, help="Add the URL as a feed without fetching it.")
-def add(targets: tuple[str, ...], language: str | None, title: str | None, priority: int, no_check: bool) -> None:
-    """Subscribe to feeds, or add single audio files.
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["jsonl", "csv", "txt", "opml"]),
+    help="Format of a list. Default: by its suffix; jsonl for -.",
+)
+@click.option(
+    "--kind", type=click.Choice(["feed", "audio"]), help="What a list names. Default: by the line, else by the URL."
+)
+def add(
+    targets: tuple[str, ...],
+    language: str | None,
+    title: str | None,
+    priority: int,
+    no_check: bool,
+    form: str | None,
+    kind: Literal["feed", "audio"] | None,
+) -> None:
+    """Subscribe to feeds, or add audio files.
 
-    TARGET is the URL or the path of an RSS feed, of an OPML list of feeds, or of audio.
+    TARGET is the URL or the path of an RSS feed, of an OPML list of feeds, or of audio; or the path of a list that ends
+    in .jsonl, .csv or .txt, or - for standard input. A line has a url and optionally kind, language, title, guid and
+    date. The URLs of a list are not opened.
     """
+    from dagster_project.build_resources import fetch_policy
+    from dagster_project.commands import bulk_import as bulk
     from dagster_project.commands.add import add as add_targets
     from dagster_project.commands.add import register_feeds
     from resources.lake.catalogue import Catalogue
-    from resources.lake.home import Home
-    from resources.lake.lake import Lake
 
     if title and len(targets) > 1:
         raise click.UsageError("--title names one target; several are given.")
     settings = _settings()
-    catalogue = Catalogue(Lake(Home.at(settings.home)))
+    catalogue = Catalogue(_lake(settings))
+    lists = [target for target in targets if bulk.is_list(target, form)]
+    targets = tuple(target for target in targets if target not in lists)
+    for name in lists:
+        click.echo(bulk.import_file(catalogue, name, form, kind=kind, language=language).summary())
+    if lists:
+        register_feeds(settings)
     try:
-        added = add_targets(catalogue, targets, language=language, title=title, check=not no_check, priority=priority)
+        added = add_targets(
+            catalogue,
+            targets,
+            fetch_policy(settings),
+            language=language,
+            title=title,
+            check=not no_check,
+            priority=priority,
+        )
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
     for word, entries in (("added", added.new), ("already present", added.present)):
@@ -150,11 +186,9 @@ def retry(stages: tuple[str, ...], classes: tuple[str, ...], feeds: tuple[str, .
     from dagster_project.backfills import daemon_is_running
     from dagster_project.instance import open_instance
     from dagster_project.retry import bring_back, failed, retry_by_backfill, retry_here
-    from resources.lake.home import Home
-    from resources.lake.lake import Lake
 
     settings = _settings()
-    lake = Lake(Home.at(settings.home))
+    lake = _lake(settings)
     unknown = [stage for stage in stages if stage not in STAGES]
     if unknown:
         raise click.BadParameter(f"There is no stage {unknown[0]}. Choose among: {', '.join(STAGES)}.")
@@ -187,12 +221,10 @@ def reopen(keys: tuple[str, ...]) -> None:
     """Bring archived episodes back to work, complete or failed, so that any stage can be made again."""
     from dagster_project.commands.reopen import reopen as reopen_episodes
     from dagster_project.instance import open_instance
-    from resources.lake.home import Home
-    from resources.lake.lake import Lake
 
     settings = _settings()
     with open_instance(settings) as instance:
-        landings = reopen_episodes(instance, Lake(Home.at(settings.home)), keys)
+        landings = reopen_episodes(instance, _lake(settings), keys)
     click.echo(f"{len(keys)} in work again, with {landings} landings: the last partitions of every asset in the UI.")
     click.echo("Make a stage again, for example of the first one:")
     click.echo(f"  dagster asset materialize -m dagster_project.definitions --select transcript --partition {keys[0]}")
@@ -201,21 +233,34 @@ def reopen(keys: tuple[str, ...]) -> None:
     )
 
 
-@main.command("list", epilog=_examples("podlake list", "podlake list --episodes --feed my-show --limit 20"))
+@main.command(
+    "list", epilog=_examples("podlake list", "podlake list --feed my-show --status failed --since 2026-01-01")
+)
 @click.option("--feeds/--episodes", "is_feeds", default=True, help="What to list.", show_default=True)
 @click.option("--feed", help="Only the episodes of this feed.")
+@click.option(
+    "--status", type=click.Choice(["done", "failed", "waiting", "removed"]), help="Only episodes in this state."
+)
+@click.option("--language", help="Only episodes that declare this language.")
+@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="Only episodes published on this day or later (UTC).")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="Episodes to show, newest first.")
-def list_(is_feeds: bool, feed: str | None, limit: int) -> None:
-    """List the feeds, or the newest episodes with their state."""
+def list_(
+    is_feeds: bool, feed: str | None, status: str | None, language: str | None, since: datetime | None, limit: int
+) -> None:
+    """List the feeds, or the newest episodes with their state. A choice of episodes lists episodes."""
     from dagster_project.commands import listing
     from dagster_project.commands.terminal import render
-    from resources.lake.home import Home
 
     settings = _settings()
-    home = Home.at(settings.home)
+    home = _lake(settings).home
     _require_feeds(settings, [feed] if feed else [])
-    names, rows = listing.feeds(home) if is_feeds and not feed else listing.episodes(home, feed_id=feed, limit=limit)
-    click.echo(render(names, rows) if rows else "Nothing yet: podlake add, then podlake run.")
+    chosen = listing.Filter(feed, status, language, since.replace(tzinfo=UTC) if since else None)
+    if is_feeds and chosen == listing.Filter():
+        names, rows = listing.feeds(home)
+    else:
+        names, rows = listing.episodes(home, chosen, limit=limit)
+    nothing = "Nothing yet: podlake add, then podlake run." if chosen == listing.Filter() else "No episode matches."
+    click.echo(render(names, rows) if rows else nothing)
 
 
 @main.command(epilog=_examples("podlake status", "podlake status my-show-20260102-1a2b3c4d"))
@@ -224,15 +269,15 @@ def list_(is_feeds: bool, feed: str | None, limit: int) -> None:
 def status(key: str | None, as_json: bool) -> None:
     """Show the progress of all episodes, or all details of one episode or feed."""
     from dagster_project.commands import status as of
-    from resources.lake.home import Home
-    from resources.lake.lake import Lake
 
-    home = Home.at(_settings().home)
-    found = of.one(Lake(home), key) if key else of.overview(home)
-    if as_json:
-        click.echo(json.dumps(found, indent=1, ensure_ascii=False, default=of.plain))
+    lake = _lake(_settings())
+    if key:
+        detail = of.detail(lake, key)
+        found, text = detail.as_json(), of.detail_text(detail)
     else:
-        click.echo(of.one_text(found) if key else of.overview_text(found))
+        found = of.overview(lake.home)
+        text = of.overview_text(found)
+    click.echo(json.dumps(found, indent=1, ensure_ascii=False, default=of.plain) if as_json else text)
 
 
 @main.command(
@@ -255,7 +300,6 @@ def status(key: str | None, as_json: bool) -> None:
 def sql(query: str | None, source: str | None, form: str | None, output: Path | None, limit: int) -> None:
     """Query the tables with SQL (DuckDB). Without a query, list the views and questions."""
     from dagster_project.commands import query as ask
-    from resources.lake.home import Home
 
     if query and source:
         raise click.UsageError("Give a query or --file, not both.")
@@ -264,7 +308,7 @@ def sql(query: str | None, source: str | None, form: str | None, output: Path | 
         raise click.UsageError(f"Say with --format which kind of file {output} is: csv, json or parquet.")
     if form == "parquet" and not output and sys.stdout.isatty():
         raise click.UsageError("Parquet is binary: give --output FILE, or redirect the output.")
-    home = Home.at(_settings().home)
+    home = _lake(_settings()).home
     try:
         text = ask.question(source) if source else query
         if not text:
@@ -277,6 +321,83 @@ def sql(query: str | None, source: str | None, form: str | None, output: Path | 
             ask.to_stream(home, text, form, sys.stdout.buffer)
     except ask.QueryError as error:
         raise click.ClickException(str(error)) from error
+
+
+@main.group(
+    epilog=_examples(
+        "podlake voices list my-show",
+        'podlake voices name my-show-v1a2b3c4d "Ada Lovelace"',
+        "podlake voices split my-show-20260102-1a2b3c4d S2",
+    )
+)
+def voices() -> None:
+    """Show who speaks in which episodes, give voices names, and correct them. Decisions survive reprocessing."""
+
+
+@voices.command("list", epilog=_examples("podlake voices list", "podlake voices list my-show --limit 10"))
+@click.argument("feed", required=False)
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="Voices to show, longest first.")
+def list_voices(feed: str | None, limit: int) -> None:
+    """List the voices of a feed, or of all feeds."""
+    from dagster_project.commands.terminal import render
+    from dagster_project.commands.voices import listing
+    from resources.lake.home import Home
+
+    settings = _settings()
+    _require_feeds(settings, [feed] if feed else [])
+    names, rows = listing(Home.at(settings.home), feed_id=feed, limit=limit)
+    click.echo(render(names, rows) if rows else "No voices yet: podlake run links the speakers of episodes.")
+
+
+@voices.command("name", epilog=_examples('podlake voices name my-show-v1a2b3c4d "Ada Lovelace"'))
+@click.argument("voice")
+@click.argument("name")
+def name_voice(voice: str, name: str) -> None:
+    """Give a voice a name, which the views show. An empty name removes it."""
+    from dagster_project.commands import voices as commands
+
+    _land_voices(commands.name(_lake(_settings()), voice, name))
+
+
+@voices.command("merge", epilog=_examples("podlake voices merge my-show-v1a2b3c4d my-show-v5e6f7a8b"))
+@click.argument("voice")
+@click.argument("other")
+def merge_voices(voice: str, other: str) -> None:
+    """Make OTHER a part of VOICE. Of two feeds, each keeps its voice, and both are the same person."""
+    from dagster_project.commands import voices as commands
+
+    _land_voices(commands.merge(_lake(_settings()), voice, other))
+
+
+@voices.command("split", epilog=_examples("podlake voices split my-show-20260102-1a2b3c4d S2"))
+@click.argument("episode")
+@click.argument("speaker")
+@click.option("--to", "target", metavar="VOICE", help="An existing voice. Default: a new one.")
+def split_voice(episode: str, speaker: str, target: str | None) -> None:
+    """Take the speaker of an episode out of its voice."""
+    from dagster_project.commands import voices as commands
+
+    voice, feeds = commands.split(_lake(_settings()), episode, speaker, target)
+    _land_voices(feeds)
+    click.echo(f"{speaker} of {episode} is {voice} now.")
+
+
+@voices.command("link", epilog=_examples("podlake voices link --across"))
+@click.option("--across", is_flag=True, help="Link voices of different feeds that are the same person.")
+def link_voices(across: bool) -> None:
+    """Link the speakers of new episodes now; with --across, also the voices of different feeds."""
+    from dagster_project.gathering import gather
+    from dagster_project.instance import open_instance
+    from dagster_project.link_voices import land_voices, link_feeds
+    from speech.voices import feed_of_voice
+
+    settings, lake = _settings(), _lake(_settings())
+    with open_instance(settings) as instance:
+        gather(instance, lake, settings)
+        if across:
+            found = link_feeds(lake.home)
+            land_voices(instance, map(feed_of_voice, found))
+            click.echo(f"{len(found)} voices are linked to voices of other feeds.")
 
 
 @main.command(epilog=_examples("podlake report my-show", "podlake report --all --out report.html"))
@@ -293,6 +414,21 @@ def report(feed: str | None, is_all: bool, out: Path | None) -> None:
     click.echo(report_of(Home.at(_settings().home), feed, out))
     if out:
         click.echo(f"\n{out} has the same as a page.")
+
+
+@main.command(epilog=_examples("podlake check"))
+def check() -> None:
+    """Check all rows: keys, times, turns, durations, languages, rates, polls. Exits with 1 if an error is found."""
+    from dagster_project.commands.check import check as check_lake
+    from resources.lake.home import Home
+    from resources.lake.lake import Lake
+
+    is_bad = False
+    for line, is_error in check_lake(Lake(Home.at(_settings().home))):
+        click.echo(line)
+        is_bad |= is_error
+    if is_bad:
+        raise SystemExit(1)
 
 
 @main.command(epilog=_examples("podlake doctor", "PODLAKE_DIARIZER=nemo PODLAKE_TRANSCRIBER=nemo podlake doctor"))
@@ -387,6 +523,33 @@ def search(
         click.echo(to_text(result))
 
 
+@main.command(
+    "export",
+    epilog=_examples("podlake export srt --feed my-show --out captions", "podlake export textgrid --episode EPISODE"),
+)
+@click.argument("form", metavar="FORMAT", required=False)
+@click.option("--feed", "feeds", multiple=True, help="Only this feed; may be repeated.")
+@click.option("--episode", "episodes", multiple=True, help="Only this episode; may be repeated.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder. Default: export/FORMAT.")
+def export_(form: str | None, feeds: tuple[str, ...], episodes: tuple[str, ...], out: Path | None) -> None:
+    """Write transcripts as files for other tools. Without FORMAT, list the formats."""
+    from dagster_project.commands.export import export_transcripts
+    from resources.lake.home import Home
+    from speech.formats.registry import FORMATS as TRANSCRIPTS
+
+    if form is None:
+        for name, module in TRANSCRIPTS.items():
+            click.echo(f"{name:14}{(module.__doc__ or '').splitlines()[0]}")
+        return
+    if form not in TRANSCRIPTS:
+        raise click.BadParameter(f"There is no format {form}. Choose among: {', '.join(TRANSCRIPTS)}.")
+    settings = _settings()
+    _require_feeds(settings, feeds)
+    folder = out or Path("export") / form
+    count = export_transcripts(Home.at(settings.home), form, folder, feeds=feeds, episodes=episodes)
+    click.echo(f"{folder}: {count} {'episode' if count == 1 else 'episodes'}.")
+
+
 @main.command(epilog=_examples("podlake ui --port 3001"))
 @click.option("--port", type=click.IntRange(1, 65534), default=3000, show_default=True)
 def ui(port: int) -> None:
@@ -447,12 +610,27 @@ def _log_to_screen() -> None:
     logging.getLogger("podlake").setLevel(logging.INFO)
 
 
-def _require_feeds(settings: Settings, feeds: Sequence[str]) -> None:
-    from resources.lake.catalogue import SINGLES, Catalogue
+def _land_voices(feeds: Sequence[str]) -> None:
+    """Land the voices of the feeds, so that the tables show what was decided."""
+    from dagster_project.instance import open_instance
+    from dagster_project.link_voices import land_voices
+
+    with open_instance(_settings()) as instance:
+        land_voices(instance, feeds)
+
+
+def _lake(settings: Settings) -> Lake:
     from resources.lake.home import Home
     from resources.lake.lake import Lake
 
-    known = {one.feed_id for one in Catalogue(Lake(Home.at(settings.home))).subscriptions()} if feeds else set()
+    return Lake(Home.at(settings.home))
+
+
+def _require_feeds(settings: Settings, feeds: Sequence[str]) -> None:
+    from resources.lake.catalogue import SINGLES, Catalogue
+
+    catalogue = Catalogue(_lake(settings))
+    known = {one.feed_id for one in catalogue.subscriptions()} | {one.feed_id for one in catalogue.imported()}
     for feed in set(feeds) - known - {SINGLES}:
         raise click.BadParameter(f"There is no feed {feed}. `podlake list` shows the feeds.")
 
@@ -479,6 +657,9 @@ def _reason(error: Any) -> str:
     """Why pydantic refuses a value: the message of our validator, if it has one."""
     return str(error.get("ctx", {}).get("error", error["msg"]))
 
+
+for _command in COMMANDS:
+    main.add_command(_command)
 
 if __name__ == "__main__":
     main()

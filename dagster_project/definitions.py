@@ -5,6 +5,7 @@ from __future__ import annotations
 import dagster as dg
 
 from assets.catalogue.feeds import feeds
+from assets.lake.checks import lake_checks
 from assets.lake.sealed_tables import sealed_tables
 from assets.lake.warehouse import warehouse
 from dagster_project.automation import automation
@@ -19,6 +20,7 @@ def build(settings: Settings) -> dg.Definitions:
     assets = [feeds, *stage_assets(settings, resources["engines"]), sealed_tables, warehouse]
     return dg.Definitions(
         assets=dg.map_asset_specs(lambda spec: spec.replace_attributes(owners=[settings.owner]), assets),
+        asset_checks=[lake_checks],
         resources=resources,
         **automation(settings),
         executor=dg.in_process_executor,

@@ -18,6 +18,7 @@ from pipeline.lake_state import LakeState, episode_facts
 from pipeline.planner import within_hours
 from pipeline.readiness import InFlight
 from resources.engines.routing import Engines
+from resources.lake.catalogue import Catalogue
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.warehouse import ask, connect
@@ -43,7 +44,7 @@ def request_nightly_backfill(instance: dg.DagsterInstance, settings: Settings, l
         plan_settings(settings), engines=engine_versions(engines, situation.catalogue), redo_hours=float("inf")
     )
     found = situation.readiness(limits)
-    chosen = within_hours(found, situation.catalogue, settings.nightly_audio_hours)
+    chosen = within_hours(found, settings.nightly_audio_hours)
     if not chosen:
         return "Nothing is missing, due for a retry, or outdated."
     wanted = {stage: [key for key in chosen if key in ready] for stage, ready in found.ready.items()}
@@ -59,7 +60,8 @@ def archived_of_other_engines(lake: Lake, engines: Engines, live: Collection[str
     """The archived episodes that another engine than the configured one has made, newest first."""
     with connect(lake.home) as connection:
         asked = {"stages": list(EPISODE_GRAPH.engine_stages), "live": list(live)}
-        keys = [key for (key,) in ask(connection, _ARCHIVED, asked)]
+        removed = Catalogue(lake).removed()
+        keys = [key for (key,) in ask(connection, _ARCHIVED, asked) if not removed.has(key)]
     situation = _situation(lake, keys)
     versions = engine_versions(engines, situation.catalogue)
     outdated = {

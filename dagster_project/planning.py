@@ -54,9 +54,6 @@ class Situation:
             self.graph, self.catalogue, self.lake.commits, self.lake.failures, self.in_flight, settings, self.now
         )
 
-    def batches(self, found: Readiness, settings: PlanSettings) -> tuple[Batch, ...]:
-        return batches_of(found, self.graph, self.catalogue, self.lake.commits, self.in_flight, settings, self.now)
-
     def polls(self, settings: Settings, only: Set[str] | None = None) -> list[Batch]:
         """Batches that poll the feeds, the least recently polled first.
 
@@ -68,7 +65,7 @@ class Situation:
         if only is not None:
             unpolled = replace(self, lake=LakeState({}, {}), in_flight=InFlight(targets=self.in_flight.all_keys()))
         polled = {key: commit.stamp for key, commit in self.lake.commits[stage].items()}
-        batches = unpolled.batches(unpolled.readiness(limits), limits)
+        batches = batches_of(unpolled.readiness(limits))
         return sorted(batches, key=lambda batch: min(polled.get(key, "") for key in batch.keys))
 
 

@@ -8,13 +8,16 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from assets.stages import GRAPH, STAGES
+from assets.stages import EPISODE_GRAPH, FEED_GRAPH, GATHERING, GRAPH, STAGES
 from dagster_project.backfills import request_backfill
+from dagster_project.gathering import gathering_situation
 from dagster_project.in_process import run_batch
 from dagster_project.planning import Situation, plan_settings
 from dagster_project.settings import Settings
 from partitions.definitions import add_keys
+from pipeline.planner import batches_of
 from pipeline.readiness import PlanSettings
+from resources.lake.catalogue import Catalogue
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.warehouse import ask, connect
@@ -37,7 +40,8 @@ def failed(
     """Stage → the keys that failed there, inputs first. An empty choice means all."""
     chosen = {"stages": list(stages), "classes": list(classes), "feeds": list(feeds)}
     with connect(home) as connection:
-        rows = ask(connection, _FAILED, chosen)
+        removed = Catalogue(Lake(home)).removed()
+        rows = [(stage, key) for stage, key in ask(connection, _FAILED, chosen) if not removed.has(key)]
     found = {stage: [key for name, key in rows if name == stage] for stage in GRAPH.names}
     return {stage: keys for stage, keys in found.items() if keys}
 
@@ -69,15 +73,19 @@ def retry_here(instance: dg.DagsterInstance, settings: Settings, lake: Lake, wan
         only = {name: wanted[name]}
         (situation,) = _situations(instance, lake, only)
         limits = _limits(settings, only)
-        for batch in situation.batches(situation.readiness(limits), limits):
+        for batch in batches_of(situation.readiness(limits)):
             if batch.stage == name:
                 run_batch(instance, batch)
 
 
 def _situations(instance: dg.DagsterInstance, lake: Lake, wanted: Wanted) -> list[Situation]:
-    kinds = {STAGES[name].partition_kind for name in wanted}
-    found = [Situation.of_feeds(instance, lake)] if "feed" in kinds else []
-    return [*found, Situation.of_episodes(instance, lake)] if "episode" in kinds else found
+    found = [Situation.of_feeds(instance, lake)] if any(name in FEED_GRAPH.names for name in wanted) else []
+    found += [gathering_situation(instance, lake, stage) for stage in GATHERING if stage.name in wanted]
+    return (
+        [*found, Situation.of_episodes(instance, lake)]
+        if any(name in EPISODE_GRAPH.names for name in wanted)
+        else found
+    )
 
 
 def _limits(settings: Settings, wanted: Wanted) -> PlanSettings:

@@ -18,6 +18,7 @@ from assets.stages import EPISODE_GRAPH, STAGES
 from dagster_project.batch_loop import ALL_STAGES, CPU_STAGES, Work, run_batches
 from dagster_project.build_resources import window
 from dagster_project.engine_process import EngineProcess
+from dagster_project.gathering import gather
 from dagster_project.in_process import materialize, run_batch
 from dagster_project.nightly import newest_first
 from dagster_project.planning import Situation
@@ -28,7 +29,6 @@ from pipeline.contract import report_if_unknown
 from pipeline.dagster_internals import last_event_times
 from pipeline.in_flight import in_flight
 from pipeline.live_window import admit, archive_finished
-from pipeline.records import last_landings
 from pipeline.run_process import fail_orphaned_runs
 from pipeline.stage import Stage
 from resources.engines.routing import Engines
@@ -73,6 +73,7 @@ def run(instance: dg.DagsterInstance, settings: Settings, lake: Lake, engines: E
         else:
             stack.close()
             run_batches(work, lambda: ALL_STAGES)
+    gather(instance, lake, settings)
     materialize(instance, "warehouse")
 
 
@@ -139,6 +140,6 @@ def _report_lost_events(
         for key, commit in commits.items()
         if key in selected and (key not in known or known[key] < commit.landed_at)
     ]
-    for key in last_landings(lake, stage.name, behind):
+    for key in lake.runs(stage.name, behind):
         if report_if_unknown(instance, lake, stage, key, version):
             log.info("%s: logged the event of %s, which had landed before its run was killed", stage.name, key)

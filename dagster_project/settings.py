@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
-from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from resources.engines.devices import visible
 from resources.engines.routing import parse_transcribers
+from resources.fetch.addresses import AllowedHosts
 from resources.lake.graph import StageSpec
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,7 +23,10 @@ NEMO_PYTHON = ROOT / ".venv-nemo" / "bin" / "python"
 class Settings(BaseSettings):
     """The configuration of podlake. Raises `pydantic.ValidationError` naming the setting that is wrong."""
 
-    model_config = SettingsConfigDict(env_prefix="PODLAKE_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="PODLAKE_", env_file=".env", extra="ignore", frozen=True,
+        env_nested_delimiter="_", env_nested_max_split=1,  # PODLAKE_BATCH_AUDIO is `batch["audio"]`
+    )  # fmt: skip
 
     home: str = Field(
         default_factory=lambda: str(_default_folder() / "data"),
@@ -69,7 +72,10 @@ class Settings(BaseSettings):
     )
     batch_sizes: dict[str, Annotated[int, Field(ge=1)]] = Field(
         default_factory=dict,
-        description='Episodes (or feeds) in one run of a stage: `{"audio": 32}`, or `PODLAKE_BATCH_<STAGE>` for one stage. Default: what the stage declares.',
+        description='Episodes (or feeds) in one run of a stage: `{"audio": 32}`. Default: what the stage declares.',
+    )
+    batch: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        default_factory=dict, description="The same for one stage, such as `PODLAKE_BATCH_AUDIO=32`."
     )
     window: int = Field(10_000, ge=1, description="Episodes that Dagster knows at once; the catalogue knows all.")
     window_feeds: str = Field("", description="Admit only these feeds to the window: `my-show,another`. Empty: all.")
@@ -83,6 +89,18 @@ class Settings(BaseSettings):
     runs_ahead: int = Field(
         2, ge=1, description="Runs of a stage that automation keeps queued or running: twice the number of GPUs."
     )
+    allow_hosts: str = Field(
+        "",
+        description="Hosts that are fetched from although their addresses are not public: `feeds.local,10.0.0.7:8080,192.168.0.0/16`. Empty: none.",
+    )
+    contact: str = Field(
+        "",
+        description="An e-mail address or a page in the User-Agent, so that administrators of servers can reach you.",
+    )
+    connections_per_host: int = Field(4, ge=1, description="Connections to one host at a time, from one process.")
+    request_spacing_s: float = Field(
+        0.0, ge=0, description="Seconds from the start of a request to the start of the next one to the same host."
+    )
     nightly_audio_hours: float = Field(
         24.0,
         gt=0,
@@ -94,28 +112,46 @@ class Settings(BaseSettings):
         validation_alias="JOB_TIMEOUT_HOURS",
         description="A run that takes longer is ended; what it has landed stays.",
     )
+    itunes_url: str = Field("https://itunes.apple.com", description="Apple's directory, for `podlake search-feeds`.")
+    podcastindex_url: str = Field(
+        "https://api.podcastindex.org/api/1.0", description="PodcastIndex, for `podlake search-feeds`."
+    )
+    podcastindex_key: str = Field("", description="API key of PodcastIndex. Empty: only Apple's directory is searched.")
+    podcastindex_secret: SecretStr = Field(SecretStr(""), description="The secret of this key.")
+    utterance_min_s: float = Field(1.0, gt=0, description="Shortest utterance, in seconds.")
+    utterance_max_s: float = Field(
+        30.0, gt=0, description="Longest utterance, in seconds; longer ones are cut at a pause."
+    )
+    utterance_pause_ms: int = Field(800, ge=40, description="A pause of this length ends an utterance.")
     owner: str = Field("team:podlake", description="Owner of the assets in the UI: an e-mail address or team:<name>.")
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is given
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        named = [_BatchSizes(settings_cls, source) for source in (env_settings, dotenv_settings)]
-        return init_settings, *named, env_settings, dotenv_settings
 
     def batch_size(self, stage: StageSpec) -> int:
         """Partitions in one run of the stage."""
-        return self.batch_sizes.get(stage.name, stage.batch_size)
+        return {**self.batch_sizes, **self.batch}.get(stage.name, stage.batch_size)
+
+    @field_validator("batch", mode="before")
+    @classmethod
+    def _batch_by_stage(cls, value: dict[str, str]) -> dict[str, str]:
+        """Without PODLAKE_BATCH_SIZES, which is a setting of its own, and with the new name of the stage `feeds`."""
+        return {{"feeds": "episodes"}.get(name, name): size for name, size in value.items() if name != "sizes" and size}
 
     @field_validator("gpus")
     @classmethod
     def _gpus_are_readable(cls, value: str) -> str:
         visible(value)
+        return value
+
+    @field_validator("allow_hosts")
+    @classmethod
+    def _hosts_are_readable(cls, value: str) -> str:
+        AllowedHosts.parse(value)
+        return value
+
+    @field_validator("contact")
+    @classmethod
+    def _contact_fits_a_header(cls, value: str) -> str:
+        if not (value.isascii() and value.isprintable()):
+            raise ValueError("only printable ASCII fits into the User-Agent")
         return value
 
     @field_validator("transcriber")
@@ -141,25 +177,3 @@ class Settings(BaseSettings):
 def _default_folder() -> Path:
     """A checkout keeps its own data, whatever the current folder is."""
     return ROOT if (ROOT / "pyproject.toml").exists() else Path.cwd()
-
-
-class _BatchSizes(PydanticBaseSettingsSource):
-    """`PODLAKE_BATCH_<STAGE>` of another source, for stages whose names the settings need not know."""
-
-    _PREFIX = "podlake_batch_"
-    _OLD_NAMES: ClassVar = {"feeds": "episodes"}
-
-    def __init__(self, settings_cls: type[BaseSettings], source: PydanticBaseSettingsSource) -> None:
-        super().__init__(settings_cls)
-        self._variables = source.env_vars if isinstance(source, EnvSettingsSource) else {}
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002 - abstract
-        return None, field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        found = {
-            name.lower().removeprefix(self._PREFIX): value
-            for name, value in self._variables.items()
-            if name.lower().startswith(self._PREFIX) and name.lower() != f"{self._PREFIX}sizes" and value
-        }
-        return {"batch_sizes": {self._OLD_NAMES.get(name, name): value for name, value in found.items()}}

@@ -18,7 +18,8 @@ from dagster_project.build_resources import build_resources
 from dagster_project.instance import open_instance
 from dagster_project.run import Selection, run
 from dagster_project.settings import Settings
-from demo.serve import DEMO, serving, usual_or_free_port
+from demo.serve import DEMO, HOST, serving, usual_or_free_port
+from resources.fetch.hosts import FetchPolicy
 from resources.lake.catalogue import Catalogue
 from resources.lake.duckdb_files import retry_if_file_vanished
 from resources.lake.home import Home
@@ -32,12 +33,12 @@ out = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=Fal
 def main() -> None:
     """Serve the demo's feed (or take the user's), run the pipeline on it, and show what came out."""
     arguments = _arguments()
-    settings = Settings()
+    settings = Settings(allow_hosts=f"{Settings().allow_hosts},{HOST}")  # the demo's own server
     _log_to_console()
     given = build_resources(settings)
     started = time.monotonic()
     with _feed(arguments.feed) as url, open_instance(settings) as instance:
-        feed_id = _subscribe(given["catalogue"], url)
+        feed_id = _subscribe(given["catalogue"], url, given["fetch_policy"])
         run(instance, settings, given["lake"], given["engines"], Selection(feeds=(feed_id,), newest=arguments.newest))
     took_s = time.monotonic() - started
     _report(given["home"], feed_id, took_s)
@@ -56,7 +57,7 @@ def _feed(url: str | None) -> Iterator[str]:
         yield base if url else f"{base}/feed.xml"
 
 
-def _subscribe(catalogue: Catalogue, url: str) -> str:
+def _subscribe(catalogue: Catalogue, url: str, policy: FetchPolicy) -> str:
     """The feed's id; named by its title when it is new."""
     for subscription in catalogue.subscriptions():
         if subscription.url == url:
@@ -64,7 +65,7 @@ def _subscribe(catalogue: Catalogue, url: str) -> str:
     from partitions.feeds.rss import parse_feed
     from resources.fetch.http import Document, fetch_document
 
-    document = fetch_document(url)
+    document = fetch_document(url, policy)
     title = parse_feed(document.content, url=url).title if isinstance(document, Document) else None
     return catalogue.subscribe([(url, title)])[0].feed_id
 

@@ -9,32 +9,26 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from partitions.feeds.rss import Episode
 
 SLUG_LENGTH = 40
 
 
-class Keyed(Protocol):
-    """The parts of an episode's key, such as of `partitions.feeds.rss.Episode`."""
-
-    @property
-    def guid(self) -> str: ...
-    @property
-    def published_at(self) -> datetime | None: ...
-    @property
-    def enclosure_url(self) -> str: ...
-
-
 @dataclass(frozen=True, slots=True)
 class KnownEpisode:
-    """An episode of the catalogue: its key and its last known enclosure."""
+    """An episode of the catalogue: its key, and what it was last known as."""
 
     key: str
-    enclosure_url: str
+    title: str | None
+    published_at: datetime | None
 
 
 def feed_slug(title: str | None, url: str, taken: Collection[str]) -> str:
@@ -68,50 +62,68 @@ def episode_key(feed_id: str, guid: str, published_at: datetime | None, taken: C
     raise ValueError(f"The episode {guid!r} of {feed_id} already has the key {key}. Look it up.")
 
 
-def assign_keys(feed_id: str, episodes: Iterable[Keyed], known: Mapping[str, KnownEpisode]) -> dict[str, str]:
+def assign_keys(feed_id: str, episodes: Iterable[Episode], known: Mapping[str, KnownEpisode]) -> dict[str, str]:
     """Guid → key of every listed episode of a feed. `known` has the catalogue's episodes of the feed by guid.
 
-    1. A known guid keeps its key.
-    2. An unknown guid takes the key of the one known episode that has the same enclosure and is no longer listed: a
+    The only rule of identity:
+
+    1. A known guid keeps its key, whatever else changes.
+    2. An unknown guid takes the key of the one known episode of the same title and date that is no longer listed: a
        feed that moves to another host often gets new guids for its old episodes.
-    3. Any other guid gets a new key.
+    3. Any other guid gets a new key. The file's URL does not count: an hourly bulletin has one URL for all episodes.
     """
     listed = {episode.guid: episode for episode in episodes}
     taken = {episode.key for episode in known.values()}
-    unlisted: dict[str, list[str]] = {}
-    for guid, episode in known.items():
+    unlisted: dict[tuple[str, datetime] | None, list[str]] = defaultdict(list)
+    unknown: dict[tuple[str, datetime] | None, list[str]] = defaultdict(list)
+    for guid, old in known.items():
         if guid not in listed:
-            unlisted.setdefault(media_identity(episode.enclosure_url), []).append(episode.key)
-    unknown: dict[str, list[str]] = {}
+            unlisted[_occasion(old)].append(old.key)
     for guid, new in listed.items():
         if guid not in known:
-            unknown.setdefault(media_identity(new.enclosure_url), []).append(guid)
+            unknown[_occasion(new)].append(guid)
     keys: dict[str, str] = {}
     for guid, new in listed.items():
-        media = media_identity(new.enclosure_url)
+        occasion = _occasion(new)
         if guid in known:
             keys[guid] = known[guid].key
-        elif len(unlisted.get(media, ())) == len(unknown[media]) == 1:
-            keys[guid] = unlisted[media][0]
+        elif occasion and len(unlisted.get(occasion, ())) == len(unknown[occasion]) == 1:
+            keys[guid] = unlisted[occasion][0]
         else:
             keys[guid] = episode_key(feed_id, guid, new.published_at, taken)
             taken.add(keys[guid])
     return keys
 
 
-def media_identity(url: str) -> str:
-    """The part of an enclosure's URL that identifies the file: host and path.
+def _occasion(episode: Episode | KnownEpisode) -> tuple[str, datetime] | None:
+    """Title and date; None if either is missing."""
+    title = " ".join((episode.title or "").casefold().split())
+    return (title, episode.published_at) if title and episode.published_at else None
 
-    The query after a file name is tracking (`ep1.mp3?updated=7`) and does not count, unless it is a path itself
-    (`redirect.mp3?http://example.org/ep1.mp3`).
+
+def media_identity(url: str) -> str:
+    """What stands for an item without a guid: host, path and query of its file.
+
+    Parameters of known trackers after the name of an audio file (`ep1.mp3?updated=7`) do not count. Others do:
+    `download.php?id=4`, `play.mp3?id=4` and `redirect.mp3?http://example.org/ep1.mp3` name files.
     """
     try:
         parts = urlsplit(url.strip())
         host = (parts.hostname or "") + (f":{parts.port}" if parts.port not in (None, 80, 443) else "")
     except ValueError:
         return url.strip()
-    is_tracking = re.search(r"\.[a-z0-9]{2,4}$", parts.path.lower()) and not re.search(r"/|%2f", parts.query.lower())
-    return f"{host}{parts.path}" + (f"?{parts.query}" if parts.query and not is_tracking else "")
+    query = parts.query
+    if _AUDIO_FILE.search(parts.path.lower()):
+        query = "&".join(part for part in query.split("&") if not _TRACKER.fullmatch(part.partition("=")[0].lower()))
+    return f"{host}{parts.path}" + (f"?{query}" if query else "")
+
+
+_AUDIO_FILE = re.compile(r"\.(?:mp3|m4a|m4b|mp4|m4v|aac|ogg|oga|opus|flac|wav|mov|webm)$")
+_TRACKER = re.compile(
+    r"utm_\w+|aw_0_\w+(?:\.\w+)?|awcollectionid|awepisodeid|awgenre|updated|modified|dest-id|source|client_source|sid|src"
+    r"|ref|referrer|referer|cb|nocache|fbclid|gclid|_ga|token-hash|token-time|rss_browser|listeningsessionid"
+)
+"""Names of parameters that count downloads, avoid caches or sign the URL."""
 
 
 def _slug(text: str) -> str:

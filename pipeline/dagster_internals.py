@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from time import time
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import dagster as dg
@@ -21,6 +21,7 @@ from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 
 # The order of partition keys: the public calls remove one key per transaction, and cannot move a key.
 # The times of the last events: the public calls return no times, or load every event.
+# Every storage that Dagster offers (SQLite, PostgreSQL, MySQL, memory) is a `SqlEventLogStorage`.
 from dagster._core.storage.event_log.schema import DynamicPartitionsTable, SqlEventLogStorageTable
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from sqlalchemy import func, select
@@ -66,9 +67,7 @@ def execute_asset(
 
 def last_event_times(instance: dg.DagsterInstance, asset: dg.AssetKey) -> dict[str, datetime]:
     """Partition → the time of its last materialization event, in one query."""
-    store, events = instance.event_log_storage, SqlEventLogStorageTable.c
-    if not isinstance(store, SqlEventLogStorage):
-        return dict.fromkeys(instance.get_materialized_partitions(asset), datetime.max.replace(tzinfo=UTC))
+    store, events = cast("SqlEventLogStorage", instance.event_log_storage), SqlEventLogStorageTable.c
     query = (
         select(events.partition, func.max(events.timestamp))
         .where(events.asset_key == asset.to_string())
@@ -94,12 +93,7 @@ def _replace(
     instance: dg.DagsterInstance, definition: dg.DynamicPartitionsDefinition, old: Sequence[str], new: Sequence[str]
 ) -> None:
     """Remove and add in one transaction: a killed process loses no key."""
-    name, store = definition.name or "", instance.event_log_storage
-    if not isinstance(store, SqlEventLogStorage):
-        for key in old:
-            instance.delete_dynamic_partition(name, key)
-        instance.add_dynamic_partitions(name, new)
-        return
+    name, store = definition.name or "", cast("SqlEventLogStorage", instance.event_log_storage)
     try:
         _replace_rows(store, name, old, new)
     except IntegrityError:  # another process has added one of the keys in between

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -66,3 +67,8 @@ def log_outcome(stage: Stage, outcome: Outcome, count: int, total: int) -> None:
     else:
         speed = f", {outcome.cost.rtfx:.1f}× real time" if outcome.cost.rtfx else ""
         log.info("%s %d/%d  %s  landed%s", stage.name, count, total, outcome.key, speed)
+
+
+def markdown_text(text: str) -> str:
+    """Text of unknown origin as one line of Markdown that shows it unchanged."""
+    return re.sub(r"([\\`*_{}\[\]()<>#+!|~&-])", r"\\\1", " ".join(text.split()))

@@ -7,12 +7,12 @@ n segments and m words cost O((n + m) log n).
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from operator import itemgetter
 from typing import Literal
 
+from speech.overlaps import Stretch
+from speech.overlaps import stretches as divided
 from speech.types import Segment, Word
 
 Rule = Literal["inside", "most_overlap", "nearest", "none"]
@@ -46,46 +46,12 @@ def assign_speakers(words: Sequence[Word], segments: Sequence[Segment]) -> list[
 
     A word without length counts as one of 1 ms. Segments without length are ignored.
     """
-    stretches = list(_stretches(segments))
+    stretches = list(divided(segments))
     ends_ms = [stretch.end_ms for stretch in stretches]
     return [_assign(word_idx, word, stretches, ends_ms) for word_idx, word in enumerate(words)]
 
 
-@dataclass(frozen=True, slots=True)
-class _Stretch:
-    """A span during which the same speakers talk."""
-
-    start_ms: int
-    end_ms: int
-    speakers: tuple[str, ...]
-    """At least one; in the order in which they began to talk, then by name."""
-
-
-def _stretches(segments: Sequence[Segment]) -> Iterator[_Stretch]:
-    """The segments as disjoint stretches in time order; silence is left out."""
-    changes = sorted(
-        (at_ms, order, segment.speaker)
-        for segment in segments
-        if segment.end_ms > segment.start_ms
-        for at_ms, order in ((segment.start_ms, _BEGINS), (segment.end_ms, _ENDS))
-    )
-    n_open: dict[str, int] = {}  # who talks now; a speaker's own segments may overlap or touch, and act as one
-    since_ms = 0
-    for at_ms, here in groupby(changes, key=itemgetter(0)):
-        if n_open:
-            yield _Stretch(since_ms, at_ms, tuple(n_open))
-        since_ms = at_ms
-        for _, order, speaker in here:
-            n_open[speaker] = n_open.get(speaker, 0) + (1 if order == _BEGINS else -1)
-            if not n_open[speaker]:
-                del n_open[speaker]
-
-
-_BEGINS, _ENDS = 0, 1
-"""In this order within an instant: who ends a segment and begins another at once goes on talking."""
-
-
-def _assign(word_idx: int, word: Word, stretches: Sequence[_Stretch], ends_ms: Sequence[int]) -> AssignedWord:
+def _assign(word_idx: int, word: Word, stretches: Sequence[Stretch], ends_ms: Sequence[int]) -> AssignedWord:
     start_ms, end_ms = word.start_ms, max(word.end_ms, word.start_ms + 1)
     first = bisect_right(ends_ms, start_ms)
     talk_ms: dict[str, int] = {}  # keys in the order in which they began: `max` takes the first of equals
@@ -105,10 +71,10 @@ def _assign(word_idx: int, word: Word, stretches: Sequence[_Stretch], ends_ms: S
     return AssignedWord(word_idx, speaker, "inside" if alone else "most_overlap", in_overlap)
 
 
-def _nearest(word_idx: int, start_ms: int, end_ms: int, neighbours: Sequence[_Stretch]) -> AssignedWord:
+def _nearest(word_idx: int, start_ms: int, end_ms: int, neighbours: Sequence[Stretch]) -> AssignedWord:
     """Of the stretches before and after a word in silence, the nearer one's first speaker.
 
-    Whoever talks at the edge of a silence ends or begins there, so the edge stretch knows them all.
+    A speaker who talks at the edge of a silence ends or begins there, so the stretch at the edge names all of them.
     """
     gaps_ms = [max(start_ms - stretch.end_ms, stretch.start_ms - end_ms) for stretch in neighbours]
     nearest_ms = min(gaps_ms, default=NEAREST_GAP_MS + 1)

@@ -25,7 +25,7 @@ def mark_used(path: Path) -> None:
 
 
 def add(path: Path, complete: Path) -> None:
-    """Link a complete file to its place, unless another process was faster: that file may be in use."""
+    """Link a complete file to its place, unless another process has done so: its file may be in use."""
     with suppress(FileExistsError):
         os.link(complete, path)
 

@@ -37,6 +37,9 @@ CONTAINERS = {
 }
 """FFmpeg's name → ours. Nothing else is opened: a playlist or script would make FFmpeg fetch what it names."""
 
+UNTRUSTED = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "file"}
+"""FFmpeg's options for bytes of unknown origin."""
+
 UNSTATED = frozenset({"mp3", "aac", "ac3", "amr"})
 """Bare streams: no clock and no total of their own, unless an MP3 carries a Xing header."""
 
@@ -55,9 +58,8 @@ def opened(source: Path) -> Iterator[tuple[InputContainer, AudioStream]]:
     """The container and its best audio stream. Raises NotAudio or Undecodable."""
     if source.stat().st_size == 0:
         raise NotAudio(f"{source} is empty (0 bytes). Fetch it again, or ask the publisher.")
-    options = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "file"}
     try:
-        container = av.open(f"file:{source}", options=options, metadata_errors="replace")
+        container = av.open(f"file:{source}", options=UNTRUSTED, metadata_errors="replace")
     except av.error.FFmpegError as error:
         raise refusal(source, f"FFmpeg cannot open it ({error.strerror})") from error
     with container:
@@ -120,7 +122,7 @@ def ogg_is_closed(source: Path) -> bool:
 
 
 def is_seam(junk: bytes) -> bool:
-    """Whether `junk` is what stands between or behind stitched MP3 files: tags, and at most the next one's Xing frame."""
+    """Whether `junk` separates or ends joined MP3 files: tags, and at most the Xing frame of the next file."""
     if junk.startswith(END_TAGS):
         return True
     rest = junk

@@ -79,8 +79,8 @@ def decode_to_wav(source: Path, target: Path) -> DecodeReport:
         except ClockJump:
             report = _decode(source, part, clock_jumps=True)
         part.replace(target)
-    except av.error.FFmpegError as error:  # some are OSErrors too, but tell of the bytes, not of the disk
-        raise Undecodable(f"{source}: FFmpeg gives up ({error}). Fetch it again, or ask the publisher.") from error
+    except av.error.FFmpegError as error:  # some are OSErrors too, but their cause is the file, not the disk
+        raise Undecodable(f"{source}: FFmpeg stops ({error}). Fetch it again, or ask the publisher.") from error
     except OSError as error:
         raise StorageError(
             f"{source} could not be decoded into {target}: {error}. Check disk space and rights."
@@ -114,7 +114,7 @@ class _Formats:
 
 @dataclass
 class _Samples:
-    """Facts over the decoded samples, gathered while they stream by."""
+    """Measurements of the decoded samples, updated block by block."""
 
     n: int = 0
     peak: int = 0
@@ -145,7 +145,7 @@ def _decode(source: Path, part: Path, *, clock_jumps: bool) -> DecodeReport:
         stated = stated_ms(source, container, stream)
         missing_ms = None if stated is None else stated - duration_ms
         lost_s = tally.filled_s
-        if missing_ms is None or missing_ms > MISSING_END_MS:  # else what follows the stated end is no audio
+        if missing_ms is None or missing_ms > MISSING_END_MS:  # otherwise the bytes after the stated end are not audio
             lost_s += tally.tail_s
         _check_enough(source, duration_ms / 1000 - tally.filled_s, lost_s, tally)
         name = container_name(container)

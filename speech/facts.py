@@ -1,4 +1,4 @@
-"""Facts over a decoded waveform: loudness, silence, acoustic fingerprint. Blockwise: memory does not grow.
+"""Measures a decoded waveform: loudness, silence, acoustic fingerprint. It reads blocks, so memory does not grow.
 
 Everything is measured on the 16 kHz mono mix that the engines get. Loudness of a stereo file as broadcast
 is up to 3 dB higher, since BS.1770 adds the channels' powers.
@@ -12,21 +12,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from speech.chromaprint import fingerprint
 from speech.types import SAMPLE_RATE_HZ
 
 SILENCE_DBFS = -50.0
+FINGERPRINTED_S = 300
+"""From the start: past the usual advertisements, so that two fetches of one episode still have much in common."""
 FRAME_MS = 20
 _FRAME = SAMPLE_RATE_HZ * FRAME_MS // 1000
 _HOP = SAMPLE_RATE_HZ // 10
 _BLOCK_HOPS = 4
-_AT_ONCE = 600 * _HOP
+_BLOCK = 600 * _HOP
 """A minute: whole frames and whole hops."""
 
 
 @dataclass(frozen=True, slots=True)
 class AudioFacts:
-    """What can be said of a waveform without understanding it."""
+    """The measurements of a waveform."""
 
     loudness_lufs: float | None
     """Integrated loudness, ITU-R BS.1770-4."""
@@ -52,7 +53,7 @@ def facts_of(samples: np.ndarray) -> AudioFacts:
 
 
 def silence_ratio(samples: np.ndarray) -> float:
-    """Share of 20-ms frames under -50 dBFS RMS; a rest at the end counts as a frame."""
+    """Share of 20-ms frames under -50 dBFS RMS; an incomplete frame at the end counts as one."""
     threshold = 32_768.0**2 * 10 ** (SILENCE_DBFS / 10)
     n_frames = n_silent = 0
     for block in _blocks(samples):
@@ -79,6 +80,20 @@ def integrated_loudness(samples: np.ndarray) -> tuple[float | None, str | None]:
         return None, "silent: nothing is louder than the gate at -70 LUFS"
     gated = loud[loud > loud.mean() * 10**-1]
     return round(_lufs(float(gated.mean())), 2), None
+
+
+def fingerprint(samples: np.ndarray) -> tuple[str | None, str | None]:
+    """(Chromaprint in compressed base64, as AcoustID reads it, None) or (None, why there is none)."""
+    try:
+        import chromaprint  # pyacoustid's binding, which needs the system's library
+    except ImportError:
+        return None, "libchromaprint is not installed (Debian: libchromaprint1)"
+    fingerprinter = chromaprint.Fingerprinter()
+    fingerprinter.start(SAMPLE_RATE_HZ, 1)
+    fingerprinter.feed(samples[: FINGERPRINTED_S * SAMPLE_RATE_HZ].tobytes())
+    text = fingerprinter.finish()
+    items, _ = chromaprint.decode_fingerprint(text)
+    return (text.decode("ascii"), None) if items else (None, "shorter than the 2.6 s that a fingerprint needs")
 
 
 def _lufs(power: float) -> float:
@@ -124,5 +139,5 @@ def k_weighting(rate_hz: int) -> np.ndarray:
 
 def _blocks(samples: np.ndarray) -> Iterator[np.ndarray]:
     """A minute at a time, as float64."""
-    for start in range(0, len(samples), _AT_ONCE):
-        yield samples[start : start + _AT_ONCE].astype(np.float64)
+    for start in range(0, len(samples), _BLOCK):
+        yield samples[start : start + _BLOCK].astype(np.float64)

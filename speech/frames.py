@@ -1,14 +1,14 @@
-"""Packets → frames on an unbroken timeline: time that was lost in the middle comes back as silence.
+"""Packets → frames on an unbroken timeline: a Gap stands for time that was lost in the middle.
 
 Measured by damaging 20-s files (1 kB and 5 % of the bytes, random and zero) and aligning what follows:
 
 * Containers with time stamps (MP4, Ogg, WebM …): the gap between two frames' stamps is the lost time, exact to
-  1 ms. A damaged Ogg or WebM page vanishes without any error, so the stamps are the only witness.
+  1 ms. A damaged Ogg or WebM page is dropped without an error, so only the stamps show it.
 * MP3: FFmpeg joins the junk into one bad packet; its bytes over the bitrate so far are the lost time, exact for
   a constant bitrate, a few per cent off otherwise.
   Tags between stitched MP3 files come as such packets too, and are no loss.
-* FLAC: frames vanish without an error; each frame's own number says where it belongs: exact.
-* Raw AAC: FFmpeg skips junk and keeps no account of where; it is counted at the end, not put back.
+* FLAC: frames are dropped without an error; the number in each frame gives its position: exact.
+* Raw AAC: FFmpeg skips junk and does not report where; its length is counted at the end, and no silence is inserted.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ LONGEST_LOSS_S = 600.0
 JUMP_S = 0.5
 """Time stamps that go back by this much show that the file's clock jumps. Then forward steps of this size are jumps
 too: which of them are lost audio is unknown."""
-BARREN_READS = 100
+MAX_FAILED_READS = 100
 """Failed reads in a row after which the rest of the file is given up."""
 
 
 @dataclass
 class Tally:
-    """What was seen on the way; complete when the frames are exhausted."""
+    """Counts of packets, errors and lost time; complete after the last frame."""
 
     packets: int = 0
     packet_bytes: int = 0
@@ -128,15 +128,15 @@ def _decoded(container: InputContainer, stream: AudioStream, tally: Tally) -> De
 
 def _packets(container: InputContainer, stream: AudioStream, tally: Tally) -> Iterator[Packet]:
     """Packets until the end; a read that fails is counted and reading goes on behind it."""
-    barren = 0
-    while barren < BARREN_READS:
+    failed = 0
+    while failed < MAX_FAILED_READS:
         try:
             for packet in container.demux(stream):
-                barren = 0
+                failed = 0
                 yield packet
         except av.error.FFmpegError:
             tally.errors += 1
-            barren += 1
+            failed += 1
         else:
             return
 

@@ -1,14 +1,14 @@
-"""Runs a Python module in a child process that exchanges JSON lines with its owner over pipes.
+"""Runs a Python module in a child process that exchanges pickled messages with its owner over pipes.
 
 `Process` is the owner's side, `Owner` the child's side. Unlike a `multiprocessing` child, this one does not import the
-owner's program (Dagster, a notebook), and it may use another interpreter. What it prints is not taken for a message.
-It exits when its owner exits, even in the middle of its work.
+owner's program (Dagster, a notebook), and it may use another interpreter: a message must not contain paths, which Python 3.13 pickles
+differently. What the child prints is not taken for a message. It exits when its owner exits, even while it works.
 """
 
 from __future__ import annotations
 
-import json
 import os
+import pickle
 import select
 import signal
 import subprocess
@@ -18,11 +18,9 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from speech.signals import reset_signals
-
-Json = dict[str, Any]
 
 _LAST_ERROR_BYTES = 8_000
 _ROOT = Path(__file__).resolve().parents[1]
@@ -46,7 +44,6 @@ class Process:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,
-                encoding="utf-8",
                 env={**os.environ, "PYTHONPATH": _import_path(), **(environment or {})},
             )
         except OSError:
@@ -66,18 +63,17 @@ class Process:
         assert self._running.stdout
         return self._running.stdout.fileno()
 
-    def tell(self, message: Json) -> None:
-        """Send a message. If the process has exited, the next `receive` says so."""
+    def tell(self, message: object) -> None:
+        """Send a message. If the process has exited, the next `receive` returns None."""
         assert self._running.stdin
         with suppress(BrokenPipeError):
-            self._running.stdin.write(json.dumps(message) + "\n")
+            pickle.dump(message, self._running.stdin)
             self._running.stdin.flush()
 
-    def receive(self) -> Json | None:
+    def receive(self) -> Any:
         """Wait for its next message; None if it has exited."""
         assert self._running.stdout
-        line = self._running.stdout.readline()
-        return json.loads(line) if line.endswith("\n") else None
+        return _next_message(self._running.stdout)
 
     def last_error(self) -> str:
         """How it exited, and the last line that it wrote to standard error. Waits for its exit."""
@@ -103,18 +99,23 @@ class Owner:
     def __init__(self) -> None:
         reset_signals()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the owner decides
-        self._messages = os.fdopen(os.dup(1), "w", encoding="utf-8")
+        self._messages = os.fdopen(os.dup(1), "wb")
         os.dup2(2, 1)  # libraries, in Python or C, must not print between the messages
         threading.Thread(target=_exit_with_owner, daemon=True).start()
 
-    def tell(self, message: Json) -> None:
-        self._messages.write(json.dumps(message) + "\n")
+    def tell(self, message: object) -> None:
+        pickle.dump(message, self._messages)
         self._messages.flush()
 
-    def receive(self) -> Json | None:
+    def receive(self) -> Any:
         """Wait for the next message; None if the owner has closed the pipe."""
-        line = sys.stdin.readline()
-        return json.loads(line) if line else None
+        return _next_message(sys.stdin.buffer)
+
+
+def _next_message(pipe: IO[bytes]) -> Any:
+    with suppress(EOFError, pickle.UnpicklingError):  # the sender has exited, perhaps within a message
+        return pickle.load(pipe)  # noqa: S301 - from our own process
+    return None
 
 
 def _exit_with_owner() -> None:

@@ -46,8 +46,8 @@ def build_turns(words: Sequence[Word], assigned: Sequence[AssignedWord], *, max_
     turns: list[Turn] = []
     first = 0
     end_ms = 0
-    for i, (word, who) in enumerate(zip(words, assigned, strict=True)):
-        if i > first and (who.speaker != assigned[first].speaker or word.start_ms - end_ms > max_gap_ms):
+    for i, (word, own) in enumerate(zip(words, assigned, strict=True)):
+        if i > first and (own.speaker != assigned[first].speaker or word.start_ms - end_ms > max_gap_ms):
             turns.append(_turn(turns, words, assigned, first, i))
             first, end_ms = i, word.end_ms
         end_ms = max(end_ms, word.end_ms)
@@ -62,11 +62,10 @@ def turn_idx_of_words(turns: Iterable[Turn]) -> list[int]:
 
 
 def join_words(texts: Iterable[str]) -> str:
-    """Words as running text: a space between two words, but none inside scripts that write without.
+    """Words as running text: a space between two words, but none in scripts without spaces.
 
-    Chinese, Japanese, Thai, Lao, Khmer and Burmese words follow each other unspaced, and nothing stands
-    between a word and full-width punctuation. Korean is written with spaces. A word of another script
-    among them keeps its spaces.
+    Chinese, Japanese, Thai, Lao, Khmer and Burmese have no spaces between words, and there is none beside full-width
+    punctuation. Korean has spaces. A word of another script among them keeps its spaces.
     """
     line = ""
     for text in filter(None, map(str.strip, texts)):
@@ -88,7 +87,7 @@ def _turn(
         text=join_words(word.text for word in own),
         n_words=len(own),
         mean_confidence=fmean(confidences) if confidences else None,
-        has_overlap=any(who.in_overlap for who in assigned[first:stop]),
+        has_overlap=any(word.in_overlap for word in assigned[first:stop]),
         gap_before_ms=own[0].start_ms - turns[-1].end_ms if turns else None,
         first_word_idx=first,
     )
@@ -103,7 +102,7 @@ _UNSPACED_SCRIPT = re.compile(
 
 
 def _spaced(before: str, after: str) -> bool:
-    """Whether a space stands between words that end and begin with these characters."""
+    """Whether a space separates two words, of which the first ends and the second begins with these characters."""
     if _FULL_WIDTH_PUNCTUATION.match(before) or _FULL_WIDTH_PUNCTUATION.match(after):
         return False
     return not (_UNSPACED_SCRIPT.match(before) and _UNSPACED_SCRIPT.match(after))

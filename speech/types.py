@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import wave
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,29 +44,13 @@ def mapped_samples(path: Path) -> np.ndarray:
 
     The map stays readable after the file is evicted.
     """
-    with path.open("rb") as file:
-        with wave.open(file, "rb") as wav:
-            rate_hz, channels, sample_bytes = wav.getframerate(), wav.getnchannels(), wav.getsampwidth()
-            n_samples = wav.getnframes()
-        if (rate_hz, channels, sample_bytes) != (SAMPLE_RATE_HZ, 1, 2):
-            raise ValueError(
-                f"{path} is {rate_hz} Hz, {channels} channels, {8 * sample_bytes} bits, not 16 kHz mono int16."
-            )
-        file.seek(0)
-        start = _data_start(file.read(4096))
-    if n_samples == 0:
-        return np.zeros(0, np.int16)
-    return np.memmap(path, dtype="<i2", mode="r", offset=start, shape=(n_samples,))
+    from scipy.io import wavfile
 
-
-def _data_start(head: bytes) -> int:
-    """Where the samples begin: behind the header of the RIFF chunk `data`."""
-    at = 12
-    while head[at : at + 4] != b"data":
-        at += 8 + (size := int.from_bytes(head[at + 4 : at + 8], "little")) + size % 2
-        if at + 8 > len(head):
-            raise ValueError("The samples do not begin within the first 4096 bytes.")
-    return at + 8
+    rate_hz, samples = wavfile.read(path, mmap=True)
+    if (rate_hz, samples.ndim, samples.dtype) != (SAMPLE_RATE_HZ, 1, np.int16):
+        raise ValueError(f"{path} is {rate_hz} Hz, {samples.dtype}, shape {samples.shape}, not 16 kHz mono int16.")
+    samples.flags.writeable = False
+    return samples
 
 
 @dataclass(frozen=True, slots=True)

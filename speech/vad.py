@@ -39,12 +39,12 @@ class VadSettings:
     """Added to both ends, without overlapping a neighbour or leaving the recording."""
 
     def as_settings(self) -> dict[str, float]:
-        """For an `EngineSpec`: what is detected otherwise makes other rows."""
+        """As settings of an `EngineSpec`: other values give other rows, so they change the fingerprint."""
         return {f"vad_{name}": value for name, value in asdict(self).items()}
 
 
 FOR_TRANSCRIPTION = VadSettings(on=0.25, off=0.15, min_silence_ms=500, min_speech_ms=100, pad_ms=100)
-"""Generous: a missed word cannot be had back, a decoded pause costs only time."""
+"""Generous: a missed word is lost, a decoded pause costs only time."""
 
 
 def speech_spans(samples: np.ndarray, settings: VadSettings) -> list[Span]:

@@ -32,6 +32,11 @@ def _signals() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def _servers_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PODLAKE_ALLOW_HOSTS", "127.0.0.1")
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
 def storage(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Storage:
     """An empty storage of each kind; PostgreSQL with batches of events, as docs/cluster.md advises."""

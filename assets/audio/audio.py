@@ -13,14 +13,23 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.stage import Batch, Cost, Landing, Outcome, each, stage
+from pipeline.stage import Batch, Cost, Landing, Outcome, Stage, each
 from resources.fetch.audio_store import AudioStore
+from resources.fetch.hosts import FetchPolicy
 from resources.fetch.http import Download, download
 from resources.lake.catalogue import SINGLES, Catalogue
 from resources.lake.lake import Lake
 from resources.lake.tables.audio import ACQUISITIONS, AcquisitionRow, Redirect
 from resources.lake.tables.catalogue import EpisodeRow
-from speech.errors import NotFound, StorageError
+from speech.errors import (
+    HttpRefused,
+    HttpServerError,
+    NetworkError,
+    NotFound,
+    PodlakeError,
+    StorageError,
+    TooLarge,
+)
 
 DOWNLOADS_AT_ONCE = 8
 
@@ -38,33 +47,53 @@ def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
     }
 
 
-@stage(
-    tables=[ACQUISITIONS], ui_metadata=_ui_metadata, group="audio", batch_size=64, version="1", catalogue=("episodes",), pool="downloads",
+@Stage(
+    tables=(ACQUISITIONS,), ui_metadata=_ui_metadata, group="audio", batch_size=64, version="1", catalogue=("episodes",), pool="downloads",
     data_version_columns=("audio_sha256",),
 )  # fmt: skip
-def audio(batch: Batch, catalogue: Catalogue, audio_store: AudioStore, lake: Lake) -> Iterator[Outcome]:
+def audio(
+    batch: Batch, catalogue: Catalogue, audio_store: AudioStore, lake: Lake, fetch_policy: FetchPolicy
+) -> Iterator[Outcome]:
     """Downloads an episode's audio to its content address and hashes it meanwhile. A partial download is resumed.
 
     A new materialization asks the server whether the stored bytes are current, and keeps them if they are.
     """
-    return each(batch.keys, lambda key: _fetch(catalogue.entry(key), audio_store, lake), workers=DOWNLOADS_AT_ONCE)
+    return each(
+        batch.keys, lambda key: _fetch(catalogue.entry(key), audio_store, lake, fetch_policy), workers=DOWNLOADS_AT_ONCE
+    )
 
 
-def _fetch(entry: EpisodeRow, store: AudioStore, lake: Lake) -> Landing:
+def _fetch(entry: EpisodeRow, store: AudioStore, lake: Lake, policy: FetchPolicy) -> Landing:
     started = time.monotonic()
     if entry.enclosure_url.startswith(("http://", "https://")) or entry.feed_id != SINGLES:
-        row = _fetch_url(entry, store, _stored(entry, store, lake))
+        row = _fetch_url(entry, store, _stored(entry, store, lake), policy)
     else:
         row = _copy_file(entry, store)
     cost = Cost(audio_sha256=row.audio_sha256, download_ms=round(1000 * (time.monotonic() - started)))
     return Landing(entry.episode_id, {"acquisitions": [row]}, cost, {"audio": row.final_url})
 
 
-def _fetch_url(entry: EpisodeRow, store: AudioStore, stored: AcquisitionRow | None) -> AcquisitionRow:
+def _fetch_url(
+    entry: EpisodeRow, store: AudioStore, stored: AcquisitionRow | None, policy: FetchPolicy
+) -> AcquisitionRow:
+    """Download the enclosure, else the first alternative that can be. Raises the error of the enclosure."""
+    errors: list[PodlakeError] = []
+    for url in (entry.enclosure_url, *(entry.alternative_urls or ())):
+        try:
+            return _fetch_file(url, entry, store, stored if stored and stored.requested_url == url else None, policy)
+        except (NotFound, HttpRefused, HttpServerError, NetworkError, TooLarge) as error:
+            errors.append(error)
+    raise errors[0]
+
+
+def _fetch_file(
+    url: str, entry: EpisodeRow, store: AudioStore, stored: AcquisitionRow | None, policy: FetchPolicy
+) -> AcquisitionRow:
     """Download, unless the server says that the stored bytes are current."""
     answer = download(
-        entry.enclosure_url,
+        url,
         store.part(entry.episode_id),
+        policy,
         known_etag=stored.etag if stored else None,
         known_last_modified=stored.last_modified if stored else None,
     )
@@ -106,6 +135,6 @@ def _copy_file(entry: EpisodeRow, store: AudioStore) -> AcquisitionRow:
 
 
 def _stored(entry: EpisodeRow, store: AudioStore, lake: Lake) -> AcquisitionRow | None:
-    """The last acquisition, if its bytes are still stored and came from the same URL."""
+    """The last acquisition, if its bytes are still stored."""
     row = next(reversed(lake.rows(ACQUISITIONS, entry.episode_id)), None)
-    return row if row and row.requested_url == entry.enclosure_url and store.has(row.storage_uri) else None
+    return row if row and store.has(row.storage_uri) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,14 @@ from partitions.feeds.rss import Episode, Feed, parse_feed
 from partitions.keys import KnownEpisode, assign_keys
 from partitions.languages import normalise_language
 from pipeline.live_window import admit_from_feed
-from pipeline.stage import Batch, Landing, Outcome, each, stage
+from pipeline.reporting import markdown_text
+from pipeline.stage import Batch, Landing, Outcome, Stage, each
+from resources.fetch.hosts import FetchPolicy
 from resources.fetch.http import Document, NotModified, fetch_document
 from resources.lake.catalogue import SINGLES, Catalogue, Subscription
+from resources.lake.home import Home
 from resources.lake.tables.catalogue import EPISODES, POLLS, EpisodeRow, PollRow
+from resources.lake.tombstones import Tombstones
 from speech.errors import NotAFeed, UpstreamMissing
 
 POLLS_AT_ONCE = 8
@@ -32,49 +36,66 @@ _CHANGES = (
 def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
     (poll,) = POLLS.rows_of(tables["polls"])
     newest = sorted(EPISODES.rows_of(tables["episodes"]), key=lambda row: str(row.published_at), reverse=True)[:10]
-    lines = [f"- {row.published_at:%Y-%m-%d} {row.title}" if row.published_at else f"- {row.title}" for row in newest]
+    lines = [f"- {str(row.published_at or 'undated')[:10]} {markdown_text(row.title or row.guid)}" for row in newest]
     return {
         "dagster/row_count": tables["episodes"].num_rows,
         "title": poll.title or "",
         "http_status": poll.http_status or 0,
         "episodes_listed": poll.n_episodes,
         "newest": dg.MetadataValue.md("\n".join(lines)),
-        "problems": dg.MetadataValue.md("\n".join(f"- {problem}" for problem in poll.problems) or "none"),
+        "problems": dg.MetadataValue.md(
+            "\n".join(f"- {markdown_text(problem)}" for problem in poll.problems) or "none"
+        ),
     }
 
 
-@stage(
-    tables=[EPISODES, POLLS], ui_metadata=_ui_metadata, group="catalogue", batch_size=50, version="1", catalogue=("feeds",), partition_kind="feed",
+@Stage(
+    tables=(EPISODES, POLLS), ui_metadata=_ui_metadata, group="catalogue", batch_size=50, version="1", catalogue=("feeds",), partition_kind="feed",
     pool="feeds", kinds=frozenset({"rss", "parquet"}), after_landing=admit_from_feed,
 )  # fmt: skip
-def episodes(batch: Batch, catalogue: Catalogue) -> Iterator[Outcome]:
+def episodes(batch: Batch, catalogue: Catalogue, fetch_policy: FetchPolicy) -> Iterator[Outcome]:
     """Polls a feed with a conditional GET, lands every episode that it has ever listed, and admits them to the window.
 
     An episode's key never changes, even if its title, date or URL does.
     """
     subscriptions = {subscription.feed_id: subscription for subscription in catalogue.subscriptions()}
-    return each(batch.keys, lambda key: _poll(key, subscriptions, catalogue), workers=POLLS_AT_ONCE)
+    return each(
+        batch.keys,
+        lambda key: _without_forgotten(_poll(key, subscriptions, catalogue, fetch_policy), catalogue.home),
+        workers=POLLS_AT_ONCE,
+    )
 
 
-def _poll(feed_id: str, subscriptions: Mapping[str, Subscription], catalogue: Catalogue) -> Landing:
+def _without_forgotten(landing: Landing, home: Home) -> Landing:
+    """Without the episodes that `podlake forget` removed, also while this poll ran."""
+    rows: Sequence[Any] = landing.rows["episodes"]
+    return replace(landing, rows={**landing.rows, "episodes": Tombstones.read(home).without(landing.key, rows)})
+
+
+def _poll(
+    feed_id: str, subscriptions: Mapping[str, Subscription], catalogue: Catalogue, policy: FetchPolicy
+) -> Landing:
     known = catalogue.lake.rows(EPISODES, feed_id)
     if feed_id == SINGLES:
-        return _landing(feed_id, _feed_of_singles(catalogue), None, known, None)
+        return _landing(feed_id, _feed_of_singles(catalogue), None, known, None, None)
     if feed_id not in subscriptions:
         raise UpstreamMissing(f"There is no subscription {feed_id}. Add the feed again with `podlake add <url>`.")
     subscription = subscriptions[feed_id]
+    last = next(iter(catalogue.lake.rows(POLLS, feed_id)), None)
     if not subscription.url.startswith(("http://", "https://")):
         feed = parse_feed(_local(subscription.url), url=subscription.url)
-        return _landing(feed_id, feed, subscription, known, None)
-    last = next(iter(catalogue.lake.rows(POLLS, feed_id)), None)
+        return _landing(feed_id, feed, subscription, known, None, last)
     document = fetch_document(
-        subscription.url, etag=last.etag if last else None, last_modified=last.last_modified if last else None
+        subscription.url,
+        policy,
+        etag=last.etag if last else None,
+        last_modified=last.last_modified if last else None,
     )
     if isinstance(document, NotModified):
         assert last, "a server says `not modified` only to a conditional request"
         return _unchanged(feed_id, subscription, last, known, document)
     feed = parse_feed(document.content, url=document.final_url, content_type=document.content_type)
-    return _landing(feed_id, feed, subscription, known, document)
+    return _landing(feed_id, feed, subscription, known, document, last)
 
 
 def _landing(
@@ -83,10 +104,11 @@ def _landing(
     subscription: Subscription | None,
     known: Sequence[EpisodeRow],
     document: Document | None,
+    last: PollRow | None,
 ) -> Landing:
     now = datetime.now(UTC)
     keys = assign_keys(
-        feed_id, feed.episodes, {row.guid: KnownEpisode(row.episode_id, row.enclosure_url) for row in known}
+        feed_id, feed.episodes, {row.guid: KnownEpisode(row.episode_id, row.title, row.published_at) for row in known}
     )
     before = {row.episode_id: row for row in known}
     own_language = subscription.language if subscription else None
@@ -95,6 +117,11 @@ def _landing(
         for episode in feed.episodes
     ]
     listed = {row.episode_id for row in rows}
+    if last and (reason := _doubt(rows, known)) and reason not in last.problems:
+        # Without validators, so that the next poll sees the document again.
+        poll = replace(last, etag=None, last_modified=None, http_status=document.http_status if document else None,
+                       last_polled_at=now, problems=(*last.problems, reason))  # fmt: skip
+        return Landing(feed_id, {"episodes": known, "polls": [poll]})
     rows += [
         replace(row, listed=False, last_changed_at=now if row.listed else row.last_changed_at)
         for row in known
@@ -109,6 +136,22 @@ def _landing(
         license=feed.license, last_polled_at=now, n_episodes=len(feed.episodes), problems=feed.problems,
     )  # fmt: skip
     return Landing(feed_id, {"episodes": rows, "polls": [poll]})
+
+
+def _doubt(rows: Sequence[EpisodeRow], known: Sequence[EpisodeRow]) -> str | None:
+    """Why a document may not be the feed's: it lists none of the known episodes. A poll takes effect if the next agrees.
+
+    A feed that always lists one episode, such as an hourly bulletin, replaces it.
+    """
+    before, now = [row for row in known if row.listed], {row.episode_id for row in rows}
+    if not before or any(row.episode_id in now for row in before):
+        return None
+    if len(before) == 1 and any(
+        row.published_at and row.published_at > (before[0].published_at or row.published_at - timedelta(1))
+        for row in rows
+    ):
+        return None
+    return f"the document listed none of the {len(before)} known episodes, which takes effect if the next poll agrees"
 
 
 def _unchanged(
@@ -130,7 +173,7 @@ def _row(
         enclosure_type=episode.enclosure_type, enclosure_length=episode.enclosure_length, season=episode.season,
         episode_no=episode.episode_no, language_declared=language_declared, language=normalise_language(language_declared),
         transcript_urls=episode.transcript_urls, chapters_url=episode.chapters_url, listed=True, first_seen_at=now,
-        last_changed_at=now,
+        last_changed_at=now, alternative_urls=episode.alternative_urls or None,
     )  # fmt: skip
     old = before.get(key)
     if old is None:

@@ -35,8 +35,13 @@ def feeds(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         rows.append(
             SubscriptionRow(feed_id=SINGLES, url="", title="Added by hand", n_items=len(singles), added_at=first_at)
         )
+    polled = [row.feed_id for row in rows]
+    rows += [
+        SubscriptionRow(feed_id=feed.feed_id, url="", title="Imported", n_items=feed.n_items, added_at=feed.added_at)
+        for feed in catalogue.imported()
+    ]
     lake.replace(SUBSCRIPTIONS, "all", SUBSCRIPTIONS.of(rows, run_id=context.run.run_id, landed_at=datetime.now(UTC)))
-    new = add_keys(context.instance, FEEDS, [row.feed_id for row in rows])
+    new = add_keys(context.instance, FEEDS, polled)
     return dg.MaterializeResult(
         metadata={"dagster/row_count": len(rows), "new_feeds": len(new)},
         data_version=dg.DataVersion(CATALOGUE_VERSION),

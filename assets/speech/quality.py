@@ -8,10 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.stage import Batch, Cost, Landing, Outcome, each, stage
+from pipeline.stage import Batch, Cost, Landing, Outcome, Stage, each
 from resources.lake.catalogue import Catalogue
 from resources.lake.lake import Lake
-from resources.lake.tables import HASHES, QUALITY, SEGMENTS, SPEAKERS, STAGE_RUNS, TURNS, WORD_SPEAKERS, WORDS
+from resources.lake.tables import HASHES, QUALITY, SEGMENTS, SPEAKERS, TURNS, WORD_SPEAKERS, WORDS
 from resources.lake.tables.audio import HashesRow
 from resources.lake.tables.catalogue import EpisodeRow
 from resources.lake.tables.pipeline import StageRunRow
@@ -43,8 +43,9 @@ def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
     }
 
 
-@stage(
-    tables=[QUALITY], ui_metadata=_ui_metadata, group="speech", batch_size=128, version="1", inputs=("hashes", "turns"),
+@Stage(
+    tables=(QUALITY,), ui_metadata=_ui_metadata, group="speech", batch_size=128, version="1",
+    inputs=("hashes", "turns", "utterances"),
 )  # fmt: skip
 def quality(batch: Batch, catalogue: Catalogue, lake: Lake) -> Iterator[Outcome]:
     """Summarises an episode: durations, speakers, words, languages, and flags for what a user should check."""
@@ -70,17 +71,15 @@ class EpisodeResults:
 def _quality(key: str, batch: Batch, entry: EpisodeRow, lake: Lake) -> Landing:
     audio_sha256 = batch.audio_sha256(key)
     (facts,) = batch.rows(lake, HASHES, key)
-    (diarized,) = STAGE_RUNS.rows_of(lake.runs("diarization", [key])[key])
-    (transcribed,) = STAGE_RUNS.rows_of(lake.runs("transcript", [key])[key])
     results = EpisodeResults(
         hashes=facts,
         segments=[Segment(row.speaker, row.start_ms, row.end_ms, row.confidence) for row in lake.rows(SEGMENTS, key)],
         n_speakers=len(lake.rows(SPEAKERS, key)),
-        speaker_capacity=diarized.speaker_capacity,
+        speaker_capacity=lake.runs("diarization", [key])[key].speaker_capacity,
         words=lake.rows(WORDS, key),
         word_speakers=batch.rows(lake, WORD_SPEAKERS, key),
         turns=batch.rows(lake, TURNS, key),
-        transcribed=transcribed,
+        transcribed=lake.runs("transcript", [key])[key],
     )
     row = _summary(results, entry)
     fingerprint = str(batch.upstream["turns"][key].engine_fingerprint)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from dagster_project.commands.targets import Target, is_url, recognise
 from dagster_project.settings import Settings
 from partitions.languages import normalise_language
+from resources.fetch.hosts import FetchPolicy
 from resources.lake.catalogue import SINGLES, Catalogue
 from resources.lake.home import Home
 from resources.lake.lake import Lake
@@ -37,6 +38,7 @@ class Added:
 def add(
     catalogue: Catalogue,
     targets: Sequence[str],
+    policy: FetchPolicy,
     *,
     language: str | None,
     title: str | None,
@@ -49,7 +51,7 @@ def add(
     added = Added()
     for text in targets:
         try:
-            target = recognise(text) if check else _unchecked(text)
+            target = recognise(text, policy) if check else _unchecked(text)
         except PodlakeError as error:
             added.refused.append(str(error))
             continue
@@ -82,6 +84,9 @@ def _subscribe(
     new = {one.url: one for one in catalogue.subscribe(feeds, language, priority)}
     known = {one.url: one for one in catalogue.subscriptions()}
     for url in dict.fromkeys(url for url, _ in feeds):
+        if url not in known:
+            added.refused.append(f"{url} was forgotten (podlake forget), and is not added again.")
+            continue
         where = added.new if url in new else added.present
         where.append(Entry(known[url].feed_id, known[url].title, url))
 

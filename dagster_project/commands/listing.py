@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
 
 from partitions.keys import feed_of
-from pipeline.progress import EPISODE_STAGES, FEED_STAGES, progress
+from partitions.languages import normalise_language
+from pipeline.progress import EPISODE_STAGES, progress
+from resources.lake.catalogue import Catalogue
 from resources.lake.home import Home
 from resources.lake.lake import Lake
+from resources.lake.tables import EPISODES
 from resources.lake.warehouse import ask, connect
 
 Listing = tuple[Sequence[str], Sequence[tuple[object, ...]]]
@@ -18,7 +24,7 @@ Listing = tuple[Sequence[str], Sequence[tuple[object, ...]]]
 def feeds(home: Home) -> Listing:
     """A row per feed: how many episodes it has, how many are done, and how many have failed somewhere."""
     lake = Lake(home)
-    episodes, polls = progress(lake, EPISODE_STAGES), progress(lake, FEED_STAGES)
+    episodes, polls = progress(lake, EPISODE_STAGES), progress(lake, (EPISODES.asset,))
     failed = Counter(feed_of(key) for key in frozenset().union(*episodes.failed.values()))
     failed_polls = frozenset().union(*polls.failed.values())
     done = Counter(feed_of(key) for key in episodes.complete())
@@ -37,15 +43,35 @@ def feeds(home: Home) -> Listing:
     return names, rows
 
 
-def episodes(home: Home, *, feed_id: str | None, limit: int) -> Listing:
+@dataclass(frozen=True)
+class Filter:
+    """Which episodes to list. None: all."""
+
+    feed_id: str | None = None
+    status: str | None = None
+    """`done`, `failed`, `waiting` or `removed`."""
+    language: str | None = None
+    since: datetime | None = None
+
+
+def episodes(home: Home, chosen: Filter, *, limit: int) -> Listing:
     """A row per episode, newest first, with where it stands."""
-    stands = progress(Lake(home), EPISODE_STAGES)
+    stands, removed = progress(Lake(home), EPISODE_STAGES), Catalogue(Lake(home)).removed()
     with connect(home) as connection:
         known = ask(
             connection,
             "select episode_id, published_at, language, duration_declared_ms // 60000, title from lake.episodes "
-            "where $feed_id is null or feed_id = $feed_id order by published_at desc nulls last, episode_id limit $limit",
-            {"feed_id": feed_id, "limit": limit},
-        )
+            "where ($feed_id is null or feed_id = $feed_id) and ($language is null or language = $language) "
+            "and ($since is null or published_at >= $since) "
+            "order by published_at desc nulls last, episode_id limit $limit",
+            {"feed_id": chosen.feed_id, "language": normalise_language(chosen.language), "since": chosen.since,
+             "limit": None if chosen.status else limit},
+        )  # fmt: skip
+    rows = ((key, *facts, "removed" if removed.has(key) else stands.state(key), title) for key, *facts, title in known)
     names = ("episode", "published (UTC)", "language", "minutes", "state", "title")
-    return names, [(key, *facts, stands.state(key), title) for key, *facts, title in known]
+    return names, list(islice((row for row in rows if _is(str(row[4]), chosen.status)), limit))
+
+
+def _is(state: str, status: str | None) -> bool:
+    kind = state.partition(":")[0]
+    return status is None or ("waiting" if kind == "next" else kind) == status

@@ -55,34 +55,28 @@ def to_file(home: Home, text: str, form: str, path: Path) -> None:
         raise QueryError(f"There is no folder {path.parent} to write {path.name} to.")
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        _answered(home, text, lambda answer: _WRITERS[form](answer, str(fresh)))
+        _answered(home, text, lambda answer: _copy(answer, form, str(fresh)))
         fresh.replace(path)
     finally:
         fresh.unlink(missing_ok=True)
 
 
-def _write_json(answer: DuckDBPyRelation, path: str) -> None:
-    """A list of objects, one in a line. JSON has neither NaN nor infinity: they become NULL."""
-    columns = [
-        f"if(isfinite(#{index}), #{index}, null) as {_quoted(name)}" if kind in ("FLOAT", "DOUBLE") else f"#{index}"
-        for index, (name, kind) in enumerate(zip(answer.columns, map(str, answer.types), strict=True), 1)
-    ]
+def _copy(answer: DuckDBPyRelation, form: str, path: str) -> None:
+    """JSON has neither NaN nor infinity: they become NULL there."""
+    columns = "*"
+    if form == "json":
+        columns = ", ".join(
+            f"if(isfinite(#{index}), #{index}, null) as {_quoted(name)}" if kind in ("FLOAT", "DOUBLE") else f"#{index}"
+            for index, (name, kind) in enumerate(zip(answer.columns, map(str, answer.types), strict=True), 1)
+        )
     place = path.replace("'", "''")
-    answer.query("answer", f"copy (select {', '.join(columns)} from answer) to '{place}' (format json, array true)")
+    answer.query("answer", f"copy (select {columns} from answer) to '{place}' ({_COPY_OPTIONS[form]})")
 
 
-def _write_csv(answer: DuckDBPyRelation, path: str) -> None:
-    answer.write_csv(path, header=True)
-
-
-def _write_parquet(answer: DuckDBPyRelation, path: str) -> None:
-    answer.write_parquet(path, compression="zstd")
-
-
-_WRITERS: dict[str, Callable[[DuckDBPyRelation, str], None]] = {
-    "csv": _write_csv,
-    "json": _write_json,
-    "parquet": _write_parquet,
+_COPY_OPTIONS = {
+    "csv": "format csv, header true",
+    "json": "format json, array true",
+    "parquet": "format parquet, compression zstd",
 }
 
 

@@ -15,7 +15,11 @@ def find(home: Home, index: SearchIndex, query: SearchQuery, *, limit: int) -> S
     from rich.console import Console
     from rich.progress import Progress
 
-    with connect(home) as connection, Progress(console=Console(stderr=True), transient=True) as progress:
+    screen = Console(stderr=True)
+    with (
+        connect(home) as connection,
+        Progress(console=screen, transient=True, disable=not screen.is_terminal) as progress,
+    ):
         task = progress.add_task("Indexing new episodes", total=None, visible=False)
         index.update(connection, lambda done, total: progress.update(task, completed=done, total=total, visible=True))
         return index.search(connection, query, limit=limit)

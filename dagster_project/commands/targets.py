@@ -13,7 +13,9 @@ from partitions.feeds.encodings import feed_text
 from partitions.feeds.opml import parse_opml
 from partitions.feeds.rss import parse_feed
 from resources.fetch.exchange import get, paced, refuse_larger, refuse_short, refuse_unless
+from resources.fetch.hosts import FetchPolicy
 from resources.fetch.http import DOCUMENT_LIMIT_BYTES
+from speech.containers import UNTRUSTED
 from speech.errors import NotAFeed, NotAudio, NotFound
 
 BEGINNING_BYTES = 1 << 16
@@ -34,12 +36,12 @@ def is_url(text: str) -> bool:
     return text.lower().startswith(("http://", "https://"))
 
 
-def recognise(text: str) -> Target:
+def recognise(text: str, policy: FetchPolicy) -> Target:
     """Look at a URL or path and say what it is.
 
     Raises NotFound, NotAFeed (also for a web page, with the feeds that it names), NotAudio, and what HTTP raises.
     """
-    return _at_url(text) if is_url(text) else _at_path(Path(text).expanduser().resolve())
+    return _at_url(text, policy) if is_url(text) else _at_path(Path(text).expanduser().resolve())
 
 
 def _at_path(path: Path) -> Target:
@@ -54,10 +56,10 @@ def _at_path(path: Path) -> Target:
     return _document(kind, path.read_bytes(), str(path), None)
 
 
-def _at_url(url: str) -> Target:
-    with get(url, {"Accept": "*/*"}) as exchange:
+def _at_url(url: str, policy: FetchPolicy) -> Target:
+    with get(url, {"Accept": "*/*"}, policy) as exchange:
         refuse_unless(exchange, 200, 203)
-        chunks = paced(exchange.response.iter_bytes(), exchange, 60.0)
+        chunks = paced(exchange.response.iter_bytes(), exchange, 60.0, DOCUMENT_LIMIT_BYTES)
         document = bytearray()
         _fill(document, chunks, BEGINNING_BYTES)
         content_type = exchange.header("Content-Type") or ""
@@ -127,7 +129,9 @@ def _require_audio(source: Path | io.BytesIO, where: str) -> None:
     import av
 
     try:
-        with av.open(source, metadata_errors="ignore") as container:
+        # A file's name has a scheme of its own, so that FFmpeg takes no part of it for another protocol.
+        name = f"file:{source}" if isinstance(source, Path) else source
+        with av.open(name, options=UNTRUSTED, metadata_errors="ignore") as container:
             if container.streams.audio:
                 return
         reason = "it has no sound"

@@ -25,10 +25,16 @@ class Enclosure:
     duration_ms: int | None
 
 
-def audio_enclosure(item: Fields) -> Enclosure | None:
-    """The best of an item's files, the first of equals. None if there is none, or only pictures and texts."""
+def audio_enclosures(item: Fields) -> list[Enclosure]:
+    """An item's files, the best first, each URL once. Empty if there are only pictures, texts and lists of files."""
     ranked = [(rank, file) for file in _files(item) if (rank := _rank(file)) is not None]
-    return min(ranked, key=lambda pair: pair[0])[1] if ranked else None
+    ranked.sort(key=lambda pair: pair[0])
+    return list({file.url: file for _, file in reversed(ranked)}.values())[::-1]
+
+
+def is_media_name(name: str) -> bool:
+    """Whether the name of a file ends like that of audio or video."""
+    return _RANK_OF_EXTENSION.get(name.rpartition(".")[2].lower()) in (_AUDIO, _VIDEO)
 
 
 _AUDIO, _VIDEO, _UNKNOWN = range(3)
@@ -36,9 +42,16 @@ _AUDIO, _VIDEO, _UNKNOWN = range(3)
 _EXTENSIONS = {
     _AUDIO: "mp3 m4a m4b aac ogg oga opus flac wav wave wma aif aiff amr mp2 mka weba spx",
     _VIDEO: "mp4 m4v mov mkv webm avi mpg mpeg wmv ogv 3gp",
-    None: "jpg jpeg png gif webp svg pdf epub html htm txt srt vtt json xml rss zip torrent doc docx",
+    None: "jpg jpeg png gif webp svg pdf epub html htm txt srt vtt json xml rss zip torrent m3u m3u8 pls mpd swf doc docx",
 }
+_LISTS = frozenset({"torrent", "m3u", "m3u8", "pls", "mpd", "swf"})
+"""Not audio, whatever type is declared."""
 _RANK_OF_EXTENSION = {extension: rank for rank, names in _EXTENSIONS.items() for extension in names.split()}
+_NOT_A_FILE = re.compile(
+    r"application/(?:x-bittorrent|x-mpegurl|vnd\.apple\.mpegurl|dash\+xml|x-shockwave-flash|futuresplash)"
+    r"|audio/(?:x-)?(?:mpegurl|scpls)"
+)
+"""Types of torrents, playlists and Flash."""
 _RANK_OF_TYPE = {"audio": _AUDIO, "video": _VIDEO, "image": None, "text": None}
 
 
@@ -53,13 +66,15 @@ def _files(item: Fields) -> Iterator[Enclosure]:
         yield from _file(content, content.get("url"), content.get("fileSize"), content.get("medium"))
     for alternate in item.get("podcast:alternateenclosure", ()):
         for source in alternate.iterchildren("{*}source"):
-            yield from _file(source, source.get("uri"), alternate.get("length"), alternate.get("type"))
+            kind = source.get("contentType") or alternate.get("type")
+            yield from _file(source, source.get("uri"), alternate.get("length"), kind)
 
 
 def _file(
     element: etree._Element, value: str | None, length: str | None, kind: str | None = None
 ) -> Iterator[Enclosure]:
-    if url := absolute_url(element, value):
+    url = absolute_url(element, value)
+    if url and url.lower().startswith(("http://", "https://")):
         digits = re.sub(r"[,.\s]", "", length or "")
         yield Enclosure(
             url=url,
@@ -71,8 +86,12 @@ def _file(
 
 def _rank(file: Enclosure) -> int | None:
     """The rank of the declared type; an audio file's extension overrides it. None for neither audio nor video."""
+    if _NOT_A_FILE.match(file.type or ""):
+        return None
     extension = unquote(urlsplit(file.url).path).rpartition(".")[2].lower()
     by_name = _RANK_OF_EXTENSION.get(extension, _UNKNOWN)
+    if extension in _LISTS:
+        return None
     if by_name == _AUDIO:
         return _AUDIO
     if file.type == "application/ogg":

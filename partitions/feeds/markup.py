@@ -62,7 +62,7 @@ def text_of(element: etree._Element) -> str:
 def absolute_url(element: etree._Element, value: str | None) -> str | None:
     """A URL of `element`, resolved against xml:base and the document's URL; None if it is not a URL."""
     url = "%20".join((value or "").split())
-    if not url:
+    if not url or len(url) > LONGEST_URL:
         return None
     if url.lower().startswith("www."):
         url = f"http://{url}"
@@ -102,6 +102,8 @@ _PREFIXES = (
     ("purl.org/rss/1.0", ""),
 )
 """A part of the namespace in lower case → the prefix of its elements. Feeds misspell namespaces."""
+
+LONGEST_URL = 8192
 
 _CONTAINERS = ("channel", "media:group")
 """Elements whose children count as children of their parent."""
@@ -147,6 +149,8 @@ def _split_text(text: str, url: str, items: tuple[str, ...]) -> tuple[Fields, li
 
 def _item_fields(wrapper: str, part: str, url: str) -> Fields:
     """The fields of one item of a document that is not well-formed."""
+    if "<" not in part[1:].replace("</", ""):  # an empty item: not worth a parser
+        return {}
     try:
         return _fields(_children(_tree(f"{wrapper}{_repaired(part)}</alone>", url)[0]))
     except etree.XMLSyntaxError:
@@ -172,9 +176,12 @@ def _fields(elements: Iterator[etree._Element]) -> Fields:
 
 def _declarations(head: str) -> str:
     """The declarations of namespaces, base and language before the first item."""
-    declared = re.findall(r"""\s(xmlns:[\w.-]+|xmlns|xml:base|xml:lang)\s*=\s*("[^"<]*"|'[^'<]*')""", head)
+    pattern = r"""\s(xmlns:[\w.-]+|xmlns|xml:base|xml:lang)\s*=\s*("[^"<]*"|'[^'<]*')"""
+    declared = re.findall(pattern, head[:_DECLARED_WITHIN])  # they are read again with every item
     return "".join(f" {name}={value.replace('&', '&amp;')}" for name, value in dict(declared).items())
 
+
+_DECLARED_WITHIN = 4096
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _REFERENCE = re.compile(r"&(#[0-9]{1,7};|#[xX][0-9a-fA-F]{1,6};|[A-Za-z][A-Za-z0-9]{1,31};)?")
@@ -211,6 +218,7 @@ def _known_reference(found: re.Match[str]) -> str:
 
 
 _OPENING = re.compile(r"<([\w:.-]+)(?:\s[^<>]*)?(?<!/)>\s*(<!\[CDATA\[)?")
+_CLOSING = re.compile(r"</([\w:.-]+)")
 _TEXTS = re.compile(
     r"title|description|guid|id|link|pubdate|published|updated|summary|itunes:(?!category|owner|image).*"
 )
@@ -222,15 +230,20 @@ def _with_text_only(part: str) -> str:
     A CDATA section without an end is ended with its element. Tags outside of CDATA are escaped, because they may have
     no end tag: `<title>a <b>b</title>`.
     """
-    done, position, endless = [], 0, set()
+    ends: dict[str, list[int]] = {}
+    for closing in reversed(list(_CLOSING.finditer(part))):
+        ends.setdefault(closing.group(1), []).append(closing.start())
+    done, position = [], 0
     for opening in _OPENING.finditer(part):
         name, is_cdata = opening.group(1), opening.group(2) is not None
-        if opening.start() < position or name in endless or not (is_cdata or _TEXTS.fullmatch(name.lower())):
+        if opening.start() < position or not (is_cdata or _TEXTS.fullmatch(name.lower())):
             continue
-        end = part.find(f"</{name}", opening.end())
-        if end < 0:
-            endless.add(name)
+        later = ends.get(name, [])
+        while later and later[-1] < opening.end():
+            later.pop()
+        if not later:
             continue
+        end = later[-1]
         body = part[opening.end() : end]
         if is_cdata:
             body += "" if "]]>" in body else "]]>"

@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from partitions.feeds.enclosures import audio_enclosure
+from partitions.feeds.enclosures import audio_enclosures
 from partitions.feeds.encodings import feed_text
 from partitions.feeds.markup import Fields, absolute_url, from_root, read_items, text_of
 from partitions.feeds.times import parse_date, parse_duration_ms
@@ -50,6 +50,8 @@ class Episode:
     language_declared: str | None
     transcript_urls: tuple[TranscriptLink, ...]
     chapters_url: str | None
+    alternative_urls: tuple[str, ...] = ()
+    """Other files of the item, in the order in which they are tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +79,14 @@ def parse_feed(document: bytes, *, url: str, content_type: str | None = None) ->
     """
     text, problems = feed_text(document, content_type)
     feed_xml = from_root(text, ("rss", "RDF", "feed", "channel"))
-    if feed_xml is None:
+    if feed_xml is None or _PAGE.search(text[: min(len(text) - len(feed_xml), 4096)]):
         raise NotAFeed(f"{url} is not a podcast feed: {_what_it_is(text)}. Check the address in a browser.")
     head, items, repaired = read_items(feed_xml, url=url, items=("item", "entry"))
     notes: Counter[str] = Counter()
-    episodes = _distinct([episode for item in items if (episode := _episode(item, notes))], notes)
-    problems += repaired + [f"{count} × {note}" if count > 1 else note for note, count in notes.items()]
+    episodes = _distinct([episode for item in items if (episode := _readable(item, notes))], notes)
+    noted = [f"{count} × {note}" if count > 1 else note for note, count in notes.items()]
+    problems += repaired + noted[:MOST_NOTES]
+    problems += [f"and {len(noted) - MOST_NOTES} other kinds of problems"] if len(noted) > MOST_NOTES else []
     return Feed(
         podcast_guid=_first_text(head, "podcast:guid"),
         title=_title(head),
@@ -96,14 +100,31 @@ def parse_feed(document: bytes, *, url: str, content_type: str | None = None) ->
     )
 
 
+_PAGE = re.compile(r"<!doctype\s+html|<(?:html|head|body)[\s>]", re.IGNORECASE)
+"""Before the root element: a web page that quotes a feed."""
+MOST_NOTES = 50
+LONGEST_TITLE = 500
+LONGEST_GUID = 1000
+MOST_ALTERNATIVES = 5
+
+
+def _readable(item: Fields, notes: Counter[str]) -> Episode | None:
+    try:
+        return _episode(item, notes)
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with an item, the others are read
+        notes[f"item that cannot be read skipped ({type(error).__name__})"] += 1
+        return None
+
+
 def _episode(item: Fields, notes: Counter[str]) -> Episode | None:
     if not item:
         notes["empty item skipped"] += 1
         return None
-    enclosure = audio_enclosure(item)
-    if enclosure is None:
+    enclosures = audio_enclosures(item)
+    if not enclosures:
         notes["item without audio or video skipped"] += 1
         return None
+    enclosure = enclosures[0]
     date_text = _first_text(item, "pubdate", "published", "dc:date", "updated", "date")
     published_at = parse_date(date_text)
     if published_at is None:
@@ -111,6 +132,8 @@ def _episode(item: Fields, notes: Counter[str]) -> Episode | None:
     guid = _first_text(item, "guid", "id")
     if guid is None:
         notes["item without a guid: known by its enclosure"] += 1
+    elif len(guid) > LONGEST_GUID:
+        guid = f"{guid[: LONGEST_GUID - 65]}#{hashlib.sha256(guid.encode('utf-8', 'replace')).hexdigest()}"
     duration_text = _first_text(item, "itunes:duration")
     return Episode(
         guid=guid or media_identity(enclosure.url),
@@ -125,6 +148,7 @@ def _episode(item: Fields, notes: Counter[str]) -> Episode | None:
         language_declared=_language(item),
         transcript_urls=_transcripts(item),
         chapters_url=_first_url(item, "podcast:chapters", "url"),
+        alternative_urls=tuple(file.url for file in enclosures[1 : 1 + MOST_ALTERNATIVES]),
     )
 
 
@@ -168,7 +192,8 @@ def _first_url(fields: Fields, name: str, attribute: str) -> str | None:
 def _title(fields: Fields) -> str | None:
     """In one line. References such as `&amp;`, which many feeds write into CDATA, are resolved."""
     title = _first_text(fields, "title", "itunes:title", "media:title")
-    return " ".join(html.unescape(title).split()) or None if title else None
+    line = " ".join(html.unescape(title).split()) if title else ""
+    return (line if len(line) <= LONGEST_TITLE else f"{line[: LONGEST_TITLE - 1].rstrip()}…") or None
 
 
 def _language(fields: Fields) -> str | None:

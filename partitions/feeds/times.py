@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 LONGEST_MS = 500 * 3_600_000
 """A longer declared duration is an error (and does not fit in 32 bits)."""
+LONGEST_TEXT = 200
+"""Characters of a date or duration that are read."""
 
 
 def parse_date(text: str | None) -> datetime | None:
@@ -16,14 +18,14 @@ def parse_date(text: str | None) -> datetime | None:
     1900–2100, and for second 0 of 1970, which often stands for a missing date.
     """
     for pattern in _DATES:
-        if found := pattern.search(text or ""):
+        if found := pattern.search((text or "")[:LONGEST_TEXT]):
             return _utc(found.groupdict())
     return None
 
 
 def parse_duration_ms(text: str | None) -> int | None:
     """`1:02:03`, `62:03`, `3600`, `3600.5`, `PT1H2M`, `1h 2m 3s`, `45 min` in milliseconds. None for 0 and for other text."""
-    text = (text or "").strip().lower()
+    text = (text or "").strip().lower()[:LONGEST_TEXT]
     if re.fullmatch(r"\d+(:\d{1,2}){0,2}([.,]\d+)?", text):
         seconds = 0.0
         for part in text.replace(",", ".").split(":"):
@@ -63,7 +65,7 @@ _ZONES_H = {
 """Zone → hours east of UTC. Of several zones with one name, the one that most feeds mean."""
 
 _WORDED = re.compile(
-    r"p?(?:(?P<d>[\d.,]+)\s*d(?:ays?)?)?\s*t?"
+    r"p?(?:(?P<d>\d+(?:[.,]\d+)?)\s*d(?:ays?)?)?\s*t?"
     r"(?:(?P<h>\d+(?:[.,]\d+)?)\s*(?:h|hrs?|hours?))?\s*"
     r"(?:(?P<m>\d+(?:[.,]\d+)?)\s*(?:m|mins?|minutes?))?\s*"
     r"(?:(?P<s>\d+(?:[.,]\d+)?)\s*(?:s|secs?|seconds?))?"
@@ -100,7 +102,8 @@ def _year(digits: str) -> int:
 
 def _offset(zone: str | None) -> timedelta:
     """The offset from UTC of `+0530`, `-08:00`, `PST`, `GMT+2`."""
-    name, sign, digits = re.fullmatch(r"([a-z]*)([+-]?)([\d:]*)", (zone or "").lower()).groups()  # type: ignore[union-attr]
+    found = re.fullmatch(r"([a-z]*)([+-]?)([\d:]*)", (zone or "").lower())
+    name, sign, digits = found.groups() if found else ("", "", "")
     if not sign:
         return timedelta(hours=_ZONES_H.get(name, 0))
     digits = digits.replace(":", "")

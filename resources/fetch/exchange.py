@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import ssl
-import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,13 +16,14 @@ from importlib.metadata import PackageNotFoundError, version
 
 import httpx
 
+from resources.fetch.connections import Clock, require_permitted, transport
+from resources.fetch.hosts import FetchPolicy
 from speech.errors import HttpRefused, HttpServerError, NetworkError, NotFound, PodlakeError, RateLimited, TooLarge
 
-CONNECTIONS_PER_HOST = 4
-"""At a time, from this process."""
 MAX_REDIRECTS = 10
-SLOWEST_BYTES_PER_S = 16_000
-"""128 kbit/s, the speed of playback."""
+LONGEST_RETRY_AFTER_S = 366 * 86_400.0
+PAUSE_AFTER_429_S = 60.0
+"""Where the server does not say how long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,8 @@ class Exchange:
     response: httpx.Response
     redirect_chain: tuple[tuple[str, int], ...]
     """Every URL that redirected, with the status it did so with."""
+    clock: Clock
+    policy: FetchPolicy
 
     @property
     def status(self) -> int:
@@ -42,28 +46,69 @@ class Exchange:
 
 
 @contextmanager
-def get(url: str, headers: dict[str, str]) -> Iterator[Exchange]:
+def get(url: str, headers: dict[str, str], policy: FetchPolicy) -> Iterator[Exchange]:
     """Raises HttpRefused and NetworkError, also for what happens while the caller reads the body."""
     chain: list[tuple[str, int]] = []
-    agent = {"User-Agent": f"podlake/{_version()}"}
+    clock = Clock(shown(url), policy.answer_within_s)
     # One client per request, so that no cookie is kept.
-    with _own_errors(url), httpx.Client(timeout=_TIMEOUT, verify=_tls(), headers=agent) as client:
-        request: httpx.Request | None = client.build_request("GET", url, headers=headers)
+    with _own_errors(url), _client(policy, clock) as client:
+        request: httpx.Request | None = client.build_request("GET", _http_url(url), headers=_sendable(headers))
         while request is not None:
-            with _turn_at(request.url.host):
+            asked_at = time.monotonic()
+            with policy.turn(host_of(request.url)):
+                clock.extend(time.monotonic() - asked_at)
+                if _proxies():
+                    _require_permitted_behind_proxy(policy, request.url)
                 response = client.send(request, stream=True)
                 try:
                     if response.next_request is None:
-                        yield Exchange(url, response, tuple(chain))
+                        yield Exchange(url, response, tuple(chain), clock, policy)
                         return
                 finally:
                     response.close()
             chain.append((str(request.url), response.status_code))
             if len(chain) > MAX_REDIRECTS:
                 raise HttpRefused(
-                    f"{_shown(url)} redirects more than {MAX_REDIRECTS} times. Open it in a browser to see where it leads."
+                    f"{shown(url)} redirects more than {MAX_REDIRECTS} times. Open it in a browser to see where it leads."
                 )
             request = response.next_request
+
+
+def host_of(url: httpx.URL) -> str:
+    """Host and port: what is paused, and what connections are counted for."""
+    return f"{url.host}:{url.port or {'https': 443}.get(url.scheme, 80)}"
+
+
+def _http_url(url: str) -> httpx.URL:
+    parsed = httpx.URL(url)
+    if parsed.scheme not in ("http", "https"):
+        raise httpx.UnsupportedProtocol(f"its scheme is {parsed.scheme!r}")
+    return parsed
+
+
+def _sendable(headers: dict[str, str]) -> dict[str, str]:
+    """Without values that HTTP cannot carry, such as an ETag in another script: the request is unconditional then."""
+    return {name: value for name, value in headers.items() if value.isascii() and value.isprintable()}
+
+
+def _client(policy: FetchPolicy, clock: Clock) -> httpx.Client:
+    contact = f" ({policy.contact})" if policy.contact else ""
+    agent = {"User-Agent": f"podlake/{_version()}{contact}"}
+    if _proxies():  # the proxy connects, so the addresses that it chooses cannot be checked
+        return httpx.Client(timeout=_TIMEOUT, verify=_tls(), headers=agent)
+    return httpx.Client(timeout=_TIMEOUT, headers=agent, transport=transport(_tls(), policy.allowed, clock))
+
+
+def _require_permitted_behind_proxy(policy: FetchPolicy, url: httpx.URL) -> None:
+    try:
+        require_permitted(policy.allowed, url.host, url.port or {"https": 443}.get(url.scheme, 80))
+    except (OSError, UnicodeError):
+        return  # a name that only the proxy resolves
+
+
+@cache
+def _proxies() -> bool:
+    return bool({"http", "https", "all"} & urllib.request.getproxies().keys())
 
 
 def refuse_unless(exchange: Exchange, *accepted: int) -> None:
@@ -72,11 +117,13 @@ def refuse_unless(exchange: Exchange, *accepted: int) -> None:
         return
     response, status = exchange.response, exchange.status
     retry_after_s = _retry_after_s(exchange.header("Retry-After"))
-    what = f"{_shown(str(response.url))} answered {status} {response.reason_phrase}".rstrip()
+    what = f"{shown(str(response.url))} answered {status} {response.reason_phrase}".rstrip()
     error: PodlakeError
     if status in (404, 410):
         error = NotFound(f"{what}: it is gone. If the feed still lists it, only the publisher can mend that.")
     elif status == 429 or (status == 503 and retry_after_s is not None):
+        pause_s = PAUSE_AFTER_429_S if retry_after_s is None else retry_after_s
+        exchange.policy.pause(host_of(response.url), pause_s)
         when = f"in {retry_after_s:.0f} s" if retry_after_s is not None else "later"
         error = RateLimited(f"{what}: it wants to be asked again {when}.", retry_after_s)
     elif status in (408, 425):
@@ -88,22 +135,19 @@ def refuse_unless(exchange: Exchange, *accepted: int) -> None:
     raise error
 
 
-def paced(chunks: Iterator[bytes], exchange: Exchange, patience_s: float) -> Iterator[bytes]:
-    """The chunks, as long as the server is at most `patience_s` behind `SLOWEST_BYTES_PER_S`."""
-    started = time.monotonic()
-    for chunk in chunks:
-        yield chunk
-        received, elapsed_s = exchange.response.num_bytes_downloaded, time.monotonic() - started
-        if elapsed_s > patience_s + received / SLOWEST_BYTES_PER_S:
-            raise NetworkError(
-                f"{_shown(str(exchange.response.url))} sends too slowly: {received} bytes in {elapsed_s:.0f} s."
-            )
+def paced(chunks: Iterator[bytes], exchange: Exchange, patience_s: float, limit_bytes: int) -> Iterator[bytes]:
+    """The chunks, as long as the server is at most `patience_s` behind `connections.SLOWEST_BYTES_PER_S`.
+
+    Raises NetworkError, and TooLarge for more than `limit_bytes` as sent.
+    """
+    exchange.clock.start_body(patience_s, limit_bytes)
+    yield from chunks
 
 
 def refuse_larger(exchange: Exchange, size: int, limit_bytes: int) -> None:
     if size > limit_bytes:
         raise TooLarge(
-            f"{_shown(str(exchange.response.url))} has more than the {limit_bytes} bytes that are allowed. "
+            f"{shown(str(exchange.response.url))} has more than the {limit_bytes} bytes that are allowed. "
             "Raise the limit if it is wanted."
         )
 
@@ -111,19 +155,11 @@ def refuse_larger(exchange: Exchange, size: int, limit_bytes: int) -> None:
 def refuse_short(exchange: Exchange) -> None:
     """Raise NetworkError if the body is shorter than Content-Length."""
     announced, received = exchange.header("Content-Length") or "", exchange.response.num_bytes_downloaded
-    if announced.isdigit() and received != int(announced):
-        raise NetworkError(f"{_shown(str(exchange.response.url))} sent {received} of {announced} bytes.")
+    if announced.isascii() and announced.isdigit() and received != int(announced):
+        raise NetworkError(f"{shown(str(exchange.response.url))} sent {received} of {announced} bytes.")
 
 
 _TIMEOUT = httpx.Timeout(30.0, connect=15.0)
-
-_turns: dict[str, threading.Semaphore] = {}
-_turns_lock = threading.Lock()
-
-
-def _turn_at(host: str) -> threading.Semaphore:
-    with _turns_lock:
-        return _turns.setdefault(host, threading.Semaphore(CONNECTIONS_PER_HOST))
 
 
 @contextmanager
@@ -132,27 +168,30 @@ def _own_errors(url: str) -> Iterator[None]:
         yield
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
         raise HttpRefused(
-            f"{_shown(url)} leads to no http or https address ({error}). Correct it in the feed."
+            f"{shown(url)} leads to no http or https address ({error}). Correct it in the feed."
         ) from error
     except httpx.TimeoutException as error:
-        raise NetworkError(f"{_shown(url)} did not answer in time ({type(error).__name__}).") from error
+        raise NetworkError(f"{shown(url)} did not answer in time ({type(error).__name__}).") from error
     except (httpx.TransportError, httpx.DecodingError) as error:
         reason = str(error) or type(error).__name__
-        raise NetworkError(f"The connection to {_shown(url)} failed: {reason}.") from error
+        raise NetworkError(f"The connection to {shown(url)} failed: {reason}.") from error
 
 
 def _retry_after_s(text: str | None) -> float | None:
-    """Seconds, or an HTTP date."""
-    if text is None or text.strip().isdigit():
-        return float(text) if text else None
+    """Seconds, or an HTTP date. None for other text."""
+    if text is None:
+        return None
+    if re.fullmatch(r"\s*[0-9]+\s*", text):
+        return min(float(text), LONGEST_RETRY_AFTER_S)
     try:
         at = parsedate_to_datetime(text)
-    except ValueError:
+        seconds = (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+    except (ValueError, TypeError, OverflowError):
         return None
-    return max(0.0, (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
+    return min(max(0.0, seconds), LONGEST_RETRY_AFTER_S)
 
 
-def _shown(url: str) -> str:
+def shown(url: str) -> str:
     """The URL for messages, without passwords and tokens."""
     try:
         shown = httpx.URL(url)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from resources.fetch.exchange import Exchange, get, paced, refuse_larger, refuse_short, refuse_unless
+from resources.fetch.hosts import FetchPolicy
 from resources.fetch.part_file import Origin, PartFile
 from speech.errors import NetworkError, TooLarge
 
@@ -65,6 +66,7 @@ class Download(Answer):
 
 def fetch_document(
     url: str,
+    policy: FetchPolicy,
     *,
     etag: str | None = None,
     last_modified: str | None = None,
@@ -73,16 +75,16 @@ def fetch_document(
 ) -> Document | NotModified:
     """GET a document, unless it is still the one that `etag` and `last_modified` came with.
 
-    `patience_s` is how far the server may lag behind `exchange.SLOWEST_BYTES_PER_S`.
+    `patience_s` is how far the server may lag behind `connections.SLOWEST_BYTES_PER_S`.
     Raises NotFound, RateLimited, HttpRefused, HttpServerError, NetworkError, TooLarge.
     """
     conditions = _conditions(etag, last_modified)
-    with get(url, {"Accept": _FEED_TYPES} | conditions) as exchange:
+    with get(url, {"Accept": _FEED_TYPES} | conditions, policy) as exchange:
         if conditions and exchange.status == 304:
             return NotModified(**_exchange_fields(exchange))
         refuse_unless(exchange, 200, 203)
         content = bytearray()
-        for chunk in paced(exchange.response.iter_bytes(), exchange, patience_s):
+        for chunk in paced(exchange.response.iter_bytes(), exchange, patience_s, limit_bytes):
             content += chunk
             refuse_larger(exchange, len(content), limit_bytes)
         refuse_short(exchange)
@@ -92,6 +94,7 @@ def fetch_document(
 def download(
     url: str,
     target: Path,
+    policy: FetchPolicy,
     *,
     known_etag: str | None = None,
     known_last_modified: str | None = None,
@@ -107,13 +110,13 @@ def download(
     with PartFile(target) as part:
         if part.origin and part.origin.validator and part.origin.url == url:
             rest = {"Range": f"bytes={part.size}-", "If-Range": part.origin.validator}
-            with get(url, _AUDIO | rest) as exchange:
+            with get(url, _AUDIO | rest, policy) as exchange:
                 refuse_unless(exchange, 200, 203, 206, 416)
                 if exchange.status in (200, 203) or _continues(exchange, part):
                     return _received(exchange, part, target, limit_bytes, patience_s)
         # From the start: there is nothing to go on from, or not in a way that the server understands.
         conditions = _conditions(known_etag, known_last_modified)
-        with get(url, _AUDIO | conditions) as exchange:
+        with get(url, _AUDIO | conditions, policy) as exchange:
             if conditions and exchange.status == 304:
                 part.discard()
                 return NotModified(**_exchange_fields(exchange))
@@ -133,7 +136,7 @@ def _received(exchange: Exchange, part: PartFile, target: Path, limit_bytes: int
     try:
         refuse_larger(exchange, _total_bytes(exchange) or 0, limit_bytes)
         chunks = exchange.response.iter_bytes() if _is_coded(exchange) else exchange.response.iter_raw()
-        for chunk in paced(chunks, exchange, patience_s):
+        for chunk in paced(chunks, exchange, patience_s, limit_bytes):
             part.append(chunk)
             refuse_larger(exchange, part.size, limit_bytes)
     except TooLarge:
@@ -167,7 +170,7 @@ def _total_bytes(exchange: Exchange) -> int | None:
     """The whole file's length, as announced."""
     of_range = (exchange.header("Content-Range") or "").rpartition("/")[2]
     length = of_range if exchange.status == 206 else exchange.header("Content-Length") or ""
-    return int(length) if length.isdigit() else None
+    return int(length) if length.isascii() and length.isdigit() else None
 
 
 def _is_coded(exchange: Exchange) -> bool:

@@ -7,6 +7,7 @@ A subscription is a file of the user, `subscriptions/<feed_id>.json`. Audio that
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -19,8 +20,11 @@ from partitions.keys import feed_of, feed_slug
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables.catalogue import EPISODES, EpisodeRow
+from resources.lake.tombstones import IMPORTED, Tombstones
 from speech.errors import UpstreamMissing
 
+REMOVED_EPISODES = "removed"
+"""The folder of a file for each episode that `podlake remove` took out of work."""
 SINGLES = "singles"
 """The feed of the audio that was added by URL."""
 
@@ -37,6 +41,8 @@ class Subscription:
     added_at: datetime
     priority: int = 0
     """Episodes of a higher priority are admitted to the window first."""
+    removed_at: datetime | None = None
+    """When `podlake remove` ended it. Its rows stay, and its name is not used again."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,32 @@ class Single:
     added_at: datetime
 
 
-_SUBSCRIPTION, _SINGLE = TypeAdapter(Subscription), TypeAdapter(Single)
+@dataclass(frozen=True)
+class Imported:
+    """A part of the audio that was imported from lists: a feed of limited size that is not polled."""
+
+    feed_id: str
+    n_items: int
+    added_at: datetime
+
+
+def single_name(url: str) -> str:
+    """The name of the file of audio that was added by its URL."""
+    return f"{hashlib.sha256(url.encode()).hexdigest()[:16]}.json"
+
+
+_SUBSCRIPTION, _SINGLE, _IMPORTED = TypeAdapter(Subscription), TypeAdapter(Single), TypeAdapter(Imported)
+
+
+@dataclass(frozen=True)
+class Removed:
+    """What `podlake remove` took out of work."""
+
+    feeds: frozenset[str]
+    episodes: frozenset[str]
+
+    def has(self, episode_id: str) -> bool:
+        return episode_id in self.episodes or feed_of(episode_id) in self.feeds
 
 
 @dataclass(frozen=True)
@@ -63,7 +94,44 @@ class Catalogue:
         return self.lake.home
 
     def subscriptions(self) -> list[Subscription]:
+        """The feeds that are polled."""
+        return [feed for feed in self.all_subscriptions() if feed.removed_at is None]
+
+    def imported(self) -> list[Imported]:
+        """The feeds of imported audio, which are not polled."""
+        names = self.home.names("subscriptions", IMPORTED)
+        return [_IMPORTED.validate_json(self.home.read("subscriptions", IMPORTED, name)) for name in names]
+
+    def add_imported(self, feed: Imported) -> None:
+        with self.home.writing("subscriptions", IMPORTED, f"{feed.feed_id}.json") as stream:
+            stream.write(_IMPORTED.dump_json(feed, indent=1))
+
+    def removed(self) -> Removed:
+        feeds = (feed.feed_id for feed in self.all_subscriptions() if feed.removed_at)
+        return Removed(
+            frozenset(feeds), frozenset(name.removesuffix(".json") for name in self.home.names(REMOVED_EPISODES))
+        )
+
+    def remove_feed(self, feed_id: str, *, undo: bool = False) -> None:
+        """Poll the feed no more, or poll it again."""
+        feed = self._subscription(feed_id)
+        self._write(replace(feed, removed_at=None if undo else feed.removed_at or datetime.now(UTC)))
+
+    def remove_episode(self, episode_id: str, *, undo: bool = False) -> None:
+        """Admit the episode no more, or admit it again."""
+        if undo:
+            self.home.remove(REMOVED_EPISODES, f"{episode_id}.json")
+            return
+        with self.home.writing(REMOVED_EPISODES, f"{episode_id}.json") as stream:
+            stream.write(json.dumps({"removed_at": datetime.now(UTC).isoformat()}).encode())
+
+    def all_subscriptions(self) -> list[Subscription]:
+        """The feeds that are polled, and those that were removed."""
         return [self._subscription(name.removesuffix(".json")) for name in self.home.names("subscriptions")]
+
+    def _write(self, feed: Subscription) -> None:
+        with self.home.writing("subscriptions", f"{feed.feed_id}.json") as stream:
+            stream.write(_SUBSCRIPTION.dump_json(feed, indent=1))
 
     def singles(self) -> list[Single]:
         names = self.home.names("subscriptions", SINGLES)
@@ -72,20 +140,29 @@ class Catalogue:
     def subscribe(
         self, feeds: Iterable[tuple[str, str | None]], language: str | None = None, priority: int = 0
     ) -> list[Subscription]:
-        """Add feeds (URL, title). Returns the new ones; a feed that is already there takes the language."""
-        known = {subscription.url: subscription for subscription in self.subscriptions()}
-        taken = {subscription.feed_id for subscription in known.values()} | {SINGLES}
+        """Add feeds (URL, title). Returns the new ones; a feed that is already there takes the language.
+
+        A removed feed is polled again. A forgotten one is left out: `Tombstones.has_feed`.
+        """
+        known = {subscription.url: subscription for subscription in self.all_subscriptions()}
+        tombstones = Tombstones.read(self.home)
+        taken = {subscription.feed_id for subscription in known.values()} | {
+            SINGLES,
+            *(feed.feed_id for feed in self.imported()),
+        }
         added = []
         for url, title in feeds:
+            if tombstones.has_feed(url):
+                continue
             if url not in known:
                 known[url], is_new = self._create(
                     Subscription("", url, title, language, datetime.now(UTC), priority), taken
                 )
                 added += [known[url]] if is_new else []
-            elif language and language != known[url].language:
-                known[url] = replace(known[url], language=language)
-                with self.home.writing("subscriptions", f"{known[url].feed_id}.json") as stream:
-                    stream.write(_SUBSCRIPTION.dump_json(known[url], indent=1))
+            elif known[url].removed_at or (language and language != known[url].language):
+                added += [known[url]] if known[url].removed_at else []
+                known[url] = replace(known[url], language=language or known[url].language, removed_at=None)
+                self._write(known[url])
         return added
 
     def _create(self, new: Subscription, taken: set[str]) -> tuple[Subscription, bool]:
@@ -111,7 +188,7 @@ class Catalogue:
 
     def add_single(self, url: str, title: str | None, language: str | None) -> bool:
         """Add audio by its URL or path. Returns whether it is new; if not, it takes title and language."""
-        name = f"{hashlib.sha256(url.encode()).hexdigest()[:16]}.json"
+        name = single_name(url)
         is_new = not self.home.exists("subscriptions", SINGLES, name)
         with self.home.writing("subscriptions", SINGLES, name) as stream:
             stream.write(_SINGLE.dump_json(Single(url, title, language, datetime.now(UTC)), indent=1))

@@ -17,7 +17,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from itertools import chain, groupby
@@ -31,7 +31,8 @@ from resources.lake.graph import StageGraph
 from resources.lake.home import Home
 from resources.lake.lake import OPEN, Lake
 from resources.lake.sealed_files import MANIFEST, SEALED, SealedFiles, Sizes
-from resources.lake.tables import FAILURES, STAGE_RUNS, TABLES, Table
+from resources.lake.tables import FAILURES, SPEAKER_LINKS, STAGE_RUNS, TABLES, VOICES, Table
+from resources.lake.voice_removal import land_without
 from speech.file_locks import wait_for_lock
 
 SEALABLE = tuple(table for table in TABLES.values() if table.is_sealable)
@@ -108,19 +109,18 @@ def reopen(lake: Lake, episode_ids: Collection[str]) -> int:
             tables = _tables_of(stage)
             rows = {table.name: SealedFiles(lake.home, table).landings(list(records)) for table in tables}
             for key, record in records.items():
-                commit = Commit.of_record(stage, key, record)
-                lake.write_rows(
-                    commit, [(table, rows[table.name].get(key, table.schema.empty_table())) for table in tables]
-                )
-                lake.commit(stage, commit, record)
+                landing = [(table, rows[table.name].get(key, table.schema.empty_table())) for table in tables]
+                lake.write_rows(record.commit, landing)
+                lake.commit(replace(record, stamp=record.commit.stamp))
                 count += 1
     return count
 
 
 def remove(lake: Lake, episode_ids: Collection[str]) -> None:
-    """Remove every row of the episodes from every table that their stages write, open or sealed."""
+    """Remove every row of the episodes from every table that stages write, open or sealed, but the catalogue's."""
     ids = set(episode_ids)
     with exclusive(lake.home):
+        _remove_from_voices(lake, ids)
         _remove_landings(lake.home, [commit for commit in _all_commits(lake.home) if commit.key in ids])
         for table in SEALABLE:
             if table.landing[0] == "episode_id":
@@ -133,6 +133,18 @@ def remove(lake: Lake, episode_ids: Collection[str]) -> None:
     for name in lake.keys(FAILURES):
         if name.partition(".")[0] in ids:
             lake.remove(FAILURES, name)
+
+
+def _remove_from_voices(lake: Lake, episode_ids: set[str]) -> None:
+    """Replace the voices of the feeds by landings without the episodes."""
+    new = land_without(lake, episode_ids)
+    feeds = {commit.key for commit in new}
+    old = [commit for commit in _all_commits(lake.home) if commit.key in feeds and commit.stage == VOICES.asset]
+    _remove_landings(lake.home, [commit for commit in old if commit not in new])
+    for table in (VOICES, SPEAKER_LINKS):
+        files = SealedFiles(lake.home, table)
+        supersede(files, feeds, (), rewrite_all=True)
+        files.remove_replaced()
 
 
 def _seal_rows(files: SealedFiles, commits: Sequence[Commit]) -> list[int]:

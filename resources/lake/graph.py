@@ -22,6 +22,8 @@ class StageSpec:
     tables: tuple[Table, ...]
     inputs: tuple[str, ...] = ()
     """Stages of the same partition whose landings it reads."""
+    gathers: tuple[str, ...] = ()
+    """Of a stage of feeds: stages of episodes. It reads their landings of all episodes of the feed."""
     partition_kind: PartitionKind = "episode"
     batch_size: int
     """Partitions in one run, unless a setting overrides it."""
@@ -50,6 +52,9 @@ class StageGraph:
             for name in stage.inputs:
                 if kinds.get(name) != stage.partition_kind:
                     raise GraphError(f"{stage.name} reads {name}, which is not a stage of {stage.partition_kind}s.")
+            for name in stage.gathers:
+                if stage.partition_kind != "feed" or kinds.get(name, "episode") != "episode":
+                    raise GraphError(f"{stage.name} gathers {name}: only a stage of feeds gathers stages of episodes.")
         try:
             self.stages  # noqa: B018 - sorts them
         except CycleError as error:

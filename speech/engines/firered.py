@@ -36,7 +36,7 @@ SPEECH_HAS_WORDS_MS = 5_000
 NO_CONFIDENCE = "FireRedASR-AED gives no confidence"
 
 _UNITS = re.compile(r"[^\W\d_\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+(?:'\w+)*|\d+|\S")
-"""A word of Chinese is a character, of anything else what stands between spaces and Chinese."""
+"""A Chinese word is one character; any other word ends at a space or at a Chinese character."""
 
 
 def describe(choice: EngineChoice) -> EngineSpec:

@@ -77,7 +77,7 @@ def _load_aed2(folder: Path, device: str) -> Recognise:
     def recognise(chunks: Sequence[np.ndarray]) -> list[Recognised]:
         names = [str(i) for i in range(len(chunks))]
         found = {result["uttid"]: result for result in model.transcribe(names, [(SAMPLE_RATE_HZ, c) for c in chunks])}
-        results = [found.get(name, {}) for name in names]  # it leaves out chunks in which it hears nothing
+        results = [found.get(name, {}) for name in names]  # it leaves out chunks without a word
         return [Recognised(r.get("text", ""), r.get("timestamp"), r.get("confidence")) for r in results]
 
     return recognise

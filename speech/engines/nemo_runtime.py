@@ -138,11 +138,11 @@ def _hush() -> None:
 
 @lru_cache(maxsize=16)
 def _read_archive(file: Path, size: int, mtime_ns: int) -> Archive:  # noqa: ARG001 – a changed file is read again
-    """Class and revision of an archive, without reading gigabytes.
+    """Class and revision of an archive; only a part of the weights is read.
 
     The revision hashes the file's size, the names and sizes of the archive's members, the whole of
-    `model_config.yaml`, and the first and last MB of the weights. torch saves weights as a zip archive,
-    whose directory stands at its end with a CRC-32 of every tensor: another weight, another revision.
+    `model_config.yaml`, and the first and last MB of the weights. torch saves weights as a zip archive. Its
+    directory is at its end and has a CRC-32 of every tensor, so any other weight gives another revision.
     """
     digest = hashlib.sha256(f"{size}\n".encode())
     model_class = ""

@@ -1,9 +1,9 @@
 """What a diarizer and a transcriber must do; nothing else in the code names an engine.
 
 An engine is made by its module's `load(choice, device)` and is then warm. It takes a stream of
-recordings, packs work across them as suits it, and yields each recording's result, or the error that
-belongs to it alone, as soon as it is done, in any order. It reads ahead of what it yields only as far
-as its packing needs, so that a long stream costs no more memory than a short one.
+recordings, may put several of them into one batch, and yields each recording's result, or the error that
+belongs to it alone, as soon as it is done, in any order. It reads ahead only as far as its
+batches need, so that a long stream costs no more memory than a short one.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ EngineResult = Diarization | Transcript
 
 @dataclass(frozen=True)
 class EngineSpec:
-    """An engine, its model and its settings: what can be said of it without loading it."""
+    """An engine, its model and its settings, as known without loading it."""
 
     name: str
     model: str
     """A package's model, a hub name, or a local path."""
     revision: str
-    """What tells one state of the model from another: a version, a commit, a hash of the file."""
+    """Identifies the weights: a version, a commit, or a hash of the file."""
     settings: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     languages: frozenset[str] | None = None
     """Languages it transcribes; None where that does not apply or is not limited."""
@@ -41,7 +41,7 @@ class EngineSpec:
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits over name, model revision and settings: what makes rows stale.
+        """16 hex digits over name, model revision and settings. Rows of another fingerprint are outdated.
 
         The model's path is left out: the same weights elsewhere are the same engine.
         """
@@ -67,10 +67,10 @@ class EngineChoice:
 
 @dataclass(frozen=True)
 class DeviceUse:
-    """What an engine works on, and how much of its memory it has taken."""
+    """The device of an engine, and the memory that it has used there."""
 
     name: str
-    """`cpu`, or the device and what it calls itself: `cuda:0 NVIDIA H200`."""
+    """`cpu`, or the device and its own name: `cuda:0 NVIDIA H200`."""
     peak_mb: float | None = None
     """The most that was allocated at once since the stream of recordings began; None on a CPU."""
 
@@ -88,7 +88,7 @@ class Diarizer(Protocol):
         ...
 
     def device_use(self) -> DeviceUse:
-        """So far in the stream under way."""
+        """Use since the current stream began."""
         ...
 
     def close(self) -> None:
@@ -106,7 +106,7 @@ class Transcriber(Protocol):
         ...
 
     def device_use(self) -> DeviceUse:
-        """So far in the stream under way."""
+        """Use since the current stream began."""
         ...
 
     def close(self) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import cache
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from speech.types import SAMPLE_RATE_HZ, Diarization, Segment
 
 EMBEDDING_MODEL = f"campplus {SHA256['campplus'][:8]}"
 DIMENSIONS = 192
+_MEAN = Path(__file__).parent / "models" / "campplus_mean.npy"
 MIN_FRAMES = 30
 """Shorter speech, 0.3 s, has no meaningful embedding."""
 
@@ -28,6 +31,13 @@ _BATCH_FRAMES = 2_400
 _PIECE_MS = 6_000
 _SPEECH_PER_SPEAKER_MS = 60_000
 """More speech of one speaker hardly changes the embedding."""
+
+
+@cache
+def embedding_mean() -> np.ndarray:
+    """The mean embedding of many speakers, shape (192,): what all embeddings of this model have in common."""
+    mean: np.ndarray = np.load(_MEAN)
+    return mean
 
 
 class SpeakerEmbedder:

@@ -1,8 +1,8 @@
 """Runs an engine in a process of its own, under an interpreter of its own: the owner's side.
 
 The option `python` of an engine names the interpreter, because some packages cannot share an environment. The worker
-(`subprocess_worker`) asks for a recording when its engine does, so that batches and read-ahead are the engine's own.
-Only paths and results cross the pipe.
+(`subprocess_worker`) asks for a recording when its engine does, so that the engine decides on batches and read-ahead.
+The path of a waveform crosses the pipe, not its samples.
 
 If the process exits, its unfinished recordings are suspects: a new process tries each alone, and a recording that
 makes the process exit again fails with `EngineCrashed`. The other recordings are not affected.
@@ -15,18 +15,18 @@ import logging
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
+from dataclasses import asdict
 from typing import Any
 
 from speech.engines.protocols import ON_CPU, DeviceUse, EngineChoice, EngineResult, EngineSpec, Slot
-from speech.engines.wire import packed_recording, result_of, spec_of
 from speech.errors import EngineCrashed, EngineUnavailable, PodlakeError
-from speech.processes import Json, Process
+from speech.processes import Process
 from speech.types import Recording
 
 log = logging.getLogger("podlake")
 
 WORKER = "speech.engines.subprocess_worker"
-DEATHS_IN_A_ROW = 4
+EXITS_IN_A_ROW = 4
 """After so many exits without a result in between, the rest of the stream fails."""
 
 Outcome = tuple[Recording, EngineResult | PodlakeError]
@@ -64,7 +64,7 @@ class SubprocessEngine:
         return self._stream(recordings)
 
     def device_use(self) -> DeviceUse:
-        """As the engine said with its last result."""
+        """As of the last result."""
         return self._use
 
     def close(self) -> None:
@@ -73,29 +73,31 @@ class SubprocessEngine:
             self._process = None
 
     def _stream(self, recordings: Iterable[Recording]) -> Iterator[Outcome]:
-        coming, suspects, deaths = iter(recordings), deque[Recording](), 0
-        while deaths < DEATHS_IN_A_ROW:
+        coming, suspects, exits = iter(recordings), deque[Recording](), 0
+        while exits < EXITS_IN_A_ROW:
             held: dict[int, Recording] = {}
             alone = bool(suspects)
             try:
                 with closing(self._call(_first_of(suspects) if alone else coming, held)) as outcomes:
                     for outcome in outcomes:
-                        deaths = 0
+                        exits = 0
                         yield outcome
                 if not alone:
                     return
-            except _Death as death:
-                deaths += 1
-                log.warning("the process of the engine %s died at work: %s", self.spec.name, death)
+            except _Exited as exited:
+                exits += 1
+                log.warning("the process of the engine %s exited while it worked: %s", self.spec.name, exited)
                 if len(held) > 1:
                     suspects += held.values()
                 else:
-                    yield from ((one, self._crashed(one, f"died over it: {death}")) for one in held.values())
+                    yield from (
+                        (one, self._crashed(one, f"exited while it worked on it: {exited}")) for one in held.values()
+                    )
         for one in (*suspects, *coming):
-            yield one, self._crashed(one, f"died {deaths} times in a row before it was tried")
+            yield one, self._crashed(one, f"exited {exits} times in a row before this recording was tried")
 
     def _call(self, coming: Iterator[Recording], held: dict[int, Recording]) -> Generator[Outcome]:
-        """One stream of the worker's engine. `held` is what it was given and has not answered. Raises `_Death`."""
+        """One stream of the worker's engine. `held` are the recordings that it has and that have no result yet. Raises `_Exited`."""
         process = self._process or self._start()
         over = False
         try:
@@ -106,19 +108,19 @@ class SubprocessEngine:
                     recording = next(coming, None)
                     if recording is not None:
                         held[message["next"]] = recording
-                    process.tell({"recording": None if recording is None else packed_recording(recording)})
+                    process.tell({"recording": recording and _packed(recording)})
                 elif "done" in message:
-                    self._use = DeviceUse(**message["use"])
-                    yield held.pop(message["done"]), result_of(message["result"])
+                    self._use = message["use"]
+                    yield held.pop(message["done"]), message["result"]
                 over = "over" in message
         finally:
             if not over:  # it exited, or the caller stopped the stream
                 self.close()
 
-    def _receive(self, process: Process) -> Json:
-        message = process.receive()
+    def _receive(self, process: Process) -> dict[str, Any]:
+        message: dict[str, Any] | None = process.receive()
         if message is None:
-            raise _Death(process.last_error())
+            raise _Exited(process.last_error())
         if "unavailable" in message:
             raise EngineUnavailable(message["unavailable"])
         return message
@@ -133,11 +135,11 @@ class SubprocessEngine:
                 "environment of its own: see PODLAKE_NEMO_PYTHON and PODLAKE_FIRERED_PYTHON, or `make nemo`."
             ) from error
         try:
-            self.spec = spec_of(self._receive(process)["ready"])
-        except _Death as death:
+            self.spec = self._receive(process)["ready"]
+        except _Exited as exited:
             self.close()
             raise EngineUnavailable(
-                f"The engine's process under {self._python} died while it loaded: {death}"
+                f"The engine's process under {self._python} exited while it loaded: {exited}"
             ) from None
         except EngineUnavailable:
             self.close()
@@ -148,10 +150,14 @@ class SubprocessEngine:
         return EngineCrashed(f"{recording.episode_id}: the process of the engine {self.spec.name} {how}")
 
 
+def _packed(recording: Recording) -> dict[str, Any]:
+    return {**asdict(recording), "waveform_path": str(recording.waveform_path.absolute())}
+
+
 def _first_of(suspects: deque[Recording]) -> Iterator[Recording]:
-    """Taken out when it is asked for, so that one that was never asked for stays."""
+    """The first suspect, removed from the queue when the engine asks for it."""
     yield suspects.popleft()
 
 
-class _Death(Exception):
+class _Exited(Exception):
     """The process exited without an answer: its status and last error."""

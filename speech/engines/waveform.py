@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import wave
+import struct
 
 import numpy as np
 
@@ -14,7 +14,7 @@ def samples_of(recording: Recording) -> np.ndarray:
     """int16, 16 kHz, shape (n,), memory-mapped. Raises `StorageError` where the waveform cannot be read."""
     try:
         return recording.samples()
-    except (OSError, ValueError, EOFError, wave.Error) as error:
+    except (OSError, ValueError, EOFError, struct.error) as error:
         raise StorageError(
             f"The decoded waveform of {recording.episode_id} cannot be read: {error}. "
             "It is a cache that is made again when missing: run the episode again."

@@ -40,7 +40,7 @@ KEYS = [f"show-20260101-{n:08x}" for n in range(20)]
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    sizes = {"audio": 8, "hashes": 6, "diarization": 4, "transcript": 3, "turns": 12, "quality": 16}
+    sizes = {"audio": 8, "hashes": 6, "diarization": 4, "transcript": 3, "turns": 12, "utterances": 10, "quality": 16}
     return Settings(home=str(tmp_path / "home"), batch_sizes={"episodes": 5, **sizes})
 
 
@@ -174,7 +174,7 @@ def test_the_night_asks_for_what_is_left_the_newest_first_within_its_hours(
 ) -> None:
     _in_catalogue(lake, KEYS, hours=2.0)
     now = engines.diarizer_spec().fingerprint
-    land(lake, "audio hashes turns quality", KEYS[:5])
+    land(lake, "audio hashes turns utterances quality", KEYS[:5])
     land(lake, "diarization transcript", KEYS[:5], "another")
     land(lake, "diarization", KEYS[:4], now)
     fail(lake, "audio", KEYS[5:19], NetworkError("not due yet"))
@@ -185,7 +185,8 @@ def test_the_night_asks_for_what_is_left_the_newest_first_within_its_hours(
     (backfill,) = instance.get_backfills()
     assert _targets(backfill) == {
         "audio": {KEYS[19]}, "hashes": {KEYS[19]}, "diarization": {KEYS[4], KEYS[19]},
-        "transcript": {KEYS[4], KEYS[19]}, "turns": {KEYS[4], KEYS[19]}, "quality": {KEYS[4], KEYS[19]},
+        "transcript": {KEYS[4], KEYS[19]}, "turns": {KEYS[4], KEYS[19]}, "utterances": {KEYS[4], KEYS[19]},
+        "quality": {KEYS[4], KEYS[19]},
     }  # fmt: skip
     assert {stage for stage, _, _ in asked(instance, lake, settings)} == {"transcript"}
 
@@ -214,7 +215,8 @@ def _in_catalogue(lake: Lake, keys: Sequence[str], hours: float) -> None:
 
 def test_what_is_made_from_it_is_asked_for_too() -> None:
     assert with_downstream({"diarization": ["x"], "transcript": ["y"]}) == {
-        "diarization": ["x"], "transcript": ["y"], "turns": ["x", "y"], "quality": ["x", "y"]
+        "diarization": ["x"], "transcript": ["y"], "turns": ["x", "y"], "utterances": ["x", "y"],
+        "quality": ["x", "y"],
     }  # fmt: skip
 
 
@@ -246,7 +248,7 @@ def test_archived_episodes_of_another_engine_get_the_room_that_is_left(
     archived, current = "show-20250101-00000001", "show-20250101-00000002"
     _in_catalogue(lake, [*KEYS, archived, current], hours=1.0)
     land(lake, " ".join(EPISODE_GRAPH.names), [archived], "another")
-    land(lake, "audio hashes turns quality", [current])
+    land(lake, "audio hashes turns utterances quality", [current])
     land(lake, "diarization", [current], engines.diarizer_spec().fingerprint)
     land(lake, "transcript", [current], registry.describe_transcriber(engines.transcriber_for("en")).fingerprint)
     admit_what_is_new(instance, Catalogue(lake), Window(size=20), settings, engines, FlowState(), "")

@@ -20,6 +20,7 @@ from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import SUBSCRIPTIONS
 from speech.errors import HttpRefused, NotAFeed, NotAudio, NotFound
+from tests.fetch import loopback
 
 HERE = Path(__file__).resolve().parent.parent
 OPML = HERE / "feeds" / "subscriptions.opml"
@@ -95,64 +96,64 @@ class TestRecognise:
     @pytest.mark.parametrize("content_type", ["application/rss+xml", "text/html", "audio/mpeg"])
     def test_a_feed_is_known_by_its_bytes(self, site: Site, content_type: str) -> None:
         url = site.put("/feed.xml", RSS, content_type)
-        assert recognise(url) == Target(feeds=((url, "The Show"),))
+        assert recognise(url, loopback()) == Target(feeds=((url, "The Show"),))
 
     def test_a_feed_longer_than_its_beginning_is_read_whole(self, site: Site) -> None:
         padded = RSS.replace(
             b"<title>The Show</title>", b"<!--" + b" " * 3 * BEGINNING_BYTES + b"--><title>Late</title>"
         )
         url = site.put("/feed.xml", padded, "text/xml")
-        assert recognise(url) == Target(feeds=((url, "Late"),))
+        assert recognise(url, loopback()) == Target(feeds=((url, "Late"),))
 
     def test_a_list_of_feeds(self, site: Site) -> None:
         url = site.put("/list", OPML.read_bytes())
-        titles = [title for _, title in recognise(url).feeds]
+        titles = [title for _, title in recognise(url, loopback()).feeds]
         assert titles == ["First", "Second", "Third"]
-        assert recognise(str(OPML)) == recognise(url)
+        assert recognise(str(OPML), loopback()) == recognise(url, loopback())
 
     def test_audio_by_its_bytes_or_by_the_servers_word(self, site: Site) -> None:
         flac, sworn = site.put("/a", FLAC.read_bytes()), site.put("/b", b"\0" * 100, "audio/mp4")
-        assert recognise(flac) == Target(audio=flac)
-        assert recognise(sworn) == Target(audio=sworn)
+        assert recognise(flac, loopback()) == Target(audio=flac)
+        assert recognise(sworn, loopback()) == Target(audio=sworn)
 
     def test_of_audio_only_the_beginning_is_fetched(self, site: Site) -> None:
         url = site.put("/long", b"\0" * (64 << 20), "audio/mpeg")
-        assert recognise(url) == Target(audio=url)
+        assert recognise(url, loopback()) == Target(audio=url)
         assert site.answered.wait(30)  # the server hears later than we that we have hung up
         assert site.sent["/long"] < 32 << 20
 
     def test_a_local_file_by_its_absolute_path(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "feed").write_bytes(RSS.decode().encode("utf-16"))
         monkeypatch.chdir(tmp_path)
-        assert recognise("feed") == Target(feeds=((str(tmp_path / "feed"), "The Show"),))
-        assert recognise(str(FLAC)) == Target(audio=str(FLAC))
+        assert recognise("feed", loopback()) == Target(feeds=((str(tmp_path / "feed"), "The Show"),))
+        assert recognise(str(FLAC), loopback()) == Target(audio=str(FLAC))
 
     def test_a_web_page_names_its_feeds(self, site: Site) -> None:
         url = site.put("/show", PAGE, "text/html")
         with pytest.raises(NotAFeed) as caught:
-            recognise(url)
+            recognise(url, loopback())
         assert str(caught.value) == f"{url} is a web page, not a feed. It names:\n  podlake add {site.url}/feed.xml"
 
     def test_a_web_page_that_names_none(self, site: Site) -> None:
         with pytest.raises(NotAFeed, match="is a web page, not a feed, and it names none"):
-            recognise(site.put("/", b"<html><body>Hello</body></html>", "text/html"))
+            recognise(site.put("/", b"<html><body>Hello</body></html>", "text/html"), loopback())
 
     def test_what_is_none_of_it(self, site: Site, tmp_path: Path) -> None:
         (tmp_path / "notes.txt").write_text("no audio")
         (tmp_path / "empty").touch()
         for target in (str(tmp_path / "notes.txt"), str(tmp_path / "empty"), site.put("/x", b"\0" * 50)):
             with pytest.raises(NotAudio, match="is neither a feed, nor a list of feeds, nor audio"):
-                recognise(target)
+                recognise(target, loopback())
 
     def test_what_is_not_there(self, site: Site, tmp_path: Path) -> None:
         with pytest.raises(NotFound, match="answered 404"):
-            recognise(site.url + "/nothing")
+            recognise(site.url + "/nothing", loopback())
         with pytest.raises(HttpRefused, match="answered 403"):
-            recognise(site.put("/secret", None))
+            recognise(site.put("/secret", None), loopback())
         with pytest.raises(NotFound, match=r"nothing\.xml does not exist, and is no http\(s\) URL"):
-            recognise(str(tmp_path / "nothing.xml"))
+            recognise(str(tmp_path / "nothing.xml"), loopback())
         with pytest.raises(NotFound, match="is a folder: name the files in it"):
-            recognise(str(tmp_path))
+            recognise(str(tmp_path), loopback())
 
 
 def test_what_is_added_becomes_a_partition_and_a_row(site: Site, home: Home) -> None:
@@ -198,3 +199,13 @@ def test_what_cannot_be_asked_for(home: Home) -> None:
     assert "'klingon' names no language" in refused.stderr
     assert podlake("add", "--no-check", "feed.xml").exit_code == 1
     assert home.names("subscriptions") == []
+
+
+def test_a_playlist_makes_ffmpeg_open_nothing(site: Site, tmp_path: Path) -> None:
+    secret = site.put("/segment.ts", b"G" * 188)
+    playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\n{secret}\n#EXT-X-ENDLIST\n".encode()
+    (tmp_path / "list.mp3").write_bytes(playlist)
+    for target in (str(tmp_path / "list.mp3"), site.put("/list.m3u8", playlist)):
+        with pytest.raises(NotAudio):
+            recognise(target, loopback())
+    assert "/segment.ts" not in site.sent

@@ -51,8 +51,8 @@ def test_the_site_is_written_with_small_copies_of_the_audio(home: Path, tmp_path
 
 
 def test_search_prints_places_and_json(home: Path) -> None:
-    answer = podlake(home, "search", '"the roof"')
-    assert answer.stdout.splitlines()[0].startswith(f"{RAIN}  0:02  S1")
+    answer = podlake(home, "search", "on roof")
+    assert answer.stdout.splitlines()[0].startswith(f"{RAIN}  0:01  S1")
     assert answer.stdout.splitlines()[-1] == "1 turn."
     found = json.loads(podlake(home, "search", "rain", "--json", "--limit", "1").stdout)
     assert (found["total"], len(found["hits"])) == (3, 1)

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
-from assets.stages import EPISODE_GRAPH, FEED_GRAPH, STAGES
+from assets.stages import EPISODE_GRAPH, GRAPH, STAGES
 from dagster_project.cli import main
 from pipeline.progress import EPISODE_STAGES, FEED_STAGES
 from pipeline.records import Run
@@ -26,6 +26,7 @@ from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import HASHES, SUBSCRIPTIONS
 from speech.errors import NetworkError, NotFound
+from tests.fetch import loopback
 from tests.landings import land_arrow, land_outcome, seal_settled
 
 RSS = """<rss version="2.0"><channel><title>The Show</title><language>en-US</language>
@@ -57,7 +58,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     rows = [{**vars(feed), "n_items": 0} for feed in subscriptions]
     land_arrow(lake, SUBSCRIPTIONS, "all", SUBSCRIPTIONS.of(rows, run_id="r", landed_at=NOW))
     poll = STAGES["episodes"]
-    for outcome in poll.work(Batch(("the-show",), {}), catalogue):
+    for outcome in poll.work(Batch(("the-show",), {}), catalogue, loopback()):
         assert isinstance(outcome, Landing)
         ended(lake, poll, outcome)
     ended(lake, poll, Failure("gone", NetworkError("The connection to http://b.test/rss failed.")))
@@ -94,7 +95,7 @@ def columns(text: str) -> list[list[str]]:
 
 
 def test_the_stages_are_those_of_the_graph() -> None:
-    assert (FEED_GRAPH.names, EPISODE_GRAPH.names) == (FEED_STAGES, EPISODE_STAGES)
+    assert (GRAPH.of_kind("feed").names, EPISODE_GRAPH.names) == (FEED_STAGES, EPISODE_STAGES)
 
 
 class TestList:

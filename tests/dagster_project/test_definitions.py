@@ -45,7 +45,7 @@ def test_every_asset_has_group_description_owner_kind_and_columns(defs: dg.Defin
         "feeds", "episodes", "audio", "hashes", "diarization", "transcript", "turns", "quality", "warehouse"
     }  # fmt: skip
     for name, spec in specs.items():
-        assert spec.group_name in {"catalogue", "audio", "speech", "lake"}, name
+        assert spec.group_name in {"catalogue", "audio", "speech", "dataset", "lake"}, name
         assert spec.description, name
         assert spec.owners, name
         assert spec.kinds, name
@@ -63,7 +63,9 @@ def test_the_lineage_is_the_design_s(defs: dg.Definitions) -> None:
     assert parents["audio"] == {"episodes"}
     assert parents["hashes"] == parents["diarization"] == parents["transcript"] == {"audio"}
     assert parents["turns"] == {"diarization", "transcript"}
-    assert parents["quality"] == {"hashes", "turns"}
+    assert parents["utterances"] == {"audio", "transcript", "turns"}
+    assert parents["quality"] == {"hashes", "turns", "utterances"}
+    assert parents["voices"] == {"diarization"}
 
 
 def test_stages_that_advance_independently_have_batches_of_different_sizes(defs: dg.Definitions) -> None:
@@ -72,8 +74,8 @@ def test_stages_that_advance_independently_have_batches_of_different_sizes(defs:
         for assets_def in defs.assets or []
         if isinstance(assets_def, dg.AssetsDefinition) and (policy := assets_def.backfill_policy)
     ]
-    assert len(sizes) == 7
-    assert len(set(sizes)) == 7
+    assert len(sizes) == 8
+    assert len(set(sizes)) == 8
 
 
 def test_the_engine_s_fingerprint_is_part_of_the_code_version(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.warehouse import ask, connect
 from speech.errors import NotFound
+from tests.fetch import loopback
 from tests.landings import land_outcome
 
 
@@ -21,7 +22,7 @@ def test_the_outcome_is_the_stage_that_failed_first(tmp_path: Path) -> None:
     lake, run = Lake(Home.at(str(tmp_path / "home"))), Run("run", "run", datetime.now(UTC), 1)
     catalogue = Catalogue(lake)
     catalogue.add_single("/nowhere/one.wav", "One", "en")
-    (poll,) = STAGES["episodes"].work(Batch(("singles",), {}), catalogue)
+    (poll,) = STAGES["episodes"].work(Batch(("singles",), {}), catalogue, loopback())
     assert isinstance(poll, Landing)
     land_outcome(lake, STAGES["episodes"], poll, run)
     with connect(lake.home) as connection:

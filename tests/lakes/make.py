@@ -25,6 +25,7 @@ EPISODE_STAGES = {
     "diarization": ("segments", "speakers"),
     "transcript": ("words",),
     "turns": ("word_speakers", "turns"),
+    "utterances": ("utterances",),
     "quality": ("quality",),
 }
 

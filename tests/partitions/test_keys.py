@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -20,18 +20,20 @@ TEXT = st.text(max_size=60)
 class Listed:
     guid: str
     published_at: datetime | None = DAY
-    enclosure_url: str = "https://cdn.example/a.mp3"
+    title: str | None = "One"
 
 
 LISTINGS = st.lists(
-    st.builds(Listed, TEXT, st.none() | st.datetimes(timezones=st.just(UTC)), TEXT),
+    st.builds(
+        Listed, TEXT, st.none() | st.just(DAY) | st.datetimes(timezones=st.just(UTC)), st.sampled_from(["One", "Two"])
+    ),
     unique_by=lambda episode: episode.guid,
     max_size=8,
 )
 
 
 def known(episodes: list[Listed], keys: dict[str, str]) -> dict[str, KnownEpisode]:
-    return {episode.guid: KnownEpisode(keys[episode.guid], episode.enclosure_url) for episode in episodes}
+    return {episode.guid: KnownEpisode(keys[episode.guid], episode.title, episode.published_at) for episode in episodes}
 
 
 class TestFeedSlug:
@@ -87,14 +89,36 @@ class TestAssignKeys:
     def test_what_is_known_keeps_its_key(self) -> None:
         before = Listed("1")
         keys = assign_keys("f", [before], {})
-        after = replace(before, published_at=None, enclosure_url="https://elsewhere.example/b.mp3")
+        after = replace(before, published_at=None, title="Another")
         assert assign_keys("f", [after], known([before], keys)) == keys
 
-    def test_new_guids_for_old_files(self) -> None:
-        before = [Listed("1", DAY, "http://old.example/1.mp3"), Listed("2", DAY, "http://old.example/2.mp3")]
+    def test_new_guids_for_old_episodes(self) -> None:
+        before = [Listed("1", DAY, "One"), Listed("2", DAY, "Two")]
         keys = assign_keys("f", before, {})
-        moved = [Listed("x", None, "https://old.example/1.mp3?updated=7"), Listed("2", DAY, "http://old.example/2.mp3")]
+        moved = [Listed("x", DAY, " ONE"), Listed("2", DAY, "Two")]
         assert assign_keys("f", moved, known(before, keys)) == {"x": keys["1"], "2": keys["2"]}
+
+    @pytest.mark.parametrize(
+        "after",
+        [
+            Listed("2", DAY + timedelta(hours=1)),  # an hourly bulletin: one title and one URL, a guid for each hour
+            Listed("2", DAY, "Two"),  # two episodes of a day
+            Listed("2", None),
+            Listed("2", DAY, None),
+        ],
+    )
+    def test_another_guid_with_another_title_or_date_is_another_episode(self, after: Listed) -> None:
+        keys = assign_keys("f", [Listed("1")], {})
+        assert assign_keys("f", [after], known([Listed("1")], keys))["2"] != keys["1"]
+
+    @given(LISTINGS, LISTINGS)
+    def test_other_guids_and_other_dates_are_other_episodes(self, before: list[Listed], after: list[Listed]) -> None:
+        old = assign_keys("f", before, {})
+        new = assign_keys("f", after, known(before, old))
+        by_key = {old[episode.guid]: episode for episode in before}
+        for episode in after:
+            if same := by_key.get(new[episode.guid]):
+                assert episode.guid == same.guid or episode.published_at == same.published_at
 
     def test_an_episode_still_listed_has_no_heir(self) -> None:
         keys = assign_keys("f", [Listed("1")], {})
@@ -132,6 +156,11 @@ class TestAssignKeys:
         ("http://cdn.example:80/a.mp3", "cdn.example/a.mp3"),
         ("http://cdn.example:8080/a.mp3", "cdn.example:8080/a.mp3"),
         ("https://cdn.example/play?id=3", "cdn.example/play?id=3"),
+        ("https://cdn.example/download.php?id=4", "cdn.example/download.php?id=4"),
+        ("https://cdn.example/play.mp3?id=4&utm_source=x", "cdn.example/play.mp3?id=4"),
+        ("https://x.example/8835878.mp3?modified=1768586457&sid=2399216&source=rss", "x.example/8835878.mp3"),
+        ("https://x.example/1.mp3?token-hash=Nx%3D&token-time=1761177600", "x.example/1.mp3"),
+        ("https://cdn.example/play?utm_source=x", "cdn.example/play?utm_source=x"),
         ("http://p.example/redirect.mp3?http://x.example/1.mp3", "p.example/redirect.mp3?http://x.example/1.mp3"),
         ("http://[broken", "http://[broken"),
     ],

@@ -20,6 +20,7 @@ from pipeline.dagster_internals import move_to_end
 from pipeline.live_window import admit, admit_from_feed, archive
 from pipeline.records import Run
 from pipeline.stage import Batch, Landing
+from resources.fetch.hosts import FetchPolicy
 from resources.lake.catalogue import Catalogue
 from resources.lake.home import Home
 from resources.lake.lake import Lake
@@ -44,7 +45,7 @@ def feed(instance: dg.DagsterInstance, catalogue: Catalogue, name: str, days: Se
     path.write_text(f'<rss version="2.0"><channel><title>{name}</title><language>en</language>{items}</channel></rss>')
     catalogue.subscribe([(str(path), name)], priority=priority)
     add_keys(instance, FEEDS, [name])
-    (landing,) = episodes.work(Batch((name,), {}), catalogue)
+    (landing,) = episodes.work(Batch((name,), {}), catalogue, FetchPolicy())
     assert isinstance(landing, Landing)
     land_outcome(catalogue.lake, episodes, landing, Run("run", "run", FIRST, 1))
 

@@ -237,5 +237,5 @@ class TestBudgets:
     def test_a_night_takes_the_first_episodes_that_fit(self) -> None:
         catalogue = {key: Episode(hours=hours) for key, hours in ((A, 2.0), (B, 3.0), (C, 1.0))}
         found = readiness(GRAPH, catalogue, {}, {}, InFlight(), SETTINGS, NOW)
-        assert within_hours(found, catalogue, 5.0) == {A: 2.0, B: 3.0}
-        assert within_hours(found, catalogue, 1.0) == {A: 2.0}
+        assert within_hours(found, 5.0) == {A: 2.0, B: 3.0}
+        assert within_hours(found, 1.0) == {A: 2.0}

@@ -1,20 +1,23 @@
 """Every table of the lake. The module of a group defines the rows, key and asset of each of its tables."""
 
-from resources.lake.tables import audio, catalogue, pipeline, speech
+from resources.lake.tables import audio, catalogue, dataset, pipeline, speech, voices
 from resources.lake.tables.audio import ACQUISITIONS, HASHES
 from resources.lake.tables.catalogue import EPISODES, POLLS, SUBSCRIPTIONS
-from resources.lake.tables.pipeline import FAILURES, STAGE_RUNS
+from resources.lake.tables.dataset import UTTERANCES
+from resources.lake.tables.pipeline import CHECK_RESULTS, FAILURES, STAGE_RUNS
 from resources.lake.tables.speech import QUALITY, SEGMENTS, SPEAKERS, TURNS, WORD_SPEAKERS, WORDS
 from resources.lake.tables.table import Table
+from resources.lake.tables.voices import SPEAKER_LINKS, VOICES
 
 __all__ = [
-    "ACQUISITIONS", "EPISODES", "FAILURES", "HASHES", "POLLS", "QUALITY", "SEGMENTS", "SPEAKERS", "STAGE_RUNS",
-    "SUBSCRIPTIONS", "TABLES", "TURNS", "WORDS", "WORD_SPEAKERS", "Table",
+    "ACQUISITIONS", "CHECK_RESULTS", "EPISODES", "FAILURES", "HASHES", "POLLS", "QUALITY", "SEGMENTS", "SPEAKERS",
+    "SPEAKER_LINKS", "STAGE_RUNS", "SUBSCRIPTIONS", "TABLES", "TURNS", "UTTERANCES", "VOICES", "WORDS", "WORD_SPEAKERS",
+    "Table",
 ]  # fmt: skip
 
 TABLES: dict[str, Table] = {
     table.name: table
-    for group in (catalogue, audio, speech, pipeline)
+    for group in (catalogue, audio, speech, voices, dataset, pipeline)
     for table in vars(group).values()
     if isinstance(table, Table)
 }

@@ -71,6 +71,9 @@ class EpisodeRow:
     last_changed_at: Annotated[datetime, "When a poll last saw it changed."]
     run_id: RunId = FILLED
     landed_at: LandedAt = FILLED
+    alternative_urls: Annotated[
+        tuple[str, ...] | None, "Other files of the item, tried in this order if the enclosure cannot be fetched."
+    ] = None
 
 
 SUBSCRIPTIONS = Table("subscriptions", "feeds", ("feed_id",), SubscriptionRow, landing=())

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 
-from resources.lake.tables.table import EpisodeId, FeedId, Float32, Int16, Int32, Table
+from resources.lake.commits import UNKNOWN, Commit, digest, engine_version, new_commit
+from resources.lake.tables.table import FILLED, EpisodeId, FeedId, Float32, Int16, Int32, LandedAt, RunId, Table
 from speech.types import SpokenLanguage
 
 
@@ -56,6 +57,25 @@ class StageRunRow:
     ] = None
     spoken_language_absent_reason: Annotated[str | None, "Why the transcriber identified no language."] = None
 
+    @property
+    def commit(self) -> Commit:
+        """The landing. One of lake version 1 has no stamp, and gets one that is always the same."""
+        if self.stamp is not None:
+            return Commit(self.episode_id, self.stage, self.stamp)
+        return new_commit(
+            self.episode_id,
+            self.stage,
+            data=digest([self.stage, self.audio_sha256 or "", self.engine_fingerprint or ""]),
+            inputs=UNKNOWN,
+            engine=engine_version(self.engine_fingerprint, "1"),
+            at=self.finished_at,
+        )
+
+    @property
+    def data_version(self) -> str:
+        """Changes when the content of the landed rows does."""
+        return self.commit.data_version
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureRow:
@@ -75,7 +95,22 @@ class FailureRow:
     landed_at: Annotated[datetime, "When the row was landed."]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResultRow:
+    """What the last run of the checks found. The checks are in sql/checks."""
+
+    check_name: Annotated[str, "Its name."]
+    asset: Annotated[str, "The asset whose rows it checks."]
+    description: Annotated[str, "What holds where it passes."]
+    is_error: Annotated[bool, "Whether later results are wrong where it fails; else it is a warning."]
+    n_wrong: Annotated[Int32, "Rows or partitions for which it does not hold; 0: it passes."]
+    examples: Annotated[tuple[str, ...], "The first of them: partition and what is wrong."]
+    run_id: RunId = FILLED
+    landed_at: LandedAt = FILLED
+
+
 _WRITER = "every stage (batch contract)"
 _BY_STAGE = ("episode_id", "stage")
 STAGE_RUNS = Table("stage_runs", _WRITER, ("run_id", *_BY_STAGE), StageRunRow, landing=_BY_STAGE)
 FAILURES = Table("failures", _WRITER, _BY_STAGE, FailureRow, landing=_BY_STAGE)
+CHECK_RESULTS = Table("check_results", "checks", ("check_name",), CheckResultRow, landing=())

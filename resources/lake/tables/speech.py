@@ -64,6 +64,7 @@ class WordSpeakerRow(DerivedRow):
     in_overlap: Annotated[bool, "Whether several speakers speak during the word."]
     turn_idx: Annotated[Int32, "The turn that the word belongs to."]
     transcript_version: Annotated[str | None, "Data version of the words; NULL in lakes of older versions."] = None
+    diarization_version: Annotated[str | None, "Data version of the segments; NULL in lakes of older versions."] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from resources.lake.catalogue import Catalogue
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import EPISODES, FAILURES, POLLS
+from tests.fetch import loopback
 
 FEED = """<?xml version="1.0" encoding="UTF-8"?>
 <rss version="2.0" xmlns:itunes="http://www.itunes.com/dtds/podcast-1.0.dtd"><channel>
@@ -40,7 +41,13 @@ def lake(tmp_path: Path) -> Lake:
 
 def poll(instance: dg.DagsterInstance, lake: Lake, feed_id: str) -> dg.ExecuteInProcessResult:
     assets = [feeds, as_asset(episodes, batch_size=5, code_version="1")]
-    given = {"lake": lake, "catalogue": Catalogue(lake), "window": Window(), "episode_graph": EPISODE_GRAPH}
+    given = {
+        "lake": lake,
+        "catalogue": Catalogue(lake),
+        "window": Window(),
+        "fetch_policy": loopback(),
+        "episode_graph": EPISODE_GRAPH,
+    }
     dg.materialize(assets, selection=["feeds"], instance=instance, resources=given)
     return dg.materialize(
         assets, selection=["episodes"], partition_key=feed_id, instance=instance, resources=given, raise_on_error=False
@@ -127,3 +134,49 @@ def test_a_local_rss_file_is_polled_like_any_feed(instance: dg.DagsterInstance, 
     path.unlink()
     assert not poll(instance, lake, feed.feed_id).success
     assert len(rows(lake, feed.feed_id)) == 1
+
+
+def test_a_poll_that_lists_nothing_known_takes_effect_when_seen_twice(
+    instance: dg.DagsterInstance, lake: Lake, tmp_path: Path
+) -> None:
+    with serving(tmp_path) as base:
+        (tmp_path / "feed.xml").write_text(FEED.format(items=ONE + TWO))
+        (feed,) = Catalogue(lake).subscribe([(f"{base}/feed.xml", "Night Train")])
+        assert poll(instance, lake, feed.feed_id).success
+        (tmp_path / "feed.xml").write_text(FEED.format(items=""))
+        assert poll(instance, lake, feed.feed_id).success
+        assert [row["listed"] for row in rows(lake, feed.feed_id)] == [True, True]
+        (row,) = lake.rows(POLLS, feed.feed_id)
+        assert (row.etag, row.n_episodes) == (None, 2)
+        assert row.problems == (
+            "the document listed none of the 2 known episodes, which takes effect if the next poll agrees",
+        )
+        assert poll(instance, lake, feed.feed_id).success
+        assert [row["listed"] for row in rows(lake, feed.feed_id)] == [False, False]
+        assert lake.rows(POLLS, feed.feed_id)[0].problems == ()
+
+
+def test_an_hourly_bulletin_at_one_url_is_an_episode_each_hour(
+    instance: dg.DagsterInstance, lake: Lake, tmp_path: Path
+) -> None:
+    with serving(tmp_path) as base:
+        (feed,) = Catalogue(lake).subscribe([(f"{base}/feed.xml", "News")])
+        for hour in range(3):
+            date = f"Thu, 01 Jan 2026 0{hour}:00:00 GMT"
+            bulletin = ITEM.format(title="News", guid=f"news-{hour}", date=date, url="https://example.org/news.mp3")
+            (tmp_path / "feed.xml").write_text(FEED.format(items=bulletin))
+            assert poll(instance, lake, feed.feed_id).success
+        assert [row["listed"] for row in rows(lake, feed.feed_id)] == [False, False, True]
+
+
+def test_texts_of_a_feed_are_no_markdown(instance: dg.DagsterInstance, lake: Lake, tmp_path: Path) -> None:
+    path = tmp_path / "feed.xml"
+    path.write_text(FEED.format(items=ONE.replace("One", "[a](javascript:b) &lt;img src=x&gt; *c*")))
+    (feed,) = Catalogue(lake).subscribe([(str(path), None)])
+    result = poll(instance, lake, feed.feed_id)
+    (event,) = instance.fetch_materializations(dg.AssetKey("episodes"), limit=1).records
+    assert result.success
+    assert event.asset_materialization is not None
+    assert event.asset_materialization.metadata["newest"].value == (
+        r"- 2026-01-01 \[a\]\(javascript:b\) \<img src=x\> \*c\*"
+    )

@@ -35,7 +35,7 @@ ROOT = Path(__file__).parents[3]
 MODELS = ROOT / "tests" / "nemo"
 PODCASTS = sorted(path.stem for path in MODELS.glob("pod_*.flac"))
 ONE_TO_THREE = [name for name in PODCASTS if name != "pod_4spk"]
-STAGES = ("audio", "hashes", "diarization", "transcript", "turns", "quality")
+STAGES = ("audio", "hashes", "diarization", "transcript", "turns", "utterances", "quality")
 
 pytestmark = [
     pytest.mark.nemo,

@@ -1,4 +1,4 @@
-"""`quality`: the language of the text and of the sound against the one that was declared, and the flags, through real stages."""
+"""`quality`: the detected language against the declared one, and the flags, through real stages."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PART
 from assets.audio.hashes import hashes
 from assets.catalogue.episodes import episodes
 from assets.catalogue.feeds import feeds
+from assets.dataset.utterances import utterances
 from assets.speech.diarization import diarization
 from assets.speech.quality import quality
 from assets.speech.transcript import transcript
@@ -65,7 +66,7 @@ def segments_of(*spans: tuple[str, int, int]) -> dict[str, list[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
-class Given:
+class Recorded:
     """What was declared of an episode, and what the stages before found in it."""
 
     language: str | None
@@ -76,17 +77,17 @@ class Given:
 
 
 EPISODES = {
-    "english": Given("en-US", words_of(ENGLISH)),
-    "chinese": Given("cn", words_of(CHINESE)),
-    "french-for-english": Given("en", words_of(FRENCH)),
-    "undeclared": Given(None, words_of(FRENCH)),
-    "french-by-sound": Given(
+    "english": Recorded("en-US", words_of(ENGLISH)),
+    "chinese": Recorded("cn", words_of(CHINESE)),
+    "french-for-english": Recorded("en", words_of(FRENCH)),
+    "undeclared": Recorded(None, words_of(FRENCH)),
+    "french-by-sound": Recorded(
         "en", words_of(ENGLISH), spoken=(SpokenLanguage("fr", 0.8, 0.75), SpokenLanguage("en", 0.15, 0.25))
     ),
-    "short": Given("en", words_of("too little to tell")),
-    "two-speakers": Given("en", words_of(ENGLISH), segments_of(("S1", 0, 5_900), ("S2", 6_000, 12_000))),
-    "silent": Given("en", [], segments_of()),
-    "broken": Given(
+    "short": Recorded("en", words_of("too little to tell")),
+    "two-speakers": Recorded("en", words_of(ENGLISH), segments_of(("S1", 0, 5_900), ("S2", 6_000, 12_000))),
+    "silent": Recorded("en", [], segments_of()),
+    "broken": Recorded(
         None,
         words_of(ENGLISH, confidence=0.3),
         segments_of(*((f"S{i + 1}", i * 1_000, (i + 1) * 1_000) for i in range(4))),
@@ -99,11 +100,11 @@ EPISODES = {
 def summed_up(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """Episode → its row of `quality`, all of them from one run of each stage."""
     given = build_resources(Settings(home=str(tmp_path_factory.mktemp("home"))))
-    for name, episode in EPISODES.items():
-        given["catalogue"].add_single(f"https://example.org/{name}.wav", name, episode.language)
+    for name, recorded in EPISODES.items():
+        given["catalogue"].add_single(f"https://example.org/{name}.wav", name, recorded.language)
     titles: dict[str, str] = {}
 
-    def landing(stage: Stage, rows: Callable[[Given], Mapping[str, list[dict[str, Any]]]], **cost: Any) -> Stage:
+    def landing(stage: Stage, rows: Callable[[Recorded], Mapping[str, list[dict[str, Any]]]], **cost: Any) -> Stage:
         """The stage, landing what is said above instead of doing its work."""
 
         def work(batch: Batch) -> Iterator[Outcome]:
@@ -119,10 +120,11 @@ def summed_up(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, A
 
     stages = [
         episodes,
-        landing(hashes, lambda given: {"hashes": [{**HASHES, **given.facts}]}),
-        landing(diarization, lambda given: given.speech, speaker_capacity=4),
-        landing(transcript, lambda given: {"words": given.words}),
+        landing(hashes, lambda recorded: {"hashes": [{**HASHES, **recorded.facts}]}),
+        landing(diarization, lambda recorded: recorded.speech, speaker_capacity=4),
+        landing(transcript, lambda recorded: {"words": recorded.words}),
         turns,
+        landing(utterances, lambda _: {"utterances": []}),
         quality,
     ]
     assets = [feeds, *(as_asset(stage, batch_size=10, code_version="1") for stage in stages)]
@@ -137,7 +139,7 @@ def summed_up(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, A
         keys = instance.get_dynamic_partitions("episodes")
         titles |= {key: str(entry.title) for key, entry in given["catalogue"].entries(keys).items()}
         every_one = {ASSET_PARTITION_RANGE_START_TAG: keys[0], ASSET_PARTITION_RANGE_END_TAG: keys[-1]}
-        run("hashes", "diarization", "transcript", "turns", "quality", tags=every_one)
+        run("hashes", "diarization", "transcript", "turns", "utterances", "quality", tags=every_one)
     return {titles[key]: given["lake"].read(QUALITY, key).to_pylist()[0] for key in keys}
 
 

@@ -66,6 +66,7 @@ class TestEverything:
                     TranscriptLink("https://colours.example/t/e2.vtt", "text/vtt", None),
                 ),
                 chapters_url="https://colours.example/feed/c/e2.json",
+                alternative_urls=("https://cdn.example/e2.mp4",),
             ),
             Episode(
                 guid="https://colours.example/e1",
@@ -344,3 +345,71 @@ def test_real_feed(name: str, title: str | None, count: int) -> None:
     feed = parse_feed((REAL_FEEDS / name).read_bytes(), url=URL)
     assert (feed.title, len(feed.episodes)) == (title, count)
     assert all(e.published_at and e.title and e.enclosure_url.startswith("http") for e in feed.episodes)
+
+
+class TestBounds:
+    @pytest.mark.parametrize(
+        "body",
+        [
+            "".join(f"<a{n}><![CDATA[x" for n in range(50_000)),
+            "<title>" * 150_000,
+            "</item><item>" * 70_000,
+            "&" * 900_000,
+            "<title x='" * 90_000,
+        ],
+        ids=["CDATA without ends", "titles without ends", "items", "ampersands", "quotes"],
+    )
+    def test_a_hostile_megabyte_takes_linear_time(self, body: str) -> None:
+        """Each of these took minutes if the work were quadratic; the suite's time limit ends the test."""
+        assert parse_feed(rss(f"<item>{body}</item>", "<item>" + item()), url=URL).title == "T"
+
+    @pytest.mark.parametrize(
+        "more", ["<itunes:duration>1.2.3d</itunes:duration>", "<pubDate>1 Jan 2025 10:00 GMſ</pubDate>"]
+    )
+    def test_an_odd_value_affects_itself_only(self, more: str) -> None:
+        spaced = rss(item("1"), item("2", more=more)).replace(
+            b"<rss ", b'<rss xmlns:itunes="http://www.itunes.com/dtds/podcast-1.0.dtd" '
+        )
+        found = parse_feed(spaced, url=URL).episodes
+        assert [(e.guid, e.duration_declared_ms) for e in found] == [("1", None), ("2", None)]
+
+    def test_texts_are_cut(self) -> None:
+        (one,) = episodes(item("g" * 5000, more=f"<title>{'t' * 5000}</title>"))
+        assert (len(one.title or ""), (one.title or "")[-1], len(one.guid)) == (500, "…", 1000)
+        assert episodes(item(url="http://x.example/" + "a" * 9000)) == ()
+        many = [item(str(n), more=f"<pubDate>no {n}</pubDate>") for n in range(90)]
+        assert parse_feed(rss(*many), url=URL).problems[50:] == ("and 40 other kinds of problems",)
+
+
+class TestWhatIsFetched:
+    @pytest.mark.parametrize(
+        ("url", "kind"),
+        [
+            ("ftp://x.example/a.mp3", "audio/mpeg"),
+            ("file:///etc/passwd", "audio/mpeg"),
+            ("data:audio/mpeg;base64,AAAA", "audio/mpeg"),
+            ("http://x.example/a.mp3.torrent", "audio/mpeg"),
+            ("http://x.example/a.mp3", "application/x-bittorrent"),
+            ("http://x.example/live.m3u8", "audio/mpeg"),
+            ("http://x.example/live", "application/vnd.apple.mpegurl"),
+            ("http://x.example/live", "audio/x-mpegurl"),
+            ("http://x.example/player.swf", "audio/mpeg"),
+            ("http://x.example/player", "application/x-shockwave-flash"),
+        ],
+    )
+    def test_what_is_no_file_of_audio_is_no_enclosure(self, url: str, kind: str) -> None:
+        assert episodes(f'<item><enclosure url="{url}" type="{kind}"/></item>') == ()
+
+    def test_alternatives_with_the_type_of_their_source(self) -> None:
+        (one,) = episodes(
+            '<item><enclosure url="http://x.example/a.mp3" type="audio/mpeg"/>'
+            '<podcast:alternateEnclosure xmlns:podcast="https://podcastindex.org/namespace/1.0" type="audio/opus">'
+            '<podcast:source uri="http://x.example/a"/><podcast:source uri="http://x.example/b" contentType="application/x-bittorrent"/>'
+            '<podcast:source uri="ipfs://x"/></podcast:alternateEnclosure></item>'
+        )
+        assert (one.enclosure_url, one.alternative_urls) == ("http://x.example/a.mp3", ("http://x.example/a",))
+
+    def test_a_page_that_quotes_a_feed_is_a_page(self) -> None:
+        page = b"<!DOCTYPE html><html><body><pre>" + rss(item()) + b"</pre></body></html>"
+        with pytest.raises(NotAFeed, match="the server sent an HTML page"):
+            parse_feed(page, url=URL)

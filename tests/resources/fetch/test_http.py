@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -15,8 +16,10 @@ from pathlib import Path
 import pytest
 
 from resources.fetch import exchange
+from resources.fetch.hosts import CONNECTIONS_PER_HOST
 from resources.fetch.http import download, fetch_document
 from speech.errors import (
+    HostPaused,
     HttpRefused,
     HttpServerError,
     NetworkError,
@@ -25,6 +28,7 @@ from speech.errors import (
     StorageError,
     TooLarge,
 )
+from tests.fetch import loopback
 
 BODY = bytes(range(256)) * 4096
 SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -121,7 +125,7 @@ def left_behind(target: Path) -> list[str]:
 class TestDownload:
     def test_whole(self, server: Server, target: Path) -> None:
         url = server("/a.mp3", file(Last_Modified="Wed, 01 Jan 2025 00:00:00 GMT"))
-        got = download(url, target)
+        got = download(url, target, loopback())
         assert not got.not_modified
         assert (got.path, got.sha256, got.md5, got.bytes, got.resumed) == (target, SHA256, MD5, len(BODY), False)
         assert (got.requested_url, got.final_url, got.redirect_chain, got.http_status) == (url, url, (), 200)
@@ -136,12 +140,12 @@ class TestDownload:
     def test_goes_on_after_a_dropped_connection(self, server: Server, target: Path) -> None:
         url = server("/a.mp3", file(drop_after=300_000))
         with pytest.raises(NetworkError, match=r"/a\.mp3 failed"):
-            download(url, target)
+            download(url, target, loopback())
         assert left_behind(target) == ["episode.mp3.part", "episode.mp3.part.json"]
         got_so_far = (target.parent / "episode.mp3.part").stat().st_size
         assert got_so_far == 300_000
         server("/a.mp3", file())
-        got = download(url, target)
+        got = download(url, target, loopback())
         assert not got.not_modified
         assert (got.sha256, got.md5, got.bytes, got.resumed, got.http_status) == (SHA256, MD5, len(BODY), True, 206)
         assert server.requests[1][1]["Range"] == "bytes=300000-"
@@ -153,37 +157,37 @@ class TestDownload:
         url = server("/a.mp3", file(drop_after=400_000))
         for _ in range(2):
             with pytest.raises(NetworkError):
-                download(url, target)
-        assert download(url, target).http_status == 206
+                download(url, target, loopback())
+        assert download(url, target, loopback()).http_status == 206
         assert target.read_bytes() == BODY
 
     def test_last_modified_proves_the_file_too(self, server: Server, target: Path) -> None:
         modified = {"Last_Modified": "Wed, 01 Jan 2025 00:00:00 GMT"}
         url = server("/a.mp3", file(etag="", drop_after=1000, **modified))
         with pytest.raises(NetworkError):
-            download(url, target)
+            download(url, target, loopback())
         server("/a.mp3", file(etag="", **modified))
-        assert download(url, target).http_status == 206
+        assert download(url, target, loopback()).http_status == 206
         assert target.read_bytes() == BODY
 
     @pytest.mark.parametrize("etag", ["", 'W/"weak"'])
     def test_without_a_strong_validator_nothing_is_kept(self, server: Server, target: Path, etag: str) -> None:
         url = server("/a.mp3", file(etag=etag, drop_after=1000))
         with pytest.raises(NetworkError):
-            download(url, target)
+            download(url, target, loopback())
         assert left_behind(target) == []
         server("/a.mp3", file(etag=etag))
-        assert download(url, target).http_status == 200
+        assert download(url, target, loopback()).http_status == 200
         assert "Range" not in server.requests[1][1]
 
     @pytest.mark.parametrize("changed", [{"etag": '"two"'}, {"knows_range": False}], ids=["changed file", "no Range"])
     def test_a_200_in_answer_to_a_range_starts_over(self, server: Server, target: Path, changed: dict) -> None:
         url = server("/a.mp3", file(drop_after=1000))
         with pytest.raises(NetworkError):
-            download(url, target)
+            download(url, target, loopback())
         other = BODY[::-1]
         server("/a.mp3", file(other, **changed))
-        got = download(url, target)
+        got = download(url, target, loopback())
         assert not got.not_modified
         assert (got.resumed, got.sha256) == (False, hashlib.sha256(other).hexdigest())
         assert target.read_bytes() == other
@@ -191,41 +195,41 @@ class TestDownload:
     def test_a_server_that_ignores_if_range_is_found_out(self, server: Server, target: Path) -> None:
         url = server("/a.mp3", file(drop_after=1000))
         with pytest.raises(NetworkError):
-            download(url, target)
+            download(url, target, loopback())
         other = BODY[::-1]
         lying = answer(206, other[1000:], ETag='"two"', Content_Range=f"bytes 1000-{len(other) - 1}/{len(other)}")
         server("/a.mp3", lambda handler: (lying if "Range" in handler.headers else file(other))(handler))
-        assert download(url, target).http_status == 200
+        assert download(url, target, loopback()).http_status == 200
         assert target.read_bytes() == other
 
     def test_a_416_starts_over(self, server: Server, target: Path) -> None:
         url = server("/a.mp3", file(drop_after=2000))
         with pytest.raises(NetworkError):
-            download(url, target)
+            download(url, target, loopback())
         server("/a.mp3", file(BODY[:1500], etag='"one"'))
-        assert download(url, target).http_status == 200
+        assert download(url, target, loopback()).http_status == 200
         assert target.read_bytes() == BODY[:1500]
 
     def test_an_answer_that_stops_short_of_the_range_is_not_whole(self, server: Server, target: Path) -> None:
         url = server("/a.mp3", file(drop_after=1000))
         with pytest.raises(NetworkError):
-            download(url, target)
+            download(url, target, loopback())
         server("/a.mp3", answer(206, BODY[1000:2000], ETag='"one"', Content_Range=f"bytes 1000-1999/{len(BODY)}"))
         with pytest.raises(NetworkError, match=f"2000 of {len(BODY)}"):
-            download(url, target)
+            download(url, target, loopback())
         assert not target.exists()
         server("/a.mp3", file())
-        assert download(url, target).http_status == 206
+        assert download(url, target, loopback()).http_status == 206
         assert target.read_bytes() == BODY
 
     def test_bytes_after_the_last_save_are_not_trusted(self, server: Server, target: Path) -> None:
         url = server("/a.mp3", file(drop_after=5000))
         with pytest.raises(NetworkError):
-            download(url, target)
+            download(url, target, loopback())
         with (target.parent / "episode.mp3.part").open("ab") as part:
             part.write(bytes(700))
         server("/a.mp3", file())
-        download(url, target)
+        download(url, target, loopback())
         assert server.requests[1][1]["Range"] == "bytes=5000-"
         assert target.read_bytes() == BODY
 
@@ -234,46 +238,46 @@ class TestDownload:
         target.parent.mkdir()
         (target.parent / "episode.mp3.part").write_bytes(b"what")
         (target.parent / "episode.mp3.part.json").write_bytes(note)
-        assert download(server("/a.mp3", file()), target).http_status == 200
+        assert download(server("/a.mp3", file()), target, loopback()).http_status == 200
         assert target.read_bytes() == BODY
 
     def test_part_of_another_url_is_not_used(self, server: Server, target: Path) -> None:
         with pytest.raises(NetworkError):
-            download(server("/a.mp3", file(drop_after=1000)), target)
-        assert download(server("/b.mp3", file(BODY[::-1])), target).http_status == 200
+            download(server("/a.mp3", file(drop_after=1000)), target, loopback())
+        assert download(server("/b.mp3", file(BODY[::-1])), target, loopback()).http_status == 200
         assert target.read_bytes() == BODY[::-1]
 
     def test_what_is_known_is_not_sent_again(self, server: Server, target: Path) -> None:
-        got = download(server("/a.mp3", file()), target, known_etag='"one"')
+        got = download(server("/a.mp3", file()), target, loopback(), known_etag='"one"')
         assert got.not_modified
         assert got.http_status == 304
         assert left_behind(target) == []
-        assert not download(server("/a.mp3", file()), target, known_etag='"zero"').not_modified
+        assert not download(server("/a.mp3", file()), target, loopback(), known_etag='"zero"').not_modified
 
     def test_chunked_body(self, server: Server, target: Path) -> None:
         chunked = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (BODY[:70_000], BODY[70_000:]))
         url = server("/a.mp3", answer(200, chunked + b"0\r\n\r\n", Transfer_Encoding="chunked", Content_Length=""))
-        assert download(url, target).http_status == 200
+        assert download(url, target, loopback()).http_status == 200
         assert target.read_bytes() == BODY
         server("/b.mp3", answer(200, chunked, Transfer_Encoding="chunked", Content_Length=""))
         with pytest.raises(NetworkError):
-            download(server.url + "/b.mp3", target.with_name("b.mp3"))
+            download(server.url + "/b.mp3", target.with_name("b.mp3"), loopback())
 
     def test_gzip_that_nobody_asked_for(self, server: Server, target: Path) -> None:
-        got = download(server("/a.mp3", answer(200, gzip.compress(BODY), Content_Encoding="gzip")), target)
+        got = download(server("/a.mp3", answer(200, gzip.compress(BODY), Content_Encoding="gzip")), target, loopback())
         assert not got.not_modified
         assert (got.sha256, got.bytes) == (SHA256, len(BODY))
 
     def test_too_large_by_announcement_and_by_count(self, server: Server, target: Path) -> None:
         url = server("/a.mp3", file())
         with pytest.raises(TooLarge, match="more than the 1000 bytes"):
-            download(url, target, limit_bytes=1000)
+            download(url, target, loopback(), limit_bytes=1000)
         assert left_behind(target) == []
         server("/a.mp3", answer(200, BODY, Content_Length=""))
         with pytest.raises(TooLarge):
-            download(url, target, limit_bytes=1000)
+            download(url, target, loopback(), limit_bytes=1000)
         assert left_behind(target) == []
-        assert download(server("/a.mp3", file()), target, limit_bytes=len(BODY)).http_status == 200
+        assert download(server("/a.mp3", file()), target, loopback(), limit_bytes=len(BODY)).http_status == 200
 
     def test_a_drip_is_not_waited_for(self, server: Server, target: Path) -> None:
         given_up = threading.Event()
@@ -287,7 +291,7 @@ class TestDownload:
                 handler.wfile.write(b".")
 
         with pytest.raises(NetworkError, match="too slowly"):
-            download(server("/a.mp3", drip), target, patience_s=0.1)
+            download(server("/a.mp3", drip), target, loopback(), patience_s=0.1)
         given_up.set()
         assert left_behind(target) == ["episode.mp3.part", "episode.mp3.part.json"]
 
@@ -296,18 +300,18 @@ class TestDownload:
 
         def second_try(handler: BaseHTTPRequestHandler) -> None:
             with pytest.raises(StorageError) as error:
-                download(server("/b.mp3", file()), target)
+                download(server("/b.mp3", file()), target, loopback())
             refused.append(str(error.value))
             file()(handler)
 
-        download(server("/a.mp3", second_try), target)
+        download(server("/a.mp3", second_try), target, loopback())
         assert "Another process" in refused[0]
         assert target.read_bytes() == BODY
 
     def test_a_folder_that_cannot_be_written(self, server: Server, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
         with pytest.raises(StorageError, match="could not be written"):
-            download(server("/a.mp3", file()), tmp_path / "file" / "a.mp3")
+            download(server("/a.mp3", file()), tmp_path / "file" / "a.mp3", loopback())
 
 
 class TestRedirects:
@@ -315,23 +319,23 @@ class TestRedirects:
         start = server("/one", answer(301, Location="/two?token=x"))
         server("/two", answer(302, Location=server.url + "/a.mp3"))
         end = server("/a.mp3", file())
-        got = download(start, target)
+        got = download(start, target, loopback())
         assert (got.requested_url, got.final_url) == (start, end)
         assert got.redirect_chain == ((start, 301), (server.url + "/two?token=x", 302))
 
     def test_a_loop_ends(self, server: Server, target: Path) -> None:
         with pytest.raises(HttpRefused, match="redirects more than 10 times"):
-            download(server("/loop", answer(302, Location="/loop")), target)
+            download(server("/loop", answer(302, Location="/loop")), target, loopback())
         assert len(server.requests) == exchange.MAX_REDIRECTS + 1
 
     @pytest.mark.parametrize("location", ["ftp://127.0.0.1/a.mp3", "javascript:alert(1)", "file:///etc/hostname"])
     def test_only_to_http(self, server: Server, target: Path, location: str) -> None:
         with pytest.raises(HttpRefused, match="no http or https address"):
-            download(server("/one", answer(302, Location=location)), target)
+            download(server("/one", answer(302, Location=location)), target, loopback())
 
     def test_without_a_location(self, server: Server, target: Path) -> None:
         with pytest.raises(HttpServerError):
-            download(server("/one", answer(302)), target)
+            download(server("/one", answer(302)), target, loopback())
 
 
 class TestErrors:
@@ -351,7 +355,7 @@ class TestErrors:
     )
     def test_status(self, server: Server, target: Path, status: int, error: type[Exception]) -> None:
         url = server("/a.mp3", answer(status, b"<html>no</html>"))
-        for fetch in (lambda: download(url, target), lambda: fetch_document(url)):
+        for fetch in (lambda: download(url, target, loopback()), lambda: fetch_document(url, loopback())):
             with pytest.raises(error, match=rf"/a\.mp3 answered {status}"):
                 fetch()
         assert left_behind(target) == []
@@ -359,40 +363,40 @@ class TestErrors:
     @pytest.mark.parametrize("status", [429, 503])
     def test_retry_after_in_seconds(self, server: Server, status: int) -> None:
         with pytest.raises(RateLimited) as error:
-            fetch_document(server("/feed", answer(status, Retry_After="120")))
+            fetch_document(server("/feed", answer(status, Retry_After="120")), loopback())
         assert error.value.retry_after_s == 120.0
 
     def test_retry_after_as_a_date(self, server: Server) -> None:
         soon = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
         with pytest.raises(RateLimited) as error:
-            fetch_document(server("/feed", answer(429, Retry_After=soon)))
+            fetch_document(server("/feed", answer(429, Retry_After=soon)), loopback())
         assert 3000 < (error.value.retry_after_s or 0) <= 3600
         with pytest.raises(RateLimited) as error:
-            fetch_document(server("/feed", answer(429, Retry_After="Wed, 01 Jan 2025 00:00:00 GMT")))
+            fetch_document(server("/feed", answer(429, Retry_After="Wed, 01 Jan 2025 00:00:00 GMT")), loopback())
         assert error.value.retry_after_s == 0.0
         with pytest.raises(RateLimited) as error:
-            fetch_document(server("/feed", answer(429, Retry_After="soon")))
+            fetch_document(server("/feed", answer(429, Retry_After="soon")), loopback())
         assert error.value.retry_after_s is None
 
     def test_nobody_listens(self, target: Path) -> None:
         with pytest.raises(NetworkError, match=r"The connection to http://127\.0\.0\.1:1/a\.mp3 failed"):
-            download("http://127.0.0.1:1/a.mp3", target)
+            download("http://127.0.0.1:1/a.mp3", target, loopback())
 
     @pytest.mark.parametrize(
         "url", ["ftp://example.org/a.mp3", "javascript:alert(1)", "a.mp3", "", "http://host:port/"]
     )
     def test_no_http_address(self, target: Path, url: str) -> None:
         with pytest.raises(HttpRefused):
-            download(url, target)
+            download(url, target, loopback())
 
     def test_no_http_answer(self, server: Server) -> None:
         with pytest.raises(NetworkError):
-            fetch_document(server("/feed", lambda handler: handler.wfile.write(b"SSH-2.0\r\n")))
+            fetch_document(server("/feed", lambda handler: handler.wfile.write(b"SSH-2.0\r\n")), loopback())
 
     def test_messages_keep_tokens_and_passwords(self, server: Server) -> None:
         url = server("/feed", answer(403)).replace("http://", "http://me:secret@") + "?token=secret"
         with pytest.raises(HttpRefused) as error:
-            fetch_document(url)
+            fetch_document(url, loopback())
         assert "secret" not in str(error.value)
         assert "/feed?…" in str(error.value)
 
@@ -400,34 +404,36 @@ class TestErrors:
 class TestDocuments:
     def test_conditional_get(self, server: Server) -> None:
         url = server("/feed", file(b"<rss/>", Content_Type="application/rss+xml"))
-        got = fetch_document(url)
+        got = fetch_document(url, loopback())
         assert not got.not_modified
         assert (got.content, got.etag, got.content_type) == (b"<rss/>", '"one"', "application/rss+xml")
-        again = fetch_document(url, etag=got.etag, last_modified=got.last_modified)
+        again = fetch_document(url, loopback(), etag=got.etag, last_modified=got.last_modified)
         assert again.not_modified
         assert (again.http_status, again.etag) == (304, '"one"')
 
     def test_a_304_that_nobody_asked_for(self, server: Server) -> None:
         with pytest.raises(HttpServerError):
-            fetch_document(server("/feed", answer(304, Content_Length="")))
+            fetch_document(server("/feed", answer(304, Content_Length="")), loopback())
 
     def test_compressed(self, server: Server) -> None:
         url = server("/feed", answer(200, gzip.compress(b"<rss/>"), Content_Encoding="gzip"))
-        assert not (got := fetch_document(url)).not_modified
+        assert not (got := fetch_document(url, loopback())).not_modified
         assert got.content == b"<rss/>"
 
     def test_compressed_it_says(self, server: Server) -> None:
         with pytest.raises(NetworkError):
-            fetch_document(server("/feed", answer(200, b"<rss/>", Content_Encoding="gzip")))
+            fetch_document(server("/feed", answer(200, b"<rss/>", Content_Encoding="gzip")), loopback())
 
     def test_a_bomb(self, server: Server) -> None:
         bomb = gzip.compress(bytes(10_000_000))
         with pytest.raises(TooLarge):
-            fetch_document(server("/feed", answer(200, bomb, Content_Encoding="gzip")), limit_bytes=1_000_000)
+            fetch_document(
+                server("/feed", answer(200, bomb, Content_Encoding="gzip")), loopback(), limit_bytes=1_000_000
+            )
 
     def test_cut_off(self, server: Server) -> None:
         with pytest.raises(NetworkError):
-            fetch_document(server("/feed", file(drop_after=100)))
+            fetch_document(server("/feed", file(drop_after=100)), loopback())
 
 
 def test_at_most_four_connections_to_a_host(server: Server) -> None:
@@ -439,7 +445,7 @@ def test_at_most_four_connections_to_a_host(server: Server) -> None:
         with lock:
             at_once += 1
             most = max(most, at_once)
-            if at_once == exchange.CONNECTIONS_PER_HOST:
+            if at_once == CONNECTIONS_PER_HOST:
                 all_turns_taken.set()
         enough.wait()
         with lock:
@@ -447,12 +453,100 @@ def test_at_most_four_connections_to_a_host(server: Server) -> None:
         answer(200, b"x")(handler)
 
     url = server("/feed", busy)
-    threads = [threading.Thread(target=fetch_document, args=(url,)) for _ in range(10)]
+    policy = loopback()
+    threads = [threading.Thread(target=fetch_document, args=(url, policy)) for _ in range(10)]
     for thread in threads:
         thread.start()
     assert all_turns_taken.wait(30)
     enough.set()
     for thread in threads:
         thread.join()
-    assert most == exchange.CONNECTIONS_PER_HOST
+    assert most == CONNECTIONS_PER_HOST
     assert len(server.requests) == 10
+
+
+class TestDeadline:
+    """Every phase before the body ends within the policy's time."""
+
+    def test_slow_headers_endless_continues_and_redirects(self, server: Server) -> None:
+        given_up = threading.Event()
+
+        def slow_header(handler: BaseHTTPRequestHandler) -> None:
+            handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+            while not given_up.wait(0.02):
+                handler.wfile.write(b".")
+
+        def continues(handler: BaseHTTPRequestHandler) -> None:
+            while not given_up.is_set():
+                handler.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
+
+        def slow_redirect(handler: BaseHTTPRequestHandler) -> None:
+            given_up.wait(0.1)
+            answer(302, Location="/redirect")(handler)
+
+        urls = [server("/slow", slow_header), server("/continues", continues), server("/redirect", slow_redirect)]
+        try:
+            for url in urls:
+                with pytest.raises(NetworkError, match="did not answer in time: no whole answer"):
+                    fetch_document(url, loopback(answer_within_s=0.3))
+        finally:
+            given_up.set()
+
+    def test_a_body_that_decodes_to_nothing(self, server: Server) -> None:
+        """The name in a gzip header has no end."""
+        endless = b"\x1f\x8b\x08\x08" + bytes(6) + b"n" * 3_000_000
+        url = server("/feed", answer(200, endless, Content_Encoding="gzip", Content_Length="9000000"))
+        with pytest.raises(TooLarge):
+            fetch_document(url, loopback(), limit_bytes=1_000_000)
+
+
+class TestPauses:
+    def test_a_host_that_asks_for_it_is_left_alone(self, server: Server, tmp_path: Path) -> None:
+        busy, other = server("/busy", answer(429, Retry_After="7200")), server("/other", answer(200))
+        policy = loopback(pauses=tmp_path)
+        with pytest.raises(RateLimited) as first:
+            fetch_document(busy, policy)
+        assert (type(first.value), first.value.retry_after_s) == (RateLimited, 7200.0)
+        for again in (policy, loopback(pauses=tmp_path)):  # this process, and another one
+            with pytest.raises(HostPaused) as error:
+                fetch_document(other, again)
+            assert 7000 < (error.value.retry_after_s or 0) <= 7200
+        assert len(server.requests) == 1
+        assert not fetch_document(other, loopback()).not_modified
+
+    @pytest.mark.parametrize("text", ["²", "-1", "1e9", "", "soon"])
+    def test_a_retry_after_that_is_none(self, server: Server, text: str) -> None:
+        def behave(handler: BaseHTTPRequestHandler) -> None:
+            handler.wfile.write(f"HTTP/1.1 429 No\r\nRetry-After: {text}\r\nContent-Length: 0\r\n\r\n".encode())
+
+        policy = loopback()
+        with pytest.raises(RateLimited) as error:
+            fetch_document(server("/feed", behave), policy)
+        assert error.value.retry_after_s is None
+        with pytest.raises(HostPaused):
+            fetch_document(server.url + "/feed", policy)
+
+    def test_an_absurd_retry_after_is_cut(self, server: Server) -> None:
+        with pytest.raises(RateLimited) as error:
+            fetch_document(server("/feed", answer(503, Retry_After="9" * 400)), loopback())
+        assert error.value.retry_after_s == exchange.LONGEST_RETRY_AFTER_S
+
+    def test_requests_start_apart(self, server: Server) -> None:
+        url, policy = server("/feed", answer(200, b"x")), loopback(spacing_s=0.1)
+        started = time.monotonic()
+        for _ in range(3):
+            fetch_document(url, policy)
+        assert time.monotonic() - started >= 0.2
+
+
+def test_the_agent_names_a_contact(server: Server) -> None:
+    fetch_document(server("/feed", answer(200)), loopback(contact="https://example.org/bot"))
+    agent = server.requests[0][1]["User-Agent"]
+    assert agent.startswith("podlake/")
+    assert agent.endswith(" (https://example.org/bot)")
+
+
+def test_validators_that_fit_no_header_are_not_sent(server: Server) -> None:
+    url = server("/feed", answer(200, b"x"))
+    assert not fetch_document(url, loopback(), etag='"ä"', last_modified="a\r\nX-Evil: 1").not_modified
+    assert not {"If-None-Match", "If-Modified-Since", "X-Evil"} & set(server.requests[0][1])

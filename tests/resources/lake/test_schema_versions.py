@@ -66,13 +66,15 @@ def test_it_answers_lands_and_compacts(lake: Lake) -> None:
     assert done["words"].landings == 2
     assert words(lake) == after
     with connect(lake.home) as connection:
-        for name in TABLES:
+        for name in TABLES.keys() - {"voices", "speaker_links"}:
             assert ask(connection, f"select count(*) from lake.{name}") != [(0,)]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_released_columns_keep_type_and_order_and_new_ones_may_be_null(version: str) -> None:
     for name, table in TABLES.items():
+        if not (LAKES / version / "lake" / name).is_dir():
+            continue  # the table is newer
         paths = [*(LAKES / version / "lake" / name).glob("[os]*/**/[!._]*.parquet")]
         released = [field for field in pq.read_schema(paths[0]) if field.name not in DROPPED.get(name, ())]
         assert list(table.schema)[: len(released)] == released, name
@@ -95,7 +97,7 @@ def test_a_new_column_is_one_more_field_for_an_old_lake(lake: Lake, monkeypatch:
     old = lake.current("transcript", [OPEN])[OPEN]
     new = new_commit(OPEN, "transcript", data="d" * 10, inputs=old.inputs_version, engine=old.engine_version, after=old)
     lake.write_rows(new, [(WIDER, rows)])
-    lake.commit("transcript", new, lake.runs("transcript", [OPEN])[OPEN])
+    lake.commit(replace(lake.runs("transcript", [OPEN])[OPEN], stamp=new.stamp))
     with connect(lake.home) as connection:
         found = ask(connection, "select episode_id, loudness_db from lake.words order by all")
     assert found == [(SEALED, None), (OPEN, -20.0), (LANDED_AGAIN, None)]
@@ -103,7 +105,10 @@ def test_a_new_column_is_one_more_field_for_an_old_lake(lake: Lake, monkeypatch:
 
 def test_a_migrated_lake_says_so_and_what_was_current_stays_current(lake: Lake) -> None:
     assert version_of(lake.home) == VERSION
-    for stage, inputs in INPUTS.items():
+    for stage, names in INPUTS.items():
+        if stage == "utterances":
+            continue  # the stage is newer
+        inputs = [name for name in names if name != "utterances"]
         for key in (OPEN, LANDED_AGAIN):
             versions = {name: lake.current(name, [key])[key].data_version for name in inputs}
             assert lake.current(stage, [key])[key].inputs_version == inputs_version(versions), (stage, key)

@@ -1,4 +1,4 @@
-"""An engine in a process and under an interpreter of its own does what it does here, and its death costs the guilty alone."""
+"""An engine in a process and under an interpreter of its own does what it does here; if its process exits, only the recording that caused it fails."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ class Toy:
         coming = iter(recordings)
         while taken := list(islice(coming, self._ahead)):
             for recording in taken:
-                yield recording, self._heard(recording.episode_id)
+                yield recording, self._result(recording.episode_id)
 
-    def _heard(self, name):
+    def _result(self, name):
         if name == "kills":
             os.kill(os.getpid(), signal.SIGKILL)
         if name == "bug":
@@ -148,38 +148,41 @@ def test_what_a_library_prints_is_no_result(toy) -> None:
     assert outcomes(toy(), "noisy", "good") == [("noisy", "Transcript"), ("good", "Transcript")]
 
 
-def test_a_crash_costs_the_recording_that_causes_it_alone(toy) -> None:
+def test_after_a_crash_only_the_recording_that_causes_it_fails(toy) -> None:
     found = outcomes(toy(ahead="3"), "a", "kills", "b", "c", "d")
     assert sorted(found) == [
         ("a", "Transcript"), ("b", "Transcript"), ("c", "Transcript"), ("d", "Transcript"), ("kills", "EngineCrashed"),
     ]  # fmt: skip
 
 
-def test_a_crash_says_how_it_ended_and_its_last_words(toy) -> None:
+def test_a_crash_says_how_the_process_exited_and_its_last_error(toy) -> None:
     (_, killed), (_, bug) = toy().transcribe(named("kills", "bug"))
-    assert str(killed) == "kills: the process of the engine toy died over it: signal SIGKILL"
+    assert str(killed) == "kills: the process of the engine toy exited while it worked on it: signal SIGKILL"
     assert (
         str(bug)
-        == "bug: the process of the engine toy died over it: exit status 1; ZeroDivisionError: division by zero"
+        == "bug: the process of the engine toy exited while it worked on it: exit status 1; ZeroDivisionError: division by zero"
     )
 
 
-def test_after_a_few_deaths_in_a_row_nothing_is_tried_any_more(toy) -> None:
+def test_after_four_exits_in_a_row_the_rest_of_the_stream_fails(toy) -> None:
     engine = toy()
     found = list(engine.transcribe(named("kills", "kills", "good", "kills", "kills", "kills", "kills", "good")))
     assert [isinstance(result, EngineCrashed) for _, result in found] == [True, True, False, *[True] * 5]
-    assert str(found[-1][1]) == "good: the process of the engine toy died 4 times in a row before it was tried"
+    assert (
+        str(found[-1][1])
+        == "good: the process of the engine toy exited 4 times in a row before this recording was tried"
+    )
     assert outcomes(engine, "good") == [("good", "Transcript")]
 
 
-def test_a_process_that_dies_between_two_streams_costs_nothing(toy) -> None:
+def test_if_the_process_exits_between_two_streams_no_recording_fails(toy) -> None:
     engine = toy()
     assert engine.pid is not None
     os.kill(engine.pid, signal.SIGKILL)
     assert outcomes(engine, "a", "b") == [("a", "Transcript"), ("b", "Transcript")]
 
 
-def test_giving_up_half_way_leaves_the_engine_usable(toy) -> None:
+def test_an_engine_is_usable_after_a_stream_was_closed_early(toy) -> None:
     engine = toy()
     results = engine.transcribe(named("a", "sleeps"))
     next(results)
@@ -190,14 +193,14 @@ def test_giving_up_half_way_leaves_the_engine_usable(toy) -> None:
 def test_what_cannot_load_says_why(toy, tmp_path: Path) -> None:
     with pytest.raises(EngineUnavailable, match=r"^No weights: fetch them\.$"):
         toy("missing")
-    with pytest.raises(EngineUnavailable, match=r"died while it loaded: signal SIGSEGV"):
+    with pytest.raises(EngineUnavailable, match=r"exited while it loaded: signal SIGSEGV"):
         toy("damaged")
     with pytest.raises(EngineUnavailable, match=r"The interpreter /no/such/python cannot be started \(No such file"):
         toy(python="/no/such/python")
     bare = tmp_path / "python"
     bare.write_text("#!/bin/sh\necho No module named numpy >&2\nexit 1\n")
     bare.chmod(0o755)
-    with pytest.raises(EngineUnavailable, match=r"died while it loaded: exit status 1; No module named numpy"):
+    with pytest.raises(EngineUnavailable, match=r"exited while it loaded: exit status 1; No module named numpy"):
         toy(python=str(bare))
 
 

@@ -1,14 +1,38 @@
-"""What an engine's work on an episode cost, as `stage_runs` records it."""
+"""What an engine makes of a batch: a landing or a failure of each episode, and what it cost."""
 
 from __future__ import annotations
 
-from pipeline.stage import Cost
-from resources.engines.routing import Done
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from pipeline.audio_inputs import audio_inputs
+from pipeline.stage import Batch, Cost, Failure, Landing, Outcome
+from resources.engines.routing import Audio, Done
+from resources.fetch.audio_store import AudioStore
+from resources.lake.catalogue import Catalogue
 from speech.engines.protocols import EngineSpec
 from speech.types import Diarization, Transcript
 
 
-def cost_of(done: Done) -> Cost:
+def engine_outcomes(
+    batch: Batch,
+    catalogue: Catalogue,
+    store: AudioStore,
+    run: Callable[[Iterable[Audio]], Iterator[Done]],
+    rows: Callable[[Audio, Any], Mapping[str, Sequence[object]]],
+) -> Iterator[Outcome]:
+    """`run` takes the audio of the batch; `rows` makes rows of the engine's result for an episode."""
+    unreadable: list[Failure] = []
+    for done in run(audio_inputs(batch, catalogue, store, unreadable)):
+        key, cost = done.audio.episode_id, _cost_of(done)
+        if done.result is None:
+            yield Failure(key, done.error or RuntimeError("The engine gave no result."), cost)
+        else:
+            yield Landing(key, rows(done.audio, done.result), cost)
+    yield from unreadable
+
+
+def _cost_of(done: Done) -> Cost:
     result, spec = done.result, done.spec
     return Cost(
         audio_sha256=done.audio.audio_sha256,

@@ -1,0 +1,1 @@
+"""Assets that data sets are made from."""

@@ -1,0 +1,63 @@
+"""`utterances`: stretches of one speaker, cut in pauses: what data sets are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.audio_inputs import acquisition
+from pipeline.stage import Batch, Cost, Landing, Outcome, Stage, each
+from resources.fetch.audio_store import AudioStore
+from resources.lake.lake import Lake
+from resources.lake.tables import UTTERANCES, WORD_SPEAKERS, WORDS
+from resources.lake.tables.dataset import UtteranceRow
+from speech.assignment import AssignedWord
+from speech.types import Word
+from speech.utterances import Utterance, UtteranceRule, build_utterances
+from speech.waveforms import WaveformCache
+
+
+def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
+    rows = UTTERANCES.rows_of(tables["utterances"])
+    return {
+        "utterances": len(rows),
+        "seconds": sum(row.end_ms - row.start_ms for row in rows) / 1000,
+        "speakers": len({row.speaker for row in rows}),
+        "dagster/row_count": len(rows),
+    }
+
+
+@Stage(
+    tables=(UTTERANCES,), ui_metadata=_ui_metadata, group="dataset", batch_size=40, version="1",
+    inputs=("turns", "transcript", "audio"), pool="cpu",
+)  # fmt: skip
+def utterances(
+    batch: Batch, lake: Lake, audio_store: AudioStore, waveforms: WaveformCache, utterance_rule: UtteranceRule
+) -> Iterator[Outcome]:
+    """Cuts turns at pauses between words into utterances of one speaker, 1–30 s long."""
+    return each(batch.keys, lambda key: _utterances(key, batch, lake, audio_store, waveforms, utterance_rule))
+
+
+def _utterances(
+    key: str, batch: Batch, lake: Lake, store: AudioStore, waveforms: WaveformCache, rule: UtteranceRule
+) -> Landing:
+    audio_sha256 = batch.audio_sha256(key)
+    words = batch.rows(lake, WORDS, key)
+    who = batch.rows(lake, WORD_SPEAKERS, key)
+    with waveforms.using(audio_sha256, store.local(acquisition(lake, key).storage_uri)) as (_, report):
+        duration_ms = report.duration_ms
+    found = build_utterances(
+        [Word(row.word, row.start_ms, row.end_ms, row.confidence) for row in words],
+        [AssignedWord(row.word_idx, row.speaker, row.rule, row.in_overlap) for row in who],  # type: ignore[arg-type]
+        [row.turn_idx for row in who],
+        duration_ms=duration_ms,
+        rule=rule,
+    )
+    rows = [_row(one, words[one.first_word_idx].language) for one in found]
+    return Landing(key, {"utterances": rows}, Cost(audio_sha256, rule.fingerprint, audio_ms=duration_ms))
+
+
+def _row(one: Utterance, language: str) -> UtteranceRow:
+    return UtteranceRow(**{name: getattr(one, name) for name in one.__slots__}, language=language)

@@ -1,0 +1,134 @@
+"""Commands of the catalogue: what is in it, what leaves it, and what it is exchanged with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from dagster_project.settings import Settings
+
+
+@click.command(epilog="\b\npodlake forget my-show-20260102-1a2b3c4d --dry-run\npodlake forget my-show")
+@click.argument("names", nargs=-1, required=True, metavar="FEED|EPISODE...")
+@click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def forget(names: tuple[str, ...], dry_run: bool, yes: bool) -> None:
+    """Remove every byte of feeds or episodes: audio, rows, exports and Dagster's events.
+
+    A poll does not list them again. Backups and older versions of objects in a bucket are not touched.
+    """
+    from dagster_project.commands import forget as command
+    from dagster_project.commands.add import register_feeds
+    from dagster_project.instance import open_instance
+    from resources.lake.catalogue import Catalogue
+    from resources.lake.home import Home
+    from resources.lake.lake import Lake
+
+    settings = _settings()
+    catalogue = Catalogue(Lake(Home.at(settings.home)))
+    plan = command.plan(catalogue, names)
+    click.echo(command.summary(plan))
+    if dry_run:
+        return
+    if not yes:
+        click.confirm("This cannot be undone. Remove all of it?", abort=True)
+    with open_instance(settings) as instance:
+        command.forget(instance, catalogue, settings.cache_folder, plan)
+    if plan.feeds:
+        register_feeds(settings)
+    click.echo("Removed.")
+
+
+@click.command("export-catalogue", epilog="\b\npodlake export-catalogue catalogue.jsonl")
+@click.argument("output", type=click.Path(dir_okay=False, writable=True, path_type=Path))
+@click.option("--format", "form", type=click.Choice(["jsonl", "csv"]), help="Default: by the suffix.")
+@click.option("--episodes", is_flag=True, help="Also list the audio of feeds that are polled.")
+def export_catalogue(output: Path, form: str | None, episodes: bool) -> None:
+    """Write the feeds and the added audio as a list that `podlake add` reads."""
+    from dagster_project.commands.export_catalogue import export_catalogue as export
+    from resources.lake.catalogue import Catalogue
+    from resources.lake.home import Home
+    from resources.lake.lake import Lake
+
+    catalogue = Catalogue(Lake(Home.at(_settings().home)))
+    form = form or ("csv" if output.suffix.lower() == ".csv" else "jsonl")
+    click.echo(f"{export(catalogue, output, form, with_episodes=episodes)} lines written to {output}")
+
+
+@click.command(epilog="\b\npodlake refresh\npodlake refresh my-show")
+@click.argument("feeds", nargs=-1, metavar="[FEED]...")
+def refresh(feeds: tuple[str, ...]) -> None:
+    """Poll feeds now; without names all of them. `podlake run` then processes what is new."""
+    from dagster_project.cli import _require_feeds
+    from dagster_project.commands.refresh import refresh as poll
+    from dagster_project.commands.terminal import render
+    from dagster_project.instance import open_instance
+    from resources.lake.home import Home
+    from resources.lake.lake import Lake
+
+    settings = _settings()
+    _require_feeds(settings, feeds)
+    with open_instance(settings) as instance:
+        rows = poll(instance, settings, Lake(Home.at(settings.home)), feeds)
+    click.echo(
+        render(("feed", "episodes", "new", "failed because"), rows) if rows else "There is no feed: podlake add."
+    )
+    if any(new is None for _, _, new, _ in rows):
+        raise SystemExit(1)
+
+
+@click.command(epilog="\b\npodlake remove my-show\npodlake remove --undo my-show")
+@click.argument("names", nargs=-1, required=True, metavar="FEED|EPISODE...")
+@click.option("--undo", is_flag=True, help="Take removed feeds or episodes back into work.")
+def remove(names: tuple[str, ...], undo: bool) -> None:
+    """Stop polling feeds, or processing episodes. Rows and audio stay; `podlake forget` deletes them."""
+    from dagster_project.commands import remove as command
+    from dagster_project.commands.add import register_feeds
+    from dagster_project.instance import open_instance
+    from resources.lake.catalogue import Catalogue
+    from resources.lake.home import Home
+    from resources.lake.lake import Lake
+
+    settings = _settings()
+    catalogue = Catalogue(Lake(Home.at(settings.home)))
+    with open_instance(settings) as instance:
+        if undo:
+            command.undo(instance, catalogue, names)
+            click.echo("Back in work: podlake run.")
+        else:
+            count = command.remove(instance, catalogue, names)
+            click.echo(f"{count} episodes were taken out of work. `podlake remove --undo` takes them back.")
+    register_feeds(settings)
+
+
+@click.command("search-feeds", epilog="\b\npodlake search-feeds night vale")
+@click.argument("words", nargs=-1, required=True, metavar="NAME...")
+@click.option("--limit", type=click.IntRange(1, 200), default=20, show_default=True)
+def search_feeds(words: tuple[str, ...], limit: int) -> None:
+    """Find feeds by name, in Apple's directory and with PODLAKE_PODCASTINDEX_KEY and _SECRET in PodcastIndex."""
+    from dagster_project.build_resources import fetch_policy
+    from dagster_project.commands.search_feeds import search_feeds as search
+    from dagster_project.commands.terminal import render
+
+    settings = _settings()
+    found, problems = search(settings, fetch_policy(settings), " ".join(words), limit=limit)
+    if found:
+        rows = [(feed.title, feed.author, feed.episodes, feed.url) for feed in found]
+        click.echo(render(("title", "author", "episodes", "URL"), rows))
+        click.echo("\nNext: podlake add URL")
+    elif not problems:
+        click.echo("No feed has this name.")
+    if problems:
+        raise click.ClickException("\n".join(problems))
+
+
+def _settings() -> Settings:
+    from dagster_project.cli import _settings as read_settings
+
+    return read_settings()
+
+
+COMMANDS = (export_catalogue, forget, refresh, remove, search_feeds)

@@ -1,0 +1,189 @@
+"""`podlake forget`: remove every byte of episodes and feeds, and keep polls from listing them again."""
+
+from __future__ import annotations
+
+import getpass
+import logging
+import re
+import shutil
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+
+from assets.stages import STAGES
+from dagster_project.commands.terminal import cell
+from dagster_project.forget_metadata import Traces, remove_traces
+from partitions.definitions import EPISODES, FEEDS
+from partitions.keys import feed_of
+from pipeline.contract import report_if_unknown
+from pipeline.dagster_internals import remove_keys
+from pipeline.in_flight import in_flight
+from resources.lake.catalogue import SINGLES, Catalogue, single_name
+from resources.lake.commits import all_open_commits
+from resources.lake.forgetting import StoredAudio, audio_of, forget_episodes, forget_feeds
+from resources.lake.home import Home
+from resources.lake.lake import Lake
+from resources.lake.tables import catalogue as tables
+from resources.lake.tables.catalogue import EpisodeRow
+from resources.lake.tombstones import write_for_episode, write_for_feed
+from resources.lake.warehouse import ask, connect
+from speech.errors import PodlakeError, UpstreamMissing
+
+log = logging.getLogger("podlake")
+
+_ROWS = "select count(*) from lake.{table} where episode_id in (select unnest($keys))"
+_IS_KEY = re.compile(r"[a-z0-9-]+-(\d{8}|undated)-[0-9a-f]{8,64}")
+_TITLES_SHOWN = 20
+_SHOWN = ("acquisitions", "segments", "words", "turns")
+
+
+class InWork(PodlakeError):
+    """A run or a backfill works on the episode."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a removal covers."""
+
+    feeds: tuple[str, ...]
+    """Feeds that are removed as a whole."""
+    episodes: tuple[EpisodeRow, ...]
+    keys: frozenset[str]
+    """The episodes, and keys that the catalogue does not have: an interrupted removal may have left rows of them."""
+    audio: StoredAudio
+    rows: int
+    """Rows of the tables that hold most of it."""
+
+
+def plan(catalogue: Catalogue, names: Sequence[str]) -> Plan:
+    """What the names cover: feeds with all their episodes, and episodes. Raises `UpstreamMissing`."""
+    polled = all_open_commits(catalogue.home).get("episodes", {}).keys()
+    known = {feed.feed_id for feed in catalogue.all_subscriptions()} | {SINGLES} | polled
+    feeds = tuple(dict.fromkeys(name for name in names if name in known))
+    rows = {row.episode_id: row for feed_id in feeds for row in catalogue.lake.rows(tables.EPISODES, feed_id)}
+    rows |= catalogue.entries([name for name in names if name not in known])
+    keys = frozenset(rows).union(name for name in names if name not in known)
+    for name in keys - rows.keys():
+        if not (_IS_KEY.fullmatch(name) and feed_of(name) in known):
+            raise UpstreamMissing(f"There is no episode and no feed {name}. `podlake list --episodes` shows them.")
+    with connect(catalogue.home) as connection:
+        counts = [ask(connection, _ROWS.format(table=table), {"keys": sorted(keys)}) for table in _SHOWN]
+    n_rows = sum(count for ((count,),) in counts)
+    return Plan(feeds, tuple(rows.values()), keys, audio_of(catalogue.lake, keys), n_rows)
+
+
+def summary(plan: Plan) -> str:
+    """What a removal covers, to read."""
+    titles = [f"  {row.episode_id}  {cell(row.title or '')}" for row in plan.episodes[:_TITLES_SHOWN]]
+    if len(plan.episodes) > _TITLES_SHOWN:
+        titles.append(f"  … and {len(plan.episodes) - _TITLES_SHOWN} more")
+    head = f"{len(plan.feeds)} feeds, {len(plan.keys)} episodes, {plan.rows} rows, "
+    return "\n".join([f"{head}{len(plan.audio.files)} audio files of {plan.audio.bytes / 1e6:.1f} MB:", *titles])
+
+
+def forget(instance: dg.DagsterInstance, catalogue: Catalogue, cache: Path, plan: Plan) -> None:
+    """Carry out the plan. Raises `InWork`. A removal that is interrupted is completed when it is repeated."""
+    _refuse_if_in_work(instance, plan)
+    home, lake = catalogue.home, catalogue.lake
+    subscriptions = {feed.feed_id: feed.url for feed in catalogue.all_subscriptions()}
+    feeds = [feed_id for feed_id in plan.feeds if feed_id != SINGLES]
+    _write_tombstones(home, plan, {feed_id: subscriptions[feed_id] for feed_id in feeds if feed_id in subscriptions})
+    remove_keys(instance, EPISODES, plan.keys)
+    remove_keys(instance, FEEDS, feeds)
+    for path in plan.audio.files:
+        home.filesystem.delete_file(path)
+    _remove_cached(cache, home, plan)
+    _remove_exports(home, plan)
+    traces = _traces(plan, subscriptions)
+    count = remove_traces(instance, traces)
+    for row in plan.episodes:
+        if row.feed_id == SINGLES:
+            home.remove("subscriptions", SINGLES, single_name(row.enclosure_url))
+    forget_episodes(lake, plan.keys)  # last: until then the catalogue names what an interrupted removal has left
+    forget_feeds(lake, feeds)
+    _report_polls_again(instance, lake, traces.feeds.difference(feeds))
+    log.info("%d episodes and %d feeds are forgotten: %d rows, %d files, %d of Dagster's events",
+             len(plan.keys), len(plan.feeds), plan.rows, len(plan.audio.files), count)  # fmt: skip
+
+
+def _write_tombstones(home: Home, plan: Plan, feed_urls: Mapping[str, str]) -> None:
+    entry = {"forgotten_at": datetime.now(UTC), "by": getpass.getuser(), "files": len(plan.audio.files),
+             "bytes": plan.audio.bytes, "rows": plan.rows}  # fmt: skip
+    for row in plan.episodes:
+        write_for_episode(home, row, entry)
+    for url in feed_urls.values():
+        write_for_feed(home, url, entry)
+
+
+def _refuse_if_in_work(instance: dg.DagsterInstance, plan: Plan) -> None:
+    flying = in_flight(instance, instance.get_dynamic_partitions(EPISODES.name or "")).all_keys()
+    flying |= in_flight(instance, instance.get_dynamic_partitions(FEEDS.name or "")).keys.get("episodes", set())
+    busy = sorted(flying & {*plan.keys, *plan.feeds, *map(feed_of, plan.keys)})
+    if busy:
+        raise InWork(f"A run works on {busy[0]}. Wait until it ends, or cancel it in the UI, and try again.")
+
+
+def _traces(plan: Plan, subscriptions: Mapping[str, str]) -> Traces:
+    texts = {text for row in plan.episodes for text in (row.guid, row.title, row.enclosure_url) if text}
+    texts |= {subscriptions[feed_id] for feed_id in plan.feeds if feed_id in subscriptions}
+    texts |= plan.audio.sha256
+    feeds = frozenset(map(feed_of, plan.keys)) | frozenset(plan.feeds)
+    return Traces(plan.keys, feeds, frozenset(texts))
+
+
+def _remove_cached(cache: Path, home: Home, plan: Plan) -> None:
+    """Waveforms, copies of remote audio, parts of downloads, the notes of killed runs, and the search index.
+
+    The next search makes the index again: an index keeps the text of documents that it has dropped.
+    """
+    shutil.rmtree(cache / "search", ignore_errors=True)
+    for folder in (cache / "waveforms", cache / "audio"):
+        for path in folder.rglob("*"):
+            if path.is_file() and path.name.partition(".")[0] in plan.audio.sha256:
+                path.unlink(missing_ok=True)
+    for path in (cache / "parts").glob("*"):
+        if path.name.partition(".")[0] in plan.keys:
+            path.unlink(missing_ok=True)
+    for stage in STAGES:
+        for name in home.names("working", stage):
+            if any(key.encode() in home.read("working", stage, name) for key in plan.keys):
+                home.remove("working", stage, name)
+
+
+def _remove_exports(home: Home, plan: Plan) -> None:
+    """Remove exported files that are named after an episode, and warn of others that contain one."""
+    from pyarrow import fs
+
+    names: Collection[str] = plan.keys | plan.audio.sha256
+    selector = fs.FileSelector(home.path("exports"), recursive=True, allow_not_found=True)
+    for info in home.filesystem.get_file_info(selector):
+        if info.type == fs.FileType.File:
+            words = {info.base_name.partition(".")[0], *re.split(r"[./@]", info.path.removeprefix(home.root))}
+            if not words.isdisjoint(names):
+                home.filesystem.delete_file(info.path)
+            elif _mentions(home, info.path, plan):
+                log.warning("%s contains a forgotten episode: it is removed. Export it again.", info.path)
+                home.filesystem.delete_file(info.path)
+
+
+def _mentions(home: Home, path: str, plan: Plan) -> bool:
+    """Whether a data set names one of the episodes, in Parquet or in any format that is not compressed."""
+    import pyarrow.parquet as pq
+
+    with home.filesystem.open_input_file(path) as stream:
+        if path.endswith(".parquet"):
+            text = "\n".join(str(column.to_pylist()) for column in pq.read_table(stream).columns).encode()
+        else:
+            text = stream.read()
+    return any(key.encode() in text for key in plan.keys)
+
+
+def _report_polls_again(instance: dg.DagsterInstance, lake: Lake, feeds: Collection[str]) -> None:
+    """The events of polls showed titles, so they were removed: report the last landing of each feed."""
+    stage = STAGES["episodes"]
+    for feed_id in sorted(feeds):
+        if feed_id in lake.current(stage.name, [feed_id]):
+            report_if_unknown(instance, lake, stage, feed_id, stage.version)

@@ -1,0 +1,38 @@
+"""`podlake refresh`: poll feeds now, in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from dagster_project.in_process import materialize, run_batch
+from dagster_project.planning import Situation
+from dagster_project.settings import Settings
+from resources.lake.lake import Lake
+from resources.lake.tables import EPISODES, FAILURES
+
+
+def refresh(
+    instance: dg.DagsterInstance, settings: Settings, lake: Lake, feeds: Sequence[str]
+) -> list[tuple[str, int, int | None, str]]:
+    """Poll the feeds, by default all. Returns a row for each: feed, episodes, new ones (None: it failed), and why."""
+    materialize(instance, "feeds")
+    known = instance.get_dynamic_partitions("feeds")
+    polled = [feed_id for feed_id in known if not feeds or feed_id in feeds]
+    before = _counts(lake, polled)
+    for batch in Situation.of_feeds(instance, lake).polls(settings, frozenset(polled)):
+        run_batch(instance, batch)
+    after = _counts(lake, polled)
+    rows: list[tuple[str, int, int | None, str]] = []
+    for feed_id in polled:
+        failure = lake.read_file(FAILURES, FAILURES.landing_key(feed_id, EPISODES.asset))
+        message = failure["message"][-1].as_py() if failure is not None else ""
+        rows.append((feed_id, after[feed_id], None if message else after[feed_id] - before[feed_id], message))
+    return rows
+
+
+def _counts(lake: Lake, feeds: Sequence[str]) -> dict[str, int]:
+    """Feed → the episodes that it has ever listed."""
+    found = lake.read_many(EPISODES, feeds)
+    return {feed_id: found[feed_id].num_rows if feed_id in found else 0 for feed_id in feeds}

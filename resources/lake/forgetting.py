@@ -1,0 +1,127 @@
+"""Removes every byte of episodes and feeds from the lake and from the audio store.
+
+Each step can be repeated: a removal that was killed is completed by the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import fs
+
+from partitions.keys import feed_of
+from resources.lake.catalogue_landing import CATALOGUE, STAGE, land_feed
+from resources.lake.compaction import exclusive, remove, supersede
+from resources.lake.home import Home
+from resources.lake.lake import OPEN, Lake
+from resources.lake.sealed_files import SealedFiles
+from resources.lake.tables import ACQUISITIONS, EPISODES, FAILURES, STAGE_RUNS
+from resources.lake.tombstones import IMPORTED
+from resources.lake.warehouse import ask, connect
+
+
+@dataclass(frozen=True)
+class StoredAudio:
+    """The bytes that were fetched for some episodes and that no other episode has."""
+
+    sha256: frozenset[str]
+    files: tuple[str, ...]
+    """Paths in the file system of the home."""
+    bytes: int
+
+
+def audio_of(lake: Lake, keys: Collection[str]) -> StoredAudio:
+    """All bytes ever fetched for the episodes, except those that another episode has too."""
+    found = _acquired(lake, keys)
+    with connect(lake.home) as connection:
+        others = ask(
+            connection,
+            "select distinct audio_sha256 from lake.acquisitions where audio_sha256 in (select unnest($found)) "
+            "and episode_id not in (select unnest($keys))",
+            {"found": sorted(found), "keys": sorted(keys)},
+        )
+    own = found - {sha256 for (sha256,) in others}
+    infos = [info for sha256 in sorted(own) for info in _stored(lake.home, sha256)]
+    return StoredAudio(frozenset(own), tuple(info.path for info in infos), sum(info.size or 0 for info in infos))
+
+
+def _acquired(lake: Lake, keys: Collection[str]) -> set[str]:
+    """From the rows of all landings, also of older ones and of those without a commit."""
+    names = lake.home.names("lake", ACQUISITIONS.name, OPEN)
+    own = [name.removesuffix(".parquet") for name in names if name.partition("@")[0] in keys]
+    tables = [SealedFiles(lake.home, ACQUISITIONS).all_rows(sorted(keys))]
+    tables += [lake.read_name(ACQUISITIONS, name) for name in own]
+    return {sha256 for table in tables for sha256 in table["audio_sha256"].to_pylist()}
+
+
+def _stored(home: Home, sha256: str) -> Iterator[fs.FileInfo]:
+    selector = fs.FileSelector(home.path("audio", sha256[:2]), allow_not_found=True)
+    yield from (info for info in home.filesystem.get_file_info(selector) if sha256 in info.base_name)
+
+
+def forget_episodes(lake: Lake, keys: Collection[str]) -> None:
+    """Remove the episodes' rows from every table, also from the catalogue."""
+    remove(lake, keys)
+    feeds = sorted({feed_of(key) for key in keys})
+    with exclusive(lake.home):
+        for feed_id in feeds:
+            _reland(lake, feed_id, keys)
+        _remove_superseded(lake, feeds)
+    _remove_unfinished(lake.home, keys)
+
+
+def forget_feeds(lake: Lake, feed_ids: Sequence[str]) -> None:
+    """Remove the rows that describe the feeds. Their episodes must have been removed."""
+    with exclusive(lake.home):
+        for feed_id in feed_ids:
+            lake.home.remove("subscriptions", f"{feed_id}.json")
+            lake.home.remove("subscriptions", IMPORTED, f"{feed_id}.json")
+            lake.remove(FAILURES, FAILURES.landing_key(feed_id, STAGE))
+            for folder in (("stage_runs", OPEN, STAGE), ("stage_runs", OPEN, "failed")):
+                _remove_landings(lake.home, folder, feed_id)
+            for table in CATALOGUE:
+                _remove_landings(lake.home, (table.name, OPEN), feed_id)
+        _remove_superseded(lake, feed_ids)
+        records = SealedFiles(lake.home, STAGE_RUNS)
+        supersede(records, feed_ids, (), rewrite_all=True)
+        records.remove_replaced()
+    _remove_unfinished(lake.home, feed_ids)
+
+
+def _reland(lake: Lake, feed_id: str, keys: Collection[str]) -> None:
+    """Land the feed's episodes without these, then remove the older landings."""
+    tables = {table.name: lake.read(table, feed_id) for table in CATALOGUE}
+    rows = tables[EPISODES.name]
+    if rows is None:
+        return
+    kept = rows.filter(pc.invert(pc.is_in(rows["episode_id"], pa.array(sorted(keys), pa.string()))))
+    others = {name: found for name, found in tables.items() if found is not None}
+    commit = land_feed(lake, feed_id, {**others, EPISODES.name: kept}, "podlake-forget")
+    for table in CATALOGUE:
+        _remove_landings(lake.home, (table.name, OPEN), feed_id, but=commit.name)
+
+
+def _remove_superseded(lake: Lake, feed_ids: Sequence[str]) -> None:
+    """Rewrite the sealed files of the catalogue without the feeds' rows: their newest landing is open."""
+    for table in CATALOGUE:
+        files = SealedFiles(lake.home, table)
+        supersede(files, feed_ids, (), rewrite_all=True)
+        files.remove_replaced()
+
+
+def _remove_landings(home: Home, folder: tuple[str, ...], key: str, but: str = "") -> None:
+    for name in home.names("lake", *folder):
+        if name.partition("@")[0] == key and name.removesuffix(".parquet") != but:
+            home.remove("lake", *folder, name)
+
+
+def _remove_unfinished(home: Home, keys: Collection[str]) -> None:
+    """Remove the hidden files of killed processes that were writing landings of these keys."""
+    if home.is_local:
+        for path in Path(home.path("lake")).rglob(".*.tmp"):
+            if path.name.lstrip(".").partition("@")[0] in keys:
+                path.unlink(missing_ok=True)

@@ -1,0 +1,138 @@
+"""Lists of feeds and audio: what lands, what is left out, and that an export can be imported."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from dagster import DagsterInstance
+
+from dagster_project.cli import main
+from dagster_project.commands import bulk_import
+from partitions.keys import episode_key, feed_of
+from resources.lake.catalogue import Catalogue
+from resources.lake.home import Home
+from resources.lake.lake import Lake
+from resources.lake.tables import EPISODES, SUBSCRIPTIONS
+from resources.lake.tables.catalogue import EpisodeRow
+from resources.lake.tombstones import write_for_episode
+from resources.lake.warehouse import ask, connect
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PODLAKE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster"))
+    return Home.at(str(tmp_path / "home"))
+
+
+def podlake(*arguments: str, stdin: str | None = None) -> Result:
+    return CliRunner().invoke(main, arguments, input=stdin, catch_exceptions=False)
+
+
+def add(home: Home, name: str) -> str:
+    """Like `podlake add`, without Dagster."""
+    return bulk_import.import_file(Catalogue(Lake(home)), name, None).summary()
+
+
+def rows(home: Home) -> list[EpisodeRow]:
+    lake = Lake(home)
+    feeds = [feed.feed_id for feed in Catalogue(lake).imported()]
+    return [row for feed_id in feeds for row in lake.rows(EPISODES, feed_id)]
+
+
+def test_lines_land_as_episodes_without_opening_a_url(home: Home) -> None:
+    lines = [
+        {"url": "https://a.test/1.mp3", "language": "en-GB", "title": "One", "guid": "g1", "date": "2026-01-02T08:00:00+02:00"},
+        {"url": "https://a.test/2.mp3"},
+        {"url": "https://a.test/feed", "title": "A Show", "language": "de"},
+        {"url": "https://a.test/3", "kind": "audio", "guid": "g1", "date": "2026-01-03"},
+        {"url": "https://a.test/2.mp3", "title": "listed twice"},
+        {"url": "no url"}, {"url": "https://a.test/4.mp3", "language": "klingon"}, "text",
+    ]  # fmt: skip
+    Path("list.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n{broken\n\n")
+    assert podlake("add", "list.jsonl", "--language", "fr").stdout.splitlines() == [
+        "3 audio files and 1 feeds added, 1 already present, 4 bad lines",
+        "  line 6: 'no url' is no http(s) URL",
+        "  line 7: 'klingon' names no language",
+        "  line 8: no JSON object",
+        "  line 9: no JSON (Expecting property name enclosed in double quotes: line 1 column 2 (char 1))",
+    ]
+    one, two, three = rows(home)
+    assert (one.title, one.language_declared, one.language) == ("One", "en-GB", "en")
+    assert one.published_at == datetime(2026, 1, 2, 6, tzinfo=UTC)
+    assert (two.guid, two.language, two.published_at) == ("https://a.test/2.mp3", "fr", None)
+    assert one.guid.startswith("g1#")
+    assert three.guid.startswith("g1#")
+    assert len({one.guid, three.guid}) == 2
+    for row in (one, two, three):
+        assert row.episode_id == episode_key("imported-0001", row.guid, row.published_at, ())
+        assert feed_of(row.episode_id) == row.feed_id == "imported-0001"
+    (feed,) = Catalogue(Lake(home)).subscriptions()
+    assert (feed.feed_id, feed.url, feed.language) == ("a-show", "https://a.test/feed", "de")
+    table = Lake(home).read_file(SUBSCRIPTIONS, "all")
+    assert table is not None
+    assert table.select(["feed_id", "n_items"]).to_pylist() == [
+        {"feed_id": "a-show", "n_items": 0}, {"feed_id": "imported-0001", "n_items": 3}
+    ]  # fmt: skip
+    with DagsterInstance.get() as instance:
+        assert instance.get_dynamic_partitions("feeds") == ["a-show"]
+    again = podlake("add", "-", stdin=Path("list.jsonl").read_text())
+    assert again.stdout.startswith("0 audio files and 0 feeds added, 5 already present")
+
+
+def test_large_lists_are_divided_and_later_ones_fill_the_last_feed(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk_import, "FEED_EPISODES", 4)
+    monkeypatch.setattr(bulk_import, "_AT_ONCE", 3)
+    Path("a.txt").write_text("# a list\n" + "".join(f"https://a.test/{n}.mp3\n" for n in range(10)))
+    add(home, "a.txt")
+    Path("b.csv").write_text("title,url\n" + "".join(f'"T, {n}",https://a.test/{n}.mp3\n' for n in range(8, 14)))
+    assert add(home, "b.csv") == "4 audio files and 0 feeds added, 2 already present"
+    with connect(home) as connection:
+        sizes = ask(connection, "select feed_id, count(*) from lake.episodes group by all order by all")
+        assert ask(
+            connection, "select count(distinct episode_id), count(distinct enclosure_url) from lake.episodes"
+        ) == [(14, 14)]
+    assert sizes == [("imported-0001", 4), ("imported-0002", 4), ("imported-0003", 4), ("imported-0004", 2)]
+    assert [feed.n_items for feed in Catalogue(Lake(home)).imported()] == [4, 4, 4, 2]
+    assert rows(home)[-1].title == "T, 13"
+
+
+def test_a_forgotten_episode_is_not_imported_again(home: Home) -> None:
+    Path("one.txt").write_text("https://a.test/1.mp3\n")
+    add(home, "one.txt")
+    (row,) = rows(home)
+    write_for_episode(home, row, {})
+    Path("two.txt").write_text("https://a.test/1.mp3\nhttps://a.test/2.mp3\n")
+    assert add(home, "two.txt") == (
+        "1 audio files and 0 feeds added, 0 already present, 1 left out because they were forgotten"
+    )
+
+
+def test_a_list_without_urls_says_what_it_needs(home: Home) -> None:
+    Path("a.csv").write_text("link,title\nhttps://a.test/1.mp3,One\n")
+    assert "line 1: the header must name url" in add(home, "a.csv")
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+def test_an_export_can_be_imported(home: Home, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [
+        {"url": "https://a.test/1.mp3", "kind": "audio", "language": "en", "title": 'Said "so", 1', "guid": "g1", "date": "2026-01-02T08:00:00Z"},
+        {"url": "https://a.test/2.mp3", "kind": "audio"},
+        {"url": "https://a.test/feed", "kind": "feed", "title": "Show", "language": "de"},
+    ]  # fmt: skip
+    Path("list.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    add(home, "list.jsonl")
+    podlake("export-catalogue", f"first.{form}")
+    monkeypatch.setenv("PODLAKE_HOME", "another")
+    add(Home.at("another"), f"first.{form}")
+    podlake("export-catalogue", f"second.{form}")
+    assert Path("first." + form).read_text() == Path("second." + form).read_text()
+    assert len(rows(Home.at("another"))) == 2
+    if form == "jsonl":
+        exported = [json.loads(line) for line in Path("first.jsonl").read_text().splitlines()]
+        assert exported == [lines[2], lines[0], {**lines[1], "guid": "https://a.test/2.mp3"}]

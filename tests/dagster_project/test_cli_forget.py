@@ -1,0 +1,200 @@
+"""`podlake forget` leaves no byte of an episode in the home: the whole folder is searched, and every table decoded."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from assets.stages import STAGES
+from dagster_project.build_resources import build_resources
+from dagster_project.cli import main
+from dagster_project.instance import open_instance
+from dagster_project.settings import Settings
+from demo.serve import serving
+from partitions.definitions import EPISODES, FEEDS
+from pipeline.asset_definition import as_asset
+from resources.lake.catalogue import Catalogue
+from resources.lake.home import Home
+from resources.lake.lake import Lake
+from resources.lake.tables import ACQUISITIONS, TABLES
+from resources.lake.tables import EPISODES as EPISODE_ROWS
+from resources.lake.warehouse import connect
+from resources.search import SearchIndex
+from tests.landings import land_stage, seal_settled
+
+SPEECH = Path(__file__).parents[1] / "nemo" / "pod_solo.flac"
+ITEM = """<item><title>The {name} “title” of it</title><guid>guid-of-the-{name}-item</guid>
+<pubDate>Thu, 0{n} Jan 2026 08:00:00 GMT</pubDate>
+<enclosure url="{url}/{name}.flac" length="1" type="audio/flac"/></item>"""
+SECRET = [b"secret", "The secret “title”".encode()]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("site")
+    (folder / "public.flac").write_bytes(SPEECH.read_bytes())
+    (folder / "secret.flac").write_bytes(SPEECH.read_bytes() + b"\0" * 64)
+    with serving(folder) as url:
+        items = ITEM.format(name="public", n=1, url=url) + ITEM.format(name="secret", n=2, url=url)
+        (folder / "feed.xml").write_text(
+            f'<?xml version="1.0" encoding="utf-8"?><rss version="2.0"><channel><title>Show</title>{items}</channel></rss>'
+        )
+        yield url
+
+
+@pytest.fixture(scope="module")
+def template(site: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home of two episodes with rows of every kind, sealed and open."""
+    folder = tmp_path_factory.mktemp("template")
+    with pytest.MonkeyPatch.context() as patch:
+        fill(_enter(folder, patch), site)
+    return folder / "home"
+
+
+@pytest.fixture
+def home(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    shutil.copytree(template, tmp_path / "home")
+    return _enter(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def secret(home: Home) -> str:
+    """The key of the episode to forget."""
+    return keys(home)[1]
+
+
+def _enter(folder: Path, patch: pytest.MonkeyPatch) -> Home:
+    patch.chdir(folder)
+    patch.setenv("DAGSTER_HOME", str(folder / "home" / "dagster"))
+    patch.setenv("PODLAKE_HOME", str(folder / "home"))
+    patch.setenv("PODLAKE_ALLOW_HOSTS", "127.0.0.1")
+    return Home.at(str(folder / "home"))
+
+
+def podlake(*arguments: str, answer: str | None = None) -> str:
+    result = CliRunner().invoke(main, arguments, input=answer, catch_exceptions=False)
+    return result.output
+
+
+def poll(instance: dg.DagsterInstance, feed_id: str = "show") -> None:
+    run(instance, "episodes", feed_id)
+
+
+def run(instance: dg.DagsterInstance, stage: str, key: str) -> None:
+    asset = as_asset(STAGES[stage], batch_size=10, code_version="1")
+    dg.materialize([asset], partition_key=key, instance=instance, resources=build_resources(Settings()))
+
+
+def keys(home: Home) -> list[str]:
+    return [row.episode_id for row in Lake(home).rows(EPISODE_ROWS, "show")]
+
+
+def fill(home: Home, site: str) -> None:
+    podlake("add", f"{site}/feed.xml", "--title", "Show")
+    lake = Lake(home)
+    with open_instance(Settings()) as instance:
+        poll(instance)
+        public, secret = keys(home)
+        for key in (public, secret):
+            run(instance, "audio", key)
+            run(instance, "hashes", key)
+        _land_speech(lake, secret, "sealed secret words")
+        _land_speech(lake, public, "public words")
+        seal_settled(lake)
+        poll(instance)
+        _land_speech(lake, secret, "open secret words")
+        instance.report_engine_event(
+            f"{site}/secret.flac is slow", run_id=instance.get_runs()[0].run_id, job_name="job"
+        )
+    with connect(home) as connection:
+        SearchIndex(Path(home.root) / "search").update(connection)
+    exports = Path(home.root) / "exports" / "captions"
+    exports.mkdir(parents=True)
+    (exports / f"{secret}.srt").write_text("secret words")
+    pq.write_table(pa.table({"key": [secret], "text": ["secret words"]}), exports / "train-0.parquet")
+    (exports / f"{public}.srt").write_text("public words")
+
+
+def _land_speech(lake: Lake, key: str, text: str) -> None:
+    words = [{"word": word, "word_idx": n} for n, word in enumerate(text.split())]
+    land_stage(lake, "diarization", key, {})
+    land_stage(lake, "transcript", key, {"words": words})
+    land_stage(lake, "turns", key, {"turns": [{"text": text}]})
+    land_stage(lake, "quality", key, {"quality": [{}]})
+
+
+def traces(home: Home, needles: list[bytes]) -> list[str]:
+    """The files of the home that contain one of the texts, Parquet decoded."""
+    found = []
+    for path in sorted(Path(home.root).rglob("*")):
+        if path.is_file():
+            content = path.name.encode() + path.read_bytes()
+            if path.suffix == ".parquet":
+                content += str(pq.ParquetFile(path).read().to_pylist()).encode()
+            if any(needle in content for needle in [*needles, *(_as_json(needle) for needle in needles)]):
+                found.append(str(path.relative_to(home.root)))
+    return found
+
+
+def _as_json(text: bytes) -> bytes:
+    return json.dumps(text.decode())[1:-1].encode()
+
+
+def test_no_byte_of_an_episode_is_left(secret: str, home: Home) -> None:
+    (acquired,) = Lake(home).rows(ACQUISITIONS, secret)
+    needles = [*SECRET, secret.encode(), acquired.audio_sha256.encode()]
+    assert len(traces(home, needles)) > 20
+    assert (Path(home.root) / "search").exists()
+    assert "1 episodes" in podlake("forget", secret, "--yes")
+    assert traces(home, needles) == []
+    assert not (Path(home.root) / "search").exists()
+    (public,) = keys(home)
+    assert [row.bytes for row in Lake(home).rows(ACQUISITIONS, public)] == [SPEECH.stat().st_size]
+    assert (Path(home.root) / "exports" / "captions" / f"{public}.srt").exists()
+    with open_instance(Settings()) as instance:
+        assert instance.get_dynamic_partitions("episodes") == [public]
+        for asset in ("audio", "hashes"):
+            assert instance.get_materialized_partitions(dg.AssetKey(asset)) == {public}
+        assert instance.get_materialized_partitions(dg.AssetKey("episodes")) == {"show"}
+        poll(instance)
+    assert keys(home) == [public]
+    (tombstone,) = home.names("forgotten")
+    entry = json.loads(home.read("forgotten", tombstone))
+    assert entry.keys() == {"forgotten_at", "by", "files", "bytes", "rows"}
+    assert entry["files"] == 1
+    assert traces(home, needles) == []
+
+
+def test_it_asks_and_can_only_tell(secret: str, home: Home) -> None:
+    before = traces(home, SECRET)
+    assert "1 audio files of 0." in podlake("forget", secret, "--dry-run")
+    assert "cannot be undone" in podlake("forget", secret, answer="n\n")
+    assert traces(home, SECRET) == before
+    assert "There is no episode and no feed nothing" in podlake("forget", "nothing", "--yes")
+
+
+def test_what_an_interrupted_removal_left_is_removed_by_the_next(secret: str, home: Home) -> None:
+    podlake("forget", secret, "--yes")
+    _land_speech(Lake(home), secret, "secret words of a killed process")
+    assert "1 episodes" in podlake("forget", secret, "--yes")
+    assert traces(home, [*SECRET, secret.encode()]) == []
+
+
+def test_a_feed_goes_with_all_its_episodes_and_is_not_added_again(secret: str, home: Home, site: str) -> None:
+    podlake("forget", "show", "--yes")
+    assert traces(home, [b"secret", b"public", site.encode()]) == []
+    assert Catalogue(Lake(home)).subscriptions() == []
+    with open_instance(Settings()) as instance:
+        for partitions in (FEEDS, EPISODES):
+            assert instance.get_dynamic_partitions(partitions.name or "") == []
+    assert "was forgotten" in podlake("add", f"{site}/feed.xml")
+    assert all(not table.landing or not any(Lake(home).home.names("lake", table.name, "open")[1:])
+               for table in TABLES.values())  # fmt: skip
