@@ -89,8 +89,16 @@ def chosen_diarizer(settings: Settings) -> EngineChoice:
 def chosen_transcribers(settings: Settings) -> dict[str, EngineChoice]:
     """Language → transcriber; `*` is any other language."""
     return {
-        language: _placed(choice, settings) for language, choice in parse_transcribers(settings.transcriber).items()
+        language: _placed(_decoding(choice, settings), settings)
+        for language, choice in parse_transcribers(settings.transcriber).items()
     }
+
+
+def _decoding(choice: EngineChoice, settings: Settings) -> EngineChoice:
+    """With the language that is decoded, if it is not the declared one."""
+    if settings.transcriber_language == "declared":
+        return choice
+    return replace(choice, options={**choice.options, "decode": settings.transcriber_language})
 
 
 def _placed(choice: EngineChoice, settings: Settings) -> EngineChoice:

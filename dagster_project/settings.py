@@ -47,6 +47,10 @@ class Settings(BaseSettings):
         "whisper",
         description="Transcriber, `name[:model]`, for every language or per language: `en=nemo,zh=firered:/models/FireRedASR-AED-L,*=whisper:large-v3-turbo`.",
     )
+    transcriber_language: Literal["declared", "detected"] = Field(
+        "declared",
+        description="Language that a multilingual Whisper decodes: `declared` by the feed, or `detected` from the sound where the two clearly differ.",
+    )
     nemo_python: str = Field(
         default_factory=lambda: str(NEMO_PYTHON) if NEMO_PYTHON.exists() else "",
         description="Python that the NeMo engines run under. Default: that of `make nemo`, if it was made; empty: podlake's own.",

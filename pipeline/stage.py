@@ -23,6 +23,7 @@ from resources.lake.lake import Lake
 from resources.lake.tables.pipeline import StageRunRow
 from resources.lake.tables.table import FILLED, Row_co, Table
 from speech.errors import PodlakeError, UpstreamMissing
+from speech.types import SpokenLanguage
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ class Cost:
     speaker_capacity: int | None = None
     speech_ms: int | None = None
     dropped_words: int | None = None
+    spoken_languages: tuple[SpokenLanguage, ...] | None = None
+    spoken_language_absent_reason: str | None = None
     download_ms: int | None = None
     decode_ms: int | None = None
     engine_ms: int | None = None

@@ -105,6 +105,18 @@ class Diarization:
 
 
 @dataclass(frozen=True, slots=True)
+class SpokenLanguage:
+    """A language that is spoken in a recording, by its sound."""
+
+    language: str
+    """ISO 639 tag."""
+    probability: float
+    """Mean over the windows that were examined."""
+    share_of_windows: float
+    """Share of the windows in which it is the likeliest."""
+
+
+@dataclass(frozen=True, slots=True)
 class Transcript:
     """All words of one recording, ordered by start; silence has none."""
 
@@ -119,3 +131,9 @@ class Transcript:
 
     None where the engine does not count them.
     """
+    language: str | None = None
+    """The language that it was decoded in; None: that of the recording."""
+    spoken_languages: tuple[SpokenLanguage, ...] = ()
+    """The likeliest first; empty where none was identified."""
+    spoken_languages_absent: str | None = None
+    """Why none was identified."""

@@ -43,12 +43,20 @@ def _cost_of(done: Done) -> Cost:
         peak_device_mb=done.peak_device_mb,
         speaker_capacity=result.speaker_capacity if isinstance(result, Diarization) else None,
         speech_ms=result.speech_ms if isinstance(result, Transcript) else None,
+        spoken_languages=result.spoken_languages if isinstance(result, Transcript) else None,
+        spoken_language_absent_reason=_no_language(result),
         dropped_words=result.dropped_words if isinstance(result, Transcript) else None,
         decode_ms=done.decode_ms,
         engine_ms=result.engine_ms if result else None,
         audio_ms=done.audio_ms,
         engine_utilization=done.utilization,
     )
+
+
+def _no_language(result: Diarization | Transcript | None) -> str | None:
+    if not isinstance(result, Transcript) or result.spoken_languages:
+        return None
+    return result.spoken_languages_absent or "the transcriber identifies no language"
 
 
 def _model(spec: EngineSpec) -> str:

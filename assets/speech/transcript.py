@@ -44,7 +44,7 @@ def transcript(batch: Batch, catalogue: Catalogue, audio_store: AudioStore, engi
 
 
 def _rows(audio: Audio, found: Transcript) -> dict[str, list[WordRow]]:
-    language = audio.language or ASSUMED_LANGUAGE
+    language = found.language or audio.language or ASSUMED_LANGUAGE
     absent = found.confidence_absent or "the engine gave none"
     rows = [
         WordRow(

@@ -37,6 +37,8 @@ MAX_PAUSE_MS = 1_200
 PAD_MS = 100
 _METHOD = 2
 """Counts up when the method changes what it finds."""
+_LEAST_SECOND = 0.05
+"""The second speaker of a frame has at least this score."""
 _WINDOW_WEIGHT = 0.5
 """Weight of the windows' posteriors beside the local speakers' in naming a frame."""
 
@@ -115,14 +117,16 @@ def _segments(
 
 def _speakers_per_frame(active: Activity, scores: np.ndarray) -> np.ndarray:
     """Whether each voice speaks, bool, shape (frames, k): as many of the likeliest as the frame has speakers."""
-    count = (active.speech > SPEECH).astype(np.int64)
-    count += (active.speech > SPEECH) & (active.overlap > OVERLAP)
     speaks = np.zeros(scores.shape, bool)
-    order = np.argsort(-scores, axis=1, kind="stable")
-    for rank in range(min(2, scores.shape[1])):
-        frames = np.flatnonzero(count > rank)
-        frames = frames[(rank == 0) | (scores[frames, order[frames, rank]] > 0.05)]
-        speaks[frames, order[frames, rank]] = True
+    speech = np.flatnonzero(active.speech > SPEECH)
+    likeliest = scores.argmax(axis=1)
+    speaks[speech, likeliest[speech]] = True
+    overlap = speech[active.overlap[speech] > OVERLAP]
+    others = scores[overlap]
+    others[np.arange(len(overlap)), likeliest[overlap]] = 0
+    second = others.argmax(axis=1)
+    likely = others[np.arange(len(overlap)), second] > _LEAST_SECOND
+    speaks[overlap[likely], second[likely]] = True
     return speaks
 
 

@@ -26,7 +26,7 @@ SPEECH = 0.4
 OVERLAP = 0.4
 
 _WINDOW_SAMPLES = 160_000
-_BATCH = 8
+_BATCH = 4
 _SETS = np.array(
     [[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [1, 0, 1], [0, 1, 1]], np.float32
 )  # which local speakers each class of the powerset holds

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from resources.lake.commits import UNKNOWN, Commit, digest, engine_version, new_commit
 from resources.lake.tables.table import FILLED, EpisodeId, FeedId, Float32, Int16, Int32, LandedAt, RunId, Table
+from speech.types import SpokenLanguage
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,10 @@ class StageRunRow:
     engine_utilization: Annotated[
         Float32 | None, "Share of the time since the engine began to load in which it worked; NULL without an engine."
     ] = None
+    spoken_languages: Annotated[
+        tuple[SpokenLanguage, ...] | None, "Languages by sound, the likeliest first; NULL for other stages."
+    ] = None
+    spoken_language_absent_reason: Annotated[str | None, "Why the transcriber identified no language."] = None
 
     @property
     def commit(self) -> Commit:
