@@ -1,7 +1,8 @@
 """The checks of sql/checks as asset checks: one evaluation for each check of the whole lake.
 
 An evaluation for each episode would cost as much as a landing: 30 CPU-ms and 11 kB of event log for each check. The
-result names the partitions for which a check fails.
+result names the partitions for which a check fails. All are checks of `warehouse`: Dagster adds the checks of an asset
+to each run that makes it, and a run of a batch must not read the whole lake.
 """
 
 from collections.abc import Iterator
@@ -18,7 +19,10 @@ from resources.lake.warehouse import connect
 
 @dg.multi_asset_check(
     name="lake_checks",
-    specs=[dg.AssetCheckSpec(check.name, asset=check.asset, description=check.description) for check in checks()],
+    specs=[
+        dg.AssetCheckSpec(check.name, asset="warehouse", description=f"{check.asset}: {check.description}")
+        for check in checks()
+    ],
     required_resource_keys={"lake"},
 )
 def lake_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
@@ -36,8 +40,8 @@ def lake_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetChec
 def _evaluation(row: CheckResultRow) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         passed=row.n_wrong == 0,
-        asset_key=row.asset,
+        asset_key="warehouse",
         check_name=row.check_name,
         severity=dg.AssetCheckSeverity.ERROR if row.is_error else dg.AssetCheckSeverity.WARN,
-        metadata={"wrong": row.n_wrong, "examples": dg.MetadataValue.text("\n".join(row.examples) or "none")},
+        metadata={"asset": row.asset, "wrong": row.n_wrong, "examples": dg.MetadataValue.text("\n".join(row.examples) or "none")},
     )
