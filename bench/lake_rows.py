@@ -30,7 +30,7 @@ def land(lake: Lake, table: Table, key: str, rows: pa.Table) -> Commit:
         stamp=pa.array([commit.stamp]),
     )  # fmt: skip
     lake.write_rows(commit, [(table, rows)])
-    lake.commit(table.asset, commit, record)
+    lake.commit(*STAGE_RUNS.rows_of(record))
     return commit
 
 

@@ -22,7 +22,7 @@ from dagster_project.in_process import QUIET
 from partitions.definitions import EPISODES, add_keys
 from pipeline.asset_definition import as_asset
 from pipeline.run_keys import key_tags
-from pipeline.stage import Batch, Cost, Landing, Outcome, each, stage
+from pipeline.stage import Batch, Cost, Landing, Outcome, Stage, each
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import WORDS
@@ -55,7 +55,7 @@ def _run(n_episodes: int, n_words: int) -> tuple[float, float]:
     """Wall and CPU seconds of one run over all episodes, in a new instance and a new lake."""
     rows = [{"word_idx": index, **WORD} for index in range(n_words)]
 
-    @stage(tables=[WORDS], ui_metadata=lambda _: {}, group="bench", version="1")
+    @Stage(tables=(WORDS,), ui_metadata=lambda _: {}, group="bench", version="1")
     def nothing(batch: Batch) -> Iterator[Outcome]:
         """The same words for every episode."""
         return each(batch.keys, lambda key: Landing(key, {"words": rows}, Cost(f"{key:0>64}", "f" * 16)))

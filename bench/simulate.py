@@ -216,7 +216,7 @@ class Simulation:
         settings, in_flight = self._settings(), InFlight(self.flying, self.runs)
         cpu_s = time.process_time()
         found = readiness(STAGES, self.live, self.commits, self.failures, in_flight, settings, self.now)
-        batches = batches_of(found, STAGES, self.live, self.commits, in_flight, settings, self.now)
+        batches = batches_of(found)
         self.plan_s.append(time.process_time() - cpu_s)
         for batch in batches:
             self._request(batch)

@@ -29,7 +29,7 @@ from partitions.window import Window, leaving
 from pipeline.dagster_internals import PRIORITY_TAG
 from pipeline.in_flight import in_flight
 from pipeline.live_window import admit, archive, keys_to_seal
-from pipeline.planner import Batch
+from pipeline.planner import Batch, batches_of
 from pipeline.run_keys import key_tags
 from pipeline.run_process import fail_orphaned_runs
 from resources.engines.routing import Engines
@@ -163,7 +163,7 @@ def tick(
         redo_hours=state.redo_hours_left(settings.nightly_audio_hours, situation.now),
     )
     found = situation.readiness(limits)
-    batches = situation.batches(found, limits)
+    batches = batches_of(found)
     move_scattered(instance, batches)
     finished = leaving(list(situation.catalogue), found.finished, frozenset(), window)
     if finished:

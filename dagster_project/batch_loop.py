@@ -1,36 +1,32 @@
 """Runs the stages of many episodes in this process, batch by batch, as the planner decides.
 
-For many episodes, `podlake run` uses a process for each engine stage and one for all other stages. While an engine works
-on a batch, the other processes prepare the next batch of the other engine, download and hash the next episodes, and
-build turns of finished ones. The processes share only the tables.
+Batches run in threads: one downloads, one does the other work without an engine, and one for each device feeds an
+engine, which runs in a host process. One more thread prepares the next batch, so that no device waits for its start.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from threading import Thread
 
 import dagster as dg
 
 from assets.stages import EPISODE_GRAPH
-from dagster_project.in_process import run_batch
-from dagster_project.planning import Situation, plan_settings
+from dagster_project.in_process import materialize_range
+from dagster_project.planning import Situation, move_scattered, plan_settings
 from dagster_project.settings import Settings
-from pipeline.planner import DOWNLOAD_POOL
+from pipeline.dagster_internals import allow_runs_in_threads
+from pipeline.planner import DOWNLOAD_POOL, Batch, batches_of
 from pipeline.readiness import InFlight, PlanSettings
 from resources.lake.lake import Lake
 
-ALL_STAGES = frozenset(EPISODE_GRAPH.names)
-ENGINE_STAGES = frozenset(EPISODE_GRAPH.engine_stages)
-CPU_STAGES = ALL_STAGES - ENGINE_STAGES
-
-ENGINE_PROCESS_MIN = 24
-"""One process downloads this many episodes before a further one has started."""
-
 POLL_S = 0.5
-"""Time until a process that has nothing to run plans again, unless planning takes long."""
+"""Time until the next plan, unless a batch ends before or planning takes long."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +41,12 @@ class Work:
     """Failures before this time are retried, even if no retry is due."""
     attempted: dict[str, set[str]] = field(default_factory=dict)
 
-    def situation(self, *, one_process: bool) -> Situation:
-        """Runs of others do not count, but their keys do not move. Beside another process, no key moves."""
+    def situation(self, running: Collection[Batch] = ()) -> Situation:
+        """Runs of others do not count, but their keys do not move."""
         found = Situation.of_episodes(self.instance, self.lake)
-        pinned = found.in_flight.all_keys() if one_process else set(found.catalogue)
-        return replace(found, in_flight=InFlight(targets=pinned))
+        stages = Counter(batch.stage for batch in running)
+        keys = {stage: {key for batch in running if batch.stage == stage for key in batch.keys} for stage in stages}
+        return replace(found, in_flight=InFlight(keys, stages, found.in_flight.all_keys()))
 
     def limits(self) -> PlanSettings:
         return replace(
@@ -59,26 +56,66 @@ class Work:
             attempted=self.attempted,
         )
 
-    def needs_engine_processes(self) -> bool:
-        """Whether there are enough downloads that further processes are worth their start."""
-        ready = self.situation(one_process=True).readiness(self.limits()).ready
-        return any(
-            len(ready[stage.name]) > ENGINE_PROCESS_MIN for stage in EPISODE_GRAPH if stage.pool == DOWNLOAD_POOL
-        )
+    def has_downloads(self) -> bool:
+        """Whether episodes are downloaded first: engines can load meanwhile."""
+        ready = self.situation().readiness(self.limits()).ready
+        return any(ready[stage.name] for stage in EPISODE_GRAPH if stage.pool == DOWNLOAD_POOL)
 
 
-def run_batches(work: Work, stages: Callable[[], frozenset[str]]) -> None:
-    """Run the largest batch of `stages()`, again and again, until nothing is ready at any stage."""
+def run_batches(work: Work) -> None:
+    """Plan and run, again and again, until nothing runs and nothing is ready at any stage."""
+    allow_runs_in_threads(work.instance)
+    running: dict[Future[None], Batch] = {}
     while True:
-        own, started_s = stages(), time.monotonic()
-        situation, limits = work.situation(one_process=own == ALL_STAGES), work.limits()
-        found = situation.readiness(limits)
-        if not any(found.ready.values()):
+        started_s = time.monotonic()
+        situation = work.situation(running.values())
+        found = situation.readiness(work.limits())
+        batches = batches_of(found)
+        startable = list(_startable(batches, running.values(), work.settings.n_devices))
+        if startable:
+            move_scattered(work.instance, batches)  # all, as the planner expects of later ones
+        for batch in startable:
+            work.attempted.setdefault(batch.stage, set()).update(batch.keys)
+            running[_in_thread(materialize_range, work.instance, batch.stage, batch.keys)] = batch
+        if not running and not any(found.ready.values()):
             return
-        batches = [batch for batch in situation.batches(found, limits) if batch.stage in own]
-        if not batches:
-            time.sleep(max(POLL_S, 4 * (time.monotonic() - started_s)))
-            continue
-        batch = max(batches, key=lambda batch: len(batch.keys))
-        run_batch(work.instance, batch)
-        work.attempted.setdefault(batch.stage, set()).update(batch.keys)
+        poll_s = max(POLL_S, 4 * (time.monotonic() - started_s))
+        if not running:
+            time.sleep(poll_s)
+        for future in wait(running, poll_s, FIRST_COMPLETED).done:
+            del running[future]
+            future.result()
+
+
+def _startable(batches: Iterable[Batch], running: Iterable[Batch], devices: int) -> Iterator[Batch]:
+    """The largest batches for which there is a thread. Without devices, a batch of each engine stage runs on the CPU."""
+    most = Counter({"engines": devices + 1 if devices else len(EPISODE_GRAPH.engine_stages), "downloads": 1, "cpu": 1})
+    most.update(dict.fromkeys(EPISODE_GRAPH.engine_stages, max(1, devices)))
+    for batch in running:
+        most.subtract(_lanes(batch.stage))
+    for batch in sorted(batches, key=lambda batch: len(batch.keys), reverse=True):
+        if all(most[lane] > 0 for lane in _lanes(batch.stage)):
+            most.subtract(_lanes(batch.stage))
+            yield batch
+
+
+def _lanes(stage: str) -> tuple[str, ...]:
+    """What a batch of the stage occupies one of."""
+    if stage in EPISODE_GRAPH.engine_stages:
+        return ("engines", stage)
+    return ("downloads",) if EPISODE_GRAPH[stage].pool == DOWNLOAD_POOL else ("cpu",)
+
+
+def _in_thread(function: Callable[..., None], *arguments: object) -> Future[None]:
+    """Call it in a thread that does not keep the process alive."""
+    future: Future[None] = Future()
+
+    def call() -> None:
+        try:
+            function(*arguments)
+            future.set_result(None)
+        except BaseException as error:  # noqa: BLE001 - raised in the main thread
+            future.set_exception(error)
+
+    Thread(target=call, name=str(arguments[1]), daemon=True).start()
+    return future

@@ -47,15 +47,6 @@ def build_resources(settings: Settings) -> dict[str, Any]:
     }
 
 
-def utterance_rule(settings: Settings) -> UtteranceRule:
-    """Where turns are cut into utterances."""
-    return UtteranceRule(
-        min_ms=round(1000 * settings.utterance_min_s),
-        max_ms=round(1000 * settings.utterance_max_s),
-        pause_ms=settings.utterance_pause_ms,
-    )
-
-
 def fetch_policy(settings: Settings) -> FetchPolicy:
     """The rules for requests to other machines."""
     return FetchPolicy(
@@ -64,6 +55,15 @@ def fetch_policy(settings: Settings) -> FetchPolicy:
         connections_per_host=settings.connections_per_host,
         spacing_s=settings.request_spacing_s,
         pauses=settings.cache_folder / "pauses",
+    )
+
+
+def utterance_rule(settings: Settings) -> UtteranceRule:
+    """Where turns are cut into utterances."""
+    return UtteranceRule(
+        min_ms=round(1000 * settings.utterance_min_s),
+        max_ms=round(1000 * settings.utterance_max_s),
+        pause_ms=settings.utterance_pause_ms,
     )
 
 
@@ -89,8 +89,16 @@ def chosen_diarizer(settings: Settings) -> EngineChoice:
 def chosen_transcribers(settings: Settings) -> dict[str, EngineChoice]:
     """Language → transcriber; `*` is any other language."""
     return {
-        language: _placed(choice, settings) for language, choice in parse_transcribers(settings.transcriber).items()
+        language: _placed(_decoding(choice, settings), settings)
+        for language, choice in parse_transcribers(settings.transcriber).items()
     }
+
+
+def _decoding(choice: EngineChoice, settings: Settings) -> EngineChoice:
+    """With the language that is decoded, if it is not the declared one."""
+    if settings.transcriber_language == "declared":
+        return choice
+    return replace(choice, options={**choice.options, "decode": settings.transcriber_language})
 
 
 def _placed(choice: EngineChoice, settings: Settings) -> EngineChoice:
@@ -101,7 +109,7 @@ def _placed(choice: EngineChoice, settings: Settings) -> EngineChoice:
 
 def _host(settings: Settings, waveforms: WaveformCache) -> Host:
     if settings.engine_host == "local":
-        return LocalHost(waveforms, Devices(visible(settings.gpus)))
+        return LocalHost(waveforms, Devices(visible(settings.gpus)), settings.engine_idle_s)
     home = Home.at(settings.home)
     return RayHost(
         address=settings.ray_address,

@@ -152,6 +152,8 @@ def add(
 @click.option("--failed-too", is_flag=True, help="Also retry failed episodes that are not due for a retry.")
 def run(feeds: tuple[str, ...], newest: int | None, failed_too: bool) -> None:
     """Run every stage for every episode in this process; an interrupted run continues where it stopped."""
+    import signal
+
     from dagster_project.build_resources import build_resources
     from dagster_project.instance import open_instance
     from dagster_project.run import Selection
@@ -161,8 +163,14 @@ def run(feeds: tuple[str, ...], newest: int | None, failed_too: bool) -> None:
     settings = _settings()
     given = build_resources(settings)
     _require_feeds(settings, feeds)
-    with open_instance(settings) as instance:
-        run_all(instance, settings, given["lake"], given["engines"], Selection(feeds, newest, failed_too))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with open_instance(settings) as instance:
+            run_all(instance, settings, given["lake"], given["engines"], Selection(feeds, newest, failed_too))
+    except KeyboardInterrupt:
+        click.echo("Interrupted. What has landed stays; `podlake run` continues.", err=True)
+        sys.stderr.flush()
+        os._exit(130)  # without waiting for the threads of batches: their runs have been canceled
 
 
 @main.command(
@@ -271,11 +279,13 @@ def status(key: str | None, as_json: bool) -> None:
     from dagster_project.commands import status as of
 
     lake = _lake(_settings())
-    found = of.one(lake, key) if key else of.overview(lake.home)
-    if as_json:
-        click.echo(json.dumps(found, indent=1, ensure_ascii=False, default=of.plain))
+    if key:
+        detail = of.detail(lake, key)
+        found, text = detail.as_json(), of.detail_text(detail)
     else:
-        click.echo(of.one_text(found) if key else of.overview_text(found))
+        found = of.overview(lake.home)
+        text = of.overview_text(found)
+    click.echo(json.dumps(found, indent=1, ensure_ascii=False, default=of.plain) if as_json else text)
 
 
 @main.command(
@@ -442,6 +452,23 @@ def doctor() -> None:
         raise SystemExit(1)
 
 
+@main.command(epilog=_examples("podlake engines", "podlake engines stop"))
+@click.argument("action", type=click.Choice(["list", "stop"]), default="list")
+def engines(action: str) -> None:
+    """List the processes that keep engines loaded, with what they work on; or stop them.
+
+    A stopped process frees its memory. A run that uses it starts another one for the rest of its batch.
+    """
+    from dagster_project.commands.engines import processes_text
+    from speech.engines import hosts
+
+    if action == "list":
+        click.echo(processes_text(hosts.statuses()))
+        return
+    stopped = hosts.stop()
+    click.echo(f"{len(stopped)} processes are stopped: {', '.join(str(one['pid']) for one in stopped) or 'none ran'}.")
+
+
 @main.command(
     epilog=_examples("podlake page my-show-20260102-1a2b3c4d", "podlake page EPISODE --audio link --out page.html")
 )
@@ -574,10 +601,11 @@ def ui(port: int) -> None:
     """Start Dagster's web UI and daemon on this machine, and the corpus site at the next port. Ctrl-C stops all."""
     import subprocess
 
-    from dagster_project.instance import prepare_home
+    from dagster_project.instance import open_instance
     from speech.signals import reset_signals
 
-    prepare_home(_settings())
+    with open_instance(_settings()):  # the daemon takes the limits of pools from its databases
+        pass
     reset_signals()  # in the background of a shell, Dagster would ignore SIGTERM
     site = ["site", "--port", str(port + 1), "--ui-url", f"http://127.0.0.1:{port}", "--parent", str(os.getpid())]
     subprocess.Popen([sys.executable, "-m", "dagster_project.cli", *site])

@@ -15,7 +15,7 @@ from partitions.definitions import FEEDS
 from pipeline.gathering import gathered_commits, planning_graph
 from pipeline.in_flight import in_flight
 from pipeline.lake_state import LakeState
-from pipeline.planner import Batch
+from pipeline.planner import Batch, batches_of
 from pipeline.readiness import Commits, Episode
 from resources.lake.commits import all_open_commits
 from resources.lake.graph import StageGraph, StageSpec
@@ -39,7 +39,7 @@ def gathering_batches(
         newest = max((commit.landed_at for commit in listed.get(stage.name, {}).values()), default=None)
         if newest is None or datetime.now(UTC) - newest >= pause:
             situation, limits = gathering_situation(instance, lake, stage, listed), plan_settings(settings)
-            yield from situation.batches(situation.readiness(limits), limits)
+            yield from batches_of(situation.readiness(limits))
 
 
 def gather(instance: dg.DagsterInstance, lake: Lake, settings: Settings) -> None:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("podlake")
 
 CONFIG = "dagster.yaml"
+ENGINE_POOL = "gpu"
+OTHER_RUNS = 3
+"""Runs without an engine at once: a poll, downloads, and hashes or compaction."""
 DEFAULTS = Path(__file__).with_name(CONFIG)
 
 EVENT_BATCH = "DAGSTER_EVENT_BATCH_SIZE"
@@ -35,14 +38,17 @@ def open_instance(settings: Settings) -> DagsterInstance:
     """The instance of DAGSTER_HOME. Use it as a context manager, or close it with `dispose`."""
     from dagster import DagsterInstance
 
-    prepare_home(settings)
-    return DagsterInstance.get()
+    is_own = prepare_home(settings) == settings.cache_folder / "dagster"
+    instance = DagsterInstance.get()
+    if is_own and _engine_limit(instance) != _engine_runs(settings):
+        instance.event_log_storage.set_concurrency_slots(ENGINE_POOL, _engine_runs(settings))
+    return instance
 
 
 def prepare_home(settings: Settings) -> Path:
     """Create DAGSTER_HOME, by default `<cache folder>/dagster`, and set the variable for this process and its children.
 
-    The default home gets our dagster.yaml, with the time limit of runs from the settings. A home that the user chose
+    The default home gets our dagster.yaml, with limits of runs from the settings. A home that the user chose
     keeps its own, except for the event log class of an earlier version.
     """
     chosen = os.environ.get("DAGSTER_HOME")
@@ -99,4 +105,15 @@ def _create_databases(home: Path) -> None:
 
 def _own_config(settings: Settings) -> str:
     limit_s = round(settings.job_timeout_hours * 3600)
-    return re.sub(r"(?m)^(  max_runtime_seconds:) \d+", rf"\1 {limit_s}", DEFAULTS.read_text())
+    config = re.sub(r"(?m)^(  max_runtime_seconds:) \d+", rf"\1 {limit_s}", DEFAULTS.read_text())
+    return re.sub(r"(?m)^(    max_concurrent_runs:) \d+", rf"\1 {OTHER_RUNS + _engine_runs(settings)}", config)
+
+
+def _engine_limit(instance: DagsterInstance) -> int:
+    limits = {pool.name: pool.limit for pool in instance.event_log_storage.get_pool_limits() if not pool.from_default}
+    return limits.get(ENGINE_POOL, 1)
+
+
+def _engine_runs(settings: Settings) -> int:
+    """Runs with an engine at once: one for each device, and one that starts meanwhile. On a CPU, one."""
+    return settings.n_devices + 1 if settings.n_devices else 1

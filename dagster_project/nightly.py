@@ -44,7 +44,7 @@ def request_nightly_backfill(instance: dg.DagsterInstance, settings: Settings, l
         plan_settings(settings), engines=engine_versions(engines, situation.catalogue), redo_hours=float("inf")
     )
     found = situation.readiness(limits)
-    chosen = within_hours(found, situation.catalogue, settings.nightly_audio_hours)
+    chosen = within_hours(found, settings.nightly_audio_hours)
     if not chosen:
         return "Nothing is missing, due for a retry, or outdated."
     wanted = {stage: [key for key in chosen if key in ready] for stage, ready in found.ready.items()}

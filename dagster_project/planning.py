@@ -54,9 +54,6 @@ class Situation:
             self.graph, self.catalogue, self.lake.commits, self.lake.failures, self.in_flight, settings, self.now
         )
 
-    def batches(self, found: Readiness, settings: PlanSettings) -> tuple[Batch, ...]:
-        return batches_of(found, self.graph, self.catalogue, self.lake.commits, self.in_flight, settings, self.now)
-
     def polls(self, settings: Settings, only: Set[str] | None = None) -> list[Batch]:
         """Batches that poll the feeds, the least recently polled first.
 
@@ -68,7 +65,7 @@ class Situation:
         if only is not None:
             unpolled = replace(self, lake=LakeState({}, {}), in_flight=InFlight(targets=self.in_flight.all_keys()))
         polled = {key: commit.stamp for key, commit in self.lake.commits[stage].items()}
-        batches = unpolled.batches(unpolled.readiness(limits), limits)
+        batches = batches_of(unpolled.readiness(limits))
         return sorted(batches, key=lambda batch: min(polled.get(key, "") for key in batch.keys))
 
 
@@ -84,7 +81,8 @@ def plan_settings(settings: Settings) -> PlanSettings:
     """The limits that the settings name. Engines are not compared."""
     return PlanSettings(
         batch_sizes={stage.name: settings.batch_size(stage) for stage in GRAPH},
-        runs_ahead=settings.runs_ahead,
+        devices=max(1, settings.n_devices),
+        runs_ahead=settings.runs_ahead or 2 * max(1, settings.n_devices),
         ahead_episodes=settings.ahead_episodes,
         ahead_bytes=settings.ahead_gb * 1e9,
     )

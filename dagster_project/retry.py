@@ -15,6 +15,7 @@ from dagster_project.in_process import run_batch
 from dagster_project.planning import Situation, plan_settings
 from dagster_project.settings import Settings
 from partitions.definitions import add_keys
+from pipeline.planner import batches_of
 from pipeline.readiness import PlanSettings
 from resources.lake.catalogue import Catalogue
 from resources.lake.home import Home
@@ -72,7 +73,7 @@ def retry_here(instance: dg.DagsterInstance, settings: Settings, lake: Lake, wan
         only = {name: wanted[name]}
         (situation,) = _situations(instance, lake, only)
         limits = _limits(settings, only)
-        for batch in situation.batches(situation.readiness(limits), limits):
+        for batch in batches_of(situation.readiness(limits)):
             if batch.stage == name:
                 run_batch(instance, batch)
 

@@ -1,36 +1,35 @@
 """`podlake run`: polls feeds and takes every episode through every stage, without Dagster's daemon.
 
-Every batch is a Dagster run in this process, or in one process per engine stage if there are many episodes. The runs
-do not wait in Dagster's run queue. Device locks and the compaction lock protect what they share with other runs.
+Every batch is a Dagster run in this process. The runs do not wait in Dagster's run queue. Device locks and the
+compaction lock protect what they share with other runs.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import dagster as dg
 
 from assets.stages import EPISODE_GRAPH, STAGES
-from dagster_project.batch_loop import ALL_STAGES, CPU_STAGES, Work, run_batches
+from dagster_project.batch_loop import Work, run_batches
 from dagster_project.build_resources import window
-from dagster_project.engine_process import EngineProcess
 from dagster_project.gathering import gather
 from dagster_project.in_process import materialize, run_batch
 from dagster_project.nightly import newest_first
 from dagster_project.planning import Situation
+from dagster_project.progress_bars import progress_bars
 from dagster_project.settings import Settings
 from dagster_project.stages import code_version
 from partitions.keys import feed_of
 from pipeline.contract import report_if_unknown
+from pipeline.crashes import forget
 from pipeline.dagster_internals import last_event_times
 from pipeline.in_flight import in_flight
 from pipeline.live_window import admit, archive_finished
-from pipeline.records import last_landings
-from pipeline.run_process import fail_orphaned_runs
+from pipeline.run_process import cancel_own_runs, fail_orphaned_runs
 from pipeline.stage import Stage
 from resources.engines.routing import Engines
 from resources.lake.catalogue import Catalogue
@@ -60,34 +59,22 @@ def run(instance: dg.DagsterInstance, settings: Settings, lake: Lake, engines: E
     migrate(lake.home)
     materialize(instance, "feeds")
     feeds = [key for key in instance.get_dynamic_partitions("feeds") if not selection.feeds or key in selection.feeds]
-    with ExitStack() as stack:
-        processes = _started(stack) if _may_be_many(lake, feeds, selection) else []  # while the feeds are polled
-        keys = _poll(instance, settings, lake, feeds, selection)
-        for name in EPISODE_GRAPH.names:
-            _report_lost_events(instance, lake, STAGES[name], keys, code_version(STAGES[name], engines))
-        work = Work(instance, settings, lake, keys, datetime.now(UTC) if selection.failed_too else None)
-        if work.needs_engine_processes():
-            processes = processes or _started(stack)
-            for process in processes:
-                process.begin(work)
-            run_batches(work, lambda: _own_stages(instance, processes))
-        else:
-            stack.close()
-            run_batches(work, lambda: ALL_STAGES)
+    keys = _poll(instance, settings, lake, feeds, selection)
+    for name in EPISODE_GRAPH.names:
+        _report_lost_events(instance, lake, STAGES[name], keys, code_version(STAGES[name], engines))
+    work = Work(instance, settings, lake, keys, datetime.now(UTC) if selection.failed_too else None)
+    if work.has_downloads():
+        engines.preload()
+    try:
+        with progress_bars():
+            run_batches(work)
+    except BaseException:
+        for ended in cancel_own_runs(instance):
+            for asset in ended.asset_selection or ():
+                forget(lake.home, asset.to_user_string(), ended.run_id)
+        raise
     gather(instance, lake, settings)
     materialize(instance, "warehouse")
-
-
-def _started(stack: ExitStack) -> list[EngineProcess]:
-    return [stack.enter_context(closing(EngineProcess(stage))) for stage in EPISODE_GRAPH.engine_stages]
-
-
-def _own_stages(instance: dg.DagsterInstance, processes: Sequence[EngineProcess]) -> frozenset[str]:
-    """The stages of this process: those without an engine, and those whose process has exited."""
-    exited = {process.stage for process in processes if process.has_exited()}
-    if exited:
-        fail_orphaned_runs(instance)
-    return CPU_STAGES | exited
 
 
 def _poll(
@@ -124,12 +111,6 @@ def requested_elsewhere(instance: dg.DagsterInstance, keys: Sequence[str]) -> se
     return set(keys).intersection(set().union(*flying.keys.values()))
 
 
-def _may_be_many(lake: Lake, feeds: Sequence[str], selection: Selection) -> bool:
-    """Whether a feed is polled for the first time: it may list hundreds of episodes."""
-    polled = all_open_commits(lake.home).get("episodes", {})
-    return selection.newest is None and any(feed not in polled for feed in feeds)
-
-
 def _report_lost_events(
     instance: dg.DagsterInstance, lake: Lake, stage: Stage, keys: Sequence[str], version: str
 ) -> None:
@@ -141,6 +122,6 @@ def _report_lost_events(
         for key, commit in commits.items()
         if key in selected and (key not in known or known[key] < commit.landed_at)
     ]
-    for key in last_landings(lake, stage.name, behind):
+    for key in lake.runs(stage.name, behind):
         if report_if_unknown(instance, lake, stage, key, version):
             log.info("%s: logged the event of %s, which had landed before its run was killed", stage.name, key)

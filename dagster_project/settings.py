@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -48,17 +47,22 @@ class Settings(BaseSettings):
         "whisper",
         description="Transcriber, `name[:model]`, for every language or per language: `en=nemo,zh=firered:/models/FireRedASR-AED-L,*=whisper:large-v3-turbo`.",
     )
+    transcriber_language: Literal["declared", "detected"] = Field(
+        "declared",
+        description="Language that a multilingual Whisper decodes: `declared` by the feed, or `detected` from the sound where the two clearly differ.",
+    )
     nemo_python: str = Field(
         default_factory=lambda: str(NEMO_PYTHON) if NEMO_PYTHON.exists() else "",
-        description="Python that the NeMo engines run under, in a process of their own. Default: that of `make nemo`, if it was made; empty: the run's own process.",
+        description="Python that the NeMo engines run under. Default: that of `make nemo`, if it was made; empty: podlake's own.",
     )
-    firered_python: str | None = Field(
-        None, description="The same for FireRedASR. Default: as for NeMo, else a process of its own under this Python."
-    )
+    firered_python: str | None = Field(None, description="The same for FireRedASR. Default: as for NeMo.")
     gpus: str = Field("all", description="Devices to lease: `all`, `none`, or numbers such as `0,1,3`.")
     engine_host: Literal["local", "ray"] = Field(
         "local",
-        description="Where engines run: `local`, in the run's own process, or `ray`, in actors of a Ray cluster.",
+        description="Where engines run: `local`, in host processes of this machine, or `ray`, in actors of a Ray cluster.",
+    )
+    engine_idle_s: float = Field(
+        600.0, ge=0, description="Seconds without work after which a host process exits and frees its memory."
     )
     ray_address: str = Field(
         "auto", description="The Ray cluster: `auto` (this machine is a node of it), or host:port."
@@ -82,8 +86,8 @@ class Settings(BaseSettings):
         256, ge=1, description="Episodes that `podlake run` downloads at most before an engine has taken some."
     )
     ahead_gb: float = Field(20.0, gt=0, description="The same in GB of audio, as the feeds declare it.")
-    runs_ahead: int = Field(
-        2, ge=1, description="Runs of a stage that automation keeps queued or running: twice the number of GPUs."
+    runs_ahead: int | None = Field(
+        None, ge=1, description="Runs of a stage that automation keeps queued or running. Default: two for each GPU."
     )
     allow_hosts: str = Field(
         "",
@@ -108,17 +112,17 @@ class Settings(BaseSettings):
         validation_alias="JOB_TIMEOUT_HOURS",
         description="A run that takes longer is ended; what it has landed stays.",
     )
-    utterance_min_s: float = Field(1.0, gt=0, description="Shortest utterance, in seconds.")
-    utterance_max_s: float = Field(
-        30.0, gt=0, description="Longest utterance, in seconds; longer ones are cut at a pause."
-    )
-    utterance_pause_ms: int = Field(800, ge=40, description="A pause of this length ends an utterance.")
     itunes_url: str = Field("https://itunes.apple.com", description="Apple's directory, for `podlake search-feeds`.")
     podcastindex_url: str = Field(
         "https://api.podcastindex.org/api/1.0", description="PodcastIndex, for `podlake search-feeds`."
     )
     podcastindex_key: str = Field("", description="API key of PodcastIndex. Empty: only Apple's directory is searched.")
     podcastindex_secret: SecretStr = Field(SecretStr(""), description="The secret of this key.")
+    utterance_min_s: float = Field(1.0, gt=0, description="Shortest utterance, in seconds.")
+    utterance_max_s: float = Field(
+        30.0, gt=0, description="Longest utterance, in seconds; longer ones are cut at a pause."
+    )
+    utterance_pause_ms: int = Field(800, ge=40, description="A pause of this length ends an utterance.")
     owner: str = Field("team:podlake", description="Owner of the assets in the UI: an e-mail address or team:<name>.")
 
     def batch_size(self, stage: StageSpec) -> int:
@@ -157,10 +161,16 @@ class Settings(BaseSettings):
         return value
 
     @property
+    def n_devices(self) -> int:
+        """Devices of this machine that runs lease; 0 if engines run on its CPU, or on a cluster."""
+        return len(visible(self.gpus)) if self.engine_host == "local" else 0
+
+    @property
     def pythons(self) -> dict[str, str]:
-        """Engine → the Python that it runs under in a process of its own; the others run in the run's process."""
+        """Engine → the Python that its host process runs under, if it is another one."""
         nemo = {"nemo": str(Path(self.nemo_python).expanduser())} if self.nemo_python else {}
-        return {**nemo, "firered": self.firered_python or nemo.get("nemo") or sys.executable}
+        firered = self.firered_python or nemo.get("nemo")
+        return {**nemo, **({"firered": firered} if firered else {})}
 
     @property
     def cache_folder(self) -> Path:

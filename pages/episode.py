@@ -138,6 +138,7 @@ from episode_overview as overview
 join episodes as episode using (episode_id)
 left join acquisitions as audio using (episode_id)
 where overview.episode_id = ?
+order by audio.fetched_at desc limit 1
 """
 _WORDS = """
 select turn_idx, speaker, word, start_ms, end_ms, confidence

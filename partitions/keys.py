@@ -13,21 +13,13 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+if TYPE_CHECKING:
+    from partitions.feeds.rss import Episode
+
 SLUG_LENGTH = 40
-
-
-class Keyed(Protocol):
-    """The parts of an episode's key, such as of `partitions.feeds.rss.Episode`."""
-
-    @property
-    def guid(self) -> str: ...
-    @property
-    def published_at(self) -> datetime | None: ...
-    @property
-    def title(self) -> str | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +62,7 @@ def episode_key(feed_id: str, guid: str, published_at: datetime | None, taken: C
     raise ValueError(f"The episode {guid!r} of {feed_id} already has the key {key}. Look it up.")
 
 
-def assign_keys(feed_id: str, episodes: Iterable[Keyed], known: Mapping[str, KnownEpisode]) -> dict[str, str]:
+def assign_keys(feed_id: str, episodes: Iterable[Episode], known: Mapping[str, KnownEpisode]) -> dict[str, str]:
     """Guid → key of every listed episode of a feed. `known` has the catalogue's episodes of the feed by guid.
 
     The only rule of identity:
@@ -103,7 +95,7 @@ def assign_keys(feed_id: str, episodes: Iterable[Keyed], known: Mapping[str, Kno
     return keys
 
 
-def _occasion(episode: Keyed | KnownEpisode) -> tuple[str, datetime] | None:
+def _occasion(episode: Episode | KnownEpisode) -> tuple[str, datetime] | None:
     """Title and date; None if either is missing."""
     title = " ".join((episode.title or "").casefold().split())
     return (title, episode.published_at) if title and episode.published_at else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pipeline.stage import Batch, Failure
 from resources.engines.routing import Audio
@@ -18,7 +18,12 @@ def acquisition(lake: Lake, episode_id: str) -> AcquisitionRow:
     rows = lake.rows(ACQUISITIONS, episode_id)
     if not rows:
         raise UpstreamMissing(f"{episode_id} has no audio yet. Materialize `audio` for it first.")
-    return rows[-1]
+    return current(rows)
+
+
+def current(rows: Sequence[AcquisitionRow]) -> AcquisitionRow:
+    """The acquisition that the episode has now: the newest. Earlier ones stay until retention removes them."""
+    return max(rows, key=lambda row: row.fetched_at)
 
 
 def audio_inputs(batch: Batch, catalogue: Catalogue, store: AudioStore, failures: list[Failure]) -> Iterator[Audio]:

@@ -18,16 +18,17 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from pipeline.crashes import RUNS_ALLOWED, watching
+from pipeline.crashes import watching
 from pipeline.dagster_internals import ROOT_RUN_ID_TAG
 from pipeline.events import EVENTS_LOGGED, materialization
-from pipeline.records import Run, commit_landing, landed_by, last_landings, record_failure, write_rows
-from pipeline.reporting import cost_metadata, log_outcome, step_failure
+from pipeline.records import Run, commit_landing, landed_by, record_failure, write_rows
+from pipeline.reporting import cost_metadata, log_outcome, progress_lines, step_failure
 from pipeline.run_keys import named_keys
 from pipeline.run_process import tag_process
-from pipeline.stage import Batch, Failure, Landed, Landing, Outcome, Stage
+from pipeline.stage import Batch, Failure, Landing, Outcome, Stage
 from resources.lake.lake import Lake
 from resources.lake.migration import migrate
+from resources.lake.tables.pipeline import StageRunRow
 from speech.errors import (
     EngineFailed,
     EngineUnavailable,
@@ -54,7 +55,7 @@ class _Step:
     lake: Lake
     run: Run
     keys: tuple[str, ...]
-    upstream: Mapping[str, Mapping[str, Landed]]
+    upstream: Mapping[str, Mapping[str, StageRunRow]]
 
 
 def run_stage(context: dg.AssetExecutionContext, stage: Stage, code_version: str) -> Iterator[dg.MaterializeResult]:
@@ -65,7 +66,7 @@ def run_stage(context: dg.AssetExecutionContext, stage: Stage, code_version: str
     keys = named_keys(context.run.tags) or tuple(context.partition_keys)
     root_run_id = context.run.root_run_id or context.run.tags.get(ROOT_RUN_ID_TAG) or context.run.run_id
     run = Run(context.run.run_id, root_run_id, datetime.now(UTC), len(keys))
-    upstream = {name: last_landings(lake, name, keys) for name in stage.inputs}
+    upstream = {name: lake.runs(name, keys) for name in stage.inputs}
     step = _Step(context, stage, code_version, lake, run, keys, upstream)
     done = landed_by(lake, stage.name, keys, root_run_id)
     for key in sorted(done):
@@ -73,11 +74,12 @@ def run_stage(context: dg.AssetExecutionContext, stage: Stage, code_version: str
         report_if_unknown(context.instance, lake, stage, key, code_version)
     todo = tuple(key for key in keys if key not in done)
     failures: list[Failure] = []
-    for count, (outcome, attempts) in enumerate(_outcomes(step, todo), start=1):
-        final = _land(step, outcome, attempts)
-        if isinstance(final, Failure):
-            failures.append(final)
-        log_outcome(stage, final, count, len(todo))
+    with progress_lines(context.log, stage, todo):
+        for count, (outcome, attempts) in enumerate(_outcomes(step, todo), start=1):
+            final = _land(step, outcome, attempts)
+            if isinstance(final, Failure):
+                failures.append(final)
+            log_outcome(stage, final, count, len(todo))
     if failures:
         raise step_failure(stage, failures, len(keys))
     yield dg.MaterializeResult(asset_key=stage.name, metadata=EVENTS_LOGGED)
@@ -85,12 +87,12 @@ def run_stage(context: dg.AssetExecutionContext, stage: Stage, code_version: str
 
 def report_if_unknown(instance: dg.DagsterInstance, lake: Lake, stage: Stage, key: str, code_version: str) -> bool:
     """Log the event of a landing if its run was killed before it did. Returns whether it was missing."""
-    landed = last_landings(lake, stage.name, [key])[key]
+    landed = lake.runs(stage.name, [key])[key]
     asset = dg.AssetRecordsFilter(asset_key=dg.AssetKey(stage.name), asset_partitions=[key])
     known = instance.fetch_materializations(asset, limit=1).records
     if known and known[0].timestamp >= landed.finished_at.timestamp() - 1:
         return False
-    upstream = {name: last_landings(lake, name, [key]) for name in stage.inputs}
+    upstream = {name: lake.runs(name, [key]) for name in stage.inputs}
     tables = {table.name: lake.read(table, key) for table in stage.tables}
     shown = stage.ui_metadata({name: rows for name, rows in tables.items() if rows is not None})
     instance.report_runless_asset_event(materialization(stage, key, landed, upstream, code_version, shown))
@@ -98,15 +100,15 @@ def report_if_unknown(instance: dg.DagsterInstance, lake: Lake, stage: Stage, ke
 
 
 def _outcomes(step: _Step, todo: Sequence[str]) -> Iterator[tuple[Outcome, int]]:
-    """Each key exactly once, with the number of tries in this run."""
+    """Each key exactly once, with the number of tries in this run: 0 if an earlier run has recorded its failure."""
     missing = {key: [name for name in step.stage.inputs if key not in step.upstream[name]] for key in todo}
     for key in todo:
         if missing[key]:
             yield Failure(key, _upstream_missing(step.stage, key, missing[key])), 1
     ready = [key for key in todo if not missing[key]]
-    with watching(step.context.instance, step.lake, step.stage.name, step.run.run_id, ready) as watch:
-        for key in watch.set_aside:
-            yield Failure(key, _keeps_crashing(step.stage, key)), 1
+    with watching(step.context.instance, step.lake, step.stage, step.run.run_id, ready) as watch:
+        for key, row in watch.set_aside.items():
+            yield Failure(key, KeepsCrashing(row.message)), 0
         for keys in watch.groups():
             yield from _tried(step, keys)
 
@@ -180,12 +182,15 @@ def _land(step: _Step, outcome: Outcome, attempts: int) -> Outcome:
     """Land the rows or record the failure. An error on the way is a failure of this episode only."""
     if isinstance(outcome, Landing):
         try:
-            _write(step, outcome, attempts)
+            event = _write(step, outcome, attempts)
         except Exception as error:
             log.exception("%s: %s could not be landed", step.stage.name, outcome.key)
             outcome = Failure(outcome.key, _storage_error(outcome.key, error), outcome.cost)
         else:
+            _log_event(step, event)
             return outcome
+    if not attempts:
+        return outcome
     try:
         record_failure(step.lake, step.stage, outcome, step.run, attempts=attempts)
     except Exception:
@@ -193,8 +198,8 @@ def _land(step: _Step, outcome: Outcome, attempts: int) -> Outcome:
     return outcome
 
 
-def _write(step: _Step, landing: Landing, attempts: int) -> None:
-    """Rows, then the commit, then the event."""
+def _write(step: _Step, landing: Landing, attempts: int) -> dg.AssetMaterialization:
+    """Write the rows, then the commit. Returns the event of the landing."""
     started = time.monotonic()
     upstream = {name: landed[landing.key] for name, landed in step.upstream.items()}
     tables, commit = write_rows(step.lake, step.stage, landing, step.run, upstream)
@@ -206,7 +211,17 @@ def _write(step: _Step, landing: Landing, attempts: int) -> None:
     landed = commit_landing(
         step.lake, step.stage, landing, step.run, upstream, commit, write_ms=write_ms, attempts=attempts
     )
-    step.context.log_event(materialization(step.stage, landing.key, landed, step.upstream, step.code_version, shown))
+    return materialization(step.stage, landing.key, landed, step.upstream, step.code_version, shown)
+
+
+def _log_event(step: _Step, event: dg.AssetMaterialization) -> None:
+    """An event that Dagster does not take is no failure of the episode: its rows count."""
+    try:
+        step.context.log_event(event)
+    except Exception:
+        log.exception(
+            "%s: the event of %s could not be logged. `podlake run` logs it later", step.stage.name, event.partition
+        )
 
 
 def _storage_error(key: str, error: Exception) -> Exception:
@@ -220,12 +235,4 @@ def _upstream_missing(stage: Stage, key: str, missing: Sequence[str]) -> Upstrea
     return UpstreamMissing(
         f"{stage.name} needs {names} of {key}, which has not landed. Materialize {names} first, "
         f"or see why it failed: podlake status {key}"
-    )
-
-
-def _keeps_crashing(stage: Stage, key: str) -> KeepsCrashing:
-    return KeepsCrashing(
-        f"{RUNS_ALLOWED} runs ended while {stage.name} worked on {key}, so it is set aside and the other episodes go on. "
-        f"Check its audio, and the memory and the time that runs may take. Then: podlake retry --stage {stage.name} "
-        f"--error-class {KeepsCrashing.error_class}"
     )

@@ -1,86 +1,103 @@
-"""Crash attribution: counts per episode the runs that ended while they worked on it.
+"""Crash attribution: a run that ends while it works on episodes is a failed attempt of each of them.
 
 Before a run gives episodes to its stage, it writes them to `working/<stage>/<run_id>.json`. A step that ends normally
-removes the file. If the process exits before, or the run reaches its time limit, the file stays: its episodes
-without an outcome are suspects. The next run works on suspects one at a time, the most suspect last, so that another
-crash has one cause and affects the fewest episodes. After `RUNS_ALLOWED` runs an episode is set aside.
+removes the file. If its process exits before, the file stays: the next run records a failure of each of its episodes
+that has no outcome, and works on these suspects one at a time, the most suspect last. So another crash has one cause
+and affects the fewest episodes. Crashes and other failed runs count together: after `max_attempts` of them, the
+episode is set aside.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import socket
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import dagster as dg
+from pydantic import TypeAdapter
 
+from pipeline.records import land_failure
+from pipeline.run_process import has_exited
+from pipeline.stage import Failure, Stage
 from resources.lake.home import Home
 from resources.lake.lake import Lake
+from resources.lake.tables.pipeline import FailureRow
+from speech.errors import KeepsCrashing, policy_of
 
-RUNS_ALLOWED = 3
-"""Runs that may end during work on an episode before it is set aside."""
+log = logging.getLogger("podlake")
 
 _FOLDER = "working"
+_UNKNOWN_TIME = datetime.min.replace(tzinfo=UTC)
+"""Of the notes of earlier versions."""
+
+
+@dataclass(frozen=True)
+class _Note:
+    """The episodes that a run works on at a stage."""
+
+    run_id: str
+    in_progress: tuple[str, ...]
+    noted_at: datetime = _UNKNOWN_TIME
+
+
+_NOTE = TypeAdapter(_Note)
 
 
 @dataclass(frozen=True)
 class Watch:
-    """The episodes of one run at one stage, and how many runs have ended during work on each."""
+    """The episodes of one run at one stage."""
 
     home: Home
     stage: str
     run_id: str
     keys: tuple[str, ...]
     crashes: Mapping[str, int]
-    """Only keys that a run has ended on since their last outcome."""
-
-    @property
-    def set_aside(self) -> list[str]:
-        return [key for key in self.keys if self.crashes.get(key, 0) >= RUNS_ALLOWED]
+    """Suspects: episodes whose last failure is that a run ended; how many runs have failed on each."""
+    set_aside: Mapping[str, FailureRow]
+    """Episodes on which the last allowed run has ended before this one."""
 
     def groups(self) -> Iterator[tuple[str, ...]]:
         """The other keys: first all that are no suspects, then each suspect alone. Each group is noted before."""
         trusted = tuple(key for key in self.keys if key not in self.crashes)
-        suspects = [key for key in self.keys if 0 < self.crashes.get(key, 0) < RUNS_ALLOWED]
-        for group in (trusted, *((key,) for key in sorted(suspects, key=lambda key: self.crashes[key]))):
+        suspects = [key for key in self.keys if key in self.crashes and key not in self.set_aside]
+        for group in (trusted, *((key,) for key in sorted(suspects, key=self.crashes.__getitem__))):
             if group:
-                self.note(group)
+                with self.home.writing(_FOLDER, self.stage, f"{self.run_id}.json") as stream:
+                    stream.write(_NOTE.dump_json(_Note(self.run_id, group, datetime.now(UTC))))
                 yield group
-
-    def note(self, in_progress: Sequence[str]) -> None:
-        note = _Note(self.run_id, socket.gethostname(), os.getpid(), list(in_progress), dict(self.crashes))
-        _write(self.home, self.stage, note)
 
 
 @contextmanager
-def watching(instance: dg.DagsterInstance, lake: Lake, stage: str, run_id: str, keys: Sequence[str]) -> Iterator[Watch]:
-    """Note the keys while a step works on them. The note stays if the process exits or the run's time is up."""
-    ended = [
-        _without_outcomes(lake, stage, note)
-        for note in _notes(lake.home, stage)
-        if note.run_id == run_id or _has_ended(instance, note)
-    ]
-    watch = Watch(lake.home, stage, run_id, tuple(keys), _counted(ended, keys))
-    if watch.crashes:
-        watch.note(())  # the counts are written to this run's note before they leave those of ended runs
-    for note in ended:
-        if note.run_id != run_id:
-            drop_keys(lake.home, stage, note, keys)
+def watching(
+    instance: dg.DagsterInstance, lake: Lake, stage: Stage, run_id: str, keys: Sequence[str]
+) -> Iterator[Watch]:
+    """Record the failures of runs that have ended, then note the keys while a step works on them.
+
+    If this run is at its time limit, the episode that it works on fails: the first without an outcome.
+    """
+    crashed: dict[str, FailureRow] = {}
+    for note in _notes(lake.home, stage.name):
+        if note.run_id == run_id or _has_ended(instance, note.run_id):
+            crashed |= {key: _record_crash(lake, stage, key, note) for key in _without_outcome(lake, stage, note)}
+            forget(lake.home, stage.name, note.run_id)
     try:
-        yield watch
+        known = lake.failures(stage.name, keys)
+    except OSError:
+        log.exception("%s: the failures of earlier runs cannot be read, so no episode is a suspect", stage.name)
+        known = {}
+    crashes = {key: row.attempts for key, row in known.items() if row.error_class == KeepsCrashing.error_class}
+    set_aside = {key: row for key, row in crashed.items() if key in keys and row.next_retry_at is None}
+    try:
+        yield Watch(lake.home, stage.name, run_id, tuple(keys), crashes, set_aside)
     except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
-        if not (_is_out_of_time(instance, run_id) and _keep_first_suspect(lake, stage, run_id)):
-            _remove(lake.home, stage, run_id)
+        for note in _notes(lake.home, stage.name) if _is_out_of_time(instance, run_id) else ():
+            if note.run_id == run_id and (left := _without_outcome(lake, stage, note)):
+                _record_crash(lake, stage, left[0], note)
         raise
-    except BaseException:
-        _remove(lake.home, stage, run_id)
-        raise
-    else:
-        _remove(lake.home, stage, run_id)
+    finally:
+        forget(lake.home, stage.name, run_id)
 
 
 def _is_out_of_time(instance: dg.DagsterInstance, run_id: str) -> bool:
@@ -93,87 +110,34 @@ def _is_out_of_time(instance: dg.DagsterInstance, run_id: str) -> bool:
     return datetime.now(UTC).timestamp() - record.start_time >= limit_s
 
 
-def _keep_first_suspect(lake: Lake, stage: str, run_id: str) -> bool:
-    """Leave in the run's note the episode that it worked on: the first that has no outcome. Whether there is one."""
-    for note in (note for note in _notes(lake.home, stage) if note.run_id == run_id):
-        left = _without_outcomes(lake, stage, note)
-        suspects = [key for key in note.in_progress if key in left.in_progress][:1]
-        if suspects:
-            _write(lake.home, stage, replace(left, in_progress=suspects))
-            return True
-    return False
+def _has_ended(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Whether the run's process has exited, or Dagster has recorded the end of the run."""
+    run = instance.get_run_by_id(run_id)
+    return run is None or run.is_finished or has_exited(instance, run)
 
 
-@dataclass(frozen=True)
-class _Note:
-    """The episodes that a run works on at a stage, and its process."""
-
-    run_id: str
-    host: str
-    pid: int
-    in_progress: list[str]
-    crashes: dict[str, int]
-    """From earlier runs, also of keys that the run has not begun yet."""
+def _without_outcome(lake: Lake, stage: Stage, note: _Note) -> list[str]:
+    """The episodes of the note that have neither landed nor failed since it was written."""
+    landed = lake.runs(stage.name, note.in_progress)
+    failed = lake.failures(stage.name, note.in_progress)
+    ended_at = {key: row.finished_at for key, row in landed.items()} | {key: row.last_at for key, row in failed.items()}
+    return [key for key in note.in_progress if key not in ended_at or ended_at[key] < note.noted_at]
 
 
-def _counted(ended: Collection[_Note], keys: Sequence[str]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for note in ended:
-        for key in (key for key in keys if key in note.in_progress or key in note.crashes):
-            count = note.crashes.get(key, 0) + (key in note.in_progress)
-            counts[key] = max(count, counts.get(key, 0))
-    return counts
-
-
-def _without_outcomes(lake: Lake, stage: str, note: _Note) -> _Note:
-    """The episodes of the note that have no outcome of its run."""
-
-    def is_done(key: str) -> bool:
-        return note.run_id in lake.history(stage, key)["run_id"].to_pylist()
-
-    return _left(note, {key for key in {*note.in_progress, *note.crashes} if is_done(key)})
-
-
-def _left(note: _Note, gone: Collection[str]) -> _Note:
-    crashes = {key: count for key, count in note.crashes.items() if key not in gone}
-    return replace(note, in_progress=[key for key in note.in_progress if key not in gone], crashes=crashes)
-
-
-def _has_ended(instance: dg.DagsterInstance, note: _Note) -> bool:
-    """Whether its process has exited, or Dagster has recorded the end of the run."""
-    if note.host == socket.gethostname() and not _is_alive(note.pid):
-        return True
-    run = instance.get_run_by_id(note.run_id)
-    return run is None or run.is_finished
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def drop_keys(home: Home, stage: str, note: _Note, keys: Collection[str]) -> None:
-    """Leave in an ended run's note the keys that no other run has taken over yet."""
-    left = _left(note, keys)
-    if left.in_progress or left.crashes:
-        _write(home, stage, left)
-    else:
-        _remove(home, stage, note.run_id)
+def _record_crash(lake: Lake, stage: Stage, key: str, note: _Note) -> FailureRow:
+    allowed = policy_of(KeepsCrashing.error_class).max_attempts
+    error = KeepsCrashing(
+        f"A run ended while {stage.name} worked on {key}: it was killed, or took too much memory or time. After "
+        f"{allowed} failed runs it is set aside. Then check its audio and the limits of runs, and try it again: "
+        f"podlake retry --stage {stage.name} --error-class {KeepsCrashing.error_class}"
+    )
+    return land_failure(lake, stage, Failure(key, error), note.run_id)
 
 
 def _notes(home: Home, stage: str) -> list[_Note]:
-    return [_Note(**json.loads(home.read(_FOLDER, stage, name))) for name in home.names(_FOLDER, stage)]
+    return [_NOTE.validate_json(home.read(_FOLDER, stage, name)) for name in home.names(_FOLDER, stage)]
 
 
-def _write(home: Home, stage: str, note: _Note) -> None:
-    with home.writing(_FOLDER, stage, f"{note.run_id}.json") as stream:
-        stream.write(json.dumps(asdict(note)).encode())
-
-
-def _remove(home: Home, stage: str, run_id: str) -> None:
+def forget(home: Home, stage: str, run_id: str) -> None:
+    """Remove the note of a run: none of its episodes is a suspect."""
     home.remove(_FOLDER, stage, f"{run_id}.json")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from time import time
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import dagster as dg
@@ -21,6 +21,7 @@ from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 
 # The order of partition keys: the public calls remove one key per transaction, and cannot move a key.
 # The times of the last events: the public calls return no times, or load every event.
+# Every storage that Dagster offers (SQLite, PostgreSQL, MySQL, memory) is a `SqlEventLogStorage`.
 from dagster._core.storage.event_log.schema import DynamicPartitionsTable, SqlEventLogStorageTable
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from sqlalchemy import func, select
@@ -53,10 +54,11 @@ def execute_asset(
 ) -> dg.DagsterEvent | None:
     """Run an asset of the module's definitions in this process. Returns the event of the run's failure, if it failed."""
     repository = ReconstructableRepository.for_module(module, "defs")
+    job = repository.get_reconstructable_job("__ASSET_JOB")
     result = dg.execute_job(
-        repository.get_reconstructable_job("__ASSET_JOB"),
+        # Without checks: those of the lake run together, and Dagster refuses a job with some of them.
+        job.get_subset(asset_selection=frozenset([dg.AssetKey(asset)]), asset_check_selection=frozenset()),
         instance=instance,
-        asset_selection=[dg.AssetKey(asset)],
         tags=tags,
         run_config=run_config,
         raise_on_error=False,
@@ -64,11 +66,19 @@ def execute_asset(
     return next((event for event in result.all_events if event.is_run_failure), None)
 
 
+def allow_runs_in_threads(instance: dg.DagsterInstance) -> None:
+    """Let runs start in several threads of this process. Without this they block each other for ever.
+
+    Each start of a run calls `logging.config.dictConfig`, which locks all log handlers, also those of other runs. The
+    handlers that dagster.yaml configures do not change, so they are made once.
+    """
+    handlers = instance.get_yaml_python_handlers()
+    instance.get_yaml_python_handlers = lambda: handlers  # type: ignore[method-assign]
+
+
 def last_event_times(instance: dg.DagsterInstance, asset: dg.AssetKey) -> dict[str, datetime]:
     """Partition → the time of its last materialization event, in one query."""
-    store, events = instance.event_log_storage, SqlEventLogStorageTable.c
-    if not isinstance(store, SqlEventLogStorage):
-        return dict.fromkeys(instance.get_materialized_partitions(asset), datetime.max.replace(tzinfo=UTC))
+    store, events = cast("SqlEventLogStorage", instance.event_log_storage), SqlEventLogStorageTable.c
     query = (
         select(events.partition, func.max(events.timestamp))
         .where(events.asset_key == asset.to_string())
@@ -94,12 +104,7 @@ def _replace(
     instance: dg.DagsterInstance, definition: dg.DynamicPartitionsDefinition, old: Sequence[str], new: Sequence[str]
 ) -> None:
     """Remove and add in one transaction: a killed process loses no key."""
-    name, store = definition.name or "", instance.event_log_storage
-    if not isinstance(store, SqlEventLogStorage):
-        for key in old:
-            instance.delete_dynamic_partition(name, key)
-        instance.add_dynamic_partitions(name, new)
-        return
+    name, store = definition.name or "", cast("SqlEventLogStorage", instance.event_log_storage)
     try:
         _replace_rows(store, name, old, new)
     except IntegrityError:  # another process has added one of the keys in between

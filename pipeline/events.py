@@ -15,7 +15,8 @@ from pipeline.dagster_internals import (
     INPUT_EVENT_POINTER_TAG,
     NO_EVENT_POINTER,
 )
-from pipeline.stage import Landed, Stage
+from pipeline.stage import Stage
+from resources.lake.tables.pipeline import StageRunRow
 
 CATALOGUE_VERSION = "catalogue"
 """The constant data version of the catalogue's assets: a new poll makes no episode outdated."""
@@ -32,8 +33,8 @@ would skip the next step of its run.
 def materialization(
     stage: Stage,
     key: str,
-    landed: Landed,
-    upstream: Mapping[str, Mapping[str, Landed]],
+    landed: StageRunRow,
+    upstream: Mapping[str, Mapping[str, StageRunRow]],
     code_version: str,
     metadata: Mapping[str, Any],
 ) -> AssetMaterialization:

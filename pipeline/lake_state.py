@@ -90,10 +90,8 @@ def _failures(lake: Lake, graph: StageGraph, keys: Collection[str]) -> Failures:
 
 @lru_cache(maxsize=100_000)
 def _read_failure(uri: str, name: str, written_ns: int) -> FailedTry | None:  # noqa: ARG001 - one entry per content
-    rows = Lake(Home.at(uri)).read_file(FAILURES, name)
-    if rows is None or not rows.num_rows:  # removed since it was listed
-        return None
-    return FailedTry(rows["last_at"][-1].as_py(), rows["next_retry_at"][-1].as_py())
+    row = Lake(Home.at(uri)).last_failure(name)
+    return FailedTry(row.last_at, row.next_retry_at) if row else None  # none: removed since it was listed
 
 
 def _sealed_commits(lake: Lake, graph: StageGraph, keys: Iterable[str]) -> Iterable[Commit]:

@@ -14,6 +14,7 @@ from partitions.window import Waiting, Window, admitted, hours, leaving, sealabl
 from pipeline.dagster_internals import remove_keys
 from pipeline.in_flight import in_flight
 from pipeline.lake_state import LakeState
+from pipeline.progress import progress
 from pipeline.readiness import Episode, PlanSettings, readiness
 from resources.engines.routing import ASSUMED_LANGUAGE
 from resources.lake.catalogue import Catalogue
@@ -21,16 +22,14 @@ from resources.lake.commits import all_open_commits
 from resources.lake.duckdb_files import retry_if_file_vanished
 from resources.lake.graph import StageGraph
 from resources.lake.lake import Lake
-from resources.lake.sealed_files import SealedFiles
-from resources.lake.tables import FAILURES, STAGE_RUNS
+from resources.lake.tables import EPISODES as CATALOGUE
 from resources.lake.warehouse import ask, connect
 
 _READ_AT_ONCE = 10_000
-_COLUMNS = ("episode_id", "feed_id", "language", "published_at", "duration_declared_ms")
 
 # Seconds, because DuckDB takes 4 s to make a million Python datetimes.
 _WAITING = """
-select e.episode_id, e.feed_id, e.language, epoch(e.published_at), e.duration_declared_ms
+select e.episode_id, e.feed_id, coalesce(e.language, $assumed), epoch(e.published_at), e.duration_declared_ms
 from lake.episodes e left join (select unnest($feeds) as feed_id, unnest($priorities) as priority) using (feed_id)
 order by coalesce(priority, 0) desc, e.published_at desc nulls last, e.episode_id
 """
@@ -45,7 +44,12 @@ def admit_from_feed(
     instance: DagsterInstance, tables: Mapping[str, pa.Table], *, lake: Lake, window: Window, episode_graph: StageGraph
 ) -> None:
     """After a poll: the feed's newest episodes, up to its even share of the window."""
-    rows = _rows(tables["episodes"].select(list(_COLUMNS)).sort_by([("published_at", "descending")]))
+    rows = [
+        Waiting(
+            row.episode_id, row.feed_id, row.language or ASSUMED_LANGUAGE, row.published_at, row.duration_declared_ms
+        )
+        for row in CATALOGUE.rows_of(tables["episodes"].sort_by([("published_at", "descending")]))
+    ]
     known = set(instance.get_dynamic_partitions(EPISODES.name or ""))
     own = [row for row in rows if row.key in known]
     new = [row for row in rows if row.key not in known]
@@ -76,14 +80,12 @@ def admit(instance: DagsterInstance, catalogue: Catalogue, window: Window, graph
     with connect(lake.home) as connection:
         inside = {"inside": sorted(known), "unknown": hours(None)}
         ((hours_inside,),) = [(0.0,)] if window.audio_hours is None else ask(connection, _HOURS_INSIDE, inside)
-        asked = {"feeds": list(preferred), "priorities": list(preferred.values())}
+        asked = {"feeds": list(preferred), "priorities": [*preferred.values()], "assumed": ASSUMED_LANGUAGE}
         found = retry_if_file_vanished(lambda: connection.execute(_WAITING, asked))  # sorts: reads everything here
         rows = chain.from_iterable(iter(lambda: found.fetchmany(_READ_AT_ONCE), []))
         waiting = (
-            _waiting(
-                key, feed_id, language, None if epoch_s is None else datetime.fromtimestamp(epoch_s, UTC), duration_ms
-            )
-            for key, feed_id, language, epoch_s, duration_ms in rows
+            Waiting(key, feed_id, language, None if at_s is None else datetime.fromtimestamp(at_s, UTC), duration_ms)
+            for key, feed_id, language, at_s, duration_ms in rows
             if key not in known and key not in done and not removed.has(key)
         )
         keys = list(admitted(waiting, window, inside=len(known), hours_inside=hours_inside, now=datetime.now(UTC)))
@@ -112,12 +114,9 @@ def archive_finished(
 def finished(instance: DagsterInstance, lake: Lake, graph: StageGraph) -> Set[str]:
     """The live episodes that are complete, or failed at their last attempt."""
     order = instance.get_dynamic_partitions(EPISODES.name or "")
-    state, now = LakeState.read(lake, graph, order), datetime.now(UTC)
-    catalogue = dict.fromkeys(order, Episode())
-    settings = PlanSettings(batch_sizes={})
-    return readiness(
-        graph, catalogue, state.commits, state.failures, in_flight(instance, order), settings, now
-    ).finished
+    state, catalogue = LakeState.read(lake, graph, order), dict.fromkeys(order, Episode())
+    flying, settings = in_flight(instance, order), PlanSettings(batch_sizes={})
+    return readiness(graph, catalogue, state.commits, state.failures, flying, settings, datetime.now(UTC)).finished
 
 
 def keys_to_seal(instance: DagsterInstance, lake: Lake, graph: StageGraph, older_than: timedelta) -> frozenset[str]:
@@ -133,19 +132,5 @@ def keys_to_seal(instance: DagsterInstance, lake: Lake, graph: StageGraph, older
 
 def not_waiting(lake: Lake, graph: StageGraph) -> set[str]:
     """The episodes that are complete or have failed. Only a retry admits a failed one again."""
-    found = all_open_commits(lake.home)
-    landed = [set(found.get(name, ())) for name in graph.terminal]
-    sealed = SealedFiles(lake.home, STAGE_RUNS).landed()
-    for name, complete in zip(graph.terminal, landed, strict=True):
-        complete.update(sealed.get(name, ()))
-    return set.intersection(*landed) | {name.partition(".")[0] for name in lake.keys(FAILURES)}
-
-
-def _rows(table: pa.Table) -> list[Waiting]:
-    return [_waiting(*row.values()) for row in table.to_pylist()]
-
-
-def _waiting(
-    key: str, feed_id: str, language: str | None, published_at: datetime | None, duration_ms: int | None
-) -> Waiting:
-    return Waiting(key, feed_id, language or ASSUMED_LANGUAGE, published_at, duration_ms)
+    found = progress(lake, graph.names)
+    return set.intersection(*(set(found.landed[name]) for name in graph.terminal)).union(*found.failed.values())

@@ -21,6 +21,8 @@ from pipeline.readiness import (
 from resources.lake.graph import StageGraph, StageSpec
 
 DOWNLOAD_POOL = "downloads"
+SMALLEST_SHARE = 4
+"""A run costs as much as some seconds of an engine: fewer keys are not spread over devices."""
 
 
 @dataclass(frozen=True)
@@ -51,109 +53,95 @@ def plan(
 
     All stages of `graph` belong to one kind of partition.
     """
-    found = readiness(graph, catalogue, commits, failures, in_flight, settings, now)
-    return batches_of(found, graph, catalogue, commits, in_flight, settings, now)
+    return batches_of(readiness(graph, catalogue, commits, failures, in_flight, settings, now))
 
 
-def batches_of(
-    found: Readiness,
-    graph: StageGraph,
-    catalogue: Mapping[str, Episode],
-    commits: Commits,
-    in_flight: InFlight,
-    settings: PlanSettings,
-    now: datetime,
-) -> tuple[Batch, ...]:
+def batches_of(found: Readiness) -> tuple[Batch, ...]:
     """The batches of what is ready, within the limits of the settings."""
-    order, pinned = list(catalogue), in_flight.all_keys()
+    settings, in_flight = found.settings, found.in_flight
+    order, pinned = list(found.catalogue), in_flight.all_keys()
     batches: list[Batch] = []
-    for priority, stage in enumerate(graph):
-        size, reasons = settings.batch_sizes[stage.name], found.ready[stage.name]
+    for priority, stage in enumerate(found.graph):
+        reasons = found.ready[stage.name]
+        size = _size(stage, len(reasons), settings)
         free_runs = max(0, settings.runs_ahead - in_flight.runs.get(stage.name, 0))
-        keys = _by_urgency(reasons, graph, commits)[: free_runs * size]
+        keys = _by_urgency(found, reasons)[: free_runs * size]
         if stage.pool == DOWNLOAD_POOL:
-            keys = keys[: download_budget(found, graph, catalogue, in_flight, settings)]
+            keys = keys[: download_budget(found)]
         rest = keys[len(keys) - len(keys) % size :]
-        if rest and _waits_for_more(stage, rest, found, graph, commits, in_flight, settings, now):
+        if rest and _waits_for_more(found, stage, rest):
             keys = keys[: -len(rest)]
         together, scattered = grouped(order, keys, size, pinned=pinned)
         if scattered:
-            order = [*_without(order, scattered), *scattered]
+            moved = frozenset(scattered)
+            order = [*(key for key in order if key not in moved), *scattered]
         chosen = [*((batch, False) for batch in together), *((batch, True) for batch in cut(scattered, size))]
         # The batch of the first key is always requested: it would never run while other batches are full.
         chosen.sort(key=lambda one: (keys[0] not in one[0], -len(one[0])))
         for batch, is_scattered in chosen[:free_runs]:
             pinned.update(batch)
-            hours = sum(catalogue[key].hours for key in batch if reasons[key] is Reason.ENGINE)
+            hours = sum(found.catalogue[key].hours for key in batch if reasons[key] is Reason.ENGINE)
             batches.append(Batch(stage.name, tuple(batch), _text(batch, reasons), priority, is_scattered, hours))
     return tuple(batches)
 
 
-def _by_urgency(reasons: Mapping[str, Reason], graph: StageGraph, commits: Commits) -> list[str]:
+def _size(stage: StageSpec, n_ready: int, settings: PlanSettings) -> int:
+    """Keys in one run: few enough that every device has a share, unless that is too small for a run."""
+    size = settings.batch_sizes[stage.name]
+    share = -(-n_ready // settings.devices) if stage.engine_slot else size
+    return min(size, max(share, SMALLEST_SHARE))
+
+
+def _by_urgency(found: Readiness, reasons: Mapping[str, Reason]) -> list[str]:
     """Complete episodes that are made again only because the engine has changed come last."""
-    terminal = [commits.get(name, {}) for name in graph.terminal]
+    terminal = [found.commits.get(name, {}) for name in found.graph.terminal]
     return sorted(reasons, key=lambda key: reasons[key] is Reason.ENGINE and all(key in landed for landed in terminal))
 
 
-def download_budget(
-    found: Readiness, graph: StageGraph, catalogue: Mapping[str, Episode], in_flight: InFlight, settings: PlanSettings
-) -> int:
+def download_budget(found: Readiness) -> int:
     """How many more episodes may be downloaded before an engine takes some.
 
     The limit is at least what all runs of an engine stage take, so that engines do not wait. Episodes that are only
     made again by another engine do not count: their audio is there already.
     """
+    graph, settings = found.graph, found.settings
     if not graph.engine_stages:
-        return len(catalogue)
+        return len(found.catalogue)
     engines = [found.ready[name] for name in graph.engine_stages]
     waiting = {key for ready in engines for key, reason in ready.items() if reason is not Reason.ENGINE}
-    if sum(catalogue[key].bytes for key in waiting) >= settings.ahead_bytes:
+    if sum(found.catalogue[key].bytes for key in waiting) >= settings.ahead_bytes:
         return 0
     for stage in graph:
         if stage.pool == DOWNLOAD_POOL:
-            waiting |= in_flight.keys.get(stage.name, frozenset())
+            waiting |= found.in_flight.keys.get(stage.name, frozenset())
     taken = settings.runs_ahead * max(settings.batch_sizes[name] for name in graph.engine_stages)
     return max(0, max(settings.ahead_episodes, taken) - len(waiting))
 
 
-def within_hours(found: Readiness, catalogue: Mapping[str, Episode], hours: float) -> dict[str, float]:
+def within_hours(found: Readiness, hours: float) -> dict[str, float]:
     """The first keys of the catalogue that are ready somewhere and fit into the hours of audio; the first always fits."""
     wanted = set().union(*found.ready.values())
     chosen: dict[str, float] = {}
     total_hours = 0.0
-    for key in (key for key in catalogue if key in wanted):
-        total_hours += catalogue[key].hours
+    for key in (key for key in found.catalogue if key in wanted):
+        total_hours += found.catalogue[key].hours
         if chosen and total_hours > hours:
             break
-        chosen[key] = catalogue[key].hours
+        chosen[key] = found.catalogue[key].hours
     return chosen
 
 
-def _waits_for_more(
-    stage: StageSpec,
-    keys: Collection[str],
-    found: Readiness,
-    graph: StageGraph,
-    commits: Commits,
-    in_flight: InFlight,
-    settings: PlanSettings,
-    now: datetime,
-) -> bool:
+def _waits_for_more(found: Readiness, stage: StageSpec, keys: Collection[str]) -> bool:
     """Whether a short batch waits, because more keys will come and none of these has waited long.
 
     A run costs one CPU-second, for one episode or a hundred. An idle engine does not wait.
     """
-    if not any(found.pending[name] for name in graph.all_inputs(stage.name)):
+    if not any(found.pending[name] for name in found.graph.all_inputs(stage.name)):
         return False
-    if stage.engine_slot and not in_flight.runs.get(stage.name):
+    if stage.engine_slot and not found.in_flight.runs.get(stage.name):
         return False
-    ready_since = min(max(commits[name][key].landed_at for name in stage.inputs) for key in keys)
-    return now - ready_since < settings.patience
-
-
-def _without(order: list[str], keys: Collection[str]) -> list[str]:
-    gone = set(keys)
-    return [key for key in order if key not in gone]
+    ready_since = min(max(found.commits[name][key].landed_at for name in stage.inputs) for key in keys)
+    return found.now - ready_since < found.settings.patience
 
 
 def _text(keys: Collection[str], ready: Mapping[str, Reason]) -> str:

@@ -75,6 +75,8 @@ class PlanSettings:
 
     batch_sizes: Mapping[str, int]
     """Stage → keys in one run."""
+    devices: int = 1
+    """Devices on which engines run at once: the keys of an engine stage are spread over them."""
     runs_ahead: int = 2
     """Unfinished runs of one stage at most."""
     ahead_episodes: int = 256
@@ -102,8 +104,14 @@ Failures = Mapping[str, Mapping[str, FailedTry]]
 
 @dataclass(frozen=True)
 class Readiness:
-    """What can be done for each key at each stage."""
+    """What can be done for each key at each stage, and what that was derived from."""
 
+    graph: StageGraph
+    catalogue: Mapping[str, Episode]
+    commits: Commits
+    in_flight: InFlight
+    settings: PlanSettings
+    now: datetime
     ready: Mapping[str, Mapping[str, Reason]]
     """Stage → keys that can run now."""
     pending: Mapping[str, Set[str]]
@@ -122,8 +130,8 @@ def readiness(
     now: datetime,
 ) -> Readiness:
     """What can be done for each key of the catalogue. A stage waits while one of its inputs is pending."""
-    if settings.only is not None:
-        catalogue = {key: episode for key, episode in catalogue.items() if key in settings.only}
+    only = settings.only
+    considered = catalogue if only is None else {key: one for key, one in catalogue.items() if key in only}
     ready: dict[str, Mapping[str, Reason]] = {}
     pending: dict[str, Set[str]] = {}
     unfinished: set[str] = set()
@@ -132,7 +140,7 @@ def readiness(
         rules = _StageRules.of(stage, commits, failures, settings, now)
         needed = {
             key: reason
-            for key, episode in catalogue.items()
+            for key, episode in considered.items()
             if (reason := rules.reason(key, episode)) and (reason is not Reason.ENGINE or budget.allows(key, episode))
         }
         running = in_flight.keys.get(stage.name, frozenset())
@@ -144,7 +152,8 @@ def readiness(
         # A key that has landed while its run is unfinished does not hold up the next stages.
         pending[stage.name] = waiting | ready[stage.name].keys() | (running & needed.keys())
         unfinished |= pending[stage.name] | running | rules.scheduled()
-    return Readiness(ready, pending, catalogue.keys() - unfinished)
+    finished = considered.keys() - unfinished
+    return Readiness(graph, catalogue, commits, in_flight, settings, now, ready, pending, finished)
 
 
 class _RedoBudget:

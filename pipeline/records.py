@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pyarrow as pa
 
 from partitions.definitions import FEEDS
 from partitions.keys import feed_of
-from pipeline.stage import Failure, Landed, Landing, Outcome, Stage
+from pipeline.stage import Failure, Landing, Outcome, Stage
 from resources.lake.commits import (
     NO_VERSION,
     Commit,
     data_version,
+    digest,
     engine_version,
     inputs_version,
     new_commit,
     open_commits,
 )
 from resources.lake.lake import Lake
-from resources.lake.tables import FAILURES, STAGE_RUNS
-from speech.errors import HostPaused, policy_of
+from resources.lake.tables import FAILURES
+from resources.lake.tables.pipeline import FailureRow, InputVersion, StageRunRow
+from speech.errors import HostPaused, PodlakeError, policy_of
 
 LANDED = "landed"
 FAILED_PERMANENT = "failed_permanent"
@@ -42,7 +42,7 @@ class Run:
 
 
 def write_rows(
-    lake: Lake, stage: Stage, landing: Landing, run: Run, upstream: Mapping[str, Landed]
+    lake: Lake, stage: Stage, landing: Landing, run: Run, upstream: Mapping[str, StageRunRow]
 ) -> tuple[dict[str, pa.Table], Commit]:
     """Write an episode's rows, which `commit` makes visible. Returns the rows by table, and the commit to be made."""
     constants: dict[str, object] = {"run_id": run.run_id, "landed_at": datetime.now(UTC)}
@@ -55,7 +55,7 @@ def write_rows(
     for table in stage.tables:
         own = {**constants, **dict.fromkeys(table.landing, landing.key)}
         tables[table.name] = table.of(
-            landing.rows[table.name], **{name: value for name, value in own.items() if name in table.schema.names}
+            landing.rows[table.name], **{name: value for name, value in own.items() if name in table.filled}
         )
     content = [
         rows.select(stage.data_version_columns) if stage.data_version_columns else rows for rows in tables.values()
@@ -74,7 +74,7 @@ def write_rows(
     return tables, commit
 
 
-def _input_versions(landing: Landing, upstream: Mapping[str, Landed]) -> dict[str, str]:
+def _input_versions(landing: Landing, upstream: Mapping[str, StageRunRow]) -> dict[str, str]:
     return {name: landed.data_version for name, landed in upstream.items()} | dict(landing.gathered)
 
 
@@ -91,106 +91,74 @@ def commit_landing(
     stage: Stage,
     landing: Landing,
     run: Run,
-    upstream: Mapping[str, Landed],
+    upstream: Mapping[str, StageRunRow],
     commit: Commit,
     *,
     write_ms: int,
     attempts: int,
-) -> Landed:
-    """Make the landing's rows visible, and take its failure out of `failures`."""
-    row = _record(stage, landing, run, write_ms=write_ms, attempts=attempts)
+) -> StageRunRow:
+    """Make the landing's rows visible, and remove its failure from `failures`. Returns the record of the landing."""
     versions = _input_versions(landing, upstream)
-    inputs = [{"stage": name, "data_version": version} for name, version in sorted(versions.items())]
-    record = STAGE_RUNS.of([{**row, "stamp": commit.stamp, "inputs": inputs}])
-    lake.commit(stage.name, commit, record)
+    inputs = tuple(InputVersion(name, version) for name, version in sorted(versions.items()))
+    row = _record(stage, landing, run, LANDED, attempts)
+    row = replace(row, write_ms=write_ms, stamp=commit.stamp, inputs=inputs)
+    lake.commit(row)
     lake.remove(FAILURES, FAILURES.landing_key(landing.key, stage.name))
-    return _landed(stage.name, landing.key, record)
+    return row
 
 
 def record_failure(lake: Lake, stage: Stage, failure: Failure, run: Run, *, attempts: int) -> None:
     """Put the failure into `failures`, and the try into `stage_runs`."""
-    _land_failure(lake, stage, failure, run)
-    attempt = new_commit(
-        failure.key, stage.name, data=data_version_of_try(run, stage), inputs=NO_VERSION, engine=NO_VERSION
+    land_failure(lake, stage, failure, run.run_id)
+    data = digest([f"{stage.name}.{run.run_id}"])  # tells the failed try of one stage and run from others
+    attempt = new_commit(failure.key, stage.name, data=data, inputs=NO_VERSION, engine=NO_VERSION)
+    outcome = FAILED_RETRYABLE if policy_of(failure.error_class).retryable else FAILED_PERMANENT
+    lake.record_failed_try(replace(_record(stage, failure, run, outcome, attempts), stamp=attempt.stamp))
+
+
+def _record(stage: Stage, of: Outcome, run: Run, outcome: str, attempts: int) -> StageRunRow:
+    return StageRunRow(
+        **asdict(of.cost),
+        **asdict(run),
+        rtfx=of.cost.rtfx,
+        episode_id=of.key,
+        stage=stage.name,
+        outcome=outcome,
+        finished_at=datetime.now(UTC),
+        attempts=attempts,
     )
-    row = _record(stage, failure, run, write_ms=None, attempts=attempts)
-    lake.record_failed_try(attempt, STAGE_RUNS.of([{**row, "stamp": attempt.stamp, "inputs": None}]))
 
 
-def data_version_of_try(run: Run, stage: Stage) -> str:
-    """Tells the failed try of one stage and run from others."""
-    return hashlib.sha256(f"{stage.name}.{run.run_id}".encode()).hexdigest()[:10]
-
-
-def _record(stage: Stage, outcome: Outcome, run: Run, *, write_ms: int | None, attempts: int) -> dict[str, Any]:
-    return {
-        **asdict(outcome.cost),
-        "rtfx": outcome.cost.rtfx,
-        "run_id": run.run_id,
-        "root_run_id": run.root_run_id,
-        "episode_id": outcome.key,
-        "stage": stage.name,
-        "outcome": outcome_name(outcome),
-        "started_at": run.started_at,
-        "finished_at": datetime.now(UTC),
-        "write_ms": write_ms,
-        "batch_episodes": run.batch_episodes,
-        "attempts": attempts,
-    }
-
-
-def _landed(stage: str, key: str, record: pa.Table) -> Landed:
-    (row,) = record.to_pylist()
-    fields = ("run_id", "root_run_id", "audio_sha256", "engine_fingerprint", "finished_at")
-    return Landed(**{name: row[name] for name in fields}, commit=Commit.of_record(stage, key, record))
-
-
-def outcome_name(outcome: Outcome) -> str:
-    if isinstance(outcome, Landing):
-        return LANDED
-    return FAILED_RETRYABLE if policy_of(outcome.error_class).retryable else FAILED_PERMANENT
-
-
-def last_landings(lake: Lake, stage: str, keys: Collection[str]) -> Mapping[str, Landed]:
-    """Key → its newest landing at the stage, for those that have one."""
-    return {key: _landed(stage, key, record) for key, record in lake.runs(stage, list(keys)).items()}
-
-
-def landed_by(lake: Lake, stage: str, keys: Collection[str], root_run_id: str) -> set[str]:
+def landed_by(lake: Lake, stage: str, keys: Sequence[str], root_run_id: str) -> set[str]:
     """The keys whose latest try at the stage landed, and within this run or the run that it re-executes."""
-    landings = last_landings(lake, stage, keys)
-    return {
-        key
-        for key, landed in landings.items()
-        if landed.root_run_id == root_run_id
-        and not lake.home.exists("lake", "failures", "open", f"{key}.{stage}.parquet")
-    }
+    landed = {key for key, row in lake.runs(stage, keys).items() if row.root_run_id == root_run_id}
+    failed = set(lake.keys(FAILURES))
+    return {key for key in landed if FAILURES.landing_key(key, stage) not in failed}
 
 
-def _land_failure(lake: Lake, stage: Stage, failure: Failure, run: Run) -> None:
-    key = FAILURES.landing_key(failure.key, stage.name)
-    now = datetime.now(UTC)
-    before = lake.read_file(FAILURES, key)
-    last = before.to_pylist()[-1] if before is not None and before.num_rows else None
-    attempts = (last["attempts"] if last else 0) + (not last or last["run_id"] != run.run_id)
+def land_failure(lake: Lake, stage: Stage, failure: Failure, run_id: str) -> FailureRow:
+    """Put the failure into `failures`, which counts the runs that have failed in succession."""
+    name, now = FAILURES.landing_key(failure.key, stage.name), datetime.now(UTC)
+    last = lake.last_failure(name)
+    attempts = (last.attempts if last else 0) + (last is None or last.run_id != run_id)
     if last and isinstance(failure.error, HostPaused):
-        attempts = last["attempts"]
+        attempts = last.attempts
     policy = policy_of(failure.error_class)
-    again = policy.retryable and attempts < policy.max_attempts
-    wait = timedelta(hours=policy.next_try_after_h * 2 ** (attempts - 1))
-    asked = timedelta(seconds=getattr(failure.error, "retry_after_s", None) or 0)
-    row = {
-        "episode_id": failure.key,
-        "feed_id": failure.key if stage.partitions is FEEDS else feed_of(failure.key),
-        "stage": stage.name,
-        "error_class": failure.error_class,
-        "retryable": policy.retryable,
-        "attempts": attempts,
-        "message": failure.message,
-        "first_at": last["first_at"] if last else now,
-        "last_at": now,
-        "next_retry_at": now + max(wait, asked) if again else None,
-        "run_id": run.run_id,
-        "landed_at": now,
-    }
-    lake.replace(FAILURES, key, FAILURES.of([row]))
+    again_at = policy.next_retry_at(attempts, now)
+    asked_s = failure.error.retry_after_s if isinstance(failure.error, PodlakeError) else None
+    row = FailureRow(
+        episode_id=failure.key,
+        feed_id=failure.key if stage.partitions is FEEDS else feed_of(failure.key),
+        stage=stage.name,
+        error_class=failure.error_class,
+        retryable=policy.retryable,
+        attempts=attempts,
+        message=failure.message,
+        first_at=last.first_at if last else now,
+        last_at=now,
+        next_retry_at=max(again_at, now + timedelta(seconds=asked_s or 0)) if again_at else None,
+        run_id=run_id,
+        landed_at=now,
+    )
+    lake.replace(FAILURES, name, FAILURES.of([row]))
+    return row

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from threading import Event, Thread
 from typing import Any
 
 import dagster as dg
 
 from pipeline.stage import Failure, Landing, Outcome, Stage
+from resources.engines.progress import at_work
 from speech.errors import policy_of
 
 log = logging.getLogger("podlake")
+PROGRESS = "podlake.progress"
+"""The logger of lines about episodes in work."""
+LINE_EVERY_S = 30.0
 
 
 def cost_metadata(landing: Landing) -> dict[str, Any]:
@@ -56,6 +62,26 @@ def step_failure(stage: Stage, failures: Sequence[Failure], n_keys: int) -> dg.F
         },
         allow_retries=False,
     )
+
+
+@contextmanager
+def progress_lines(run_log: dg.DagsterLogManager, stage: Stage, keys: Collection[str]) -> Iterator[None]:
+    """Log how far the engine is with each recording, in Dagster and on the screen, until the block ends."""
+    stop = Event()
+
+    def follow() -> None:
+        while not stop.wait(LINE_EVERY_S):
+            for one in at_work():
+                if one.slot == stage.engine_slot and one.episode_id in keys:
+                    run_log.info(f"{one.episode_id}: {one.text}")
+                    logging.getLogger(PROGRESS).info("%s  %s  %s", stage.name, one.episode_id, one.text)
+
+    if stage.engine_slot:
+        Thread(target=follow, name="progress", daemon=True).start()
+    try:
+        yield
+    finally:
+        stop.set()
 
 
 def log_outcome(stage: Stage, outcome: Outcome, count: int, total: int) -> None:

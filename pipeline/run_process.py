@@ -54,6 +54,14 @@ def fail_orphaned_runs(instance: dg.DagsterInstance) -> list[str]:
     return failed
 
 
+def cancel_own_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
+    """Record the end of the unfinished runs of this process, which is about to exit. Returns them."""
+    runs = list(instance.get_runs(dg.RunsFilter(statuses=UNFINISHED, tags=process_tags())))
+    for run in runs:
+        instance.report_run_canceled(run, "podlake was interrupted. What has landed stays; the next run continues.")
+    return runs
+
+
 def has_exited(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     """Whether the run's process was on this machine and has exited."""
     host, _, process = _own_tag(instance, run).partition(":")

@@ -9,8 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
 from threading import Semaphore, Thread
 from typing import Any
@@ -19,28 +18,12 @@ import pyarrow as pa
 from dagster import DynamicPartitionsDefinition
 
 from partitions.definitions import EPISODES, FEEDS
-from resources.lake.commits import Commit
-from resources.lake.graph import EngineSlot, PartitionKind, StageSpec
+from resources.lake.graph import StageSpec
 from resources.lake.lake import Lake
-from resources.lake.tables.table import Row_co, Table
+from resources.lake.tables.pipeline import StageRunRow
+from resources.lake.tables.table import FILLED, Row_co, Table
 from speech.errors import PodlakeError, UpstreamMissing
-
-
-@dataclass(frozen=True)
-class Landed:
-    """What `stage_runs` says of the last landing of an episode at a stage."""
-
-    run_id: str
-    root_run_id: str
-    audio_sha256: str | None
-    engine_fingerprint: str | None
-    finished_at: datetime
-    commit: Commit
-
-    @property
-    def data_version(self) -> str:
-        """Changes when the content of the rows does."""
-        return self.commit.data_version
+from speech.types import SpokenLanguage
 
 
 @dataclass(frozen=True)
@@ -48,8 +31,8 @@ class Batch:
     """The partitions of one run."""
 
     keys: tuple[str, ...]
-    upstream: Mapping[str, Mapping[str, Landed]]
-    """Stage → key → its last landing. Every key has one for each upstream stage."""
+    upstream: Mapping[str, Mapping[str, StageRunRow]]
+    """Stage → key → the record of its last landing. Every key has one for each upstream stage."""
 
     def audio_sha256(self, key: str) -> str:
         """The acquisition that all upstream rows of the episode were made from.
@@ -67,13 +50,12 @@ class Batch:
     def rows(self, lake: Lake, table: Table[Row_co], key: str) -> list[Row_co]:
         """The rows of an input's table, as landed by the commit that this batch was given.
 
-        Raises `UpstreamMissing` if the input has landed again meanwhile: the rows would not fit the others.
+        Raises `UpstreamMissing` if another landing has replaced it: its rows would not fit the others.
         """
-        rows = lake.rows(table, key)
-        landed = self.upstream[table.asset][key]
-        if any((row.run_id, row.audio_sha256) != (landed.run_id, landed.audio_sha256) for row in rows):  # type: ignore[attr-defined]
+        rows = lake.read_landing(table, self.upstream[table.asset][key].commit)
+        if rows is None:
             raise UpstreamMissing(f"{table.asset} of {key} has landed again while this run worked. It is tried again.")
-        return rows
+        return table.rows_of(rows)
 
 
 @dataclass(frozen=True)
@@ -89,6 +71,8 @@ class Cost:
     speaker_capacity: int | None = None
     speech_ms: int | None = None
     dropped_words: int | None = None
+    spoken_languages: tuple[SpokenLanguage, ...] | None = None
+    spoken_language_absent_reason: str | None = None
     download_ms: int | None = None
     decode_ms: int | None = None
     engine_ms: int | None = None
@@ -138,20 +122,31 @@ UiMetadata = Callable[[Mapping[str, pa.Table]], Mapping[str, Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Stage(StageSpec):
-    """One step of the stage graph, with the code that does the work."""
+    """One step of the stage graph, with the code that does the work.
 
-    work: Work
+    It decorates that code, a function `(batch, resource, …) -> outcomes`, and takes name and description from it.
+    """
+
+    name: str = FILLED
+    work: Work = FILLED
     ui_metadata: UiMetadata
     """The landed tables → what the UI shows of them."""
-    description: str
     group: str
+    batch_size: int = 32
     catalogue: tuple[str, ...] = ()
     """Assets that it reads by key: in the lineage, but no re-poll makes it outdated."""
-    kinds: frozenset[str]
+    kinds: frozenset[str] = frozenset({"parquet"})
     data_version_columns: tuple[str, ...] = ()
     """The columns whose content is the landing's data version; none: all of them."""
     after_landing: Callable[..., None] | None = None
     """Called with the instance, the landed tables, and the resources that its keyword parameters name, before the event."""
+
+    def __call__(self, work: Work) -> Stage:
+        return replace(self, name=work.__name__, work=work)
+
+    @property
+    def description(self) -> str:
+        return inspect.getdoc(self.work) or ""
 
     @property
     def partitions(self) -> DynamicPartitionsDefinition:
@@ -166,49 +161,6 @@ class Stage(StageSpec):
     def needs_after_landing(self) -> frozenset[str]:
         """The resources that `after_landing` asks for: its parameters after the instance and the tables."""
         return frozenset(list(inspect.signature(self.after_landing).parameters)[2:] if self.after_landing else ())
-
-
-def stage(
-    *,
-    tables: Sequence[Table],
-    ui_metadata: UiMetadata,
-    group: str,
-    version: str,
-    inputs: tuple[str, ...] = (),
-    gathers: tuple[str, ...] = (),
-    catalogue: tuple[str, ...] = (),
-    partition_kind: PartitionKind = "episode",
-    batch_size: int = 32,
-    pool: str | None = None,
-    engine_slot: EngineSlot | None = None,
-    kinds: frozenset[str] = frozenset({"parquet"}),
-    data_version_columns: tuple[str, ...] = (),
-    after_landing: Callable[..., None] | None = None,
-) -> Callable[[Work], Stage]:
-    """Make a stage of a function `(batch, resource, …) -> outcomes`, named like it, described by its docstring."""
-
-    def declare(work: Work) -> Stage:
-        return Stage(
-            name=work.__name__,
-            work=work,
-            tables=tuple(tables),
-            ui_metadata=ui_metadata,
-            description=inspect.getdoc(work) or "",
-            group=group,
-            version=version,
-            inputs=inputs,
-            gathers=gathers,
-            catalogue=catalogue,
-            partition_kind=partition_kind,
-            batch_size=batch_size,
-            pool=pool,
-            engine_slot=engine_slot,
-            kinds=kinds,
-            data_version_columns=data_version_columns,
-            after_landing=after_landing,
-        )
-
-    return declare
 
 
 def each(keys: Sequence[str], do: Callable[[str], Landing], *, workers: int = 1) -> Iterator[Outcome]:

@@ -75,7 +75,8 @@ def refine_voices(
     for _ in range(_SHORT_ROUNDS):
         likely = posteriors[embedded]
         sure = np.where(likely > _SURE, likely, 0)
-        voices = _unit(np.where(sure.sum(axis=0) >= 1, sure, likely).T @ embeddings)
+        weights = np.where(sure.sum(axis=0) >= 1, sure, likely).astype(embeddings.dtype)  # no copy in float64
+        voices = _unit(weights.T @ embeddings)
         log_likelihoods = np.log(prior[:, kept] + _PRIOR_FLOOR)
         log_likelihoods[embedded] = _SHORT_SIMILARITY_NATS * embeddings @ voices.T
         posteriors = _posteriors(log_likelihoods)

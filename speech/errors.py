@@ -140,7 +140,7 @@ class StorageError(PodlakeError):
 
 
 class KeepsCrashing(PodlakeError):
-    """Several runs ended while they worked on the episode; it is set aside."""
+    """A run ended while it worked on the episode."""
 
     error_class = "keeps_crashing"
 
@@ -184,7 +184,7 @@ POLICIES: dict[str, Policy] = {
     StorageError.error_class: Policy(
         retryable=True, tries_in_step=2, first_wait_s=1.0, max_attempts=6, next_try_after_h=1.0
     ),
-    KeepsCrashing.error_class: Policy(retryable=False),
+    KeepsCrashing.error_class: Policy(retryable=True, max_attempts=3),
     PodlakeError.error_class: Policy(retryable=True, tries_in_step=1, max_attempts=3, next_try_after_h=1.0),
 }
 """Class of error → what is done about it. `bug` is every unexpected exception: three runs may fail on it."""

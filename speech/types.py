@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,6 +34,14 @@ class Recording:
     """A WAV file: 16 kHz, mono, int16."""
     language: str | None = None
     """Normalised primary tag from the catalogue (`en`, `zh`), None if unknown."""
+    report: Callable[[int], None] = field(default=lambda _: None, compare=False, repr=False)
+    """An engine calls this during its work: how much of the audio it has processed. It may raise to end the work."""
+
+    @property
+    def duration_ms(self) -> int:
+        """Of the waveform, by the size of its file; 0 if there is none any more."""
+        size = self.waveform_path.stat().st_size if self.waveform_path.exists() else 0
+        return size // (2 * SAMPLE_RATE_HZ // 1000)
 
     def samples(self) -> np.ndarray:
         """The waveform as a read-only memory map, int16, shape (n,)."""
@@ -96,6 +105,18 @@ class Diarization:
 
 
 @dataclass(frozen=True, slots=True)
+class SpokenLanguage:
+    """A language that is spoken in a recording, by its sound."""
+
+    language: str
+    """ISO 639 tag."""
+    probability: float
+    """Mean over the windows that were examined."""
+    share_of_windows: float
+    """Share of the windows in which it is the likeliest."""
+
+
+@dataclass(frozen=True, slots=True)
 class Transcript:
     """All words of one recording, ordered by start; silence has none."""
 
@@ -110,3 +131,9 @@ class Transcript:
 
     None where the engine does not count them.
     """
+    language: str | None = None
+    """The language that it was decoded in; None: that of the recording."""
+    spoken_languages: tuple[SpokenLanguage, ...] = ()
+    """The likeliest first; empty where none was identified."""
+    spoken_languages_absent: str | None = None
+    """Why none was identified."""

@@ -19,6 +19,8 @@ import pytest
 
 from speech.signals import sigterm_kept
 
+os.environ.setdefault("PODLAKE_ENGINE_IDLE_S", "30")  # engines that a test has loaded do not stay for minutes
+
 Storage = dict[str, Any]
 """What dagster.yaml says of it."""
 

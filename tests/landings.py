@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from assets.stages import EPISODE_GRAPH, FEED_GRAPH
-from pipeline.records import Run, commit_landing, last_landings, record_failure, write_rows
+from pipeline.records import Run, commit_landing, record_failure, write_rows
 from pipeline.stage import Failure, Outcome, Stage
 from resources.lake.commits import (
     Commit,
@@ -25,6 +25,7 @@ from resources.lake.compaction import Sealed, seal, settled
 from resources.lake.lake import Lake
 from resources.lake.sealed_files import Sizes
 from resources.lake.tables import QUALITY, STAGE_RUNS, TABLES, Table
+from resources.lake.tables.pipeline import StageRunRow
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
@@ -85,7 +86,7 @@ def land_stage(lake: Lake, stage: str, key: str, rows: Mapping[str, list[Mapping
     )
     row = {"episode_id": key, "stage": stage, "outcome": "landed", "finished_at": commit.landed_at, **record}
     lake.write_rows(commit, landing)
-    lake.commit(stage, commit, STAGE_RUNS.of([filled(STAGE_RUNS, {**row, "stamp": commit.stamp})]))
+    lake.commit(StageRunRow(**filled(STAGE_RUNS, {**row, "stamp": commit.stamp})))
     return commit
 
 
@@ -93,7 +94,7 @@ def land_failed_try(lake: Lake, stage: str, key: str, **record: Any) -> None:
     """The record of a try that landed nothing."""
     attempt = new_commit(key, stage, data=data_version([]), inputs=inputs_version({}), engine=engine_version(None, "1"))
     row = {"episode_id": key, "stage": stage, "outcome": "failed_permanent", "stamp": attempt.stamp, **record}
-    lake.record_failed_try(attempt, STAGE_RUNS.of([filled(STAGE_RUNS, row)]))
+    lake.record_failed_try(StageRunRow(**filled(STAGE_RUNS, row)))
 
 
 def land_last(lake: Lake, episode_id: str, **quality: object) -> None:
@@ -114,7 +115,7 @@ def open_keys(lake: Lake, table: Table) -> list[str]:
     return sorted(open_commits(lake.home, table.asset)) if table.is_sealable else lake.keys(table)
 
 
-def filled(table: Table, row: Mapping[str, object]) -> dict[str, object]:
+def filled(table: Table, row: Mapping[str, object]) -> dict[str, Any]:
     """The row with all columns of the table, and no others."""
     return {field.name: row.get(field.name, _blank(field)) for field in table.schema}
 
@@ -138,7 +139,7 @@ def land_outcome(lake: Lake, stage: Stage, outcome: Outcome, run: Run, *, attemp
     cost = outcome.cost
     known = {"audio_sha256": cost.audio_sha256 or "a" * 64, "engine_fingerprint": cost.engine_fingerprint or "f" * 16}
     landing = replace(outcome, rows=rows, cost=replace(cost, **known))
-    found = {name: last_landings(lake, name, [outcome.key]) for name in stage.inputs}
+    found = {name: lake.runs(name, [outcome.key]) for name in stage.inputs}
     upstream = {name: landed[outcome.key] for name, landed in found.items() if landed}
     _, commit = write_rows(lake, stage, landing, run, upstream)
     commit_landing(lake, stage, landing, run, upstream, commit, write_ms=1, attempts=attempts)

@@ -13,12 +13,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.stage import Batch, Cost, Landing, Outcome, each, stage
+from partitions.credentials import without_credentials
+from pipeline.audio_inputs import current
+from pipeline.stage import Batch, Cost, Landing, Outcome, Stage, each
 from resources.fetch.audio_store import AudioStore
 from resources.fetch.hosts import FetchPolicy
 from resources.fetch.http import Download, download
 from resources.lake.catalogue import SINGLES, Catalogue
-from resources.lake.lake import Lake
 from resources.lake.tables.audio import ACQUISITIONS, AcquisitionRow, Redirect
 from resources.lake.tables.catalogue import EpisodeRow
 from speech.errors import (
@@ -35,7 +36,7 @@ DOWNLOADS_AT_ONCE = 8
 
 
 def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
-    (row,) = ACQUISITIONS.rows_of(tables["acquisitions"])
+    row = current(ACQUISITIONS.rows_of(tables["acquisitions"]))
     return {
         "final_url": row.final_url,
         "redirects": len(row.redirect_chain),
@@ -47,40 +48,47 @@ def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
     }
 
 
-@stage(
-    tables=[ACQUISITIONS], ui_metadata=_ui_metadata, group="audio", batch_size=64, version="1", catalogue=("episodes",), pool="downloads",
+@Stage(
+    tables=(ACQUISITIONS,), ui_metadata=_ui_metadata, group="audio", batch_size=64, version="1", catalogue=("episodes",), pool="downloads",
     data_version_columns=("audio_sha256",),
 )  # fmt: skip
-def audio(
-    batch: Batch, catalogue: Catalogue, audio_store: AudioStore, lake: Lake, fetch_policy: FetchPolicy
-) -> Iterator[Outcome]:
+def audio(batch: Batch, catalogue: Catalogue, audio_store: AudioStore, fetch_policy: FetchPolicy) -> Iterator[Outcome]:
     """Downloads an episode's audio to its content address and hashes it meanwhile. A partial download is resumed.
 
     A new materialization asks the server whether the stored bytes are current, and keeps them if they are.
+    Other bytes are a new acquisition: the earlier rows and files stay, and what was made from them is outdated.
     """
     return each(
-        batch.keys, lambda key: _fetch(catalogue.entry(key), audio_store, lake, fetch_policy), workers=DOWNLOADS_AT_ONCE
+        batch.keys,
+        lambda key: _fetch(catalogue.entry(key), audio_store, catalogue, fetch_policy),
+        workers=DOWNLOADS_AT_ONCE,
     )
 
 
-def _fetch(entry: EpisodeRow, store: AudioStore, lake: Lake, policy: FetchPolicy) -> Landing:
+def _fetch(entry: EpisodeRow, store: AudioStore, catalogue: Catalogue, policy: FetchPolicy) -> Landing:
     started = time.monotonic()
+    known = catalogue.lake.rows(ACQUISITIONS, entry.episode_id)
     if entry.enclosure_url.startswith(("http://", "https://")) or entry.feed_id != SINGLES:
-        row = _fetch_url(entry, store, _stored(entry, store, lake), policy)
+        stored = current(known) if known else None
+        row = _fetch_url(entry, store, stored if stored and store.has(stored.storage_uri) else None, catalogue, policy)
     else:
         row = _copy_file(entry, store)
+    earlier = [old for old in known if old.audio_sha256 != row.audio_sha256]
     cost = Cost(audio_sha256=row.audio_sha256, download_ms=round(1000 * (time.monotonic() - started)))
-    return Landing(entry.episode_id, {"acquisitions": [row]}, cost, {"audio": row.final_url})
+    return Landing(entry.episode_id, {"acquisitions": [*earlier, row]}, cost, {"audio": row.final_url})
 
 
 def _fetch_url(
-    entry: EpisodeRow, store: AudioStore, stored: AcquisitionRow | None, policy: FetchPolicy
+    entry: EpisodeRow, store: AudioStore, stored: AcquisitionRow | None, catalogue: Catalogue, policy: FetchPolicy
 ) -> AcquisitionRow:
     """Download the enclosure, else the first alternative that can be. Raises the error of the enclosure."""
     errors: list[PodlakeError] = []
-    for url in (entry.enclosure_url, *(entry.alternative_urls or ())):
+    secrets = catalogue.episode_secrets(entry.feed_id)
+    for shown in (entry.enclosure_url, *(entry.alternative_urls or ())):
+        url = secrets.real(shown, entry.episode_id)
         try:
-            return _fetch_file(url, entry, store, stored if stored and stored.requested_url == url else None, policy)
+            row = _fetch_file(url, entry, store, stored if stored and stored.requested_url == shown else None, policy)
+            return _public(row)
         except (NotFound, HttpRefused, HttpServerError, NetworkError, TooLarge) as error:
             errors.append(error)
     raise errors[0]
@@ -134,7 +142,11 @@ def _copy_file(entry: EpisodeRow, store: AudioStore) -> AcquisitionRow:
     )  # fmt: skip
 
 
-def _stored(entry: EpisodeRow, store: AudioStore, lake: Lake) -> AcquisitionRow | None:
-    """The last acquisition, if its bytes are still stored."""
-    row = next(reversed(lake.rows(ACQUISITIONS, entry.episode_id)), None)
-    return row if row and store.has(row.storage_uri) else None
+def _public(row: AcquisitionRow) -> AcquisitionRow:
+    """The row without credentials in its URLs."""
+    return replace(
+        row,
+        requested_url=without_credentials(row.requested_url),
+        final_url=without_credentials(row.final_url),
+        redirect_chain=tuple(replace(hop, url=without_credentials(hop.url)) for hop in row.redirect_chain),
+    )

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.audio_inputs import acquisition
-from pipeline.stage import Batch, Cost, Landing, Outcome, each, stage
+from pipeline.stage import Batch, Cost, Landing, Outcome, Stage, each
 from resources.fetch.audio_store import AudioStore
 from resources.lake.lake import Lake
 from resources.lake.tables.audio import HASHES, HashesRow
@@ -34,8 +34,8 @@ def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
     }
 
 
-@stage(
-    tables=[HASHES],
+@Stage(
+    tables=(HASHES,),
     ui_metadata=_ui_metadata,
     group="audio",
     version="1",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,21 +12,30 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
+from partitions.credentials import without_credentials
+from partitions.feeds.details import Details
+from partitions.feeds.links import web_url
 from partitions.feeds.rss import Episode, Feed, parse_feed
 from partitions.keys import KnownEpisode, assign_keys
 from partitions.languages import normalise_language
 from pipeline.live_window import admit_from_feed
 from pipeline.reporting import markdown_text
-from pipeline.stage import Batch, Landing, Outcome, each, stage
+from pipeline.stage import Batch, Landing, Outcome, Stage, each
 from resources.fetch.hosts import FetchPolicy
-from resources.fetch.http import Document, NotModified, fetch_document
+from resources.fetch.http import Answer, Document, NotModified, fetch_document
 from resources.lake.catalogue import SINGLES, Catalogue, Subscription
 from resources.lake.home import Home
+from resources.lake.lake import Lake
+from resources.lake.secret_urls import SecretUrls
+from resources.lake.tables import FAILURES
 from resources.lake.tables.catalogue import EPISODES, POLLS, EpisodeRow, PollRow
 from resources.lake.tombstones import Tombstones
-from speech.errors import NotAFeed, UpstreamMissing
+from speech.errors import HttpRefused, NotAFeed, NotFound, UpstreamMissing
 
 POLLS_AT_ONCE = 8
+MOST_PAGES = 100
+"""Further pages of a feed that are read."""
+MOVED = "moved permanently to "
 
 _CHANGES = (
     "title", "published_at", "duration_declared_ms", "enclosure_url", "enclosure_type", "enclosure_length", "listed",
@@ -49,8 +59,8 @@ def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
     }
 
 
-@stage(
-    tables=[EPISODES, POLLS], ui_metadata=_ui_metadata, group="catalogue", batch_size=50, version="1", catalogue=("feeds",), partition_kind="feed",
+@Stage(
+    tables=(EPISODES, POLLS), ui_metadata=_ui_metadata, group="catalogue", batch_size=50, version="1", catalogue=("feeds",), partition_kind="feed",
     pool="feeds", kinds=frozenset({"rss", "parquet"}), after_landing=admit_from_feed,
 )  # fmt: skip
 def episodes(batch: Batch, catalogue: Catalogue, fetch_policy: FetchPolicy) -> Iterator[Outcome]:
@@ -77,28 +87,75 @@ def _poll(
 ) -> Landing:
     known = catalogue.lake.rows(EPISODES, feed_id)
     if feed_id == SINGLES:
-        return _landing(feed_id, _feed_of_singles(catalogue), None, known, None, None)
+        return _landing(catalogue, feed_id, _feed_of_singles(catalogue), None, known, None, None)
     if feed_id not in subscriptions:
         raise UpstreamMissing(f"There is no subscription {feed_id}. Add the feed again with `podlake add <url>`.")
     subscription = subscriptions[feed_id]
     last = next(iter(catalogue.lake.rows(POLLS, feed_id)), None)
-    if not subscription.url.startswith(("http://", "https://")):
+    if not subscription.url.lower().startswith(("http://", "https://")):
         feed = parse_feed(_local(subscription.url), url=subscription.url)
-        return _landing(feed_id, feed, subscription, known, None, last)
+        return _landing(catalogue, feed_id, feed, subscription, known, None, last)
+    is_same = last is not None and last.url in (None, subscription.url)
     document = fetch_document(
-        subscription.url,
+        catalogue.address(subscription),
         policy,
-        etag=last.etag if last else None,
-        last_modified=last.last_modified if last else None,
+        etag=last.etag if last and is_same else None,
+        last_modified=last.last_modified if last and is_same else None,
     )
     if isinstance(document, NotModified):
         assert last, "a server says `not modified` only to a conditional request"
-        return _unchanged(feed_id, subscription, last, known, document)
+        landing = _unchanged(feed_id, subscription, last, known, document)
+        return _followed(landing, subscription, last, _moved_to(document, None), catalogue)
     feed = parse_feed(document.content, url=document.final_url, content_type=document.content_type)
-    return _landing(feed_id, feed, subscription, known, document, last)
+    moved_to = _moved_to(document, feed.moved_to)
+    landing = _landing(catalogue, feed_id, _with_pages(feed, policy), subscription, known, document, last)
+    return _followed(landing, subscription, last, moved_to, catalogue)
+
+
+def _with_pages(feed: Feed, policy: FetchPolicy) -> Feed:
+    """The feed with the episodes of its further pages (RFC 5005)."""
+    episodes = {episode.guid: episode for episode in feed.episodes}
+    problems, url, seen = list(feed.problems), feed.next_url, set[str]()
+    while url and url not in seen and len(seen) < MOST_PAGES:
+        seen.add(url)
+        try:
+            document = fetch_document(url, policy)
+            assert isinstance(document, Document), "the request had no condition"
+            page = parse_feed(document.content, url=document.final_url, content_type=document.content_type)
+        except (NotFound, NotAFeed, HttpRefused) as error:
+            problems.append(f"a further page could not be read: {error}")
+            break
+        episodes = {**{episode.guid: episode for episode in page.episodes}, **episodes}
+        url = page.next_url
+    return replace(feed, episodes=tuple(episodes.values()), problems=tuple(problems)) if seen else feed
+
+
+def _moved_to(answer: Answer, declared: str | None) -> str | None:
+    """The permanent new address: where only permanent redirects led, else what the feed declares."""
+    hops = [status for _, status in answer.redirect_chain]
+    if hops and all(status in (301, 308) for status in hops):
+        return answer.final_url
+    return web_url(declared) if declared and web_url(declared) != answer.requested_url else None
+
+
+def _followed(
+    landing: Landing, subscription: Subscription, last: PollRow | None, moved_to: str | None, catalogue: Catalogue
+) -> Landing:
+    """The landing, with a note of the new address. The subscription follows when two polls agree."""
+    (poll,) = landing.rows["polls"]
+    assert isinstance(poll, PollRow)
+    problems = tuple(problem for problem in poll.problems if not problem.startswith(MOVED))
+    if moved_to:
+        note = f"{MOVED}{without_credentials(moved_to)}; the subscription follows if the next poll agrees"
+        if last and note in last.problems:
+            catalogue.move(subscription, moved_to)
+            note = f"{MOVED}{without_credentials(moved_to)}; the subscription has followed"
+        problems = (*problems, note)
+    return replace(landing, rows={**landing.rows, "polls": [replace(poll, problems=problems)]})
 
 
 def _landing(
+    catalogue: Catalogue,
     feed_id: str,
     feed: Feed,
     subscription: Subscription | None,
@@ -107,15 +164,21 @@ def _landing(
     last: PollRow | None,
 ) -> Landing:
     now = datetime.now(UTC)
+    listed_by_guid = {without_credentials(episode.guid): episode for episode in feed.episodes}
+    public = [_public(episode) for episode in listed_by_guid.values()]
     keys = assign_keys(
-        feed_id, feed.episodes, {row.guid: KnownEpisode(row.episode_id, row.title, row.published_at) for row in known}
+        feed_id,
+        public,
+        {without_credentials(row.guid): KnownEpisode(row.episode_id, row.title, row.published_at) for row in known},
     )
     before = {row.episode_id: row for row in known}
     own_language = subscription.language if subscription else None
     rows = [
         _row(keys[episode.guid], episode, own_language or episode.language_declared or feed.language, before, now)
-        for episode in feed.episodes
+        for episode in public
     ]
+    _keep_secrets(catalogue.episode_secrets(feed_id), listed_by_guid, keys)
+    _clear_failures(catalogue.lake, rows, before)
     listed = {row.episode_id for row in rows}
     if last and (reason := _doubt(rows, known)) and reason not in last.problems:
         # Without validators, so that the next poll sees the document again.
@@ -131,11 +194,63 @@ def _landing(
         etag=document.etag if document else None,
         last_modified=document.last_modified if document else None,
         http_status=document.http_status if document else None,
-        canonical_url=feed.canonical_url, podcast_guid=feed.podcast_guid, title=feed.title, author=feed.author,
+        canonical_url=feed.canonical_url and without_credentials(feed.canonical_url), podcast_guid=feed.podcast_guid, title=feed.title, author=feed.author,
         language_declared=feed.language, language=normalise_language(feed.language), categories=feed.categories,
         license=feed.license, last_polled_at=now, n_episodes=len(feed.episodes), problems=feed.problems,
+        **_details(feed.details, PollRow),
+        url=subscription.url if subscription else None,
     )  # fmt: skip
     return Landing(feed_id, {"episodes": rows, "polls": [poll]})
+
+
+def _details(details: Details | None, row: type[EpisodeRow | PollRow]) -> dict[str, Any]:
+    """The details that are columns of the row, NULL where the feed says nothing. A feed's license is its own."""
+    names = {field.name for field in fields(row)} - ({"license"} if row is PollRow else set())
+    return {
+        field.name: getattr(details, field.name) or None
+        if field.type.startswith("tuple")
+        else getattr(details, field.name)
+        for field in fields(Details)
+        if details is not None and field.name in names
+    }
+
+
+def _public(episode: Episode) -> Episode:
+    """The episode without credentials in its texts and URLs."""
+    return replace(
+        episode,
+        guid=without_credentials(episode.guid),
+        title=episode.title and without_credentials(episode.title),
+        enclosure_url=without_credentials(episode.enclosure_url),
+        transcript_urls=tuple(replace(link, url=without_credentials(link.url)) for link in episode.transcript_urls),
+        chapters_url=episode.chapters_url and without_credentials(episode.chapters_url),
+        alternative_urls=tuple(without_credentials(url) for url in episode.alternative_urls),
+    )
+
+
+def _keep_secrets(secrets: SecretUrls, episodes: Mapping[str, Episode], keys: Mapping[str, str]) -> None:
+    """Keep the URLs that are not shown where the fetcher finds them."""
+    found = {}
+    for guid, episode in episodes.items():
+        urls = [episode.enclosure_url, episode.chapters_url or "", *episode.alternative_urls]
+        for url in [*urls, *(link.url for link in episode.transcript_urls)]:
+            if (shown := without_credentials(url)) != url:
+                found[f"{keys[guid]} {shown}"] = url
+    secrets.add(found)
+
+
+def _clear_failures(lake: Lake, rows: Sequence[EpisodeRow], before: Mapping[str, EpisodeRow]) -> None:
+    """An episode whose URL has changed has not failed: what failed was another file."""
+    changed = {
+        row.episode_id for row in rows if row.episode_id in before and _files(row) != _files(before[row.episode_id])
+    }
+    for name in lake.keys(FAILURES) if changed else ():
+        if name.partition(".")[0] in changed:
+            lake.remove(FAILURES, name)
+
+
+def _files(row: EpisodeRow) -> tuple[str, ...]:
+    return (row.enclosure_url, *(row.alternative_urls or ()))
 
 
 def _doubt(rows: Sequence[EpisodeRow], known: Sequence[EpisodeRow]) -> str | None:
@@ -174,6 +289,7 @@ def _row(
         episode_no=episode.episode_no, language_declared=language_declared, language=normalise_language(language_declared),
         transcript_urls=episode.transcript_urls, chapters_url=episode.chapters_url, listed=True, first_seen_at=now,
         last_changed_at=now, alternative_urls=episode.alternative_urls or None,
+        **_details(episode.details, EpisodeRow),
     )  # fmt: skip
     old = before.get(key)
     if old is None:
@@ -186,7 +302,7 @@ def _feed_of_singles(catalogue: Catalogue) -> Feed:
     """Audio that the user added by URL, as the feed that lists it."""
     found = [
         Episode(
-            guid=single.url, title=single.title or Path(single.url).name, published_at=single.added_at, duration_declared_ms=None, enclosure_url=single.url, enclosure_type=None,
+            guid=_guid_of_single(single.url), title=single.title or Path(without_credentials(single.url)).name, published_at=single.added_at, duration_declared_ms=None, enclosure_url=single.url, enclosure_type=None,
             enclosure_length=None, season=None, episode_no=None, language_declared=single.language, transcript_urls=(),
             chapters_url=None,
         )
@@ -196,6 +312,12 @@ def _feed_of_singles(catalogue: Catalogue) -> Feed:
         podcast_guid=None, title="Added by hand", author=None, language=None, categories=(), license=None,
         canonical_url=None, episodes=tuple(found), problems=(),
     )  # fmt: skip
+
+
+def _guid_of_single(url: str) -> str:
+    """Its URL. Two that differ only in their credentials are two files."""
+    shown = without_credentials(url)
+    return shown if shown == url else f"{shown}#{hashlib.sha256(url.encode()).hexdigest()[:8]}"
 
 
 def _local(path: str) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.audio_inputs import acquisition
-from pipeline.stage import Batch, Cost, Landing, Outcome, each, stage
+from pipeline.stage import Batch, Cost, Landing, Outcome, Stage, each
 from resources.fetch.audio_store import AudioStore
 from resources.lake.lake import Lake
 from resources.lake.tables import SEGMENTS, UTTERANCES, WORD_SPEAKERS, WORDS
@@ -33,8 +33,8 @@ def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
     }
 
 
-@stage(
-    tables=[UTTERANCES], ui_metadata=_ui_metadata, group="dataset", batch_size=80, version="1",
+@Stage(
+    tables=(UTTERANCES,), ui_metadata=_ui_metadata, group="dataset", batch_size=80, version="1",
     inputs=("turns", "transcript", "diarization", "audio"), pool="cpu",
 )  # fmt: skip
 def utterances(

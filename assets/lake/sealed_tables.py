@@ -1,5 +1,6 @@
 """`sealed_tables`: compact landed episodes into large sorted files."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -8,7 +9,7 @@ from pydantic import Field
 from assets.stages import EPISODE_GRAPH, FEED_GRAPH
 from pipeline.live_window import admit, archive_finished, keys_to_seal
 from pipeline.run_process import tag_process
-from resources.lake.compaction import Sealed, seal, settled
+from resources.lake.compaction import seal, settled
 from resources.lake.lake import Lake
 
 
@@ -49,19 +50,6 @@ def sealed_tables(context: dg.AssetExecutionContext, config: Sealing) -> dg.Mate
             "rows_sealed": sum(sealed.rows for sealed in done),
             "bytes_added": sum(sealed.bytes_added for sealed in done),
             "seconds": sum(sealed.seconds for sealed in done),
-            "tables": dg.MetadataValue.table([_record(sealed) for sealed in done]),
-        }
-    )
-
-
-def _record(sealed: Sealed) -> dg.TableRecord:
-    return dg.TableRecord(
-        {
-            "table": sealed.table,
-            "landings": sealed.landings,
-            "rows": sealed.rows,
-            "bytes added": sealed.bytes_added,
-            "sealed files": sealed.files,
-            "seconds": round(sealed.seconds, 3),
+            "tables": dg.MetadataValue.table([dg.TableRecord(asdict(sealed)) for sealed in done]),
         }
     )

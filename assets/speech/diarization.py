@@ -9,10 +9,9 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from assets.speech.engine_cost import cost_of
-from pipeline.audio_inputs import audio_inputs
-from pipeline.stage import Batch, Failure, Landing, Outcome, stage
-from resources.engines.routing import Engines
+from assets.speech.engine_outcomes import engine_outcomes
+from pipeline.stage import Batch, Outcome, Stage
+from resources.engines.routing import Audio, Engines
 from resources.fetch.audio_store import AudioStore
 from resources.lake.catalogue import Catalogue
 from resources.lake.tables.speech import SEGMENTS, SPEAKERS, SegmentRow, SpeakerRow
@@ -58,23 +57,16 @@ _SPEAKER_TABLE = dg.TableSchema(
 )
 
 
-@stage(
-    tables=[SEGMENTS, SPEAKERS], ui_metadata=_ui_metadata, group="speech", batch_size=32, version="1", inputs=("audio",), pool="gpu",
+@Stage(
+    tables=(SEGMENTS, SPEAKERS), ui_metadata=_ui_metadata, group="speech", batch_size=32, version="1", inputs=("audio",), pool="gpu",
     engine_slot="diarizer",
 )  # fmt: skip
 def diarization(batch: Batch, catalogue: Catalogue, audio_store: AudioStore, engines: Engines) -> Iterator[Outcome]:
     """Finds who speaks when: segments with their overlap, and the speakers of the episode."""
-    unreadable: list[Failure] = []
-    for done in engines.diarize(audio_inputs(batch, catalogue, audio_store, unreadable)):
-        cost = cost_of(done)
-        if not isinstance(done.result, Diarization):
-            yield Failure(done.audio.episode_id, done.error or RuntimeError("The engine gave no result."), cost)
-        else:
-            yield Landing(done.audio.episode_id, _rows(done.result), cost)
-    yield from unreadable
+    return engine_outcomes(batch, catalogue, audio_store, engines.diarize, _rows)
 
 
-def _rows(found: Diarization) -> dict[str, list[SegmentRow] | list[SpeakerRow]]:
+def _rows(_: Audio, found: Diarization) -> dict[str, list[SegmentRow] | list[SpeakerRow]]:
     segments = sorted(found.segments, key=lambda segment: (segment.start_ms, segment.end_ms, segment.speaker))
     of_speaker: dict[str, list[Segment]] = {}
     for segment in segments:

@@ -8,14 +8,16 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.stage import Batch, Cost, Landing, Outcome, each, stage
+from pipeline.stage import Batch, Cost, Landing, Outcome, Stage, each
 from resources.lake.catalogue import Catalogue
 from resources.lake.lake import Lake
-from resources.lake.tables import HASHES, QUALITY, SEGMENTS, SPEAKERS, STAGE_RUNS, TURNS, WORD_SPEAKERS, WORDS
+from resources.lake.tables import HASHES, QUALITY, SEGMENTS, SPEAKERS, TURNS, WORD_SPEAKERS, WORDS
 from resources.lake.tables.audio import HashesRow
 from resources.lake.tables.catalogue import EpisodeRow
+from resources.lake.tables.pipeline import StageRunRow
 from resources.lake.tables.speech import QualityRow, TurnRow, WordRow, WordSpeakerRow
 from speech.overlaps import overlap_ms, union_ms
+from speech.spoken_language import disagreeing
 from speech.text_language import detect_language
 from speech.types import Segment
 
@@ -41,8 +43,9 @@ def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
     }
 
 
-@stage(
-    tables=[QUALITY], ui_metadata=_ui_metadata, group="speech", batch_size=128, version="1", inputs=("hashes", "turns", "utterances"),
+@Stage(
+    tables=(QUALITY,), ui_metadata=_ui_metadata, group="speech", batch_size=128, version="1",
+    inputs=("hashes", "turns", "utterances"),
 )  # fmt: skip
 def quality(batch: Batch, catalogue: Catalogue, lake: Lake) -> Iterator[Outcome]:
     """Summarises an episode: durations, speakers, words, languages, and flags for what a user should check."""
@@ -61,20 +64,22 @@ class EpisodeResults:
     words: list[WordRow]
     word_speakers: list[WordSpeakerRow]
     turns: list[TurnRow]
+    transcribed: StageRunRow
+    """The transcription's record."""
 
 
 def _quality(key: str, batch: Batch, entry: EpisodeRow, lake: Lake) -> Landing:
     audio_sha256 = batch.audio_sha256(key)
     (facts,) = batch.rows(lake, HASHES, key)
-    (diarized,) = STAGE_RUNS.rows_of(lake.runs("diarization", [key])[key])
     results = EpisodeResults(
         hashes=facts,
         segments=[Segment(row.speaker, row.start_ms, row.end_ms, row.confidence) for row in lake.rows(SEGMENTS, key)],
         n_speakers=len(lake.rows(SPEAKERS, key)),
-        speaker_capacity=diarized.speaker_capacity,
+        speaker_capacity=lake.runs("diarization", [key])[key].speaker_capacity,
         words=lake.rows(WORDS, key),
         word_speakers=batch.rows(lake, WORD_SPEAKERS, key),
         turns=batch.rows(lake, TURNS, key),
+        transcribed=lake.runs("transcript", [key])[key],
     )
     row = _summary(results, entry)
     fingerprint = str(batch.upstream["turns"][key].engine_fingerprint)
@@ -86,6 +91,7 @@ def _summary(results: EpisodeResults, entry: EpisodeRow) -> QualityRow:
     speech_ms = union_ms(results.segments)
     capacity = results.speaker_capacity
     detected = detect_language([word.word for word in results.words])
+    spoken = results.transcribed.spoken_languages or ()
     confidences = [word.confidence for word in results.words if word.confidence is not None]
     return QualityRow(
         duration_ms=results.hashes.duration_ms,
@@ -103,6 +109,10 @@ def _summary(results: EpisodeResults, entry: EpisodeRow) -> QualityRow:
         words_per_minute=len(results.words) / (speech_ms / 60_000) if speech_ms else None,
         usable_ms=sum(turn.end_ms - turn.start_ms for turn in results.turns if turn.speaker and not turn.has_overlap),
         flags=(),
+        spoken_language=spoken[0].language if spoken else None,
+        spoken_language_probability=spoken[0].probability if spoken else None,
+        spoken_languages=spoken or None,
+        spoken_language_absent_reason=results.transcribed.spoken_language_absent_reason,
     )
 
 
@@ -120,6 +130,7 @@ def _flags(row: QualityRow, results: EpisodeResults, entry: EpisodeRow) -> tuple
         "speakers_saturated": bool(row.speakers_saturated),
         "language_unknown": row.language_declared is None,
         "language_disagrees": row.language_agrees is False,
+        "spoken_language_disagrees": disagreeing(row.spoken_languages or (), row.language_declared) is not None,
         "low_confidence": row.mean_confidence is not None and row.mean_confidence < LOW_CONFIDENCE,
         "unassigned_words": row.words_unassigned > MANY_UNASSIGNED * row.n_words,
     }

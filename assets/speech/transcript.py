@@ -8,10 +8,9 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from assets.speech.engine_cost import cost_of
-from pipeline.audio_inputs import audio_inputs
-from pipeline.stage import Batch, Failure, Landing, Outcome, stage
-from resources.engines.routing import ASSUMED_LANGUAGE, Done, Engines
+from assets.speech.engine_outcomes import engine_outcomes
+from pipeline.stage import Batch, Outcome, Stage
+from resources.engines.routing import ASSUMED_LANGUAGE, Audio, Engines
 from resources.fetch.audio_store import AudioStore
 from resources.lake.catalogue import Catalogue
 from resources.lake.tables.speech import WORDS, WordRow
@@ -35,26 +34,19 @@ def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
     return shown
 
 
-@stage(
-    tables=[WORDS], ui_metadata=_ui_metadata, group="speech", batch_size=24, version="1", inputs=("audio",), pool="gpu",
+@Stage(
+    tables=(WORDS,), ui_metadata=_ui_metadata, group="speech", batch_size=24, version="1", inputs=("audio",), pool="gpu",
     engine_slot="transcriber",
 )  # fmt: skip
 def transcript(batch: Batch, catalogue: Catalogue, audio_store: AudioStore, engines: Engines) -> Iterator[Outcome]:
     """Writes down the words of silence-bounded chunks, with times and, where the engine gives one, a confidence."""
-    unreadable: list[Failure] = []
-    for done in engines.transcribe(audio_inputs(batch, catalogue, audio_store, unreadable)):
-        cost = cost_of(done)
-        if not isinstance(done.result, Transcript):
-            yield Failure(done.audio.episode_id, done.error or RuntimeError("The engine gave no result."), cost)
-        else:
-            yield Landing(done.audio.episode_id, {"words": _rows(done, done.result)}, cost)
-    yield from unreadable
+    return engine_outcomes(batch, catalogue, audio_store, engines.transcribe, _rows)
 
 
-def _rows(done: Done, found: Transcript) -> list[WordRow]:
-    language = done.audio.language or ASSUMED_LANGUAGE
+def _rows(audio: Audio, found: Transcript) -> dict[str, list[WordRow]]:
+    language = found.language or audio.language or ASSUMED_LANGUAGE
     absent = found.confidence_absent or "the engine gave none"
-    return [
+    rows = [
         WordRow(
             word_idx=index, word=word.text, start_ms=word.start_ms, end_ms=word.end_ms, chunk_idx=word.chunk_idx,
             times_estimated=word.times_estimated, confidence=word.confidence, language=language,
@@ -62,3 +54,4 @@ def _rows(done: Done, found: Transcript) -> list[WordRow]:
         )
         for index, word in enumerate(found.words)
     ]  # fmt: skip
+    return {"words": rows}

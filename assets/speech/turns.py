@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import dagster as dg
 import pyarrow as pa
 
-from pipeline.stage import Batch, Cost, Landing, Outcome, each, stage
+from pipeline.stage import Batch, Cost, Landing, Outcome, Stage, each
 from resources.lake.lake import Lake
 from resources.lake.tables import SEGMENTS, TURNS, WORD_SPEAKERS, WORDS
 from resources.lake.tables.speech import TurnRow, WordSpeakerRow
@@ -18,10 +19,6 @@ from speech.turns import build_turns, turn_idx_of_words
 from speech.types import Segment, Word
 
 EXCERPT_TURNS = 12
-_TURN_COLUMNS = (
-    "turn_idx", "speaker", "start_ms", "end_ms", "text", "n_words", "mean_confidence", "has_overlap", "gap_before_ms",
-    "first_word_idx",
-)  # fmt: skip
 RULES_VERSION = "1"
 """Raised when assignment or turns change: part of the rows' fingerprint."""
 
@@ -41,8 +38,8 @@ def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
     }
 
 
-@stage(
-    tables=[WORD_SPEAKERS, TURNS], ui_metadata=_ui_metadata, group="speech", batch_size=96, version=RULES_VERSION,
+@Stage(
+    tables=(WORD_SPEAKERS, TURNS), ui_metadata=_ui_metadata, group="speech", batch_size=96, version=RULES_VERSION,
     inputs=("diarization", "transcript"),
 )  # fmt: skip
 def turns(batch: Batch, lake: Lake) -> Iterator[Outcome]:
@@ -62,24 +59,20 @@ def _turns(key: str, batch: Batch, lake: Lake) -> Landing:
     assigned = assign_speakers(words, segments)
     built = build_turns(words, assigned)
     of_word = turn_idx_of_words(built)
-    version = batch.upstream["diarization"][key].data_version
+    transcript_version = batch.upstream["transcript"][key].data_version
+    diarization_version = batch.upstream["diarization"][key].data_version
     rows = [
         WordSpeakerRow(
-            word_idx=one.word_idx,
-            speaker=one.speaker,
-            rule=one.rule,
-            in_overlap=one.in_overlap,
+            **asdict(one),
             turn_idx=of_word[one.word_idx],
-            transcript_version=batch.upstream["transcript"][key].data_version,
-            diarization_version=version,
+            transcript_version=transcript_version,
+            diarization_version=diarization_version,
         )
         for one in assigned
     ]
     made_by = [str(batch.upstream[name][key].engine_fingerprint) for name in ("diarization", "transcript")]
     fingerprint = hashlib.sha256("\n".join([*made_by, RULES_VERSION]).encode()).hexdigest()[:16]
-    turn_rows = [
-        TurnRow(**{name: getattr(turn, name) for name in _TURN_COLUMNS}, diarization_version=version) for turn in built
-    ]
+    turn_rows = [TurnRow(**asdict(turn), diarization_version=diarization_version) for turn in built]
     return Landing(key, {"word_speakers": rows, "turns": turn_rows}, Cost(audio_sha256, fingerprint))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.gathering import by_feed, gathered_version
-from pipeline.stage import Batch, Landing, Outcome, each, stage
+from pipeline.stage import Batch, Landing, Outcome, Stage, each
 from resources.lake.commits import Commit, open_commits
 from resources.lake.lake import Lake
 from resources.lake.tables import EPISODES, SPEAKER_LINKS, SPEAKERS, VOICES
@@ -40,8 +40,8 @@ def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
     }
 
 
-@stage(
-    tables=[VOICES, SPEAKER_LINKS], ui_metadata=_ui_metadata, group="speech", batch_size=40, version="1",
+@Stage(
+    tables=(VOICES, SPEAKER_LINKS), ui_metadata=_ui_metadata, group="speech", batch_size=40, version="1",
     gathers=("diarization",), partition_kind="feed",
 )  # fmt: skip
 def voices(batch: Batch, lake: Lake) -> Iterator[Outcome]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from dagster_project.commands.targets import Target, is_url, recognise
+from dagster_project.commands.targets import Target, recognise
 from dagster_project.settings import Settings
+from partitions.credentials import without_credentials
+from partitions.feeds.links import web_url
 from partitions.languages import normalise_language
 from resources.fetch.hosts import FetchPolicy
 from resources.lake.catalogue import SINGLES, Catalogue
@@ -57,7 +59,7 @@ def add(
             continue
         if target.audio:
             is_new = catalogue.add_single(target.audio, title, language)
-            (added.new if is_new else added.present).append(Entry(SINGLES, title, target.audio))
+            (added.new if is_new else added.present).append(Entry(SINGLES, title, without_credentials(target.audio)))
         _subscribe(catalogue, _titled(target, title), language, priority, added)
     return added
 
@@ -81,14 +83,14 @@ def _subscribe(
 ) -> None:
     if not feeds:
         return
-    new = {one.url: one for one in catalogue.subscribe(feeds, language, priority)}
-    known = {one.url: one for one in catalogue.subscriptions()}
+    new = {catalogue.address(one): one for one in catalogue.subscribe(feeds, language, priority)}
+    known = {catalogue.address(one): one for one in catalogue.subscriptions()}
     for url in dict.fromkeys(url for url, _ in feeds):
         if url not in known:
             added.refused.append(f"{url} was forgotten (podlake forget), and is not added again.")
             continue
         where = added.new if url in new else added.present
-        where.append(Entry(known[url].feed_id, known[url].title, url))
+        where.append(Entry(known[url].feed_id, known[url].title, known[url].url))
 
 
 def _titled(target: Target, title: str | None) -> Sequence[tuple[str, str | None]]:
@@ -97,8 +99,9 @@ def _titled(target: Target, title: str | None) -> Sequence[tuple[str, str | None
 
 
 def _unchecked(text: str) -> Target:
-    if not is_url(text):
+    url = web_url(text)
+    if url is None:
         raise NotAFeed(
             f"{text} is no http(s) URL: without a look at it (--no-check) only the URL of a feed can be added."
         )
-    return Target(feeds=((text, None),))
+    return Target(feeds=((url, None),))

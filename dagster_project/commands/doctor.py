@@ -18,7 +18,7 @@ from dagster_project.settings import ROOT, Settings
 from resources.engines.devices import Devices, visible
 from resources.lake.home import Home
 from resources.lake.migration import VERSION, version_of
-from speech.engines import registry
+from speech.engines import hosts, registry
 from speech.engines.installed import answer_of
 from speech.engines.protocols import EngineSpec
 from speech.errors import EngineUnavailable, StorageError
@@ -78,6 +78,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield Finding(OK, "versions", ", ".join(f"{name} {found}" for name, found in _versions(SHOWN, None).items()))
     yield from _packages("the core", "")
     yield from _engines(settings)
+    yield _warm()
     if settings.engine_host == "ray":
         yield from _ray(settings.ray_address)
     yield _home(Home.at(settings.home))
@@ -205,6 +206,15 @@ def _devices(settings: Settings, on_gpus: Sequence[tuple[str, str]]) -> Iterator
         if answer_of(python, GPU_CHECKS[package]).strip() != "True"
     ]
     yield from unusable or [Finding(OK, "GPU", found)]
+
+
+def _warm() -> Finding:
+    """The host processes of engines."""
+    found = [
+        f"process {one['pid']} on {one['device']} ({', '.join(engine['name'] for engine in one['engines']) or 'no engine'})"
+        for one in hosts.statuses()
+    ]
+    return Finding(OK, "warm engines", "; ".join(found) or "none")
 
 
 def _ray(address: str) -> Iterator[Finding]:

@@ -21,7 +21,7 @@ from partitions.keys import feed_of
 from pipeline.contract import report_if_unknown
 from pipeline.dagster_internals import remove_keys
 from pipeline.in_flight import in_flight
-from resources.lake.catalogue import SINGLES, Catalogue, single_name
+from resources.lake.catalogue import SINGLES, Catalogue
 from resources.lake.commits import all_open_commits
 from resources.lake.forgetting import StoredAudio, audio_of, forget_episodes, forget_feeds
 from resources.lake.home import Home
@@ -88,7 +88,7 @@ def forget(instance: dg.DagsterInstance, catalogue: Catalogue, cache: Path, plan
     """Carry out the plan. Raises `InWork`. A removal that is interrupted is completed when it is repeated."""
     _refuse_if_in_work(instance, plan)
     home, lake = catalogue.home, catalogue.lake
-    subscriptions = {feed.feed_id: feed.url for feed in catalogue.all_subscriptions()}
+    subscriptions = {feed.feed_id: catalogue.address(feed) for feed in catalogue.all_subscriptions()}
     feeds = [feed_id for feed_id in plan.feeds if feed_id != SINGLES]
     _write_tombstones(home, plan, {feed_id: subscriptions[feed_id] for feed_id in feeds if feed_id in subscriptions})
     remove_keys(instance, EPISODES, plan.keys)
@@ -101,7 +101,8 @@ def forget(instance: dg.DagsterInstance, catalogue: Catalogue, cache: Path, plan
     count = remove_traces(instance, traces)
     for row in plan.episodes:
         if row.feed_id == SINGLES:
-            home.remove("subscriptions", SINGLES, single_name(row.enclosure_url))
+            catalogue.forget_single(row)
+    catalogue.forget_secrets(plan.keys, feeds)
     forget_episodes(lake, plan.keys)  # last: until then the catalogue names what an interrupted removal has left
     forget_feeds(lake, feeds)
     _report_polls_again(instance, lake, traces.feeds.difference(feeds))

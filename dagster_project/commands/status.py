@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+from dagster_project.commands.engines import at_work_text
 from dagster_project.commands.terminal import cell, render
 from partitions.keys import feed_of
 from pipeline.progress import EPISODE_STAGES, FEED_STAGES, progress
@@ -13,8 +15,10 @@ from resources.lake.catalogue import Catalogue
 from resources.lake.compaction import sealed_episodes
 from resources.lake.home import Home
 from resources.lake.lake import Lake
-from resources.lake.tables import FAILURES, STAGE_RUNS, Table
+from resources.lake.tables import STAGE_RUNS
+from resources.lake.tables.pipeline import FailureRow, StageRunRow
 from resources.lake.warehouse import ask, connect
+from speech.engines import hosts
 from speech.errors import UpstreamMissing
 
 _FAILURES = """
@@ -64,19 +68,30 @@ def overview(home: Home) -> dict[str, Any]:
         },
         "failures": [dict(zip(fields, row, strict=True)) for row in failures],
         "failed_checks": [dict(zip(_CHECK_FIELDS, row, strict=True)) for row in failed_checks],
+        "engines": hosts.statuses(),
         "messages": [dict(zip(("error_class", "message", "count"), row, strict=True)) for row in messages],
     }
 
 
-def one(lake: Lake, key: str) -> dict[str, Any]:
-    """Everything about an episode, or about the polls of a feed. Raises `UpstreamMissing` for neither."""
-    runs = {stage: _rows(lake, STAGE_RUNS, key, stage) for stage in (*FEED_STAGES, *EPISODE_STAGES)}
-    failures = {stage: _rows(lake, FAILURES, key, stage) for stage in (*FEED_STAGES, *EPISODE_STAGES)}
-    return {
-        **_facts(Catalogue(lake), key),
-        "stages": {stage: rows for stage, rows in runs.items() if rows},
-        "failures": {stage: rows[-1] for stage, rows in failures.items() if rows},
-    }
+@dataclass(frozen=True)
+class Detail:
+    """Everything about an episode, or about the polls of a feed."""
+
+    facts: Mapping[str, object]
+    stages: Mapping[str, list[StageRunRow]]
+    """Stage → its tries, oldest first."""
+    failures: Mapping[str, FailureRow]
+
+    def as_json(self) -> dict[str, Any]:
+        found = asdict(self)
+        return {**found.pop("facts"), **found}
+
+
+def detail(lake: Lake, key: str) -> Detail:
+    """Raises `UpstreamMissing` if the key is neither an episode nor a feed."""
+    runs = {stage: STAGE_RUNS.rows_of(lake.history(stage, key)) for stage in (*FEED_STAGES, *EPISODE_STAGES)}
+    failures = {stage: row for stage in runs for row in lake.failures(stage, [key]).values()}
+    return Detail(_facts(Catalogue(lake), key), {stage: rows for stage, rows in runs.items() if rows}, failures)
 
 
 def overview_text(status: Mapping[str, Any]) -> str:
@@ -90,6 +105,8 @@ def overview_text(status: Mapping[str, Any]) -> str:
             [(stage, *counts.values()) for stage, counts in status["stages"].items()],
         ),
     ]
+    if at_work := at_work_text(status["engines"]):
+        lines += ["", at_work]
     if status["failures"]:
         rows = [
             (f["stage"], f["error_class"], f["count"], f["next_retry_at"] or "never", f["example"])
@@ -123,35 +140,34 @@ def _waiting(status: Mapping[str, Any]) -> int:
     return int(status["episodes"] - status["in_work"] - status["archived"])
 
 
-def one_text(status: Mapping[str, Any]) -> str:
-    """An episode, to read."""
-    facts = {name: value for name, value in status.items() if name not in ("stages", "failures")}
-    lines = [f"{name:10} {cell(value)}" for name, value in facts.items()]
+def detail_text(status: Detail) -> str:
+    """An episode or a feed, to read."""
+    lines = [f"{name:10} {cell(value)}" for name, value in status.facts.items()]
     rows = [
-        (stage, row["outcome"], row["finished_at"], _seconds(row["engine_ms"]), row["engine"], row["run_id"][:8])
-        for stage, runs in status["stages"].items()
+        (stage, row.outcome, row.finished_at, _seconds(row.engine_ms), row.engine, row.run_id[:8])
+        for stage, runs in status.stages.items()
         for row in runs
     ]
     names = ("stage", "outcome", "finished (UTC)", "engine s", "engine", "run")
     lines += ["", render(names, rows) if rows else "No stage has tried it yet: podlake run"]
-    for stage, failure in status["failures"].items():
-        lines += ["", *_failure_lines(stage, failure)]
+    for failure in status.failures.values():
+        lines += ["", *_failure_lines(failure)]
     return "\n".join(lines)
 
 
-def _failure_lines(stage: str, failure: Mapping[str, Any]) -> Iterator[str]:
-    times = f"{failure['attempts']} times since {cell(failure['first_at'])}" if failure["attempts"] > 1 else "once"
-    yield f"{stage} failed {times} [{failure['error_class']}]: {failure['message']}"
-    if failure["next_retry_at"]:
-        yield f"  It is tried again after {cell(failure['next_retry_at'])} UTC."
+def _failure_lines(failure: FailureRow) -> Iterator[str]:
+    times = f"{failure.attempts} times since {cell(failure.first_at)}" if failure.attempts > 1 else "once"
+    yield f"{failure.stage} failed {times} [{failure.error_class}]: {failure.message}"
+    if failure.next_retry_at:
+        yield f"  It is tried again after {cell(failure.next_retry_at)} UTC."
     else:
         yield (
             "  It is not tried again by itself. Once the cause is mended: dagster asset materialize "
-            f"-m dagster_project.definitions --select {stage} --partition {failure['episode_id']}"
+            f"-m dagster_project.definitions --select {failure.stage} --partition {failure.episode_id}"
         )
 
 
-def _facts(catalogue: Catalogue, key: str) -> dict[str, Any]:
+def _facts(catalogue: Catalogue, key: str) -> dict[str, object]:
     feed = next((feed for feed in catalogue.subscriptions() if feed.feed_id == key), None)
     if feed:
         return {"feed": key, "title": feed.title, "language": feed.language, "url": feed.url, "added": feed.added_at}
@@ -166,11 +182,6 @@ def _facts(catalogue: Catalogue, key: str) -> dict[str, Any]:
         "published": entry.published_at,
         "audio": entry.enclosure_url,
     }
-
-
-def _rows(lake: Lake, table: Table, key: str, stage: str) -> list[dict[str, Any]]:
-    rows = lake.history(stage, key) if table is STAGE_RUNS else lake.read_file(table, table.landing_key(key, stage))
-    return rows.to_pylist() if rows is not None else []
 
 
 def _seconds(ms: int | None) -> float | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
 from partitions.feeds.encodings import feed_text
+from partitions.feeds.links import web_url
 from partitions.feeds.opml import parse_opml
 from partitions.feeds.rss import parse_feed
 from resources.fetch.exchange import get, paced, refuse_larger, refuse_short, refuse_unless
@@ -33,7 +34,7 @@ class Target:
 
 
 def is_url(text: str) -> bool:
-    return text.lower().startswith(("http://", "https://"))
+    return web_url(text) is not None
 
 
 def recognise(text: str, policy: FetchPolicy) -> Target:
@@ -41,7 +42,7 @@ def recognise(text: str, policy: FetchPolicy) -> Target:
 
     Raises NotFound, NotAFeed (also for a web page, with the feeds that it names), NotAudio, and what HTTP raises.
     """
-    return _at_url(text, policy) if is_url(text) else _at_path(Path(text).expanduser().resolve())
+    return _at_url(url, policy) if (url := web_url(text)) else _at_path(Path(text).expanduser().resolve())
 
 
 def _at_path(path: Path) -> Target:

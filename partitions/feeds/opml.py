@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from partitions.feeds.encodings import feed_text
+from partitions.feeds.links import web_url
 from partitions.feeds.markup import from_root, read_tree
 from speech.errors import NotAFeed
 
@@ -18,7 +19,7 @@ class OpmlFeed:
 
 
 def parse_opml(document: bytes) -> tuple[OpmlFeed, ...]:
-    """Every outline with an `xmlUrl`, at any depth, in document order, each URL once.
+    """Every outline with an `xmlUrl` of the web, at any depth, in document order, each URL once.
 
     Raises NotAFeed if there is none.
     """
@@ -28,7 +29,7 @@ def parse_opml(document: bytes) -> tuple[OpmlFeed, ...]:
     found: dict[str, str | None] = {}
     for outline in root.iter("{*}outline") if root is not None else ():
         attributes = {str(name).lower(): str(value).strip() for name, value in outline.attrib.items()}
-        if url := attributes.get("xmlurl"):
+        if url := web_url(attributes.get("xmlurl", "")):  # a list from elsewhere must not name files of this machine
             found[url] = found.get(url) or attributes.get("title") or attributes.get("text") or None
     if not found:
         raise NotAFeed(

@@ -13,6 +13,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from partitions.feeds.details import Details, details_of
 from partitions.feeds.enclosures import audio_enclosures
 from partitions.feeds.encodings import feed_text
 from partitions.feeds.markup import Fields, absolute_url, from_root, read_items, text_of
@@ -52,6 +53,7 @@ class Episode:
     chapters_url: str | None
     alternative_urls: tuple[str, ...] = ()
     """Other files of the item, in the order in which they are tried."""
+    details: Details | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,11 @@ class Feed:
     episodes: tuple[Episode, ...]
     problems: tuple[str, ...]
     """What was repaired or skipped, in words."""
+    details: Details | None = None
+    moved_to: str | None = None
+    """The address that the feed says it has now: itunes:new-feed-url."""
+    next_url: str | None = None
+    """The next page of a paged feed (RFC 5005)."""
 
 
 def parse_feed(document: bytes, *, url: str, content_type: str | None = None) -> Feed:
@@ -97,6 +104,11 @@ def parse_feed(document: bytes, *, url: str, content_type: str | None = None) ->
         canonical_url=_canonical_url(head),
         episodes=episodes,
         problems=tuple(problems),
+        details=details_of(head),
+        moved_to=next(
+            (url for url in (absolute_url(e, text_of(e)) for e in head.get("itunes:new-feed-url", ())) if url), None
+        ),
+        next_url=next((absolute_url(e, e.get("href")) for e in head.get("link", ()) if e.get("rel") == "next"), None),
     )
 
 
@@ -148,6 +160,7 @@ def _episode(item: Fields, notes: Counter[str]) -> Episode | None:
         language_declared=_language(item),
         transcript_urls=_transcripts(item),
         chapters_url=_first_url(item, "podcast:chapters", "url"),
+        details=details_of(item),
         alternative_urls=tuple(file.url for file in enclosures[1 : 1 + MOST_ALTERNATIVES]),
     )
 

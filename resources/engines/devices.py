@@ -9,7 +9,7 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +31,8 @@ class Devices:
     folder: Path = Path(tempfile.gettempdir()) / "podlake-devices"
 
     @contextmanager
-    def lease(self, *, wants_gpu: bool, wait_s: float = 86_400.0) -> Iterator[str]:
-        """Lease a device until the block ends. The CPU if there is no GPU or none is wanted.
+    def lease(self, *, wants_gpu: bool, wait_s: float = 86_400.0, preferred: Collection[str] = ()) -> Iterator[str]:
+        """Lease a device until the block ends, a preferred one if it is free. The CPU if no GPU is there or wanted.
 
         Raises TimeoutError if no device is free within `wait_s`.
         """
@@ -42,17 +42,17 @@ class Devices:
             log.warning("No GPU here (or PODLAKE_GPUS=none): the engine runs on the CPU, which is slow.")
             yield CPU
         else:
-            name, handle = self._take(wait_s)
+            name, handle = self._take(wait_s, sorted(self.names, key=lambda name: name not in preferred))
             try:
                 yield name
             finally:
                 os.close(handle)
 
-    def _take(self, wait_s: float) -> tuple[str, int]:
+    def _take(self, wait_s: float, names: Sequence[str]) -> tuple[str, int]:
         self.folder.mkdir(parents=True, exist_ok=True)
         deadline = time.monotonic() + wait_s
         while True:
-            for name in self.names:
+            for name in names:
                 handle = os.open(
                     self.folder / f"{name.replace(':', '-')}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666
                 )

@@ -1,6 +1,6 @@
-"""Runs engines in this process, on a leased device.
+"""Runs engines in host processes of this machine, on leased devices.
 
-Three threads work at once: one decodes recordings, one runs the engine, and the caller lands the results. Each is ahead
+Three threads work at once: one decodes recordings, one feeds the engine, and the caller lands the results. Each is ahead
 of the next by a bounded number of episodes and bytes. Waveforms are memory-mapped files.
 """
 
@@ -10,14 +10,19 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from resources.engines.devices import Devices
+from resources.engines import progress
+from resources.engines.devices import CPU, Devices
+from resources.engines.progress import AtWork
 from resources.engines.routing import Audio, Done, EngineResult, Slot
 from resources.engines.run_ahead import run_ahead
-from speech.engines import registry
+from speech.cores import usable_cores
+from speech.engines import hosts
+from speech.engines.embedding_diarizer import EmbeddingDiarizer
+from speech.engines.hosted_engine import HostedEngine
 from speech.engines.protocols import Diarizer, EngineChoice, EngineSpec, Transcriber
 from speech.errors import EngineFailed, EngineUnavailable, PodlakeError
 from speech.types import Recording
@@ -34,28 +39,48 @@ RESULTS_AHEAD = 8
 
 @dataclass(frozen=True)
 class LocalHost:
-    """Loads the engine for a batch and closes it after the batch."""
+    """Leases a device for a batch, and runs the engine in the host process of that device."""
 
     waveforms: WaveformCache
     devices: Devices
+    idle_s: float = 600.0
+    """How long an engine stays warm after its last use."""
 
     def run(self, slot: Slot, choice: EngineChoice, spec: EngineSpec, audio: Iterable[Audio]) -> Generator[Done]:
         """Each episode exactly once, in any order. Raises `EngineUnavailable`.
 
-        The engine runs in a thread of its own, so that it works while the caller lands earlier results.
+        A thread feeds the engine, so that it works while the caller lands earlier results.
         """
         return run_ahead(self._run(slot, choice, spec, audio), name="engine", most=RESULTS_AHEAD)
 
+    def preload(self, slot: Slot, choice: EngineChoice, spec: EngineSpec) -> None:
+        """Load the engine if a device is free. Raises `EngineUnavailable`."""
+        with (
+            suppress(TimeoutError),
+            self._lease(slot, spec, wait_s=0.0) as device,
+            closing(self._load(slot, choice, spec, device)) as engine,
+        ):
+            engine.wait_until_ready()
+
     def _run(self, slot: Slot, choice: EngineChoice, spec: EngineSpec, audio: Iterable[Audio]) -> Generator[Done]:
-        with self.devices.lease(wants_gpu=spec.needs_gpu) as device:
+        with self._lease(slot, spec) as device:
             started = time.monotonic()
-            with closing(load(slot, choice, device)) as engine:
-                yield from work(slot, engine, self.waveforms, audio, started)
+            with closing(self._load(slot, choice, spec, device)) as hosted:
+                engine = EmbeddingDiarizer(hosted) if slot == "diarizer" else hosted
+                yield from work(slot, engine, self.waveforms, audio, started, lambda: hosted.waited_s)
 
+    def _lease(self, slot: Slot, spec: EngineSpec, **limits: float) -> AbstractContextManager[str]:
+        """Prefers the devices on which the engine is warm."""
+        wanted, warm = (slot, spec.fingerprint), set[str]()
+        if spec.needs_gpu and len(self.devices.names) > 1:
+            for status in hosts.statuses():
+                if wanted in [(engine["slot"], engine["fingerprint"]) for engine in status["engines"]]:
+                    warm.add(status["device"])
+        return self.devices.lease(wants_gpu=spec.needs_gpu, preferred=warm, **limits)
 
-def load(slot: Slot, choice: EngineChoice, device: str) -> Diarizer | Transcriber:
-    """A warm engine. Raises `EngineUnavailable`."""
-    return registry.load_diarizer(choice, device) if slot == "diarizer" else registry.load_transcriber(choice, device)
+    def _load(self, slot: Slot, choice: EngineChoice, spec: EngineSpec, device: str) -> HostedEngine:
+        threads = max(1, usable_cores() // (1 if device == CPU else len(self.devices.names)))
+        return HostedEngine(slot, choice, spec, device, idle_s=self.idle_s, threads=threads)
 
 
 def work(
@@ -64,20 +89,21 @@ def work(
     waveforms: WaveformCache,
     audio: Iterable[Audio],
     started: float | None = None,
+    waited_s: Callable[[], float] = float,
 ) -> Generator[Done]:
     """Decode ahead, run the engine, and return each episode's result and cost.
 
-    `started` is the monotonic time at which the engine began to load; now by default. Raises `EngineFailed` for an
-    unexpected error, with the episode that the engine worked on.
+    `started` is the monotonic time at which the engine began to load; now by default. `waited_s` says how long it has
+    loaded since then. Raises `EngineFailed` for an unexpected error, with the episode that the engine worked on.
     """
     started, held_up_s = time.monotonic() if started is None else started, 0.0
     waiting_s = time.monotonic() - started  # while the engine loaded
-    with closing(Decoded(waveforms, audio)) as decoded:
+    with closing(Decoded(waveforms, audio, slot)) as decoded:
         for recording, result in _results(slot, engine, decoded):
             one = decoded.release(recording.episode_id)
             use = engine.device_use()
             now = time.monotonic()
-            idle_s = waiting_s + decoded.waited_s + held_up_s
+            idle_s = waiting_s + waited_s() + decoded.waited_s + held_up_s
             yield Done(
                 one.audio,
                 None if isinstance(result, Exception) else result,
@@ -123,14 +149,15 @@ class Waveform:
 class Decoded:
     """Audio as a stream of recordings, decoded ahead of the engine. Audio that cannot be decoded is in `failed`."""
 
-    def __init__(self, waveforms: WaveformCache, audio: Iterable[Audio]) -> None:
+    def __init__(self, waveforms: WaveformCache, audio: Iterable[Audio], slot: Slot) -> None:
+        self._slot = slot
         self.failed: list[tuple[Audio, Exception]] = []
         self.waited_s = 0.0
         """How long the engine has waited for a recording."""
         self._waveforms = waveforms
         self._audio = audio
         self._held: dict[str, Waveform] = {}
-        self._taken: dict[str, None] = {}
+        self._taken: dict[str, AtWork] = {}
         """Recordings that the engine has taken, in order."""
         self._coming = run_ahead(
             self._decoded(), name="decode", most=DECODED_AHEAD, most_bytes=DECODED_AHEAD_BYTES, size_of=_bytes
@@ -145,8 +172,8 @@ class Decoded:
                 return
             if isinstance(made, Waveform):
                 one = made.audio
-                self._taken[one.episode_id] = None
-                yield Recording(one.episode_id, one.audio_sha256, made.path, one.language)
+                self._taken[one.episode_id] = at_work = progress.begin(one.episode_id, self._slot, made.audio_ms)
+                yield Recording(one.episode_id, one.audio_sha256, made.path, one.language, at_work.report)
             else:
                 self.failed.append(made)
 
@@ -157,7 +184,8 @@ class Decoded:
 
     def release(self, episode_id: str) -> Waveform:
         """Give up a recording that the engine has finished. Returns its waveform."""
-        self._taken.pop(episode_id, None)
+        if episode_id in self._taken:
+            progress.end(self._taken.pop(episode_id))
         waveform = self._held.pop(episode_id)
         self._waveforms.release(waveform.audio.audio_sha256)
         return waveform

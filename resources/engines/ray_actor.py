@@ -16,11 +16,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from resources.engines.local_host import load, work
+from resources.engines.local_host import work
 from resources.engines.routing import Audio, Done, Slot
 from resources.fetch.audio_store import AudioStore
 from resources.lake.home import Home
 from speech.decoding import DecodeReport
+from speech.engines import registry
 from speech.engines.protocols import Diarizer, EngineChoice, Transcriber
 from speech.errors import EngineUnavailable, PodlakeError, StorageError
 from speech.waveforms import WaveformCache
@@ -63,7 +64,7 @@ class EngineActor:
         """Load the engine unless it is loaded. Returns the error of an engine that cannot be loaded."""
         with self._busy():
             try:
-                self._engine = self._engine or load(self._spec.slot, self._spec.choice, self._device)
+                self._engine = self._engine or registry.load(self._spec.slot, self._spec.choice, self._device)
             except EngineUnavailable as unavailable:
                 return EngineUnavailable(f"{unavailable} (on the Ray node {socket.gethostname()})")
         return None

@@ -52,6 +52,9 @@ class RayHost:
     cache_limit_bytes: int
     idle_s: float = IDLE_S
 
+    def preload(self, slot: Slot, choice: EngineChoice, spec: EngineSpec) -> None:
+        """Nothing: actors load while the first episodes of their run are decoded."""
+
     def run(self, slot: Slot, choice: EngineChoice, spec: EngineSpec, audio: Iterable[Audio]) -> Iterator[Done]:
         """Each episode exactly once, in any order. Raises `EngineUnavailable`."""
         batch = _Batch(iter(audio))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from threading import Thread
 from typing import Protocol
 
 from partitions.languages import normalise_language
 from speech.engines import registry
 from speech.engines.protocols import EngineChoice, EngineResult, EngineSpec, Slot
-from speech.errors import LanguageWithoutEngine
+from speech.errors import EngineUnavailable, LanguageWithoutEngine
 
 ASSUMED_LANGUAGE = "en"
 """The language of an episode without a declared one; `quality` compares it with the text."""
@@ -50,6 +52,10 @@ class Host(Protocol):
         """Each episode exactly once, in any order. Raises `EngineUnavailable`."""
         ...
 
+    def preload(self, slot: Slot, choice: EngineChoice, spec: EngineSpec) -> None:
+        """Load the engine, if the host can, so that it is warm when it is needed. Raises `EngineUnavailable`."""
+        ...
+
 
 @dataclass(frozen=True)
 class Engines:
@@ -72,6 +78,19 @@ class Engines:
         if known is not None and (language or ASSUMED_LANGUAGE) not in known:
             raise LanguageWithoutEngine(_no_engine(language, f"{choice.name} knows {', '.join(sorted(known))}"))
         return choice
+
+    def preload(self) -> None:
+        """Begin to load the diarizer and the transcriber of most episodes. Errors are left to the runs."""
+        wanted: list[tuple[Slot, EngineChoice]] = [("diarizer", self.diarizer)]
+        if choice := self.transcribers.get("*") or next(iter(self.transcribers.values()), None):
+            wanted.append(("transcriber", choice))
+
+        def load() -> None:
+            for slot, one in wanted:
+                with suppress(EngineUnavailable):
+                    self.host.preload(slot, one, registry.describe(slot, one))
+
+        Thread(target=load, name="preload", daemon=True).start()
 
     def diarize(self, audio: Iterable[Audio]) -> Iterator[Done]:
         """Each episode exactly once, in any order. Raises `EngineUnavailable`."""

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 
-PATIENCE_S = 10.0
+PATIENCE_S = 3.0
 """How long a consumer that was interrupted (Ctrl-C, a cancelled run) waits for the current item."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import ssl
 import time
@@ -19,6 +20,9 @@ import httpx
 from resources.fetch.connections import Clock, require_permitted, transport
 from resources.fetch.hosts import FetchPolicy
 from speech.errors import HttpRefused, HttpServerError, NetworkError, NotFound, PodlakeError, RateLimited, TooLarge
+
+for _name in ("httpx", "httpcore"):  # they log whole URLs
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 MAX_REDIRECTS = 10
 LONGEST_RETRY_AFTER_S = 366 * 86_400.0

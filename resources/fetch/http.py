@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 
 from resources.fetch.exchange import Exchange, get, paced, refuse_larger, refuse_short, refuse_unless
 from resources.fetch.hosts import FetchPolicy
-from resources.fetch.part_file import Origin, PartFile
+from resources.fetch.part_file import Origin, PartFile, url_sha256
 from speech.errors import NetworkError, TooLarge
 
 DOCUMENT_LIMIT_BYTES = 64 * 1024**2
@@ -108,7 +108,7 @@ def download(
     Raises NotFound, RateLimited, HttpRefused, HttpServerError, NetworkError, TooLarge, StorageError.
     """
     with PartFile(target) as part:
-        if part.origin and part.origin.validator and part.origin.url == url:
+        if part.origin and part.origin.validator and part.origin.url_sha256 == url_sha256(url):
             rest = {"Range": f"bytes={part.size}-", "If-Range": part.origin.validator}
             with get(url, _AUDIO | rest, policy) as exchange:
                 refuse_unless(exchange, 200, 203, 206, 416)
@@ -132,7 +132,7 @@ def _received(exchange: Exchange, part: PartFile, target: Path, limit_bytes: int
     """Write the body to disk."""
     resumed = exchange.status == 206
     if not resumed:
-        part.start_over(Origin(exchange.url, _validator(exchange), _total_bytes(exchange)))
+        part.start_over(Origin(url_sha256(exchange.url), _validator(exchange), _total_bytes(exchange)))
     try:
         refuse_larger(exchange, _total_bytes(exchange) or 0, limit_bytes)
         chunks = exchange.response.iter_bytes() if _is_coded(exchange) else exchange.response.iter_raw()

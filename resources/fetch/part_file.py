@@ -24,10 +24,15 @@ from speech.file_locks import is_file_at, try_lock
 class Origin:
     """The file whose first bytes a part file holds."""
 
-    url: str
+    url_sha256: str
+    """Not the URL itself, which may contain credentials."""
     validator: str | None
     """A strong ETag or Last-Modified; None where the server gave none, and nothing can be resumed."""
     total_bytes: int | None
+
+
+def url_sha256(url: str) -> str:
+    return hashlib.sha256(url.encode()).hexdigest()
 
 
 class PartFile:

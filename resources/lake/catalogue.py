@@ -16,10 +16,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import TypeAdapter
 
+from partitions.credentials import without_credentials
 from partitions.keys import feed_of, feed_slug
+from resources.lake.commits import all_open_commits
 from resources.lake.home import Home
 from resources.lake.lake import Lake
-from resources.lake.tables.catalogue import EPISODES, EpisodeRow
+from resources.lake.secret_urls import SecretUrls
+from resources.lake.tables.catalogue import EPISODES, POLLS, EpisodeRow
 from resources.lake.tombstones import IMPORTED, Tombstones
 from speech.errors import UpstreamMissing
 
@@ -35,7 +38,7 @@ class Subscription:
 
     feed_id: str
     url: str
-    """http(s), or an absolute path of a local RSS file."""
+    """http(s) without credentials, or an absolute path of a local RSS file."""
     title: str | None
     language: str | None
     added_at: datetime
@@ -129,13 +132,17 @@ class Catalogue:
         """The feeds that are polled, and those that were removed."""
         return [self._subscription(name.removesuffix(".json")) for name in self.home.names("subscriptions")]
 
-    def _write(self, feed: Subscription) -> None:
-        with self.home.writing("subscriptions", f"{feed.feed_id}.json") as stream:
-            stream.write(_SUBSCRIPTION.dump_json(feed, indent=1))
+    def address(self, subscription: Subscription) -> str:
+        """The URL to fetch, with its credentials."""
+        return self._secrets("subscriptions", subscription.feed_id).real(subscription.url)
 
     def singles(self) -> list[Single]:
-        names = self.home.names("subscriptions", SINGLES)
-        return [_SINGLE.validate_json(self.home.read("subscriptions", SINGLES, name)) for name in names]
+        """Their URLs have the credentials."""
+        return [self._single(name) for name in self.home.names("subscriptions", SINGLES)]
+
+    def episode_secrets(self, feed_id: str) -> SecretUrls:
+        """The URLs of a feed's episodes that contain credentials; the scope is the episode."""
+        return self._secrets("episodes", feed_id)
 
     def subscribe(
         self, feeds: Iterable[tuple[str, str | None]], language: str | None = None, priority: int = 0
@@ -144,20 +151,22 @@ class Catalogue:
 
         A removed feed is polled again. A forgotten one is left out: `Tombstones.has_feed`.
         """
-        known = {subscription.url: subscription for subscription in self.all_subscriptions()}
+        known = {self.address(subscription): subscription for subscription in self.all_subscriptions()}
         tombstones = Tombstones.read(self.home)
         taken = {subscription.feed_id for subscription in known.values()} | {
             SINGLES,
             *(feed.feed_id for feed in self.imported()),
         }
+        landed = set(all_open_commits(self.home).get("episodes", {})) - taken
         added = []
         for url, title in feeds:
             if tombstones.has_feed(url):
                 continue
             if url not in known:
-                known[url], is_new = self._create(
-                    Subscription("", url, title, language, datetime.now(UTC), priority), taken
-                )
+                others = {feed_id for feed_id in landed if not self._was(feed_id, url)}
+                new = Subscription("", url, title, language, datetime.now(UTC), priority)
+                known[url], is_new = self._create(new, taken | others)
+                taken.add(known[url].feed_id)
                 added += [known[url]] if is_new else []
             elif known[url].removed_at or (language and language != known[url].language):
                 added += [known[url]] if known[url].removed_at else []
@@ -165,34 +174,85 @@ class Catalogue:
                 self._write(known[url])
         return added
 
+    def move(self, subscription: Subscription, url: str) -> None:
+        """Poll the feed at another URL from now on."""
+        self._write(replace(subscription, url=url))
+
+    def _was(self, feed_id: str, url: str) -> bool:
+        """Whether a removed feed of this key had this URL. Another feed of its title shares nothing with it."""
+        shown = without_credentials(url)
+        return any(row.url == shown and self._secrets("subscriptions", feed_id).real(shown) == url
+                   for row in self.lake.rows(POLLS, feed_id))  # fmt: skip
+
     def _create(self, new: Subscription, taken: set[str]) -> tuple[Subscription, bool]:
         """Write it under a name that no feed has, not even one that another process adds at the same time.
 
         Returns what stands there, and whether it is new. An object store would overwrite the other's file: there the
         name always contains the URL's hash.
         """
+        url, taken = new.url, set(taken)
         if not self.home.is_local:
-            taken.add(feed_slug(new.title, new.url, ()))
+            taken.add(feed_slug(new.title, url, ()))
         while True:
-            new = replace(new, feed_id=feed_slug(new.title, new.url, taken))
+            new = replace(new, url=url, feed_id=feed_slug(new.title, url, taken))
             taken.add(new.feed_id)
             try:
-                with self.home.writing("subscriptions", f"{new.feed_id}.json", exclusive=True) as stream:
-                    stream.write(_SUBSCRIPTION.dump_json(new, indent=1))
+                new = self._write(new, exclusive=True)
             except FileExistsError:
                 present = self._subscription(new.feed_id)
-                if present.url == new.url:
+                if self.address(present) == url:
                     return present, False
             else:
                 return new, True
 
+    def _write(self, subscription: Subscription, *, exclusive: bool = False) -> Subscription:
+        """Write it, with its credentials in a file of their own. Returns it without them."""
+        shown = without_credentials(subscription.url)
+        public = replace(subscription, url=shown)
+        with self.home.writing("subscriptions", f"{subscription.feed_id}.json", exclusive=exclusive) as stream:
+            if shown != subscription.url:
+                self._secrets("subscriptions", subscription.feed_id).add({f" {shown}": subscription.url})
+            stream.write(_SUBSCRIPTION.dump_json(public, indent=1))
+        return public
+
     def add_single(self, url: str, title: str | None, language: str | None) -> bool:
-        """Add audio by its URL or path. Returns whether it is new; if not, it takes title and language."""
+        """Add audio by its URL or path. Returns whether it is new; if not, it takes a title and a language if given."""
         name = single_name(url)
         is_new = not self.home.exists("subscriptions", SINGLES, name)
+        single = Single(url, title, language, datetime.now(UTC))
+        if not is_new:
+            old = self._single(name)
+            single = replace(old, title=title or old.title, language=language or old.language)
+        shown = without_credentials(url)
+        if shown != url:
+            self._secrets("subscriptions", SINGLES).add({f"{name} {shown}": url})
         with self.home.writing("subscriptions", SINGLES, name) as stream:
-            stream.write(_SINGLE.dump_json(Single(url, title, language, datetime.now(UTC)), indent=1))
+            stream.write(_SINGLE.dump_json(replace(single, url=shown), indent=1))
         return is_new
+
+    def forget_single(self, row: EpisodeRow) -> None:
+        """Remove the file of audio that was added by its URL, and the URL if it is secret."""
+        name = single_name(self.episode_secrets(SINGLES).real(row.enclosure_url, row.episode_id))
+        self._secrets("subscriptions", SINGLES).forget([name])
+        self.home.remove("subscriptions", SINGLES, name)
+
+    def forget_secrets(self, episode_ids: Iterable[str], feed_ids: Iterable[str]) -> None:
+        """Remove the secret URLs of episodes and of whole feeds."""
+        by_feed: dict[str, list[str]] = {}
+        for key in episode_ids:
+            by_feed.setdefault(feed_of(key), []).append(key)
+        for feed_id, keys in by_feed.items():
+            self.episode_secrets(feed_id).forget(keys)
+        for feed_id in feed_ids:
+            self.episode_secrets(feed_id).remove()
+            self._secrets("subscriptions", feed_id).remove()
+
+    def _single(self, name: str) -> Single:
+        single = _SINGLE.validate_json(self.home.read("subscriptions", SINGLES, name))
+        return replace(single, url=self._secrets("subscriptions", SINGLES).real(single.url, name))
+
+    def _secrets(self, kind: str, feed_id: str) -> SecretUrls:
+        return SecretUrls(self.home, f"{kind}/{feed_id}")
 
     def entries(self, episode_ids: Sequence[str]) -> Mapping[str, EpisodeRow]:
         """The rows of those of the episodes that the catalogue has."""
@@ -216,4 +276,6 @@ class Catalogue:
         return found[episode_id]
 
     def _subscription(self, feed_id: str) -> Subscription:
-        return _SUBSCRIPTION.validate_json(self.home.read("subscriptions", f"{feed_id}.json"))
+        found = _SUBSCRIPTION.validate_json(self.home.read("subscriptions", f"{feed_id}.json"))
+        # A file that the user or an earlier version wrote may have the credentials in it.
+        return found if without_credentials(found.url) == found.url else self._write(found)

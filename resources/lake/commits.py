@@ -46,23 +46,6 @@ class Commit:
     def name(self) -> str:
         return f"{self.key}@{self.stamp}"
 
-    @classmethod
-    def of_record(cls, stage: str, key: str, record: pa.Table) -> Commit:
-        """From a row of `stage_runs`; one of lake version 1 has no stamp, and gets one that is always the same."""
-        stamp = record["stamp"][0].as_py()
-        if stamp is not None:
-            return cls(key, stage, stamp)
-        made_by = [record[name][0].as_py() or "" for name in ("audio_sha256", "engine_fingerprint")]
-        engine = engine_version(made_by[1], "1")
-        return new_commit(
-            key,
-            stage,
-            data=_digest([stage, *made_by]),
-            inputs=UNKNOWN,
-            engine=engine,
-            at=record["finished_at"][0].as_py(),
-        )
-
     @property
     def landed_at(self) -> datetime:
         text = self.stamp  # strptime takes ten times as long
@@ -106,12 +89,12 @@ def new_commit(
 
 def inputs_version(versions: Mapping[str, str]) -> str:
     """One version for the data versions of all inputs, by stage."""
-    return _digest(f"{stage}={version}" for stage, version in sorted(versions.items())) if versions else NO_VERSION
+    return digest(f"{stage}={version}" for stage, version in sorted(versions.items())) if versions else NO_VERSION
 
 
 def engine_version(fingerprint: str | None, stage_version: str) -> str:
     """One version for an engine and the code of the stage that calls it."""
-    return _digest([fingerprint or "", stage_version])
+    return digest([fingerprint or "", stage_version])
 
 
 def data_version(tables: Iterable[pa.Table]) -> str:
@@ -147,5 +130,6 @@ def record_folders(home: Home) -> list[str]:
     return sorted(info.base_name for info in found if info.type == fs.FileType.Directory)
 
 
-def _digest(parts: Iterable[str]) -> str:
+def digest(parts: Iterable[str]) -> str:
+    """Ten hexadecimal digits that change with the parts."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:10]

@@ -17,7 +17,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from itertools import chain, groupby
@@ -109,11 +109,9 @@ def reopen(lake: Lake, episode_ids: Collection[str]) -> int:
             tables = _tables_of(stage)
             rows = {table.name: SealedFiles(lake.home, table).landings(list(records)) for table in tables}
             for key, record in records.items():
-                commit = Commit.of_record(stage, key, record)
-                lake.write_rows(
-                    commit, [(table, rows[table.name].get(key, table.schema.empty_table())) for table in tables]
-                )
-                lake.commit(stage, commit, record)
+                landing = [(table, rows[table.name].get(key, table.schema.empty_table())) for table in tables]
+                lake.write_rows(record.commit, landing)
+                lake.commit(replace(record, stamp=record.commit.stamp))
                 count += 1
     return count
 

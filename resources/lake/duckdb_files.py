@@ -87,7 +87,9 @@ def _duckdb_type(kind: pa.DataType) -> str:
     if pa.types.is_list(kind):
         return f"{_duckdb_type(kind.value_type)}[]"
     if pa.types.is_struct(kind):
-        return f"STRUCT({', '.join(f'{field.name} {_duckdb_type(field.type)}' for field in kind)})"
+        # Quoted, because a name such as `group` is a word of SQL.
+        members = [f'"{field.name}" {_duckdb_type(field.type)}' for field in kind]
+        return f"STRUCT({', '.join(members)})"
     return _DUCKDB_TYPES[kind]
 
 
@@ -98,5 +100,6 @@ _DUCKDB_TYPES = {
     pa.int32(): "INTEGER",
     pa.int64(): "BIGINT",
     pa.float32(): "FLOAT",
+    pa.float64(): "DOUBLE",
     pa.timestamp("us", tz="UTC"): "TIMESTAMP WITH TIME ZONE",
 }

@@ -14,13 +14,15 @@ import pyarrow.compute as pc
 from pyarrow import fs
 
 from partitions.keys import feed_of
-from resources.lake.catalogue_landing import CATALOGUE, STAGE, land_feed
+from resources.lake.catalogue_landing import FEED_TABLES, land_feed
 from resources.lake.compaction import exclusive, remove, supersede
 from resources.lake.home import Home
 from resources.lake.lake import OPEN, Lake
 from resources.lake.sealed_files import SealedFiles
-from resources.lake.tables import ACQUISITIONS, EPISODES, FAILURES, STAGE_RUNS
+from resources.lake.tables import ACQUISITIONS, FAILURES, STAGE_RUNS
 from resources.lake.tombstones import IMPORTED
+from resources.lake.voice_decisions import FOLDER as VOICES
+from resources.lake.voice_decisions import forget_pins
 from resources.lake.warehouse import ask, connect
 
 
@@ -64,12 +66,14 @@ def _stored(home: Home, sha256: str) -> Iterator[fs.FileInfo]:
 
 
 def forget_episodes(lake: Lake, keys: Collection[str]) -> None:
-    """Remove the episodes' rows from every table, also from the catalogue."""
+    """Remove the episodes' rows from every table, also from the catalogue and from the voices of their feeds."""
     remove(lake, keys)
     feeds = sorted({feed_of(key) for key in keys})
     with exclusive(lake.home):
         for feed_id in feeds:
-            _reland(lake, feed_id, keys)
+            forget_pins(lake.home, feed_id, keys)
+            for stage in FEED_TABLES:
+                _reland(lake, stage, feed_id, keys)
         _remove_superseded(lake, feeds)
     _remove_unfinished(lake.home, keys)
 
@@ -78,13 +82,14 @@ def forget_feeds(lake: Lake, feed_ids: Sequence[str]) -> None:
     """Remove the rows that describe the feeds. Their episodes must have been removed."""
     with exclusive(lake.home):
         for feed_id in feed_ids:
-            lake.home.remove("subscriptions", f"{feed_id}.json")
-            lake.home.remove("subscriptions", IMPORTED, f"{feed_id}.json")
-            lake.remove(FAILURES, FAILURES.landing_key(feed_id, STAGE))
-            for folder in (("stage_runs", OPEN, STAGE), ("stage_runs", OPEN, "failed")):
-                _remove_landings(lake.home, folder, feed_id)
-            for table in CATALOGUE:
-                _remove_landings(lake.home, (table.name, OPEN), feed_id)
+            for folder in (("subscriptions",), ("subscriptions", IMPORTED), (VOICES,)):
+                lake.home.remove(*folder, f"{feed_id}.json")
+            _remove_landings(lake.home, ("stage_runs", OPEN, "failed"), feed_id)
+            for stage, tables in FEED_TABLES.items():
+                lake.remove(FAILURES, FAILURES.landing_key(feed_id, stage))
+                _remove_landings(lake.home, ("stage_runs", OPEN, stage), feed_id)
+                for table in tables:
+                    _remove_landings(lake.home, (table.name, OPEN), feed_id)
         _remove_superseded(lake, feed_ids)
         records = SealedFiles(lake.home, STAGE_RUNS)
         supersede(records, feed_ids, (), rewrite_all=True)
@@ -92,22 +97,27 @@ def forget_feeds(lake: Lake, feed_ids: Sequence[str]) -> None:
     _remove_unfinished(lake.home, feed_ids)
 
 
-def _reland(lake: Lake, feed_id: str, keys: Collection[str]) -> None:
-    """Land the feed's episodes without these, then remove the older landings."""
-    tables = {table.name: lake.read(table, feed_id) for table in CATALOGUE}
-    rows = tables[EPISODES.name]
-    if rows is None:
+def _reland(lake: Lake, stage: str, feed_id: str, keys: Collection[str]) -> None:
+    """Land the feed's rows without these episodes, then remove the older landings."""
+    tables = FEED_TABLES[stage]
+    found = {table.name: rows for table in tables if (rows := lake.read(table, feed_id)) is not None}
+    if not found:
         return
-    kept = rows.filter(pc.invert(pc.is_in(rows["episode_id"], pa.array(sorted(keys), pa.string()))))
-    others = {name: found for name, found in tables.items() if found is not None}
-    commit = land_feed(lake, feed_id, {**others, EPISODES.name: kept}, "podlake-forget")
-    for table in CATALOGUE:
+    forgotten = pa.array(sorted(keys), pa.string())
+    for name, rows in found.items():
+        if "episode_id" in rows.column_names:
+            found[name] = rows.filter(pc.invert(pc.is_in(rows["episode_id"], forgotten)))
+    if "voices" in found and "speaker_links" in found:  # a voice that only they have
+        linked = pc.unique(found["speaker_links"]["voice_id"])
+        found["voices"] = found["voices"].filter(pc.is_in(found["voices"]["voice_id"], linked))
+    commit = land_feed(lake, feed_id, found, "podlake-forget", stage=stage)
+    for table in tables:
         _remove_landings(lake.home, (table.name, OPEN), feed_id, but=commit.name)
 
 
 def _remove_superseded(lake: Lake, feed_ids: Sequence[str]) -> None:
-    """Rewrite the sealed files of the catalogue without the feeds' rows: their newest landing is open."""
-    for table in CATALOGUE:
+    """Rewrite the sealed files without the feeds' rows: their newest landing is open, or removed."""
+    for table in (table for tables in FEED_TABLES.values() for table in tables):
         files = SealedFiles(lake.home, table)
         supersede(files, feed_ids, (), rewrite_all=True)
         files.remove_replaced()

@@ -85,14 +85,19 @@ class Home:
             self.filesystem.delete_file(self.path(*parts))
 
     @contextmanager
-    def writing(self, *parts: str, exclusive: bool = False) -> Iterator[BinaryIO]:
+    def writing(self, *parts: str, exclusive: bool = False, private: bool = False) -> Iterator[BinaryIO]:
         """A stream whose bytes appear under the name at once when the block ends without an error.
 
         Raises `StorageError`; if `exclusive`, and the home is local, `FileExistsError` where the file exists already.
+        Only the user can read a local file that is `private`.
         """
         target = self.path(*parts)
         try:
-            with _renamed(Path(target), exclusive=exclusive) if self.is_local else self._uploaded(target) as stream:
+            with (
+                _renamed(Path(target), exclusive=exclusive, private=private)
+                if self.is_local
+                else self._uploaded(target) as stream
+            ):
                 yield stream
         except OSError as error:
             if exclusive and isinstance(error, FileExistsError):
@@ -115,11 +120,13 @@ class Home:
 
 
 @contextmanager
-def _renamed(target: Path, *, exclusive: bool) -> Iterator[BinaryIO]:
+def _renamed(target: Path, *, exclusive: bool, private: bool) -> Iterator[BinaryIO]:
     """A hidden local file that is synced and renamed when it is complete."""
     target.parent.mkdir(parents=True, exist_ok=True)
     hidden = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
+        if private:
+            hidden.touch(mode=0o600)
         with hidden.open("wb") as stream:
             yield stream
             stream.flush()

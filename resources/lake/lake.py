@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -15,10 +16,13 @@ import pyarrow.parquet as pq
 from resources.lake.commits import FAILED, Commit, open_commits
 from resources.lake.home import Home
 from resources.lake.sealed_files import SealedFiles
-from resources.lake.tables import STAGE_RUNS, Table
+from resources.lake.tables import FAILURES, STAGE_RUNS, Table
+from resources.lake.tables.pipeline import FailureRow, StageRunRow
 from resources.lake.tables.table import Row_co
 
 OPEN = "open"
+_COMMIT_COLUMNS = "episode_id, stage, stamp, audio_sha256, engine_fingerprint, finished_at"
+"""The columns of `stage_runs` that a commit is made of."""
 
 
 @dataclass(frozen=True)
@@ -32,17 +36,22 @@ class Lake:
         for table, rows in landing:
             self._write(table, rows, OPEN, f"{commit.name}.parquet")
 
-    def commit(self, stage: str, commit: Commit, record: pa.Table) -> None:
+    def commit(self, record: StageRunRow) -> None:
         """Write the landing's row of `stage_runs`, which makes its rows visible. Raises `StorageError`."""
-        self._write(STAGE_RUNS, record, OPEN, stage, f"{commit.name}.parquet")
+        self._write(STAGE_RUNS, STAGE_RUNS.of([record]), OPEN, record.stage, f"{record.commit.name}.parquet")
 
-    def record_failed_try(self, attempt: Commit, record: pa.Table) -> None:
-        """Write the row of `stage_runs` of a try that landed nothing."""
-        self._write(STAGE_RUNS, record, OPEN, FAILED, f"{attempt.name}.parquet")
+    def record_failed_try(self, record: StageRunRow) -> None:
+        """Write the row of `stage_runs` of a try that landed nothing. Raises `StorageError`."""
+        self._write(STAGE_RUNS, STAGE_RUNS.of([record]), OPEN, FAILED, f"{record.commit.name}.parquet")
 
     def read(self, table: Table, key: str) -> pa.Table | None:
         """The rows of the key's newest landing in the table; None if there is no landing."""
-        return self.read_many(table, [key]).get(key)
+        while True:
+            commit = open_commits(self.home, table.asset).get(key)
+            if commit is None:
+                return SealedFiles(self.home, table).landings([key]).get(key)
+            with suppress(FileNotFoundError):  # compaction removed the landing after it was listed
+                return self.read_name(table, commit.name)
 
     def read_many(self, table: Table, keys: Sequence[str]) -> dict[str, pa.Table]:
         """Key → rows, for the keys that have landed. Lists the commits once; sealed rows come from one query."""
@@ -52,8 +61,16 @@ class Lake:
                 found = {key: self.read_name(table, commits[key].name) for key in keys if key in commits}
             except FileNotFoundError:  # compaction removed a landing after it was listed
                 continue
-            sealed = SealedFiles(self.home, table).landings([key for key in keys if key not in commits])
-            return found | sealed
+            return found | SealedFiles(self.home, table).landings([key for key in keys if key not in commits])
+
+    def read_landing(self, table: Table, commit: Commit) -> pa.Table | None:
+        """The rows of this landing in the table; None if it is no longer there, because another has replaced it."""
+        try:
+            return self.read_name(table, commit.name)
+        except FileNotFoundError:
+            rows = SealedFiles(self.home, table).landings([commit.key])
+            is_current = self.current(commit.stage, [commit.key]).get(commit.key) == commit
+            return rows.get(commit.key, table.schema.empty_table()) if is_current else None
 
     def rows(self, table: Table[Row_co], key: str) -> list[Row_co]:
         """The rows of the key's newest landing, typed; empty if there is no landing."""
@@ -71,6 +88,17 @@ class Lake:
         except FileNotFoundError:
             return None
 
+    def last_failure(self, name: str) -> FailureRow | None:
+        """The row of `failures` under this name, if the key has not landed since."""
+        rows = self.read_file(FAILURES, name)
+        return None if rows is None else next(reversed(FAILURES.rows_of(rows)), None)
+
+    def failures(self, stage: str, keys: Sequence[str]) -> dict[str, FailureRow]:
+        """Key → its failure at the stage, for those of the keys that have one."""
+        present = set(self.keys(FAILURES))
+        names = {key: FAILURES.landing_key(key, stage) for key in keys}
+        return {key: row for key, name in names.items() if name in present and (row := self.last_failure(name))}
+
     def remove(self, table: Table, key: str) -> None:
         """Remove the key's rows from a table that no stage commits."""
         self.home.remove("lake", table.name, OPEN, f"{key}.parquet")
@@ -79,26 +107,24 @@ class Lake:
         """The keys of a table that no stage commits, from file names."""
         return [name.removesuffix(".parquet") for name in self.home.names("lake", table.name, OPEN)]
 
-    def runs(self, stage: str, keys: Sequence[str]) -> dict[str, pa.Table]:
-        """Key → the row of `stage_runs` of its newest landing at the stage."""
+    def runs(self, stage: str, keys: Sequence[str]) -> dict[str, StageRunRow]:
+        """Key → the row of `stage_runs` of its newest landing at the stage, for those of the keys that have one."""
         while True:
             commits = open_commits(self.home, stage)
             try:
-                found = {key: self.read_name(STAGE_RUNS, stage, commits[key].name) for key in keys if key in commits}
-            except FileNotFoundError:
+                found = [self.read_name(STAGE_RUNS, stage, commits[key].name) for key in keys if key in commits]
+            except FileNotFoundError:  # compaction removed a commit after it was listed
                 continue
             rest = [key for key in keys if key not in commits]
-            return found | SealedFiles(self.home, STAGE_RUNS).newest_runs(stage, rest)
+            opened = {row.episode_id: row for rows in found for row in STAGE_RUNS.rows_of(rows)}
+            return opened | SealedFiles(self.home, STAGE_RUNS).newest_runs(stage, rest)
 
     def current(self, stage: str, keys: Sequence[str]) -> Mapping[str, Commit]:
         """Key → its newest commit at the stage, open or sealed."""
         commits = open_commits(self.home, stage)
         rest = [key for key in keys if key not in commits]
-        sealed = {
-            key: Commit.of_record(stage, key, rows)
-            for key, rows in SealedFiles(self.home, STAGE_RUNS).newest_runs(stage, rest).items()
-        }
-        return {key: commits[key] for key in keys if key in commits} | sealed
+        sealed = SealedFiles(self.home, STAGE_RUNS).newest_runs(stage, rest, _COMMIT_COLUMNS)
+        return {key: commits[key] for key in keys if key in commits} | {key: row.commit for key, row in sealed.items()}
 
     def history(self, stage: str, key: str) -> pa.Table:
         """The records of all tries of the key at the stage, oldest first: landings and failed tries."""

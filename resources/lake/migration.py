@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
-from datetime import datetime
-from hashlib import sha256
-from typing import Any
+from dataclasses import replace
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from resources.lake.commits import Commit, data_version, engine_version, inputs_version, new_commit
+from resources.lake.commits import NO_VERSION, data_version, digest, engine_version, inputs_version, new_commit
 from resources.lake.compaction import exclusive
 from resources.lake.home import Home
 from resources.lake.lake import OPEN, Lake
 from resources.lake.sealed_files import MANIFEST, SEALED, SealedFile, SealedFiles
 from resources.lake.tables import STAGE_RUNS, TABLES
+from resources.lake.tables.pipeline import InputVersion, StageRunRow
 
 log = logging.getLogger("podlake")
 
@@ -101,74 +98,46 @@ def _migrate_open(home: Home) -> None:
 
 def _migrate_key(home: Home, stage: str, key: str) -> None:
     """Commit the last landing of the key; keep the records of its other tries."""
-    old = home.path("lake", STAGE_RUNS.name, OPEN, f"{key}.{stage}.parquet")
-    with home.filesystem.open_input_file(old) as file:
-        records = STAGE_RUNS.conform(pq.ParquetFile(file).read())
-    outcomes = records["outcome"].to_pylist()
-    landed = max((index for index, outcome in enumerate(outcomes) if outcome == "landed"), default=None)
+    name = f"{key}.{stage}.parquet"
+    with home.filesystem.open_input_file(home.path("lake", STAGE_RUNS.name, OPEN, name)) as file:
+        tries = STAGE_RUNS.rows_of(STAGE_RUNS.conform(pq.ParquetFile(file).read()))
+    landed = next((row for row in reversed(tries) if row.outcome == "landed"), None)
     lake = Lake(home)
-    for index in range(records.num_rows):
-        if index != landed:
-            row = records.slice(index, 1)
-            attempt = new_commit(
-                key, stage, data=_digest(stage, row), inputs="0" * 10, engine="0" * 10, at=_finished(row)
-            )
-            lake.record_failed_try(attempt, _stamped(row, attempt, ()))
-    if landed is not None:
-        _commit(lake, stage, key, records.slice(landed, 1))
-    home.remove("lake", STAGE_RUNS.name, OPEN, f"{key}.{stage}.parquet")
+    for row in tries:
+        if row is not landed:
+            data = digest([f"{stage}.{row.run_id}"])
+            attempt = new_commit(key, stage, data=data, inputs=NO_VERSION, engine=NO_VERSION, at=row.finished_at)
+            lake.record_failed_try(replace(row, stamp=attempt.stamp, inputs=()))
+    if landed:
+        _commit(lake, landed)
+    home.remove("lake", STAGE_RUNS.name, OPEN, name)
 
 
-def _commit(lake: Lake, stage: str, key: str, record: pa.Table) -> None:
-    tables = [table for table in TABLES.values() if table.asset == stage and table.is_sealable]
-    landing = []
-    for table in tables:
+def _commit(lake: Lake, record: StageRunRow) -> None:
+    stage, key, landing = record.stage, record.episode_id, []
+    for table in (table for table in TABLES.values() if table.asset == stage and table.is_sealable):
         rows = lake.read_file(table, key)
         if rows is None:  # sealed, and only its record was left open
             rows = SealedFiles(lake.home, table).landings([key]).get(key, table.schema.empty_table())
         landing.append((table, rows))
-    inputs = _inputs(lake, stage, key, record)
-    fingerprint = record["engine_fingerprint"][0].as_py()
-    data = data_version([rows.select(["audio_sha256"]) if stage == "audio" else rows for _, rows in landing])
+    inputs = _inputs(lake, record)
     commit = new_commit(
         key,
         stage,
-        data=data,
-        inputs=inputs_version(dict(inputs)),
-        engine=engine_version(fingerprint, "1"),
-        at=_finished(record),
+        data=data_version([rows.select(["audio_sha256"]) if stage == "audio" else rows for _, rows in landing]),
+        inputs=inputs_version({one.stage: one.data_version for one in inputs}),
+        engine=engine_version(record.engine_fingerprint, "1"),
+        at=record.finished_at,
     )
     lake.write_rows(commit, landing)
-    lake.commit(stage, commit, _stamped(record, commit, inputs))
+    lake.commit(replace(record, stamp=commit.stamp, inputs=inputs))
 
 
-def _inputs(lake: Lake, stage: str, key: str, record: pa.Table) -> list[tuple[str, str]]:
+def _inputs(lake: Lake, record: StageRunRow) -> tuple[InputVersion, ...]:
     """The data versions of the inputs. An input that landed later, as version 1 judged, makes the landing outdated."""
     found = []
-    for name in _INPUTS.get(stage, ()):
-        commit = lake.current(name, [key]).get(key)
-        is_older = commit is not None and commit.landed_at <= _finished(record)
-        found.append((name, commit.data_version if commit is not None and is_older else "0" * 10))
-    return found
-
-
-def _stamped(record: pa.Table, commit: Commit, inputs: Sequence[tuple[str, str]]) -> pa.Table:
-    values: dict[str, Any] = {
-        "stamp": commit.stamp,
-        "inputs": [{"stage": stage, "data_version": version} for stage, version in inputs],
-    }
-    for name, value in values.items():
-        index = record.schema.get_field_index(name)
-        record = record.set_column(
-            index, record.schema.field(index), pa.array([value], record.schema.field(index).type)
-        )
-    return record
-
-
-def _finished(record: pa.Table) -> datetime:
-    finished: datetime = record["finished_at"][0].as_py()
-    return finished
-
-
-def _digest(stage: str, record: pa.Table) -> str:
-    return sha256(f"{stage}.{record['run_id'][0].as_py()}".encode()).hexdigest()[:10]
+    for name in _INPUTS.get(record.stage, ()):
+        commit = lake.current(name, [record.episode_id]).get(record.episode_id)
+        is_older = commit is not None and commit.landed_at <= record.finished_at
+        found.append(InputVersion(name, commit.data_version if commit is not None and is_older else NO_VERSION))
+    return tuple(found)

@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 
 from resources.lake.duckdb_files import connect_files, duckdb_schema, retry_if_file_vanished
 from resources.lake.home import Home
-from resources.lake.tables import Table
+from resources.lake.tables import STAGE_RUNS, Table
+from resources.lake.tables.pipeline import StageRunRow
 
 SEALED = "sealed"
 MANIFEST = "manifest"
@@ -113,17 +114,18 @@ class SealedFiles:
         names = "select concat(episode_id, '@', stamp) as name from files where episode_id in (select unnest($keys))"
         return set(self._query(names, keys=list(keys)).column(0).to_pylist())
 
-    def newest_runs(self, stage: str, keys: Sequence[str]) -> dict[str, pa.Table]:
-        """Key → the sealed row of `stage_runs` of its newest landing at the stage."""
+    def newest_runs(self, stage: str, keys: Sequence[str], columns: str = "*") -> dict[str, StageRunRow]:
+        """Key → the sealed row of `stage_runs` of its newest landing at the stage, with these columns alone."""
         if not keys:
             return {}
         rows = self._query(
-            "from files where episode_id in (select unnest($keys)) and stage = $stage and outcome = 'landed' "
+            f"select {columns} from files where episode_id in (select unnest($keys)) and stage = $stage "
+            "and outcome = 'landed' "
             "qualify row_number() over (partition by episode_id order by stamp desc nulls last, finished_at desc) = 1",
             keys=list(keys),
             stage=stage,
         )
-        return {rows["episode_id"][index].as_py(): rows.slice(index, 1) for index in range(rows.num_rows)}
+        return {row.episode_id: row for row in STAGE_RUNS.rows_of(STAGE_RUNS.conform(rows))}
 
     def landed(self) -> dict[str, set[str]]:
         """Stage → keys, of the sealed rows of `stage_runs` that say that a stage landed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,7 +11,7 @@ import pyarrow.compute as pc
 from partitions.keys import feed_of
 from resources.lake.commits import Commit, data_version, new_commit
 from resources.lake.lake import Lake
-from resources.lake.tables import SPEAKER_LINKS, STAGE_RUNS, VOICES
+from resources.lake.tables import SPEAKER_LINKS, VOICES
 from resources.lake.voice_decisions import forget_pins
 
 
@@ -29,15 +30,13 @@ def land_without(lake: Lake, episode_ids: Collection[str]) -> list[Commit]:
         is_gone = pc.is_in(links["episode_id"], pa.array(sorted(episode_ids), pa.string()))
         kept = links.filter(pc.invert(is_gone))
         voices = _without(voices, links.filter(is_gone)["voice_id"], kept["voice_id"])
-        before = Commit.of_record(VOICES.asset, feed_id, record)
+        before = record.commit
         commit = new_commit(
             feed_id, VOICES.asset, data=data_version([voices, kept]), inputs=before.inputs_version,
             engine=before.engine_version, after=before,
         )  # fmt: skip
         lake.write_rows(commit, [(VOICES, voices), (SPEAKER_LINKS, kept)])
-        index = STAGE_RUNS.schema.get_field_index("stamp")
-        stamp = pa.array([commit.stamp], pa.string())
-        lake.commit(VOICES.asset, commit, record.set_column(index, STAGE_RUNS.schema.field(index), stamp))
+        lake.commit(replace(record, stamp=commit.stamp))
         landed.append(commit)
     return landed
 

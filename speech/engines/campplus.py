@@ -14,7 +14,7 @@ one where turns are quick: with the best names for its local speakers, 25 % of t
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -37,6 +37,8 @@ MAX_PAUSE_MS = 1_200
 PAD_MS = 100
 _METHOD = 2
 """Counts up when the method changes what it finds."""
+_LEAST_SECOND = 0.05
+"""The second speaker of a frame has at least this score."""
 _WINDOW_WEIGHT = 0.5
 """Weight of the windows' posteriors beside the local speakers' in naming a frame."""
 
@@ -86,7 +88,7 @@ class Campplus:
         started_s = time.perf_counter()
         samples = samples_of(recording)
         try:
-            segments = _segments(samples, self._segmentation, self._embedder, self._pool)
+            segments = _segments(samples, self._segmentation, self._embedder, self._pool, recording.report)
             found = with_speaker_embeddings(Diarization(segments), samples, self._embedder)
         except Exception as error:
             if self._device == ON_CPU.name or "Failed to allocate memory" not in str(error):
@@ -95,29 +97,36 @@ class Campplus:
         return replace(found, engine_ms=round((time.perf_counter() - started_s) * 1000))
 
 
-def _segments(samples: np.ndarray, segmentation: Any, embedder: SpeakerEmbedder, pool: Executor) -> tuple[Segment, ...]:
+def _segments(
+    samples: np.ndarray, segmentation: Any, embedder: SpeakerEmbedder, pool: Executor, report: Callable[[int], None]
+) -> tuple[Segment, ...]:
+    """The segmentation counts as half of the work."""
     if len(samples) < STEP_SAMPLES:
         return ()
-    active = activity(samples, segmentation, pool)
+    duration_ms = len(samples) * 1000 // SAMPLE_RATE_HZ
+    active = activity(samples, segmentation, pool, lambda share: report(round(share * duration_ms / 2)))
     if not (active.speech > SPEECH).any():
         return ()
-    windows = WindowEmbedder(samples, active, embedder, pool)
+    windows = WindowEmbedder(
+        samples, active, embedder, pool, lambda share: report(round((1 + share) * duration_ms / 2))
+    )
     voices, similarity = voices_per_frame(windows, len(active.speech))
     scores = _WINDOW_WEIGHT * voices + (1 - _WINDOW_WEIGHT) * active.named(voices)
-    duration_ms = len(samples) * 1000 // SAMPLE_RATE_HZ
     return _named_segments(_speakers_per_frame(active, scores), similarity, duration_ms)
 
 
 def _speakers_per_frame(active: Activity, scores: np.ndarray) -> np.ndarray:
     """Whether each voice speaks, bool, shape (frames, k): as many of the likeliest as the frame has speakers."""
-    count = (active.speech > SPEECH).astype(np.int64)
-    count += (active.speech > SPEECH) & (active.overlap > OVERLAP)
     speaks = np.zeros(scores.shape, bool)
-    order = np.argsort(-scores, axis=1, kind="stable")
-    for rank in range(min(2, scores.shape[1])):
-        frames = np.flatnonzero(count > rank)
-        frames = frames[(rank == 0) | (scores[frames, order[frames, rank]] > 0.05)]
-        speaks[frames, order[frames, rank]] = True
+    speech = np.flatnonzero(active.speech > SPEECH)
+    likeliest = scores.argmax(axis=1)
+    speaks[speech, likeliest[speech]] = True
+    overlap = speech[active.overlap[speech] > OVERLAP]
+    others = scores[overlap]
+    others[np.arange(len(overlap)), likeliest[overlap]] = 0
+    second = others.argmax(axis=1)
+    likely = others[np.arange(len(overlap)), second] > _LEAST_SECOND
+    speaks[overlap[likely], second[likely]] = True
     return speaks
 
 

@@ -7,6 +7,7 @@ whether several do, is averaged over the windows; the local speakers get their n
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +26,7 @@ SPEECH = 0.4
 OVERLAP = 0.4
 
 _WINDOW_SAMPLES = 160_000
-_BATCH = 8
+_BATCH = 4
 _SETS = np.array(
     [[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [1, 0, 1], [0, 1, 1]], np.float32
 )  # which local speakers each class of the powerset holds
@@ -58,8 +59,8 @@ class Activity:
         return total / _windows_per_frame(len(voices), len(self.local))[:, None]
 
 
-def activity(samples: np.ndarray, session: Any, pool: Executor) -> Activity:
-    """`samples`: int16, 16 kHz, shape (n,); a window is read when it is due."""
+def activity(samples: np.ndarray, session: Any, pool: Executor, report: Callable[[float], None]) -> Activity:
+    """`samples`: int16, 16 kHz, shape (n,); a window is read when it is due. `report` takes the share that is done."""
     hop = HOP_FRAMES * STEP_SAMPLES
     windows = 1 + max(0, -(-(len(samples) - _WINDOW_SAMPLES) // hop))
     batches = [range(at, min(at + _BATCH, windows)) for at in range(0, windows, _BATCH)]
@@ -80,6 +81,7 @@ def activity(samples: np.ndarray, session: Any, pool: Executor) -> Activity:
             part = slice(window * HOP_FRAMES, window * HOP_FRAMES + WINDOW_FRAMES)
             speech[part] += 1 - one[:, 0]
             overlap[part] += one[:, _FIRST_OVERLAP:].sum(axis=1)
+        report(batch.stop / windows)
     per_frame = _windows_per_frame(frames, windows)
     within = min(frames, -(-len(samples) // STEP_SAMPLES))
     return Activity((speech / per_frame)[:within], (overlap / per_frame)[:within], local)

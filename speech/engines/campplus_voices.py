@@ -7,6 +7,7 @@ right voice once the voices are known, and turns of a second need them (confusio
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
@@ -58,8 +59,15 @@ class Windows:
 class WindowEmbedder:
     """Embeds windows of a recording from their frames with speech, without overlap where that leaves enough."""
 
-    def __init__(self, samples: np.ndarray, active: Activity, embedder: SpeakerEmbedder, pool: Executor) -> None:
-        self._samples, self._embedder, self._pool = samples, embedder, pool
+    def __init__(
+        self,
+        samples: np.ndarray,
+        active: Activity,
+        embedder: SpeakerEmbedder,
+        pool: Executor,
+        report: Callable[[float], None],
+    ) -> None:
+        self._samples, self._embedder, self._pool, self._report = samples, embedder, pool, report
         centres = (np.arange(frame_count(samples)) * FRAME_SAMPLES + FRAME_SAMPLES // 2 - FIRST_CENTRE) / STEP_SAMPLES
         nearest = np.clip(np.round(centres).astype(np.int64), 0, len(active.speech) - 1)
         self._speech = (active.speech > SPEECH)[nearest]
@@ -75,8 +83,11 @@ class WindowEmbedder:
         """Unit vectors of the chosen windows (bool, shape (n,)), shape (chosen, 192)."""
         firsts = windows.first_frame[chosen]
         blocks = np.split(firsts, np.flatnonzero(np.diff(firsts // _BLOCK_FRAMES)) + 1) if len(firsts) else []
-        jobs = self._pool.map(lambda block: self._embed_block(block, windows), blocks)
-        return np.concatenate([np.zeros((0, 192), np.float32), *jobs])
+        embeddings = [np.zeros((0, 192), np.float32)]
+        for found in self._pool.map(lambda block: self._embed_block(block, windows), blocks):
+            embeddings.append(found)
+            self._report((len(embeddings) - 1) / len(blocks))
+        return np.concatenate(embeddings)
 
     def _embed_block(self, firsts: np.ndarray, windows: Windows) -> np.ndarray:
         begin, end = int(firsts[0]), min(int(firsts[-1]) + windows.length, len(self._speech))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 
-from speech.engines.protocols import ON_CPU, DeviceUse, Diarizer
+from speech.engines.protocols import ON_CPU, DeviceUse, Diarizer, EngineSpec
 from speech.engines.speaker_embeddings import SpeakerEmbedder, with_speaker_embeddings
 from speech.engines.waveform import samples_of
 from speech.errors import PodlakeError
@@ -13,15 +13,18 @@ from speech.types import Diarization, Recording
 
 
 class EmbeddingDiarizer:
-    """A `Diarizer`. The embeddings are computed in this process, on its cores, wherever the diarizer runs.
+    """A `Diarizer`. A host process computes the embeddings if its environment has onnxruntime, else its client does.
 
     Without onnxruntime in this environment, the speakers have no embedding.
     """
 
     def __init__(self, diarizer: Diarizer) -> None:
         self.diarizer = diarizer
-        self.spec = diarizer.spec
         self._embedder: SpeakerEmbedder | None = None
+
+    @property
+    def spec(self) -> EngineSpec:
+        return self.diarizer.spec
 
     def diarize(self, recordings: Iterable[Recording]) -> Iterator[tuple[Recording, Diarization | PodlakeError]]:
         for recording, result in self.diarizer.diarize(recordings):

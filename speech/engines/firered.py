@@ -145,6 +145,8 @@ class FireRed:
                 self.batch_s = len(batch) * MAX_CHUNK_MS / 2000
             yield from found
             done += len(found)
+            if found:
+                recording.report(batch[-1].end_ms)
 
 
 def _cut(samples: np.ndarray, chunk: Span) -> np.ndarray:

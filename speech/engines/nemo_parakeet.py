@@ -8,7 +8,6 @@ memory-mapped waveforms.
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,6 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from speech.chunks import silence_bounded
+from speech.cores import usable_cores
 from speech.engines import nemo_runtime, torch_runtime
 from speech.engines.nemo_tdt import decode, set_decoding, words_of
 from speech.engines.protocols import DeviceUse, EngineChoice, EngineSpec
@@ -90,6 +90,7 @@ class _Job:
     words: dict[int, list[Word]] = field(default_factory=dict)
     error: PodlakeError | None = None
     engine_s: float = 0.0
+    decoded_ms: int = 0
 
     def finished(self) -> bool:
         return len(self.words) == len(self.chunks)
@@ -124,7 +125,7 @@ class Parakeet:
         torch_runtime.forget_peak(str(self._model.device))
         window: list[_Job] = []
         waiting_ms = 0
-        for job in _ahead(_job, recordings, workers=os.cpu_count() or 1):
+        for job in _ahead(_job, recordings, workers=usable_cores()):
             window.append(job)
             waiting_ms += sum(chunk.duration_ms for chunk in job.chunks)
             if waiting_ms >= self.batch_s * BATCHES_AHEAD * 1000:
@@ -170,6 +171,9 @@ class Parakeet:
             job, span = piece.job, piece.span
             job.engine_s += batch_s * span.duration_ms / batch_ms
             job.words[piece.idx] = words_of(tokens or [], span, piece.idx)
+            job.decoded_ms += span.duration_ms
+            share = job.decoded_ms / sum(chunk.duration_ms for chunk in job.chunks)
+            job.recording.report(round(share * len(job.samples) * 1000 / SAMPLE_RATE_HZ))
             if tokens is None:
                 job.error = BadOutput(
                     f"Parakeet gave NaN for {job.recording.episode_id} at {span.start_ms}–{span.end_ms} ms: "

@@ -10,7 +10,7 @@ Each recording is a stream of its own, since the padding of a batch would change
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -109,7 +109,7 @@ class Sortformer:
 
     def _activity(self, recording: Recording, samples: np.ndarray) -> np.ndarray:
         try:
-            activity = speaker_activity(self._model, samples)
+            activity = speaker_activity(self._model, samples, recording.report)
         except RuntimeError as error:
             if not torch_runtime.is_out_of_memory(error):
                 raise
@@ -133,7 +133,7 @@ def apply_preset(model: Any, preset: Preset) -> None:
     model.async_streaming = False  # True makes up speakers: NVIDIA-NeMo/Speech issue 16002
 
 
-def speaker_activity(model: Any, samples: np.ndarray) -> np.ndarray:
+def speaker_activity(model: Any, samples: np.ndarray, report: Callable[[int], None] = lambda _: None) -> np.ndarray:
     """Every speaker's posterior in every 80 ms of a waveform: float32, shape (frames, speakers).
 
     The same as one call of NeMo's `diarize` on the whole waveform gives, in constant memory.
@@ -143,7 +143,7 @@ def speaker_activity(model: Any, samples: np.ndarray) -> np.ndarray:
 
     modules = model.sortformer_modules
     nothing = torch.zeros(1, 0, modules.n_spk, device=model.device)
-    activity = [nothing]
+    activity, done_ms = [nothing], 0
     with torch.inference_mode():
         state = modules.init_streaming_state(batch_size=1, async_streaming=False, device=model.device)
         for features, left, right in _chunks(model, samples):
@@ -156,6 +156,8 @@ def speaker_activity(model: Any, samples: np.ndarray) -> np.ndarray:
                 right_offset=right,
             )
             activity.append(chunk_activity)
+            done_ms += chunk_activity.shape[1] * FRAME_MS
+            report(done_ms)
         return torch.cat(activity, dim=1)[0].float().cpu().numpy()
 
 

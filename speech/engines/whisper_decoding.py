@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from ctranslate2 import StorageView
     from ctranslate2.models import WhisperGenerationResult
     from faster_whisper import WhisperModel
 
@@ -64,10 +65,9 @@ def decode_chunks(model: WhisperModel, chunks: Sequence[np.ndarray], language: s
     from faster_whisper.transcribe import get_suppressed_tokens
 
     tokenizer = Tokenizer(model.hf_tokenizer, model.model.is_multilingual, task="transcribe", language=language)
-    features = [_features(model, chunk) for chunk in chunks]
-    encoded = model.encode(np.stack([padded for padded, _ in features]))
+    features, frame_counts = encoded(model, chunks)
     results = model.model.generate(
-        encoded,
+        features,
         [model.get_prompt(tokenizer, [], without_timestamps=True)] * len(chunks),
         beam_size=BEAM_SIZE,
         max_length=model.max_length,
@@ -76,11 +76,17 @@ def decode_chunks(model: WhisperModel, chunks: Sequence[np.ndarray], language: s
         return_no_speech_prob=True,
     )
     tokens = [[token for token in result.sequences_ids[0] if token < tokenizer.eot] for result in results]
-    aligned = model.find_alignment(tokenizer, tokens, encoded, [frames for _, frames in features])
+    aligned = model.find_alignment(tokenizer, tokens, features, frame_counts)
     return [
         _decoded_chunk(result, words, frames * FRAME_MS)
-        for result, words, (_, frames) in zip(results, aligned, features, strict=True)
+        for result, words, frames in zip(results, aligned, frame_counts, strict=True)
     ]
+
+
+def encoded(model: WhisperModel, chunks: Sequence[np.ndarray]) -> tuple[StorageView, list[int]]:
+    """What the encoder makes of chunks, and how many frames of each are audio."""
+    features = [_features(model, chunk) for chunk in chunks]
+    return model.encode(np.stack([padded for padded, _ in features])), [frames for _, frames in features]
 
 
 def without_loops(words: Sequence[DecodedWord]) -> list[DecodedWord]:

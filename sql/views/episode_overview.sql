@@ -32,7 +32,9 @@ select
     coalesce(failed.failures, []) as failures
 from episodes as episode
 left join feeds as feed using (feed_id)
-left join acquisitions as audio using (episode_id)
+left join (
+    from acquisitions qualify row_number() over (partition by episode_id order by fetched_at desc) = 1
+) as audio using (episode_id)
 left join hashes on hashes.episode_id = episode.episode_id and hashes.audio_sha256 = audio.audio_sha256
 left join quality on quality.episode_id = episode.episode_id and quality.audio_sha256 = audio.audio_sha256
 left join landed on landed.episode_id = episode.episode_id

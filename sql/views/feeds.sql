@@ -16,6 +16,18 @@ select
     poll.last_polled_at,
     poll.n_episodes,
     poll.problems,
+    poll.description_text,
+    poll.link,
+    poll.image_url,
+    poll.explicit,
+    poll.authors,
+    poll.persons,
+    poll.license_url,
+    poll.blocked,
+    poll.locked,
+    poll.kind,
+    poll.funding,
+    poll.value,
     subscription.added_at
 from lake.subscriptions as subscription
 left join lake.polls as poll using (feed_id);

@@ -44,6 +44,7 @@ from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import TABLES
 from resources.lake.warehouse import connect
+from speech.engines.hosts import MODULE as HOSTS
 from tests.object_store import s3_server
 
 KILLS = {"local": int(os.environ.get("CHAOS_KILLS", "5")), "s3": int(os.environ.get("CHAOS_KILLS_S3", "0"))}
@@ -54,7 +55,7 @@ VICTIMS = ("worker", "daemon", "daemon", "sealing", "engines")
 * worker: `podlake run` with all processes that it started;
 * daemon: Dagster's daemon with the runs of a backfill; the second time, the daemon that continues the backfill;
 * sealing: a process that compacts while a run works, and then the run;
-* engines: the engine process of a run, which continues without it.
+* engines: the host process of a run's engines, which the run starts again.
 """
 DELAY_S = {"worker": (6, 12), "daemon": (0, 10), "sealing": (3, 8), "engines": (3, 8)}
 """After the start of the process; for the daemon, after the start of its first run."""
@@ -163,10 +164,10 @@ def _kill(place: Place, victim: str, delay_s: float) -> bool:
             _kill_group(sealing)
             _goes_on(run, 1)
             return True
-        while not (lanes := _lanes(run)) and run.poll() is None:
+        while not (engines := place.engines()) and run.poll() is None:
             time.sleep(0.1)
-        _kill_each(lanes)
-        return run.wait(PATIENCE_S) == 0 and bool(lanes)
+        _kill_each(engines)
+        return run.wait(PATIENCE_S) == 0 and bool(engines)
 
 
 class Place:
@@ -212,6 +213,15 @@ class Place:
             ["-m", "dagster._daemon", "run", "-w", str(ROOT / "workspace.yaml")], DAGSTER_HOME=dagster_home
         ) as process:
             yield process
+
+    def engines(self) -> list[psutil.Process]:
+        """The host processes of engines."""
+        found = []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):  # it has just exited
+                if HOSTS in process.cmdline() and process.environ().get("TMPDIR") == str(self._folder):
+                    found.append(process)
+        return found
 
     def wait_for_a_run(self) -> None:
         """A run that is killed before it starts keeps others in the queue until the start timeout of dagster.yaml."""
@@ -347,15 +357,6 @@ def _write_site(folder: Path) -> None:
     items = "".join(ITEM.format(name=name) for name in [*names, *BAD.values()])
     feed = f'<rss version="2.0"><channel><title>Noises</title><language>en</language>{items}</channel></rss>'
     (folder / "feed.xml").write_text(feed)
-
-
-def _lanes(run: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    lanes = []
-    for child in psutil.Process(run.pid).children():
-        with suppress(psutil.NoSuchProcess):  # it has just exited
-            if "engine_process" in " ".join(child.cmdline()):
-                lanes.append(child)
-    return lanes
 
 
 def _goes_on(process: subprocess.Popen[bytes], seconds: float) -> bool:

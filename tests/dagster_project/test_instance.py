@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from dagster_project.instance import DEFAULTS, open_instance, prepare_home
+from dagster_project.planning import plan_settings
 from dagster_project.settings import ROOT, Settings
 
 OPEN = "from dagster_project.instance import *\nwith open_instance(Settings()) as it: print(it.get_runs_count())"
@@ -127,3 +128,13 @@ def test_dagster_takes_our_settings() -> None:
         assert (pools.default_pool_limit, pools.pool_granularity.value) == (1, "run")
         assert queue is not None
         assert queue.max_concurrent_runs == 4
+
+
+def test_limits_follow_from_the_devices() -> None:
+    for gpus, engine_runs in (("0,1,2,3", 5), ("0", 2), ("none", 1)):
+        with open_instance(Settings(gpus=gpus)) as instance:
+            limits = {pool.name: pool.limit for pool in instance.event_log_storage.get_pool_limits()}
+            queue = instance.get_concurrency_config().run_queue_config
+            assert queue is not None
+            assert (limits.get("gpu", 1), queue.max_concurrent_runs) == (engine_runs, 3 + engine_runs)
+        assert plan_settings(Settings(gpus=gpus)).runs_ahead == {"0,1,2,3": 8, "0": 2, "none": 2}[gpus]

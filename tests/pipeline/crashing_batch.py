@@ -15,7 +15,7 @@ from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PART
 
 from partitions.definitions import EPISODES, add_keys
 from pipeline.asset_definition import as_asset
-from pipeline.stage import Batch, Cost, Landing, Outcome, stage
+from pipeline.stage import Batch, Cost, Landing, Outcome, Stage
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import SPEAKERS
@@ -25,7 +25,7 @@ TABLE = replace(SPEAKERS, name="crashing_rows", asset="crashing")
 ROW = {"speaker": "S1", "speech_ms": 1, "n_segments": 1, "first_ms": 0, "embedding": None, "embedding_model": None}
 
 
-@stage(tables=[TABLE], ui_metadata=lambda landed: {}, group="toys", version="1")
+@Stage(tables=(TABLE,), ui_metadata=lambda landed: {}, group="toys", version="1")
 def crashing(batch: Batch, poisoned: list[str]) -> Iterator[Outcome]:
     read: list[str] = []
     for key in batch.keys:

@@ -15,9 +15,8 @@ from partitions.definitions import EPISODES, add_keys
 from pipeline.asset_definition import as_asset
 from pipeline.contract import ENGINE_RESTARTS, report_if_unknown
 from pipeline.dagster_internals import move_to_end
-from pipeline.records import last_landings
 from pipeline.run_keys import key_tags
-from pipeline.stage import Batch, Cost, Landing, Outcome, Stage, each, stage
+from pipeline.stage import Batch, Cost, Landing, Outcome, Stage, each
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import FAILURES, SPEAKERS, Table
@@ -59,8 +58,8 @@ def toy(name: str, upstream: tuple[str, ...] = ()) -> Stage:
         return each(batch.keys, one)
 
     work.__name__ = name
-    declare = stage(
-        tables=[table],
+    declare = Stage(
+        tables=(table,),
         ui_metadata=lambda landed: {"rows": landed[table.name].num_rows},
         group="toys",
         version="1",
@@ -304,6 +303,21 @@ def test_a_failure_that_cannot_be_recorded_does_not_end_the_batch(instance: dg.D
     assert events(instance, "first") == Counter(key for key in KEYS if key != GONE)
 
 
+def test_an_event_that_cannot_be_logged_is_no_failure_of_the_episode(
+    instance: dg.DagsterInstance, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("the database is locked")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(dg.AssetExecutionContext, "log_event", refuse)
+        materialize(instance, world, ["first"], KEYS[:1])
+    assert open_keys(world.lake, FIRST.tables[0]) == KEYS[:1]
+    assert open_keys(world.lake, FAILURES) == []
+    assert report_if_unknown(instance, world.lake, FIRST, KEYS[0], "1")
+    assert events(instance, "first") == Counter(KEYS[:1])
+
+
 def _fail_for(key: str, error: Exception) -> Callable[[Mapping[str, pa.Table]], Mapping[str, object]]:
     def ui_metadata(tables: Mapping[str, pa.Table]) -> Mapping[str, object]:
         if key in tables["first_rows"]["episode_id"].to_pylist():
@@ -328,14 +342,16 @@ def test_each_works_only_a_few_keys_ahead_of_what_was_taken() -> None:
     assert len(begun) < 30
 
 
-def test_rows_of_a_newer_landing_than_the_batch_was_given_are_refused(
+def test_a_batch_reads_the_landing_that_it_was_given_until_another_has_replaced_it(
     instance: dg.DagsterInstance, world: World
 ) -> None:
     materialize(instance, world, ["first"], KEYS[:1])
-    given = last_landings(world.lake, "first", KEYS[:1])
+    given = world.lake.runs("first", KEYS[:1])
     batch = Batch((KEYS[0],), {"first": given})
     assert len(batch.rows(world.lake, FIRST.tables[0], KEYS[0])) == 2
     materialize(instance, world, ["first"], KEYS[:1])
+    assert {row.run_id for row in batch.rows(world.lake, FIRST.tables[0], KEYS[0])} == {given[KEYS[0]].run_id}
+    world.lake.home.remove("lake", "first_rows", "open", f"{given[KEYS[0]].commit.name}.parquet")
     with pytest.raises(UpstreamMissing, match="has landed again"):
         batch.rows(world.lake, FIRST.tables[0], KEYS[0])
 

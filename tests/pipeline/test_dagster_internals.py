@@ -126,3 +126,14 @@ def test_a_backfill_is_active_until_it_has_ended(instance: dg.DagsterInstance) -
     assert (backfill.title, backfill.tags["our"]) == ("a title", "tag")
     instance.update_backfill(backfill.with_status(BulkActionStatus.CANCELED))
     assert list(internals.active_backfills(instance)) == []
+
+
+def test_runs_in_threads_do_not_configure_logging_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    configured: list[object] = []
+    with dg.instance_for_test() as instance:
+        monkeypatch.setattr("logging.config.dictConfig", configured.append)
+        instance.get_handlers()
+        internals.allow_runs_in_threads(instance)
+        assert len(configured) == 2  # each run would configure it
+        instance.get_handlers()
+        assert len(configured) == 2

@@ -23,10 +23,10 @@ ROOT = Path(__file__).parents[2]
 KEYS = ["show-20260101-00000001", "show-20260102-00000002"]
 
 STAGE = '''
-from pipeline.stage import Cost, Landing, each, stage
+from pipeline.stage import Cost, Landing, Stage, each
 from resources.lake.tables.speech import BREVITY, BrevityRow
 
-@stage(tables=[BREVITY], ui_metadata=lambda _: {}, group="speech", version="1", inputs=("turns",), batch_size=7)
+@Stage(tables=(BREVITY,), ui_metadata=lambda _: {}, group="speech", version="1", inputs=("turns",), batch_size=7)
 def brevity(batch):
     """Says whether an episode is short."""
     return each(batch.keys, lambda key: Landing(key, {"brevity": [BrevityRow(is_short=True)]}, Cost("a" * 64, "f" * 16)))
@@ -51,7 +51,7 @@ from dagster_project.settings import Settings
 from partitions.window import Window
 from pipeline.asset_definition import as_asset
 from pipeline.live_window import admit, finished, keys_to_seal
-from pipeline.planner import plan
+from pipeline.planner import batches_of
 from pipeline.progress import EPISODE_STAGES, progress
 from pipeline.run_keys import key_tags
 from resources.lake.catalogue import Catalogue
@@ -68,7 +68,7 @@ with dg.instance_for_test() as instance:
     print("admitted", *sorted(admit(instance, Catalogue(lake), Window(), EPISODE_GRAPH)))
     found = Situation.of_episodes(instance, lake)
     limits = plan_settings(settings)
-    (batch,) = found.batches(found.readiness(limits), limits)
+    (batch,) = batches_of(found.readiness(limits))
     print("planned", batch.stage, *sorted(batch.keys), batch.reason)
     print("next", progress(lake, EPISODE_STAGES).state(batch.keys[0]))
     result = dg.materialize(

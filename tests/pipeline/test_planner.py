@@ -191,6 +191,14 @@ class TestBatches:
         assert [batch.stage for batch in planned("abc", commits, in_flight=idle)] == ["audio", "words"]
         assert [batch.stage for batch in planned("abc", commits, in_flight=busy)] == ["audio"]
 
+    def test_keys_of_an_engine_are_spread_over_its_devices(self) -> None:
+        keys = "abcdefghijkl"
+        done = landed(*(commit(key, stage) for key in keys for stage in ("audio", "hashes")))
+        settings = replace(SETTINGS, batch_sizes=dict.fromkeys(GRAPH.names, 32), runs_ahead=6)
+        for devices, sizes in ((1, [12]), (2, [6, 6]), (3, [4, 4, 4]), (8, [4, 4, 4])):
+            batches = planned(keys, done, settings=replace(settings, devices=devices))
+            assert [len(batch.keys) for batch in batches if batch.stage == "words"] == sizes
+
     def test_scattered_keys_become_one_batch_and_neighbours_stay(self) -> None:
         done = landed(*everything(C))
         assert [(batch.keys, batch.is_scattered) for batch in planned("abcd", done)] == [((A, B), False), ((D,), False)]
@@ -237,5 +245,5 @@ class TestBudgets:
     def test_a_night_takes_the_first_episodes_that_fit(self) -> None:
         catalogue = {key: Episode(hours=hours) for key, hours in ((A, 2.0), (B, 3.0), (C, 1.0))}
         found = readiness(GRAPH, catalogue, {}, {}, InFlight(), SETTINGS, NOW)
-        assert within_hours(found, catalogue, 5.0) == {A: 2.0, B: 3.0}
-        assert within_hours(found, catalogue, 1.0) == {A: 2.0}
+        assert within_hours(found, 5.0) == {A: 2.0, B: 3.0}
+        assert within_hours(found, 1.0) == {A: 2.0}

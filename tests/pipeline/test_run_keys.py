@@ -13,7 +13,7 @@ from pipeline.asset_definition import as_asset
 from pipeline.dagster_internals import move_to_end
 from pipeline.in_flight import in_flight
 from pipeline.run_keys import key_tags
-from pipeline.stage import Batch, Cost, Landing, Outcome, stage
+from pipeline.stage import Batch, Cost, Landing, Outcome, Stage
 from resources.lake.commits import open_commits
 from resources.lake.home import Home
 from resources.lake.lake import Lake
@@ -30,7 +30,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield made
 
 
-@stage(tables=[QUALITY], ui_metadata=lambda _: {}, group="toys", version="1")
+@Stage(tables=(QUALITY,), ui_metadata=lambda _: {}, group="toys", version="1")
 def toy(batch: Batch) -> Iterator[Outcome]:
     for key in batch.keys:
         yield Landing(key, {"quality": [filled(QUALITY, {})]}, Cost("a" * 64, "f" * 16))

@@ -23,7 +23,7 @@ from pipeline.stage import Failure
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import FAILURES
-from speech.errors import NotFound
+from speech.errors import NetworkError, NotFound
 from tests.landings import open_keys
 
 NOW = datetime.now(UTC)
@@ -89,16 +89,17 @@ def test_an_episode_that_three_runs_have_died_over_is_set_aside_and_the_others_l
     assert (row["episode_id"], row["error_class"], row["retryable"], row["next_retry_at"]) == (
         poisoned,
         "keeps_crashing",
-        False,
+        True,
         None,
     )
-    assert row["message"].startswith(f"3 runs ended while crashing worked on {poisoned}")
+    assert row["attempts"] == 3
+    assert row["message"].startswith(f"A run ended while crashing worked on {poisoned}")
     assert notes(lake) == []
     others = [lake.history("crashing", key) for key in KEYS if key != poisoned]
     assert [rows.num_rows for rows in others if rows is not None] == [1] * 7
 
 
-def test_a_crash_that_was_nobodys_fault_is_forgotten(
+def test_the_failures_of_a_crash_disappear_when_the_episodes_land(
     dagster_home: Path, instance: dg.DagsterInstance, lake: Lake
 ) -> None:
     assert run(dagster_home, lake, [KEYS[4]]) == -signal.SIGKILL
@@ -112,23 +113,41 @@ def test_a_crash_that_was_nobodys_fault_is_forgotten(
 def test_suspects_are_handed_over_one_by_one_and_the_most_suspect_last(
     instance: dg.DagsterInstance, lake: Lake
 ) -> None:
-    with watching(instance, lake, "crashing", "gone-1", KEYS[:4]) as first:
+    with watching(instance, lake, crashing, "gone-1", KEYS[:4]) as first:
         assert list(first.groups()) == [tuple(KEYS[:4])]
-        with watching(instance, lake, "crashing", "gone-2", KEYS) as second:
+        with watching(instance, lake, crashing, "gone-2", KEYS) as second:
             handed = second.groups()
             assert next(handed) == tuple(KEYS[4:])
             assert second.crashes == dict.fromkeys(KEYS[:4], 1)
             assert [next(handed), next(handed)] == [(KEYS[0],), (KEYS[1],)]
-            with watching(instance, lake, "crashing", "now", KEYS[:4]) as third:
+            with watching(instance, lake, crashing, "now", KEYS[:4]) as third:
                 assert third.crashes == {KEYS[0]: 1, KEYS[1]: 2, KEYS[2]: 1, KEYS[3]: 1}
                 assert list(third.groups()) == [(KEYS[0],), (KEYS[2],), (KEYS[3],), (KEYS[1],)]
 
 
+def test_crashes_and_errors_count_together(instance: dg.DagsterInstance, lake: Lake) -> None:
+    failed = Failure(KEYS[0], NetworkError("the line broke"))
+    for name in ("first", "second"):
+        record_failure(lake, crashing, failed, Run(name, name, NOW, 1), attempts=1)
+    lost = multiprocessing.get_context("fork").Process(target=_begin_and_exit, args=(lake, KEYS[:1]))
+    lost.start()
+    lost.join()
+    with watching(instance, lake, crashing, "now", KEYS[:1]) as watch:
+        assert [row.attempts for row in watch.set_aside.values()] == [3]
+        assert list(watch.groups()) == []
+
+
+def _begin_and_exit(lake: Lake, keys: list[str]) -> None:
+    with dg.DagsterInstance.ephemeral() as own, watching(own, lake, crashing, "lost", keys) as watch:
+        next(watch.groups())
+        os._exit(1)
+
+
 def test_a_run_that_is_still_at_work_casts_no_suspicion(instance: dg.DagsterInstance, lake: Lake) -> None:
     at_work = instance.create_run_for_job(_idle)
-    with watching(instance, lake, "crashing", at_work.run_id, KEYS) as first:
+    with watching(instance, lake, crashing, at_work.run_id, KEYS) as first:
         assert list(first.groups()) == [tuple(KEYS)]
-        with watching(instance, lake, "crashing", "another", KEYS) as second:
+        with watching(instance, lake, crashing, "another", KEYS) as second:
             assert second.crashes == {}
         assert notes(lake) == [f"{at_work.run_id}.json"]
     assert notes(lake) == []
@@ -144,7 +163,7 @@ def test_a_run_that_ends_at_its_time_limit_leaves_its_suspect_and_a_cancelled_on
     instance.report_dagster_event(started, run.run_id, timestamp=time.time() - 60)
     with (
         suppress(dg.DagsterExecutionInterruptedError),
-        watching(instance, lake, "crashing", run.run_id, KEYS) as watch,
+        watching(instance, lake, crashing, run.run_id, KEYS) as watch,
     ):
         next(watch.groups())
         record_failure(
@@ -152,7 +171,7 @@ def test_a_run_that_ends_at_its_time_limit_leaves_its_suspect_and_a_cancelled_on
         )
         raise dg.DagsterExecutionInterruptedError
     instance.report_run_failed(run)
-    with watching(instance, lake, "crashing", "next", KEYS) as later:
+    with watching(instance, lake, crashing, "next", KEYS) as later:
         assert later.crashes == ({KEYS[1]: 1} if is_suspect else {})
 
 
@@ -162,10 +181,10 @@ def test_an_episode_is_set_aside_after_three_runs_at_their_time_limit(instance: 
         run = instance.create_run_for_job(_idle, tags=tags, status=dg.DagsterRunStatus.STARTING)
         started = dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, job_name=_idle.name)
         instance.report_dagster_event(started, run.run_id, timestamp=time.time() - 60)
-        with suppress(KeyboardInterrupt), watching(instance, lake, "crashing", run.run_id, KEYS[:1]) as watch:
-            assert watch.set_aside == []
+        with suppress(KeyboardInterrupt), watching(instance, lake, crashing, run.run_id, KEYS[:1]) as watch:
+            assert watch.set_aside == {}
             next(watch.groups())
             raise KeyboardInterrupt
         instance.report_run_failed(run)
-    with watching(instance, lake, "crashing", "next", KEYS) as later:
-        assert later.set_aside == KEYS[:1]
+    with watching(instance, lake, crashing, "next", KEYS) as later:
+        assert later.crashes == {KEYS[0]: 3}

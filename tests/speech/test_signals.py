@@ -7,11 +7,13 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from speech.processes import Process
+from speech.engines.hosts import Place, statuses
+from speech.engines.wire import HungUp
 from speech.signals import reset_signals, sigterm_kept
 
 ROOT = Path(__file__).parents[2]
@@ -37,16 +39,15 @@ def test_a_plain_child_inherits_that_and_one_that_resets_does_not() -> None:
     assert [line.strip() for line in said] == [b"SIG_IGN", b"SIG_DFL"]
 
 
-def test_a_worker_process_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "waits.py").write_text(
-        "from speech.processes import Owner\nowner = Owner()\nowner.tell({})\nowner.receive()\n"
-    )
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(ROOT)]))
-    process = Process("waits")
-    assert process.receive() == {}
-    os.kill(process.pid, signal.SIGTERM)
-    assert process.last_error().startswith("signal SIGTERM")
-    process.end()
+def test_a_host_process_of_engines_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    place = Place(sys.executable, "cpu", threads=1)
+    with closing(place.connect()) as connection:
+        (status,) = statuses()
+        os.kill(status["pid"], signal.SIGTERM)
+        with pytest.raises(HungUp):
+            connection.receive()
+    assert place.last_error() == "signal SIGTERM"
 
 
 def test_the_pool_of_a_test_ends() -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 
+from partitions.feeds.details import Link, Person, Recipient
 from partitions.feeds.rss import TranscriptLink
 from resources.lake.tables.table import FILLED, EpisodeId, FeedId, Int16, Int32, Int64, LandedAt, RunId, Table
 
@@ -36,7 +37,9 @@ class PollRow:
     language_declared: Annotated[str | None, "The language as the feed writes it."] = None
     language: Annotated[str | None, "The same as a primary tag (`en-US` → `en`); NULL for no valid tag."] = None
     categories: Annotated[tuple[str, ...], "itunes:category and category, as written."]
-    license: Annotated[str | None, "podcast:license or the feed's copyright line."] = None
+    license: Annotated[
+        str | None, "podcast:license, creativeCommons:license, or the address of a link of that kind."
+    ] = None
     etag: Annotated[str | None, "For the next conditional GET."] = None
     last_modified: Annotated[str | None, "For the next conditional GET."] = None
     http_status: Annotated[Int16 | None, "200, or 304 for an unchanged feed; NULL for a local file."] = None
@@ -45,6 +48,22 @@ class PollRow:
     problems: Annotated[tuple[str, ...], "What was repaired or left out while the feed was read, in words."]
     run_id: RunId = FILLED
     landed_at: LandedAt = FILLED
+    description_html: Annotated[str | None, "Show notes as the feed writes them, at most 50 000 characters."] = None
+    description_text: Annotated[str | None, "The same without markup."] = None
+    link: Annotated[str | None, "Its web page."] = None
+    image_url: Annotated[str | None, "Its picture."] = None
+    explicit: Annotated[bool | None, "itunes:explicit; NULL where it is not declared."] = None
+    authors: Annotated[tuple[str, ...] | None, "itunes:author, dc:creator and author."] = None
+    persons: Annotated[tuple[Person, ...] | None, "podcast:person: name, role, group, page and picture."] = None
+    blocked: Annotated[bool | None, "Whether directories are asked to leave it out (itunes:block, podcast:block)."] = (
+        None
+    )
+    funding: Annotated[tuple[Link, ...] | None, "podcast:funding links."] = None
+    value: Annotated[tuple[Recipient, ...] | None, "podcast:value: whom listeners can pay."] = None
+    license_url: Annotated[str | None, "The address of the license, if it is given."] = None
+    locked: Annotated[bool | None, "podcast:locked: whether hosts are asked not to import it."] = None
+    kind: Annotated[str | None, "itunes:type: episodic or serial."] = None
+    url: Annotated[str | None, "The subscription's URL at the poll. Another one is polled without validators."] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +93,23 @@ class EpisodeRow:
     alternative_urls: Annotated[
         tuple[str, ...] | None, "Other files of the item, tried in this order if the enclosure cannot be fetched."
     ] = None
+    description_html: Annotated[str | None, "Show notes as the item writes them, at most 50 000 characters."] = None
+    description_text: Annotated[str | None, "The same without markup."] = None
+    link: Annotated[str | None, "Its web page."] = None
+    image_url: Annotated[str | None, "Its picture."] = None
+    explicit: Annotated[bool | None, "itunes:explicit; NULL where it is not declared."] = None
+    authors: Annotated[tuple[str, ...] | None, "itunes:author, dc:creator and author."] = None
+    persons: Annotated[tuple[Person, ...] | None, "podcast:person: name, role, group, page and picture."] = None
+    blocked: Annotated[bool | None, "Whether directories are asked to leave it out (itunes:block, podcast:block)."] = (
+        None
+    )
+    funding: Annotated[tuple[Link, ...] | None, "podcast:funding links."] = None
+    value: Annotated[tuple[Recipient, ...] | None, "podcast:value: whom listeners can pay."] = None
+    license_url: Annotated[str | None, "The address of the license, if it is given."] = None
+    license: Annotated[
+        str | None, "podcast:license or creativeCommons:license of the item; NULL: the feed's applies."
+    ] = None
+    kind: Annotated[str | None, "itunes:episodeType: full, trailer or bonus."] = None
 
 
 SUBSCRIPTIONS = Table("subscriptions", "feeds", ("feed_id",), SubscriptionRow, landing=())

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 
+from resources.lake.commits import UNKNOWN, Commit, digest, engine_version, new_commit
 from resources.lake.tables.table import FILLED, EpisodeId, FeedId, Float32, Int16, Int32, LandedAt, RunId, Table
+from speech.types import SpokenLanguage
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,29 @@ class StageRunRow:
     engine_utilization: Annotated[
         Float32 | None, "Share of the time since the engine began to load in which it worked; NULL without an engine."
     ] = None
+    spoken_languages: Annotated[
+        tuple[SpokenLanguage, ...] | None, "Languages by sound, the likeliest first; NULL for other stages."
+    ] = None
+    spoken_language_absent_reason: Annotated[str | None, "Why the transcriber identified no language."] = None
+
+    @property
+    def commit(self) -> Commit:
+        """The landing. One of lake version 1 has no stamp, and gets one that is always the same."""
+        if self.stamp is not None:
+            return Commit(self.episode_id, self.stage, self.stamp)
+        return new_commit(
+            self.episode_id,
+            self.stage,
+            data=digest([self.stage, self.audio_sha256 or "", self.engine_fingerprint or ""]),
+            inputs=UNKNOWN,
+            engine=engine_version(self.engine_fingerprint, "1"),
+            at=self.finished_at,
+        )
+
+    @property
+    def data_version(self) -> str:
+        """Changes when the content of the landed rows does."""
+        return self.commit.data_version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from resources.lake.tables.table import DerivedRow, Float32, Int32, Table
+from speech.types import SpokenLanguage
 
 DataVersion = Annotated[str | None, "Data version of the landing. NULL in lakes of older versions."]
 """The contract fills it. Rows that are made from others name the version of those, so that views join the right ones."""
@@ -102,6 +103,12 @@ class QualityRow(DerivedRow):
     words_per_minute: Annotated[Float32 | None, "Words per minute of speech; NULL without speech."] = None
     usable_ms: Annotated[Int32, "Length of the turns of a known speaker without overlap."]
     flags: Annotated[tuple[str, ...], "What to check: assets/speech/quality.py defines the flags."]
+    spoken_language: Annotated[str | None, "Likeliest language by sound, before transcription."] = None
+    spoken_language_probability: Annotated[Float32 | None, "Its mean probability over the windows examined."] = None
+    spoken_languages: Annotated[
+        tuple[SpokenLanguage, ...] | None, "All languages by sound, with their shares, the likeliest first."
+    ] = None
+    spoken_language_absent_reason: Annotated[str | None, "Why no language was identified by sound."] = None
 
 
 _KEY = ("audio_sha256", "episode_id")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from datetime import datetime
 from functools import cached_property
 from types import NoneType
@@ -22,7 +22,7 @@ Int16 = Annotated[int, pa.int16()]
 Int32 = Annotated[int, pa.int32()]
 Int64 = Annotated[int, pa.int64()]
 Float32 = Annotated[float, pa.float32()]
-_ARROW_TYPES = {str: pa.string(), bool: pa.bool_(), datetime: pa.timestamp("us", tz="UTC")}
+_ARROW_TYPES = {str: pa.string(), bool: pa.bool_(), float: pa.float64(), datetime: pa.timestamp("us", tz="UTC")}
 
 FILLED: Any = None
 """Default of a column that the batch contract fills when it lands the row."""
@@ -58,6 +58,12 @@ class Table(Generic[Row_co]):
             pa.field(name, column.type, nullable=column.nullable, metadata={"description": column.description})
             for name, column in self._columns.items()
         )
+
+    @cached_property
+    def filled(self) -> frozenset[str]:
+        """The columns that the batch contract may fill: those that a row need not give."""
+        row: Any = self.row
+        return frozenset(field.name for field in fields(row) if field.default is not MISSING)
 
     @cached_property
     def _columns(self) -> dict[str, _Column]:

@@ -180,3 +180,31 @@ def test_texts_of_a_feed_are_no_markdown(instance: dg.DagsterInstance, lake: Lak
     assert event.asset_materialization.metadata["newest"].value == (
         r"- 2026-01-01 \[a\]\(javascript:b\) \<img src=x\> \*c\*"
     )
+
+
+def test_a_removed_feed_and_a_new_one_of_its_title_share_nothing(
+    instance: dg.DagsterInstance, lake: Lake, tmp_path: Path
+) -> None:
+    catalogue = Catalogue(lake)
+    (tmp_path / "feed.xml").write_text(FEED.format(items=ONE))
+    with serving(tmp_path) as base:
+        (old,) = catalogue.subscribe([(f"{base}/feed.xml", "Night Train")])
+        assert poll(instance, lake, old.feed_id).success
+        lake.home.remove("subscriptions", "night-train.json")
+        (new,) = catalogue.subscribe([(f"{base}/feed.xml?2", "Night Train")])
+        assert new.feed_id.startswith("night-train-")
+        (again,) = catalogue.subscribe([(f"{base}/feed.xml", "Night Train")])
+        assert again.feed_id == "night-train", "the same feed finds its episodes"
+
+
+def test_a_feed_whose_url_is_edited_is_polled_afresh(instance: dg.DagsterInstance, lake: Lake, tmp_path: Path) -> None:
+    (tmp_path / "feed.xml").write_text(FEED.format(items=ONE))
+    with serving(tmp_path) as base:
+        (feed,) = Catalogue(lake).subscribe([(f"{base}/feed.xml", "Night Train")])
+        path = Path(lake.home.path("subscriptions", "night-train.json"))
+        statuses = []
+        for url in (f"{base}/feed.xml", f"{base}/feed.xml", f"{base}/feed.xml?edited"):
+            path.write_text(path.read_text().replace(feed.url, url))
+            assert poll(instance, lake, feed.feed_id).success
+            statuses += [row.http_status for row in lake.rows(POLLS, feed.feed_id)]
+    assert statuses == [200, 304, 200]

@@ -11,7 +11,6 @@ import pytest
 from assets.dataset.utterances import utterances
 from dagster_project.build_resources import build_resources, utterance_rule
 from dagster_project.settings import Settings
-from pipeline.records import last_landings
 from pipeline.stage import Batch, Failure, Landing
 from speech.errors import UpstreamMissing
 from speech.utterances import UtteranceRule
@@ -54,7 +53,7 @@ def resources(tmp_path: Path) -> dict:
 
 
 def batch(given: dict) -> Batch:
-    return Batch((KEY,), {name: last_landings(given["lake"], name, [KEY]) for name in utterances.inputs})
+    return Batch((KEY,), {name: given["lake"].runs(name, [KEY]) for name in utterances.inputs})
 
 
 def outcome(given: dict) -> Landing | Failure:

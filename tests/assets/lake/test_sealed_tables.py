@@ -57,8 +57,8 @@ def test_complete_episodes_are_sealed_and_the_metadata_says_what_was_done(lake, 
     assert metadata["bytes_added"].value > 0
     records = {record.data["table"]: record.data for record in metadata["tables"].records}
     assert set(records) == set(TABLES) - {SUBSCRIPTIONS.name, FAILURES.name}
-    assert (records["speakers"]["landings"], records["speakers"]["sealed files"]) == (5, 1)
-    assert (records[WORDS.name]["landings"], records[WORDS.name]["sealed files"]) == (5, 0)
+    assert (records["speakers"]["landings"], records["speakers"]["files"]) == (5, 1)
+    assert (records[WORDS.name]["landings"], records[WORDS.name]["files"]) == (5, 0)
 
 
 def test_what_was_landed_today_stays_open(lake, instance):

@@ -24,6 +24,7 @@ from pipeline.asset_definition import as_asset
 from pipeline.stage import Batch, Cost, Landing, Outcome, Stage, each
 from resources.lake.catalogue import SINGLES
 from resources.lake.tables import QUALITY
+from speech.types import SpokenLanguage
 
 ENGLISH = "so what did you think of the weather in the mountains last week when it would not stop raining"
 FRENCH = "alors que pensez vous du temps qu'il faisait dans les montagnes la semaine dernière avec toute cette pluie"
@@ -72,6 +73,7 @@ class Recorded:
     words: list[dict[str, Any]]
     speech: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: segments_of(("S1", 0, 30_000)))
     facts: dict[str, Any] = field(default_factory=dict)
+    spoken: tuple[SpokenLanguage, ...] = ()
 
 
 EPISODES = {
@@ -79,6 +81,9 @@ EPISODES = {
     "chinese": Recorded("cn", words_of(CHINESE)),
     "french-for-english": Recorded("en", words_of(FRENCH)),
     "undeclared": Recorded(None, words_of(FRENCH)),
+    "french-by-sound": Recorded(
+        "en", words_of(ENGLISH), spoken=(SpokenLanguage("fr", 0.8, 0.75), SpokenLanguage("en", 0.15, 0.25))
+    ),
     "short": Recorded("en", words_of("too little to tell")),
     "two-speakers": Recorded("en", words_of(ENGLISH), segments_of(("S1", 0, 5_900), ("S2", 6_000, 12_000))),
     "silent": Recorded("en", [], segments_of()),
@@ -103,8 +108,13 @@ def summed_up(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, A
         """The stage, landing what is said above instead of doing its work."""
 
         def work(batch: Batch) -> Iterator[Outcome]:
-            found = Cost("a" * 64, "f" * 16, **cost)
-            return each(batch.keys, lambda key: Landing(key, rows(EPISODES[titles[key]]), found))
+            def landed(key: str) -> Landing:
+                episode = EPISODES[titles[key]]
+                absent = None if episode.spoken else "made up"
+                languages = {"spoken_languages": episode.spoken, "spoken_language_absent_reason": absent}
+                return Landing(key, rows(episode), Cost("a" * 64, "f" * 16, **languages, **cost))
+
+            return each(batch.keys, landed)
 
         return replace(stage, work=work, inputs=(), pool=None)
 
@@ -149,6 +159,19 @@ def test_the_language_of_the_text_is_compared_with_the_declared_one(
     row = summed_up[name]
     assert (row["language_declared"], row["language_detected"], row["language_agrees"]) == (declared, detected, agrees)
     assert row["flags"] == flags
+
+
+def test_the_language_of_the_sound_stands_beside_the_declared_one(summed_up) -> None:
+    row = summed_up["french-by-sound"]
+    assert (row["language_declared"], row["language_detected"], row["spoken_language"]) == ("en", "en", "fr")
+    assert row["spoken_language_probability"] == pytest.approx(0.8)
+    assert [(one["language"], one["share_of_windows"]) for one in row["spoken_languages"]] == [
+        ("fr", 0.75),
+        ("en", 0.25),
+    ]
+    assert row["flags"] == ["spoken_language_disagrees"]
+    english = summed_up["english"]
+    assert (english["spoken_language"], english["spoken_language_absent_reason"]) == (None, "made up")
 
 
 def test_an_episode_is_summed_up(summed_up) -> None:

@@ -30,3 +30,10 @@ def test_cut_off() -> None:
 def test_no_subscription(document: bytes) -> None:
     with pytest.raises(NotAFeed, match="no <outline> with an xmlUrl"):
         parse_opml(document)
+
+
+def test_a_list_names_no_files_of_this_machine() -> None:
+    names = ["/etc/passwd", "file:///etc/passwd", "feed.xml", "feed://a.test/rss"]
+    outlines = "".join(f'<outline xmlUrl="{name}"/>' for name in names)
+    found = parse_opml(f"<opml><body>{outlines}</body></opml>".encode())
+    assert [feed.url for feed in found] == ["http://a.test/rss"]

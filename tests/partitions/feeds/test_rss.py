@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -49,7 +50,7 @@ class TestEverything:
         assert feed.problems == ("date not understood: 'sometime in spring'", "item without audio or video skipped")
 
     def test_items(self) -> None:
-        assert read("everything.xml").episodes == (
+        assert tuple(replace(episode, details=None) for episode in read("everything.xml").episodes) == (
             Episode(
                 guid="e2",
                 title="Two lines",

@@ -24,7 +24,7 @@ TONE = Path(__file__).parents[2] / "audio" / "tone.flac"
 def engines(tmp_path: Path) -> Engines:
     """English can be transcribed; for Chinese an engine is chosen whose weights are not there."""
     table = parse_transcribers("en=whisper,zh=firered:/no/such/folder")
-    host = LocalHost(WaveformCache(tmp_path / "waveforms", 10**9), Devices(()))
+    host = LocalHost(WaveformCache(tmp_path / "waveforms", 10**9), Devices(()), idle_s=0.0)
     return Engines(EngineChoice("campplus"), table, host)
 
 

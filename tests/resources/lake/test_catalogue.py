@@ -8,6 +8,7 @@ import sys
 from hashlib import sha256
 from pathlib import Path
 
+import pytest
 from pyarrow import fs
 
 from resources.lake.catalogue import Catalogue, Single, Subscription
@@ -78,3 +79,52 @@ def test_files_of_earlier_versions_are_read(tmp_path: Path) -> None:
     catalogue = Catalogue(Lake(Home.at(str(tmp_path))))
     assert [type(one) for one in (*catalogue.subscriptions(), *catalogue.singles())] == [Subscription, Single]
     assert catalogue.subscriptions()[0].added_at == catalogue.singles()[0].added_at
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(Home.at(str(tmp_path)))
+
+
+def test_a_file_that_is_added_again_keeps_what_is_not_given(lake: Lake) -> None:
+    catalogue = Catalogue(lake)
+    assert catalogue.add_single("/a.mp3", "A", "en")
+    (first,) = catalogue.singles()
+    assert not catalogue.add_single("/a.mp3", None, None)
+    assert catalogue.singles() == [first]
+    assert not catalogue.add_single("/a.mp3", None, "de")
+    assert [(single.title, single.language, single.added_at) for single in catalogue.singles()] == [
+        ("A", "de", first.added_at)
+    ]
+
+
+def test_feeds_that_differ_in_their_tokens_are_two(lake: Lake) -> None:
+    catalogue = Catalogue(lake)
+    urls = [f"https://a.test/rss?token={n}" for n in "ab"]
+    feeds = catalogue.subscribe((url, "Show") for url in urls)
+    assert [catalogue.address(feed) for feed in feeds] == urls
+    assert {feed.url for feed in feeds} == {"https://a.test/rss?token=***"}
+    assert catalogue.subscribe((url, "Show") for url in urls) == []
+
+
+def test_a_subscription_with_a_password_of_an_earlier_version_is_split(lake: Lake) -> None:
+    path = Path(lake.home.path("subscriptions", "show.json"))
+    path.parent.mkdir(parents=True)
+    path.write_text(
+        '{"feed_id": "show", "url": "https://me:pw@a.test/rss", "title": null, "language": null, '
+        '"added_at": "2026-01-01T00:00:00Z"}'
+    )
+    (feed,) = Catalogue(lake).subscriptions()
+    assert (feed.url, Catalogue(lake).address(feed)) == ("https://***@a.test/rss", "https://me:pw@a.test/rss")
+    assert "pw" not in path.read_text()
+
+
+def test_forgotten_secrets_are_gone(lake: Lake) -> None:
+    catalogue = Catalogue(lake)
+    (feed,) = catalogue.subscribe([("https://a.test/rss?token=one", "Show")])
+    secrets = catalogue.episode_secrets(feed.feed_id)
+    secrets.add({f"show-{n} https://a.test/?sig=***": f"https://a.test/?sig={n}" for n in "ab"})
+    catalogue.forget_secrets(["show-a"], [])
+    assert list(secrets.read().values()) == ["https://a.test/?sig=b"]
+    catalogue.forget_secrets([], [feed.feed_id])
+    assert [path for path in Path(lake.home.path("secrets")).rglob("*") if path.is_file()] == []

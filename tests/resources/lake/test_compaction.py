@@ -34,6 +34,7 @@ from resources.lake.tables import (
     WORDS,
     Table,
 )
+from resources.lake.tables.pipeline import StageRunRow
 from resources.lake.warehouse import ask, connect
 from tests.landings import backlog, filled, land_last, land_stage, open_keys, seal_settled
 from tests.landings import land as land_rows
@@ -264,7 +265,8 @@ def test_rows_that_are_committed_after_a_later_landing_was_sealed_are_still_ther
     lake.write_rows(late, [(WORDS, rows)])
     land_all(lake)
     seal_now(lake)
-    lake.commit("transcript", late, STAGE_RUNS.of([filled(STAGE_RUNS, {"stamp": late.stamp})]))
+    record = {"episode_id": EPISODE_IDS[1], "stage": "transcript", "stamp": late.stamp}
+    lake.commit(StageRunRow(**filled(STAGE_RUNS, record)))
     assert lake.read(WORDS, EPISODE_IDS[1])["word"].to_pylist() == ["late"]
 
 

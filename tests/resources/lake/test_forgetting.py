@@ -14,6 +14,7 @@ from resources.lake.forgetting import audio_of, forget_episodes, forget_feeds
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import ACQUISITIONS, EPISODES, TURNS
+from resources.lake.tables.voices import SPEAKER_LINKS, VOICES
 from resources.lake.warehouse import ask, connect
 from tests.landings import land, land_last, seal_settled
 
@@ -41,6 +42,9 @@ def holds(home: Home, text: str) -> bool:
 
 def _land(lake: Lake, word: str) -> None:
     land(lake, EPISODES, "show", [{"episode_id": key, "guid": f"guid {key} {word}"} for key in (ONE, TWO)])
+    links = [{"episode_id": key, "voice_id": f"voice of {key}", "speaker": "S1"} for key in (ONE, TWO)]
+    land(lake, VOICES, "show", [{"voice_id": f"voice of {key}"} for key in (ONE, TWO)])
+    land(lake, SPEAKER_LINKS, "show", links)
     for key in (ONE, TWO):
         land(lake, ACQUISITIONS, key, [{"audio_sha256": word * 8, "storage_uri": f"audio/{key}"}])
         land(lake, TURNS, key, [{"text": f"{word} of {key}"}])
@@ -58,6 +62,7 @@ def test_it_is_in_no_file_open_or_sealed(kind: str, lake: Lake, request: pytest.
     forget_episodes(lake, {ONE})
     assert not holds(lake.home, ONE)
     assert [row.guid for row in lake.rows(EPISODES, "show")] == [f"guid {TWO} open"]
+    assert [row.voice_id for row in lake.rows(VOICES, "show")] == [f"voice of {TWO}"]
     with connect(lake.home) as connection:
         assert ask(connection, "select episode_id, text from turns") == [(TWO, f"open of {TWO}")]
     forget_episodes(lake, {TWO})

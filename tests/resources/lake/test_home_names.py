@@ -32,7 +32,7 @@ def test_lands_compacts_and_answers(name: str, tmp_path: Path, monkeypatch: pyte
     assert answer() == expected
     seal_settled(lake)
     assert (open_keys(lake, WORDS), sealed_episodes(lake, EPISODE_GRAPH.terminal)) == ([], KEYS)
-    assert set(lake.read_many(QUALITY, KEYS)) == set(KEYS)
+    assert all(lake.read(QUALITY, key) is not None for key in KEYS)
     assert answer() == expected
     assert reopen(lake, KEYS[:1])
     assert open_keys(lake, WORDS) == KEYS[:1]

@@ -50,7 +50,7 @@ from resources.engines.routing import Audio, Engines
 from speech.engines.protocols import EngineChoice
 from speech.waveforms import WaveformCache
 
-host = LocalHost(WaveformCache(Path(sys.argv[1]), 10**9), Devices(()))
+host = LocalHost(WaveformCache(Path(sys.argv[1]), 10**9), Devices(()), idle_s=0.0)
 engines = Engines(EngineChoice("campplus"), chosen_transcribers(Settings(transcriber="parrot:large")), host)
 (done,) = engines.transcribe([Audio("show-1", "a" * 64, Path(sys.argv[2]), "en")])
 print(done.spec.name, done.spec.model, done.result.words[0].text, done.device)

@@ -1,4 +1,4 @@
-"""An engine in a process and under an interpreter of its own does what it does here; if its process exits, only the recording that caused it fails."""
+"""An engine in a host process does what it does here, stays warm, and its exit fails only the recording that causes it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from speech.engines import registry
+from speech.engines import hosts, registry
+from speech.engines.hosted_engine import HostedEngine
 from speech.engines.protocols import DeviceUse, EngineChoice
-from speech.engines.subprocess_engine import SubprocessEngine
 from speech.errors import BadOutput, EngineCrashed, EngineUnavailable
 from speech.types import Diarization, Recording, Segment, Transcript, Word
 
@@ -26,32 +27,44 @@ TOY = '''
 """An engine that is told by an episode's name what to do with it, and takes as many at once as `ahead` says."""
 import ctypes, os, signal, sys, time
 from itertools import islice
+from pathlib import Path
 import numpy as np
 from speech.engines.protocols import DeviceUse, EngineSpec
 from speech.errors import BadOutput, EngineUnavailable
 from speech.types import Diarization, Segment, Transcript, Word
 
 def describe(choice):
-    return EngineSpec("toy", choice.model or "none", "1", {"ahead": choice.options.get("ahead", "1")}, frozenset({"en"}))
+    revision = Path(__file__).with_name("revision")
+    return EngineSpec("toy", choice.model or "none", revision.read_text() if revision.exists() else "1", {"ahead": choice.options.get("ahead", "1")}, frozenset({"en"}))
 
 def load(choice, device):
     if choice.model == "missing":
         raise EngineUnavailable("No weights: fetch them.")
+    if choice.model == "large" and Toy.loaded:
+        raise RuntimeError("CUDA out of memory")
     if choice.model == "damaged":
-        os.kill(os.getpid(), signal.SIGSEGV)
+        ctypes.string_at(0)
     return Toy(choice, device)
 
 class Toy:
+    loaded = 0
+
     def __init__(self, choice, device):
         self.spec, self._ahead, self._device = describe(choice), int(choice.options.get("ahead", "1")), device
+        Toy.loaded += 1
 
     def transcribe(self, recordings):
         coming = iter(recordings)
         while taken := list(islice(coming, self._ahead)):
             for recording in taken:
-                yield recording, self._result(recording.episode_id)
+                yield recording, self._found(recording)
 
-    def _result(self, name):
+    def _found(self, recording):
+        name = recording.episode_id
+        if name == "reports":
+            for done_ms in range(10_000):
+                time.sleep(0.1)
+                recording.report(done_ms)
         if name == "kills":
             os.kill(os.getpid(), signal.SIGKILL)
         if name == "bug":
@@ -73,9 +86,16 @@ class Toy:
         return DeviceUse("toy:0 Toy", 12.5)
 
     def close(self):
-        pass
+        Toy.loaded -= 1
 '''
 REGISTERED = "from speech.engines import registry\nregistry.TRANSCRIBERS['toy'] = 'toy_engine'\n"
+
+
+@pytest.fixture(autouse=True)
+def _own_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    yield
+    hosts.stop()
 
 
 @pytest.fixture
@@ -86,12 +106,13 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator:
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setitem(registry.TRANSCRIBERS, "toy", "toy_engine")
     monkeypatch.syspath_prepend(str(tmp_path))
-    loaded: list[SubprocessEngine] = []
+    loaded: list[HostedEngine] = []
 
-    def load(model: str | None = None, **options: str) -> SubprocessEngine:
+    def load(model: str | None = None, *, idle_s: float = 60.0, **options: str) -> HostedEngine:
         choice = EngineChoice("toy", model, {"python": sys.executable, **options})
-        engine = registry.load_transcriber(choice, "cpu")
-        assert isinstance(engine, SubprocessEngine)
+        engine = HostedEngine(
+            "transcriber", choice, registry.describe_transcriber(choice), "cpu", idle_s=idle_s, threads=1
+        )
         loaded.append(engine)
         return engine
 
@@ -104,7 +125,13 @@ def named(*names: str) -> list[Recording]:
     return [Recording(name, "0" * 64, Path(f"{name}.wav")) for name in names]
 
 
-def outcomes(engine: SubprocessEngine, *names: str) -> list[tuple[str, str]]:
+def pid_of(engine: HostedEngine) -> int:
+    """The toy writes it as its first word."""
+    ((_, found),) = engine.transcribe(named("pid"))
+    return int(found.words[0].text)
+
+
+def outcomes(engine: HostedEngine, *names: str) -> list[tuple[str, str]]:
     """Episode and type of its outcome, in the order of the outcomes."""
     return [(recording.episode_id, type(found).__name__) for recording, found in engine.transcribe(named(*names))]
 
@@ -116,18 +143,18 @@ def test_results_errors_and_device_facts_cross_unchanged(toy) -> None:
     assert (first[0], second[0], third[0]) == tuple(recordings)
     assert first[0] is recordings[0]
     assert third[0] is recordings[2]  # the same episode twice is two recordings
-    words = (Word(str(engine.pid), 0, 1), Word("cpu", 1, 2, 0.1 + 0.2, 3, times_estimated=True))
+    words = (Word(str(pid_of(engine)), 0, 1), Word("cpu", 1, 2, 0.1 + 0.2, 3, times_estimated=True))
     assert first[1] == Transcript(words, 5, "the toy has none", 7)
     assert isinstance(second[1], BadOutput)
     assert str(second[1]) == "nothing but noise"
     assert engine.device_use() == DeviceUse("toy:0 Toy", 12.5)
     assert engine.spec == registry.describe_transcriber(EngineChoice("toy", "some/model"))
-    assert engine.pid != os.getpid()
+    assert pid_of(engine) != os.getpid()
 
 
 def test_it_stays_warm_between_streams_and_is_asked_for_as_much_as_it_takes(toy) -> None:
     engine = toy(ahead="2")
-    pid = engine.pid
+    pid = pid_of(engine)
     taken: list[str] = []
 
     def coming() -> Iterator[Recording]:
@@ -141,7 +168,7 @@ def test_it_stays_warm_between_streams_and_is_asked_for_as_much_as_it_takes(toy)
     assert [recording.episode_id for recording, _ in results] == ["b", "c", "d"]
     assert outcomes(engine) == []
     assert outcomes(engine, "e") == [("e", "Transcript")]
-    assert engine.pid == pid
+    assert pid_of(engine) == pid
 
 
 def test_what_a_library_prints_is_no_result(toy) -> None:
@@ -158,10 +185,7 @@ def test_after_a_crash_only_the_recording_that_causes_it_fails(toy) -> None:
 def test_a_crash_says_how_the_process_exited_and_its_last_error(toy) -> None:
     (_, killed), (_, bug) = toy().transcribe(named("kills", "bug"))
     assert str(killed) == "kills: the process of the engine toy exited while it worked on it: signal SIGKILL"
-    assert (
-        str(bug)
-        == "bug: the process of the engine toy exited while it worked on it: exit status 1; ZeroDivisionError: division by zero"
-    )
+    assert str(bug) == "bug: the process of the engine toy broke on it: ZeroDivisionError: division by zero"
 
 
 def test_after_four_exits_in_a_row_the_rest_of_the_stream_fails(toy) -> None:
@@ -177,8 +201,7 @@ def test_after_four_exits_in_a_row_the_rest_of_the_stream_fails(toy) -> None:
 
 def test_if_the_process_exits_between_two_streams_no_recording_fails(toy) -> None:
     engine = toy()
-    assert engine.pid is not None
-    os.kill(engine.pid, signal.SIGKILL)
+    os.kill(pid_of(engine), signal.SIGKILL)
     assert outcomes(engine, "a", "b") == [("a", "Transcript"), ("b", "Transcript")]
 
 
@@ -192,15 +215,15 @@ def test_an_engine_is_usable_after_a_stream_was_closed_early(toy) -> None:
 
 def test_what_cannot_load_says_why(toy, tmp_path: Path) -> None:
     with pytest.raises(EngineUnavailable, match=r"^No weights: fetch them\.$"):
-        toy("missing")
-    with pytest.raises(EngineUnavailable, match=r"exited while it loaded: signal SIGSEGV"):
-        toy("damaged")
+        toy("missing").wait_until_ready()
+    with pytest.raises(EngineUnavailable, match=r"exited while it loaded: signal SIGSEGV; Fatal Python error: Segm"):
+        toy("damaged").wait_until_ready()
     with pytest.raises(EngineUnavailable, match=r"The interpreter /no/such/python cannot be started \(No such file"):
         toy(python="/no/such/python")
     bare = tmp_path / "python"
     bare.write_text("#!/bin/sh\necho No module named numpy >&2\nexit 1\n")
     bare.chmod(0o755)
-    with pytest.raises(EngineUnavailable, match=r"exited while it loaded: exit status 1; No module named numpy"):
+    with pytest.raises(EngineUnavailable, match=r"exited while it started: exit status 1; No module named numpy"):
         toy(python=str(bare))
 
 
@@ -209,30 +232,107 @@ def test_an_engine_that_turns_out_to_be_unavailable_says_so(toy) -> None:
         outcomes(toy(), "a", "unavailable")
 
 
-def test_closing_ends_the_process(toy) -> None:
+def test_it_is_warm_for_the_next_client_until_it_has_been_idle(toy) -> None:
+    first = toy(idle_s=60.0)
+    pid = pid_of(first)
+    first.close()
+    second = toy(idle_s=0.0)
+    assert pid_of(second) == pid
+    assert (first.loaded_s or 0) > 0
+    assert second.loaded_s == 0
+    second.close()
+    while _is_running(pid):
+        time.sleep(0.05)
+
+
+def test_clients_of_one_engine_take_turns_and_those_of_two_do_not(toy) -> None:
+    first, same, other = toy(), toy(), toy("other")
+    results = first.transcribe(named("a", "b"))
+    next(results)
+    assert outcomes(other, "c") == [("c", "Transcript")]
+    (status,) = hosts.statuses()
+    assert [(engine["model"], engine["is_busy"]) for engine in status["engines"]] == [("none", True), ("other", True)]
+    assert [(work["episode"], work["engine"]) for work in status["at_work"]] == []  # the toy asks when it is asked
+    threading.Timer(0.2, lambda: (list(results), first.close())).start()
+    assert outcomes(same, "d") == [("d", "Transcript")]
+    assert same.loaded_s == 0
+
+
+def test_idle_engines_are_closed_for_others(toy) -> None:
+    for name in ("one", "two", "three", "four", "five"):
+        engine = toy(name)
+        engine.wait_until_ready()
+        engine.close()
+    (status,) = hosts.statuses()
+    assert [engine["model"] for engine in status["engines"]] == ["two", "three", "four", "five"]
+    engine = toy("large")  # needs all memory
+    assert outcomes(engine, "a") == [("a", "Transcript")]
+    (status,) = hosts.statuses()
+    assert [engine["model"] for engine in status["engines"]] == ["large"]
+
+
+def test_a_changed_engine_is_loaded_again_and_changed_code_in_another_process(
+    toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "revision").write_text("1")
     engine = toy()
-    pid = engine.pid
+    pid = pid_of(engine)
     engine.close()
-    assert engine.pid is None
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
+    (tmp_path / "revision").write_text("2")
+    engine = toy()
+    assert pid_of(engine) == pid
+    assert engine.spec.revision == "2"
+    monkeypatch.setattr(hosts, "code_version", lambda: "newer")
+    with pytest.raises(EngineUnavailable, match="exited while it started"):  # each start has the code of the disk
+        toy()
+    engine.close()
+    while _is_running(pid):
+        time.sleep(0.05)
 
 
-def test_the_process_ends_with_its_owner_even_in_the_middle_of_its_work(toy) -> None:
-    script = (
-        "import sys\nfrom pathlib import Path\nfrom speech.engines import registry\n"
-        "from speech.engines.protocols import EngineChoice\nfrom speech.types import Recording\n"
-        "engine = registry.load_transcriber(EngineChoice('toy', None, {'python': sys.executable}), 'cpu')\n"
-        "names = iter(['good', 'sleeps'])\n"
-        "print(engine.pid, flush=True)\n"
-        "for _ in engine.transcribe(Recording(name, '0', Path(name)) for name in names): print('done', flush=True)\n"
-    )
-    owner = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=ROOT)
-    assert owner.stdout is not None
-    pid = int(owner.stdout.readline())
-    assert owner.stdout.readline() == "done\n"
-    owner.kill()
-    owner.communicate()
+SCRIPT = """
+import sys
+from pathlib import Path
+from speech.engines import registry
+from speech.engines.hosted_engine import HostedEngine
+from speech.engines.protocols import EngineChoice
+from speech.types import Recording
+choice = EngineChoice('toy')
+engine = HostedEngine('transcriber', choice, registry.describe_transcriber(choice), 'cpu', idle_s=60.0, threads=1)
+for recording, found in engine.transcribe(Recording(name, '0', Path(name)) for name in sys.argv[1:]):
+    print(found.words[0].text, flush=True)
+"""
+
+
+def _client(folder: Path, *names: str) -> subprocess.Popen[str]:
+    """Another process that uses the engine."""
+    command = [sys.executable, "-c", SCRIPT, *names]
+    environment = {**os.environ, "TMPDIR": str(folder), "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment)
+
+
+@pytest.mark.usefixtures("toy")
+def test_killed_clients_leave_it_warm_and_work_that_reports_stops(tmp_path: Path) -> None:
+    killed = _client(tmp_path, "good", "reports")
+    assert killed.stdout
+    pid = int(killed.stdout.readline())
+    while not hosts.statuses()[0]["at_work"]:
+        time.sleep(0.05)
+    killed.kill()
+    killed.communicate()
+    said, _ = _client(tmp_path, "good").communicate(timeout=60)
+    assert int(said) == pid
+
+
+@pytest.mark.usefixtures("toy")
+def test_work_of_a_killed_client_that_does_not_stop_ends_the_process(tmp_path: Path) -> None:
+    killed = _client(tmp_path, "good", "sleeps")
+    assert killed.stdout
+    pid = int(killed.stdout.readline())
+    while not hosts.statuses()[0]["at_work"]:
+        time.sleep(0.05)
+    killed.kill()
+    killed.communicate()
     while _is_running(pid):
         time.sleep(0.05)
 
@@ -263,3 +363,27 @@ def test_a_real_diarizer_finds_there_what_it_finds_here(tmp_path: Path) -> None:
     assert found.embeddings.keys() == expected.embeddings.keys()
     assert all(np.array_equal(found.embeddings[name], vector) for name, vector in expected.embeddings.items())
     assert there.spec == here.spec
+
+
+def test_progress_crosses(toy, tmp_path: Path) -> None:
+    reported: list[int] = []
+    recording = Recording("reports", "0" * 64, Path("reports.wav"), report=reported.append)
+    results = toy().transcribe([recording])
+    threading.Timer(2.0, hosts.stop).start()
+    assert [type(found) for _, found in results] == [EngineCrashed]
+    assert reported == sorted(reported)
+    assert reported[-1] >= 5
+
+
+@pytest.mark.parametrize(("slot", "name"), [("diarizer", "campplus"), ("transcriber", "whisper")])
+def test_the_default_engines_report_their_progress(tmp_path: Path, slot: str, name: str) -> None:
+    pytest.importorskip("faster_whisper", reason="needs the extra `embedded`: pip install 'podlake[embedded]'")
+    from speech.decoding import decode_to_wav
+
+    wav, reported = tmp_path / "rain.wav", list[int]()
+    decode_to_wav(DEMO / "the-sound-of-rain.flac", wav)
+    recording = Recording("rain", "0" * 64, wav, "en", reported.append)
+    engine = registry.load(slot, EngineChoice(name), "cpu")  # type: ignore[arg-type]
+    list(engine.diarize([recording]) if slot == "diarizer" else engine.transcribe([recording]))
+    assert 0 < min(reported) < recording.duration_ms
+    assert recording.duration_ms - 5_000 < max(reported) <= recording.duration_ms + 1

@@ -1,0 +1,209 @@
+"""Fetching the audio of a feed's episodes: changed bytes, corrected URLs, alternatives, credentials."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import dagster as dg
+import pytest
+
+from assets.audio.audio import audio
+from assets.catalogue.episodes import episodes
+from assets.catalogue.feeds import feeds
+from assets.stages import EPISODE_GRAPH
+from partitions.window import Window
+from pipeline.asset_definition import as_asset
+from pipeline.audio_inputs import acquisition
+from resources.fetch.audio_store import AudioStore
+from resources.lake.catalogue import Catalogue
+from resources.lake.commits import all_open_commits
+from resources.lake.home import Home
+from resources.lake.lake import Lake
+from resources.lake.tables import ACQUISITIONS, EPISODES, FAILURES, POLLS, TABLES
+from tests.fetch import loopback
+
+FEED = """<rss version="2.0"><channel><title>Show</title><item><title>One</title><guid>g1</guid>
+<pubDate>Thu, 01 Jan 2026 08:00:00 GMT</pubDate>{enclosures}</item></channel></rss>"""
+
+
+@contextmanager
+def site(files: dict[str, bytes], redirect: int = 302) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = files.get(self.path)
+            if body is not None and body.startswith(b"to:"):
+                self.send_response(redirect)
+                self.send_header("Location", body[3:].decode())
+                body = b""
+            else:
+                self.send_response(404 if body is None else 200)
+            self.send_header("Content-Length", str(len(body or b"")))
+            self.end_headers()
+            self.wfile.write(body or b"")
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        thread = Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"127.0.0.1:{http.server_port}"
+        http.shutdown()
+        thread.join()
+
+
+class Pipeline:
+    def __init__(self, instance: dg.DagsterInstance, folder: Path) -> None:
+        self.instance, self.lake = instance, Lake(Home.at(str(folder / "home")))
+        self.catalogue = Catalogue(self.lake)
+        self.given = {
+            "lake": self.lake, "catalogue": self.catalogue, "window": Window(), "episode_graph": EPISODE_GRAPH,
+            "audio_store": AudioStore(self.lake.home, folder / "home", 10**9), "fetch_policy": loopback(),
+        }  # fmt: skip
+        self.assets = [feeds, *(as_asset(stage, batch_size=5, code_version="1") for stage in (episodes, audio))]
+
+    def run(self, asset: str, key: str | None = None) -> bool:
+        return dg.materialize(
+            self.assets, selection=[asset], partition_key=key, instance=self.instance, resources=self.given,
+            raise_on_error=False,
+        ).success  # fmt: skip
+
+    def poll(self) -> str:
+        """The key of the only episode."""
+        assert self.run("feeds")
+        assert self.run("episodes", "show")
+        (row,) = self.lake.rows(EPISODES, "show")
+        return row.episode_id
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> Iterator[Pipeline]:
+    with dg.instance_for_test() as instance:
+        yield Pipeline(instance, tmp_path)
+
+
+def enclosure(url: str) -> str:
+    return f'<enclosure url="{url}" type="audio/mpeg"/>'
+
+
+def test_other_bytes_are_a_new_acquisition_and_the_earlier_one_stays(pipeline: Pipeline) -> None:
+    files = {"/a.mp3": b"one"}
+    with site(files) as host:
+        files["/feed"] = FEED.format(enclosures=enclosure(f"http://{host}/a.mp3")).encode()
+        pipeline.catalogue.subscribe([(f"http://{host}/feed", "Show")])
+        key = pipeline.poll()
+        versions = []
+        for body in (b"one", b"two", b"two"):
+            files["/a.mp3"] = body
+            assert pipeline.run("audio", key)
+            versions.append(all_open_commits(pipeline.lake.home)["audio"][key].data_version)
+    rows = pipeline.lake.rows(ACQUISITIONS, key)
+    assert [row.bytes for row in rows] == [3, 3]
+    assert len({row.audio_sha256 for row in rows}) == 2
+    assert acquisition(pipeline.lake, key).audio_sha256 == rows[1].audio_sha256
+    assert all(pipeline.lake.home.exists(row.storage_uri) for row in rows)
+    assert versions[0] != versions[1] == versions[2], "what was made from the first bytes is outdated, once"
+
+
+def test_a_corrected_url_clears_the_failure(pipeline: Pipeline) -> None:
+    files = {"/b.mp3": b"audio"}
+    with site(files) as host:
+        files["/feed"] = FEED.format(enclosures=enclosure(f"http://{host}/missing.mp3")).encode()
+        pipeline.catalogue.subscribe([(f"http://{host}/feed", "Show")])
+        key = pipeline.poll()
+        assert not pipeline.run("audio", key)
+        assert pipeline.lake.keys(FAILURES) == [f"{key}.audio"]
+        assert pipeline.poll() == key
+        assert pipeline.lake.keys(FAILURES) == [f"{key}.audio"], "the same URL has still failed"
+        files["/feed"] = FEED.format(enclosures=enclosure(f"http://{host}/b.mp3")).encode()
+        assert pipeline.poll() == key
+        assert pipeline.lake.keys(FAILURES) == []
+        assert pipeline.run("audio", key)
+
+
+def test_the_next_alternative_is_fetched(pipeline: Pipeline) -> None:
+    files = {"/b.mp3": b"audio"}
+    with site(files) as host:
+        both = enclosure(f"http://{host}/gone.mp3") + enclosure(f"http://{host}/b.mp3")
+        files["/feed"] = FEED.format(enclosures=both).encode()
+        pipeline.catalogue.subscribe([(f"http://{host}/feed", "Show")])
+        key = pipeline.poll()
+        assert pipeline.run("audio", key)
+        assert acquisition(pipeline.lake, key).requested_url == f"http://{host}/b.mp3"
+        del files["/b.mp3"]
+        assert not pipeline.run("audio", key)
+    (failure,) = pipeline.lake.read_file(FAILURES, f"{key}.audio").to_pylist()  # type: ignore[union-attr]
+    assert (failure["error_class"], "gone.mp3" in failure["message"]) == ("http_not_found", True)
+
+
+def test_credentials_are_used_and_shown_nowhere(
+    pipeline: Pipeline, tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    secrets = ["FEEDSECRET", "PASSWORD", "FILESECRET", "HOPSECRET"]
+    files = {"/a.mp3?token=FILESECRET": b"to:/b.mp3?sig=HOPSECRET", "/b.mp3?sig=HOPSECRET": b"audio"}
+    with site(files) as host:
+        files["/feed?auth=FEEDSECRET"] = FEED.format(
+            enclosures=f'<link rel="self" href="http://{host}/feed?auth=FEEDSECRET"/>'
+            + enclosure(f"http://{host}/a.mp3?token=FILESECRET") + "<guid>http://x.test/?key=FILESECRET</guid>"
+        ).encode()  # fmt: skip
+        (feed,) = pipeline.catalogue.subscribe([(f"http://me:PASSWORD@{host}/feed?auth=FEEDSECRET", "Show")])
+        key = pipeline.poll()
+        assert pipeline.run("audio", key)
+        del files["/a.mp3?token=FILESECRET"]
+        assert not pipeline.run("audio", key)
+    assert feed.url == f"http://***@{host}/feed?auth=***"
+    assert acquisition(pipeline.lake, key).final_url == f"http://{host}/b.mp3?sig=***"
+    shown = capfd.readouterr()
+    told = [shown.out, shown.err, caplog.text, repr(pipeline.instance.all_logs("x"))]
+    for name in ("feeds", "episodes", "audio"):
+        told += [repr(pipeline.instance.fetch_materializations(dg.AssetKey(name), limit=9).records)]
+    for table in TABLES.values():
+        for landed in ("show", key, "all", f"{key}.audio"):
+            told += [repr(rows.to_pylist()) for rows in [_rows(pipeline.lake, table, landed)] if rows is not None]
+    told += [path.read_bytes().decode("latin-1") for path in (tmp_path / "home").rglob("*") if path.is_file()]
+    assert [secret for secret in secrets for text in told if secret in text] == []
+    kept = list((tmp_path / "home" / "secrets").rglob("*.json"))
+    assert len(kept) == 2
+    assert {stat.S_IMODE(path.stat().st_mode) for path in kept} == {0o600}
+
+
+def _rows(lake: Lake, table, key: str):  # type: ignore[no-untyped-def]
+    return lake.read(table, key) if table.is_sealable else lake.read_file(table, key)
+
+
+def test_a_permanent_redirect_is_followed_when_seen_twice(pipeline: Pipeline) -> None:
+    files: dict[str, bytes] = {}
+    with site(files, redirect=301) as host:
+        files["/new"] = FEED.format(enclosures=enclosure(f"http://{host}/a.mp3")).encode()
+        files["/feed"] = f"to:http://{host}/new".encode()
+        pipeline.catalogue.subscribe([(f"http://{host}/feed", "Show")])
+        seen = []
+        for _ in range(3):
+            pipeline.poll()
+            (row,) = pipeline.lake.rows(POLLS, "show")
+            seen.append((row.problems, pipeline.catalogue.subscriptions()[0].url))
+    moved = f"moved permanently to http://{host}/new; the subscription"
+    assert seen == [
+        ((f"{moved} follows if the next poll agrees",), f"http://{host}/feed"),
+        ((f"{moved} has followed",), f"http://{host}/new"),
+        ((), f"http://{host}/new"),
+    ]
+
+
+def test_further_pages_are_read_up_to_a_loop(pipeline: Pipeline) -> None:
+    files: dict[str, bytes] = {}
+    with site(files) as host:
+        for page, following in (("1", "2"), ("2", "3"), ("3", "1")):
+            link = f'<link xmlns="http://www.w3.org/2005/Atom" rel="next" href="http://{host}/{following}"/><item>'
+            one = FEED.format(enclosures=enclosure(f"http://{host}/{page}.mp3")).replace("g1", f"g{page}")
+            files[f"/{page}"] = one.replace("<item>", link).encode()
+        pipeline.catalogue.subscribe([(f"http://{host}/1", "Show")])
+        assert pipeline.run("feeds")
+        assert pipeline.run("episodes", "show")
+    assert sorted(row.guid for row in pipeline.lake.rows(EPISODES, "show")) == ["g1", "g2", "g3"]
