@@ -575,6 +575,26 @@ def export_(form: str | None, feeds: tuple[str, ...], episodes: tuple[str, ...],
     click.echo(f"{folder}: {count} {'episode' if count == 1 else 'episodes'}.")
 
 
+@main.group(epilog=_examples("podlake profile check tts"))
+@click.help_option("-h", "--help")
+def profile() -> None:
+    """Quality profiles: which utterances a data set keeps."""
+
+
+@profile.command("check", epilog=_examples("podlake profile check asr"))
+@click.argument("name")
+def check_profile(name: str) -> None:
+    """Print the hours that profile NAME keeps, and the hours that each rule drops alone and last."""
+    from dagster_project.commands.profile import check as hours_kept
+    from resources.lake.home import Home
+    from resources.profiles import load_profiles
+
+    profiles = load_profiles()
+    if name not in profiles:
+        raise click.BadParameter(f"There is no profile {name}. Choose among: {', '.join(profiles)}.")
+    click.echo(hours_kept(Home.at(_settings().home), name, profiles[name]))
+
+
 @main.command(epilog=_examples("podlake ui --port 3001"))
 @click.option("--port", type=click.IntRange(1, 65534), default=3000, show_default=True)
 def ui(port: int) -> None:

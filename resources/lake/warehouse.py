@@ -21,6 +21,7 @@ from resources.lake.home import Home
 from resources.lake.migration import VERSION_FILE, migrate, write_version
 from resources.lake.sealed_files import MANIFEST, MANIFEST_SCHEMA, SealedFiles
 from resources.lake.tables import STAGE_RUNS, TABLES, Table
+from resources.profiles import view_sql
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -77,6 +78,7 @@ def view_statements(home: Home) -> Iterator[str]:
         yield f"create or replace view main.{table.name} as from lake.{table.name}"
     for path in sorted((SQL / "views").glob("*.sql")):
         yield path.read_text()
+    yield view_sql()
 
 
 def create_views(connection: DuckDBPyConnection, statements: list[str]) -> None:

@@ -103,7 +103,7 @@ def lake(tmp_path: Path) -> Lake:
 
 def test_a_stage_beside_quality_is_planned_run_shown_and_compacted(lake: Lake, tmp_path: Path) -> None:
     code = tmp_path / "code"
-    for package in ("assets", "dagster_project", "pipeline", "resources", "partitions", "speech", "sql"):
+    for package in ("assets", "dagster_project", "pipeline", "resources", "partitions", "speech", "sql", "profiles"):
         shutil.copytree(ROOT / package, code / package, ignore=shutil.ignore_patterns("__pycache__"))
     (code / "assets" / "speech" / "brevity.py").write_text(STAGE)
     _insert(code / "assets" / "stages.py", LINE, before=")\n\n\ndef _declared")

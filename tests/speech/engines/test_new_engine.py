@@ -58,7 +58,7 @@ print(done.spec.name, done.spec.model, done.result.words[0].text, done.device)
 
 
 def test_an_engine_is_one_file_and_one_line(tmp_path: Path) -> None:
-    for package in ("dagster_project", "assets", "pipeline", "resources", "partitions", "speech", "sql"):
+    for package in ("dagster_project", "assets", "pipeline", "resources", "partitions", "speech", "sql", "profiles"):
         ignored = shutil.ignore_patterns("__pycache__", "*.onnx")
         shutil.copytree(ROOT / package, tmp_path / "code" / package, ignore=ignored)
     engines = tmp_path / "code" / "speech" / "engines"
