@@ -43,5 +43,9 @@ def _evaluation(row: CheckResultRow) -> dg.AssetCheckResult:
         asset_key="warehouse",
         check_name=row.check_name,
         severity=dg.AssetCheckSeverity.ERROR if row.is_error else dg.AssetCheckSeverity.WARN,
-        metadata={"asset": row.asset, "wrong": row.n_wrong, "examples": dg.MetadataValue.text("\n".join(row.examples) or "none")},
+        metadata={
+            "asset": row.asset,
+            "wrong": row.n_wrong,
+            "examples": dg.MetadataValue.text("\n".join(row.examples) or "none"),
+        },
     )

@@ -14,8 +14,9 @@ from resources.lake.lake import Lake
 from resources.lake.tables import HASHES, QUALITY, SEGMENTS, SPEAKERS, TURNS, WORD_SPEAKERS, WORDS
 from resources.lake.tables.audio import HashesRow
 from resources.lake.tables.catalogue import EpisodeRow
+from resources.lake.tables.dataset import QualityRow
 from resources.lake.tables.pipeline import StageRunRow
-from resources.lake.tables.speech import QualityRow, TurnRow, WordRow, WordSpeakerRow
+from resources.lake.tables.speech import TurnRow, WordRow, WordSpeakerRow
 from speech.overlaps import overlap_ms, union_ms
 from speech.spoken_language import disagreeing
 from speech.text_language import detect_language

@@ -114,7 +114,7 @@ class TestList:
         assert [row[0] for row in columns(podlake("list", "--feed", "the-show", "--limit", "1").stdout)[2:]] == [TWO]
 
     def test_nothing(self) -> None:
-        assert podlake("list", "--feed", "gone").stdout == "Nothing yet: podlake add, then podlake run.\n"
+        assert podlake("list", "--feed", "gone").stdout == "No episode matches.\n"
 
 
 class TestStatus:
@@ -278,7 +278,7 @@ class TestSql:
         unknown = podlake("sql", "select * from epsodes")
         assert unknown.exit_code == 1
         assert "Table with name epsodes does not exist" in unknown.stderr
-        assert "There are: acquisitions, episode_overview, episodes, failures, feeds," in unknown.stderr
+        assert "There are: acquisitions, check_results, episode_overview, episodes, failures, feeds," in unknown.stderr
         assert 'syntax error at or near "selec"' in podlake("sql", "selec 1").stderr
         assert "Traceback" not in unknown.output
         assert podlake("sql", "--", "-- nothing").stderr.startswith("Error: The query returns no table.")

@@ -3,9 +3,9 @@
 from resources.lake.tables import audio, catalogue, dataset, pipeline, speech, voices
 from resources.lake.tables.audio import ACQUISITIONS, HASHES
 from resources.lake.tables.catalogue import EPISODES, POLLS, SUBSCRIPTIONS
-from resources.lake.tables.dataset import UTTERANCES
+from resources.lake.tables.dataset import QUALITY, UTTERANCES
 from resources.lake.tables.pipeline import CHECK_RESULTS, FAILURES, STAGE_RUNS
-from resources.lake.tables.speech import QUALITY, SEGMENTS, SPEAKERS, TURNS, WORD_SPEAKERS, WORDS
+from resources.lake.tables.speech import SEGMENTS, SPEAKERS, TURNS, WORD_SPEAKERS, WORDS
 from resources.lake.tables.table import Table
 from resources.lake.tables.voices import SPEAKER_LINKS, VOICES
 

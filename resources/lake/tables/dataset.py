@@ -1,4 +1,4 @@
-"""Tables that data sets are made from. Times are milliseconds on the decoded timeline of the audio."""
+"""Tables that data sets are made from, and the summary of an episode. Times are milliseconds on the decoded timeline of the audio."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from resources.lake.tables.table import DerivedRow, Float32, Int32, Table
+from speech.types import SpokenLanguage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,4 +51,32 @@ class UtteranceRow(DerivedRow):
     absent: Annotated[tuple[str, ...] | None, "Why measures are NULL: `measure: reason`."] = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QualityRow(DerivedRow):
+    """One row per episode: what was found, and flags for results to check."""
+
+    duration_ms: Annotated[Int32, "Decoded duration."]
+    speech_ms: Annotated[Int32, "Time in which somebody speaks."]
+    overlap_ratio: Annotated[Float32 | None, "Share of speech with several speakers; NULL without speech."] = None
+    n_speakers: Annotated[Int32, "Speakers found."]
+    speaker_capacity: Annotated[Int32 | None, "Most speakers that the diarizer tells apart; NULL: no limit."] = None
+    speakers_saturated: Annotated[bool | None, "Whether the limit was reached; NULL without a limit."] = None
+    n_words: Annotated[Int32, "Words."]
+    words_unassigned: Annotated[Int32, "Words without a speaker."]
+    language_declared: Annotated[str | None, "Normalised language from the catalogue, if declared."] = None
+    language_detected: Annotated[str | None, "Language of the text; NULL where there is too little text."] = None
+    language_agrees: Annotated[bool | None, "Whether the two agree; NULL where either is NULL."] = None
+    mean_confidence: Annotated[Float32 | None, "Mean confidence of the words; NULL where they have none."] = None
+    words_per_minute: Annotated[Float32 | None, "Words per minute of speech; NULL without speech."] = None
+    usable_ms: Annotated[Int32, "Length of the turns of a known speaker without overlap."]
+    flags: Annotated[tuple[str, ...], "What to check: assets/speech/quality.py defines the flags."]
+    spoken_language: Annotated[str | None, "Likeliest language by sound, before transcription."] = None
+    spoken_language_probability: Annotated[Float32 | None, "Its mean probability over the windows examined."] = None
+    spoken_languages: Annotated[
+        tuple[SpokenLanguage, ...] | None, "All languages by sound, with their shares, the likeliest first."
+    ] = None
+    spoken_language_absent_reason: Annotated[str | None, "Why no language was identified by sound."] = None
+
+
 UTTERANCES = Table("utterances", "utterances", ("audio_sha256", "episode_id", "utterance_idx"), UtteranceRow)
+QUALITY = Table("quality", "quality", ("audio_sha256", "episode_id"), QualityRow)
