@@ -13,10 +13,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import dagster as dg
+import pyarrow as pa
 
 from pipeline.crashes import watching
 from pipeline.dagster_internals import ROOT_RUN_ID_TAG
@@ -26,6 +27,7 @@ from pipeline.reporting import cost_metadata, log_outcome, progress_lines, step_
 from pipeline.run_keys import named_keys
 from pipeline.run_process import tag_process
 from pipeline.stage import Batch, Failure, Landing, Outcome, Stage
+from resources.lake.commits import Commit, open_commits
 from resources.lake.lake import Lake
 from resources.lake.migration import migrate
 from resources.lake.tables.pipeline import StageRunRow
@@ -43,6 +45,8 @@ log = logging.getLogger("podlake")
 
 ENGINE_RESTARTS = 3
 """Unexpected errors after which a run starts its engine no more: the rest of the batch fails, and is retried later."""
+REMEMBERED_BYTES = 64 << 20
+"""Landed rows that are kept for `Stage.after_batch`."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,10 @@ class _Step:
     run: Run
     keys: tuple[str, ...]
     upstream: Mapping[str, Mapping[str, StageRunRow]]
+    replaced: Mapping[str, Commit]
+    """Key → its open commit before this run."""
+    landed: list[Mapping[str, pa.Table]] = field(default_factory=list)
+    """The tables of landings that `after_batch` has not seen."""
 
 
 def run_stage(context: dg.AssetExecutionContext, stage: Stage, code_version: str) -> Iterator[dg.MaterializeResult]:
@@ -67,7 +75,7 @@ def run_stage(context: dg.AssetExecutionContext, stage: Stage, code_version: str
     root_run_id = context.run.root_run_id or context.run.tags.get(ROOT_RUN_ID_TAG) or context.run.run_id
     run = Run(context.run.run_id, root_run_id, datetime.now(UTC), len(keys))
     upstream = {name: lake.runs(name, keys) for name in stage.inputs}
-    step = _Step(context, stage, code_version, lake, run, keys, upstream)
+    step = _Step(context, stage, code_version, lake, run, keys, upstream, open_commits(lake.home, stage.name))
     done = landed_by(lake, stage.name, keys, root_run_id)
     for key in sorted(done):
         log.info("%s: %s is skipped because this run landed it before it was interrupted", stage.name, key)
@@ -80,6 +88,7 @@ def run_stage(context: dg.AssetExecutionContext, stage: Stage, code_version: str
             if isinstance(final, Failure):
                 failures.append(final)
             log_outcome(stage, final, count, len(todo))
+    _after_batch(step)
     if failures:
         raise step_failure(stage, failures, len(keys))
     yield dg.MaterializeResult(asset_key=stage.name, metadata=EVENTS_LOGGED)
@@ -188,6 +197,8 @@ def _land(step: _Step, outcome: Outcome, attempts: int) -> Outcome:
             outcome = Failure(outcome.key, _storage_error(outcome.key, error), outcome.cost)
         else:
             _log_event(step, event)
+            if sum(rows.nbytes for tables in step.landed for rows in tables.values()) > REMEMBERED_BYTES:
+                _after_batch(step)
             return outcome
     if not attempts:
         return outcome
@@ -202,16 +213,25 @@ def _write(step: _Step, landing: Landing, attempts: int) -> dg.AssetMaterializat
     """Write the rows, then the commit. Returns the event of the landing."""
     started = time.monotonic()
     upstream = {name: landed[landing.key] for name, landed in step.upstream.items()}
-    tables, commit = write_rows(step.lake, step.stage, landing, step.run, upstream)
-    if step.stage.after_landing:
-        more = {name: getattr(step.context.resources, name) for name in step.stage.needs_after_landing}
-        step.stage.after_landing(step.context.instance, tables, **more)
+    tables, commit = write_rows(
+        step.lake, step.stage, landing, step.run, upstream, replaces=step.replaced.get(landing.key)
+    )
     shown = {**step.stage.ui_metadata(tables), **cost_metadata(landing)}
     write_ms = round(1000 * (time.monotonic() - started))
     landed = commit_landing(
         step.lake, step.stage, landing, step.run, upstream, commit, write_ms=write_ms, attempts=attempts
     )
+    if step.stage.after_batch:
+        step.landed.append(tables)
     return materialization(step.stage, landing.key, landed, step.upstream, step.code_version, shown)
+
+
+def _after_batch(step: _Step) -> None:
+    """Call the stage's `after_batch` with what has landed since its last call."""
+    if step.stage.after_batch and step.landed:
+        more = {name: getattr(step.context.resources, name) for name in step.stage.needs_after_batch}
+        step.stage.after_batch(step.context.instance, step.landed, **more)
+        step.landed.clear()
 
 
 def _log_event(step: _Step, event: dg.AssetMaterialization) -> None:

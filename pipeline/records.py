@@ -19,7 +19,6 @@ from resources.lake.commits import (
     engine_version,
     inputs_version,
     new_commit,
-    open_commits,
 )
 from resources.lake.lake import Lake
 from resources.lake.tables import FAILURES
@@ -42,9 +41,15 @@ class Run:
 
 
 def write_rows(
-    lake: Lake, stage: Stage, landing: Landing, run: Run, upstream: Mapping[str, StageRunRow]
+    lake: Lake,
+    stage: Stage,
+    landing: Landing,
+    run: Run,
+    upstream: Mapping[str, StageRunRow],
+    *,
+    replaces: Commit | None,
 ) -> tuple[dict[str, pa.Table], Commit]:
-    """Write an episode's rows, which `commit` makes visible. Returns the rows by table, and the commit to be made."""
+    """Write an episode's rows, which `commit_landing` makes visible. Returns the rows by table, and the commit to make."""
     constants: dict[str, object] = {"run_id": run.run_id, "landed_at": datetime.now(UTC)}
     if stage.partition_kind == "episode":
         constants |= {
@@ -68,7 +73,7 @@ def write_rows(
         data=version,
         inputs=inputs_version(_input_versions(landing, upstream)),
         engine=engine_version(landing.cost.engine_fingerprint, stage.version),
-        after=open_commits(lake.home, stage.name).get(landing.key),
+        after=replaces,
     )
     lake.write_rows(commit, [(table, tables[table.name]) for table in stage.tables])
     return tables, commit

@@ -138,8 +138,11 @@ class Stage(StageSpec):
     kinds: frozenset[str] = frozenset({"parquet"})
     data_version_columns: tuple[str, ...] = ()
     """The columns whose content is the landing's data version; none: all of them."""
-    after_landing: Callable[..., None] | None = None
-    """Called with the instance, the landed tables, and the resources that its keyword parameters name, before the event."""
+    after_batch: Callable[..., None] | None = None
+    """Called with the instance, the tables of each landing, and the resources that its keyword parameters name.
+
+    A run calls it once, or more often where it lands more than `contract.REMEMBERED_BYTES`. A killed run does not.
+    """
 
     def __call__(self, work: Work) -> Stage:
         return replace(self, name=work.__name__, work=work)
@@ -158,9 +161,9 @@ class Stage(StageSpec):
         return frozenset(list(inspect.signature(self.work).parameters)[1:])
 
     @property
-    def needs_after_landing(self) -> frozenset[str]:
-        """The resources that `after_landing` asks for: its parameters after the instance and the tables."""
-        return frozenset(list(inspect.signature(self.after_landing).parameters)[2:] if self.after_landing else ())
+    def needs_after_batch(self) -> frozenset[str]:
+        """The resources that `after_batch` asks for: its parameters after the instance and the tables."""
+        return frozenset(list(inspect.signature(self.after_batch).parameters)[2:] if self.after_batch else ())
 
 
 def each(keys: Sequence[str], do: Callable[[str], Landing], *, workers: int = 1) -> Iterator[Outcome]:

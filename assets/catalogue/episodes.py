@@ -18,12 +18,13 @@ from partitions.feeds.links import web_url
 from partitions.feeds.rss import Episode, Feed, parse_feed
 from partitions.keys import KnownEpisode, assign_keys
 from partitions.languages import normalise_language
-from pipeline.live_window import admit_from_feed
+from pipeline.live_window import admit_from_feeds
 from pipeline.reporting import markdown_text
 from pipeline.stage import Batch, Landing, Outcome, Stage, each
 from resources.fetch.hosts import FetchPolicy
 from resources.fetch.http import Answer, Document, NotModified, fetch_document
 from resources.lake.catalogue import SINGLES, Catalogue, Subscription
+from resources.lake.commits import Commit, open_commits
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.secret_urls import SecretUrls
@@ -60,18 +61,19 @@ def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
 
 
 @Stage(
-    tables=(EPISODES, POLLS), ui_metadata=_ui_metadata, group="catalogue", batch_size=50, version="1", catalogue=("feeds",), partition_kind="feed",
-    pool="feeds", kinds=frozenset({"rss", "parquet"}), after_landing=admit_from_feed,
+    tables=(EPISODES, POLLS), ui_metadata=_ui_metadata, group="catalogue", batch_size=500, version="1", catalogue=("feeds",), partition_kind="feed",
+    pool="feeds", kinds=frozenset({"rss", "parquet"}), after_batch=admit_from_feeds,
 )  # fmt: skip
 def episodes(batch: Batch, catalogue: Catalogue, fetch_policy: FetchPolicy) -> Iterator[Outcome]:
     """Polls a feed with a conditional GET, lands every episode that it has ever listed, and admits them to the window.
 
     An episode's key never changes, even if its title, date or URL does.
     """
-    subscriptions = {subscription.feed_id: subscription for subscription in catalogue.subscriptions()}
+    subscriptions = {feed.feed_id: feed for feed in catalogue.subscriptions(frozenset(batch.keys))}
+    listed = open_commits(catalogue.home, EPISODES.asset)
     return each(
         batch.keys,
-        lambda key: _without_forgotten(_poll(key, subscriptions, catalogue, fetch_policy), catalogue.home),
+        lambda key: _without_forgotten(_poll(key, subscriptions, listed, catalogue, fetch_policy), catalogue.home),
         workers=POLLS_AT_ONCE,
     )
 
@@ -83,15 +85,19 @@ def _without_forgotten(landing: Landing, home: Home) -> Landing:
 
 
 def _poll(
-    feed_id: str, subscriptions: Mapping[str, Subscription], catalogue: Catalogue, policy: FetchPolicy
+    feed_id: str,
+    subscriptions: Mapping[str, Subscription],
+    listed: Mapping[str, Commit],
+    catalogue: Catalogue,
+    policy: FetchPolicy,
 ) -> Landing:
-    known = catalogue.lake.rows(EPISODES, feed_id)
+    known = catalogue.lake.rows(EPISODES, feed_id, listed)
     if feed_id == SINGLES:
         return _landing(catalogue, feed_id, _feed_of_singles(catalogue), None, known, None, None)
     if feed_id not in subscriptions:
         raise UpstreamMissing(f"There is no subscription {feed_id}. Add the feed again with `podlake add <url>`.")
     subscription = subscriptions[feed_id]
-    last = next(iter(catalogue.lake.rows(POLLS, feed_id)), None)
+    last = next(iter(catalogue.lake.rows(POLLS, feed_id, listed)), None)
     if not subscription.url.lower().startswith(("http://", "https://")):
         feed = parse_feed(_local(subscription.url), url=subscription.url)
         return _landing(catalogue, feed_id, feed, subscription, known, None, last)
