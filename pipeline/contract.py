@@ -1,6 +1,7 @@
 """The batch contract: a run works on a batch of episodes, and each episode ends in exactly one outcome.
 
 * Landed: its rows are in the lake, then the commit makes them visible, then Dagster has its event.
+* Unchanged: its last landing is still right. Nothing lands.
 * Failed, with or without a retry: `failures` has the reason, and the partition is red. No other episode is affected.
 
 A re-executed run skips the episodes that the run it re-executes has landed, and logs no second event for them. If the
@@ -20,13 +21,13 @@ import dagster as dg
 import pyarrow as pa
 
 from pipeline.crashes import watching
-from pipeline.dagster_internals import ROOT_RUN_ID_TAG
+from pipeline.dagster_internals import ROOT_RUN_ID_TAG, log_planned
 from pipeline.events import EVENTS_LOGGED, materialization
-from pipeline.records import Run, commit_landing, landed_by, record_failure, write_rows
+from pipeline.records import Run, commit_landing, landed_by, record_failure, remove_failure, write_rows
 from pipeline.reporting import cost_metadata, log_outcome, progress_lines, step_failure
-from pipeline.run_keys import named_keys
+from pipeline.run_keys import has_planned_events, named_keys
 from pipeline.run_process import tag_process
-from pipeline.stage import Batch, Failure, Landing, Outcome, Stage
+from pipeline.stage import Batch, Failure, Landing, Outcome, Stage, Unchanged
 from resources.lake.commits import Commit, open_commits
 from resources.lake.lake import Lake
 from resources.lake.migration import migrate
@@ -82,12 +83,17 @@ def run_stage(context: dg.AssetExecutionContext, stage: Stage, code_version: str
         report_if_unknown(context.instance, lake, stage, key, code_version)
     todo = tuple(key for key in keys if key not in done)
     failures: list[Failure] = []
+    unchanged: list[object] = []
     with progress_lines(context.log, stage, todo):
         for count, (outcome, attempts) in enumerate(_outcomes(step, todo), start=1):
             final = _land(step, outcome, attempts)
             if isinstance(final, Failure):
                 failures.append(final)
+            if isinstance(final, Unchanged):
+                unchanged.append(final.row)
             log_outcome(stage, final, count, len(todo))
+    if unchanged and stage.note_unchanged:
+        stage.note_unchanged(lake, unchanged)
     _after_batch(step)
     if failures:
         raise step_failure(stage, failures, len(keys))
@@ -200,6 +206,11 @@ def _land(step: _Step, outcome: Outcome, attempts: int) -> Outcome:
             if sum(rows.nbytes for tables in step.landed for rows in tables.values()) > REMEMBERED_BYTES:
                 _after_batch(step)
             return outcome
+    if isinstance(outcome, Unchanged):
+        _keep(step, outcome)
+        return outcome
+    if not has_planned_events(step.context.run.tags):
+        log_planned(step.context.instance, step.context.run, step.stage.name, outcome.key)
     if not attempts:
         return outcome
     try:
@@ -207,6 +218,14 @@ def _land(step: _Step, outcome: Outcome, attempts: int) -> Outcome:
     except Exception:
         log.exception("%s: the failure of %s could not be recorded. It is planned again", step.stage.name, outcome.key)
     return outcome
+
+
+def _keep(step: _Step, outcome: Unchanged) -> None:
+    """Remove its failure. A run that Dagster planned the partition for logs the event of the last landing again."""
+    remove_failure(step.lake, step.stage, outcome.key)
+    if has_planned_events(step.context.run.tags):
+        landed = step.lake.runs(step.stage.name, [outcome.key])[outcome.key]
+        _log_event(step, materialization(step.stage, outcome.key, landed, step.upstream, step.code_version, {}))
 
 
 def _write(step: _Step, landing: Landing, attempts: int) -> dg.AssetMaterialization:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from partitions.definitions import FEEDS
 from partitions.keys import feed_of
-from pipeline.stage import Failure, Landing, Outcome, Stage
+from pipeline.stage import Failure, Landing, Stage
 from resources.lake.commits import (
     NO_VERSION,
     Commit,
@@ -108,8 +108,13 @@ def commit_landing(
     row = _record(stage, landing, run, LANDED, attempts)
     row = replace(row, write_ms=write_ms, stamp=commit.stamp, inputs=inputs)
     lake.commit(row)
-    lake.remove(FAILURES, FAILURES.landing_key(landing.key, stage.name))
+    remove_failure(lake, stage, landing.key)
     return row
+
+
+def remove_failure(lake: Lake, stage: Stage, key: str) -> None:
+    """The key has landed, or is as it had landed."""
+    lake.remove(FAILURES, FAILURES.landing_key(key, stage.name))
 
 
 def record_failure(lake: Lake, stage: Stage, failure: Failure, run: Run, *, attempts: int) -> None:
@@ -121,7 +126,7 @@ def record_failure(lake: Lake, stage: Stage, failure: Failure, run: Run, *, atte
     lake.record_failed_try(replace(_record(stage, failure, run, outcome, attempts), stamp=attempt.stamp))
 
 
-def _record(stage: Stage, of: Outcome, run: Run, outcome: str, attempts: int) -> StageRunRow:
+def _record(stage: Stage, of: Landing | Failure, run: Run, outcome: str, attempts: int) -> StageRunRow:
     return StageRunRow(
         **asdict(of.cost),
         **asdict(run),
