@@ -58,7 +58,9 @@ def run(instance: dg.DagsterInstance, settings: Settings, lake: Lake, engines: E
         log.info("run %s has failed: its process had exited", run_id)
     migrate(lake.home)
     materialize(instance, "feeds")
-    feeds = [key for key in instance.get_dynamic_partitions("feeds") if not selection.feeds or key in selection.feeds]
+    gone = Catalogue(lake).ended()
+    known = [key for key in instance.get_dynamic_partitions("feeds") if key not in gone]
+    feeds = [key for key in known if not selection.feeds or key in selection.feeds]
     keys = _poll(instance, settings, lake, feeds, selection)
     for name in EPISODE_GRAPH.names:
         _report_lost_events(instance, lake, STAGES[name], keys, code_version(STAGES[name], engines))

@@ -47,6 +47,10 @@ class NotFound(PodlakeError):
     error_class = "http_not_found"
 
 
+class Gone(NotFound):
+    """The server says that the document is gone for good (410)."""
+
+
 class HttpRefused(PodlakeError):
     """The server refuses: any other 4xx."""
 

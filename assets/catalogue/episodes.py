@@ -32,7 +32,7 @@ from resources.lake.tables import FAILURES
 from resources.lake.tables.catalogue import EPISODES, POLLS, EpisodeRow, PollRow, UnchangedPollRow
 from resources.lake.tombstones import Tombstones
 from resources.lake.unchanged_polls import note_unchanged
-from speech.errors import HttpRefused, NotAFeed, NotFound, UpstreamMissing
+from speech.errors import Gone, HttpRefused, NotAFeed, NotFound, UpstreamMissing
 
 POLLS_AT_ONCE = 8
 MOST_PAGES = 100
@@ -106,12 +106,10 @@ def _poll(
         known = catalogue.lake.rows(EPISODES, feed_id, listed)
         return _landing(catalogue, feed_id, feed, subscription, known, None, last)
     is_same = last is not None and last.url in (None, subscription.url)
-    document = fetch_document(
-        catalogue.address(subscription),
-        policy,
-        etag=last.etag if last and is_same else None,
-        last_modified=last.last_modified if last and is_same else None,
-    )
+    document = _fetched(subscription, last if is_same else None, catalogue, policy)
+    if subscription.ended_at:
+        subscription = replace(subscription, ended_at=None)
+        catalogue.end(subscription, undo=True)
     moved_to = _moved_to(document, None)
     if isinstance(document, NotModified):
         assert last, "a server says `not modified` only to a conditional request"
@@ -129,6 +127,20 @@ def _poll(
     known = catalogue.lake.rows(EPISODES, feed_id, listed)
     landing = _landing(catalogue, feed_id, _with_pages(feed, policy), subscription, known, document, last)
     return _followed(landing, subscription, last, moved_to, catalogue)
+
+
+def _fetched(
+    subscription: Subscription, last: PollRow | None, catalogue: Catalogue, policy: FetchPolicy
+) -> Document | NotModified:
+    """The feed's document, unless it is as at the last poll. The answer 410 ends the subscription."""
+    etag, last_modified = (last.etag, last.last_modified) if last else (None, None)
+    try:
+        return fetch_document(catalogue.address(subscription), policy, etag=etag, last_modified=last_modified)
+    except Gone as error:
+        catalogue.end(subscription)
+        raise Gone(
+            f"{error} The subscription has ended. `podlake refresh {subscription.feed_id}` asks the server again."
+        ) from error
 
 
 def _with_pages(feed: Feed, policy: FetchPolicy) -> Feed:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
+from textwrap import shorten
 
 from partitions.keys import feed_of
 from partitions.languages import normalise_language
@@ -31,14 +32,16 @@ def feeds(home: Home) -> Listing:
     with connect(home) as connection:
         known = ask(
             connection,
-            "select feed_id, feeds.title, feeds.language, count(episode_id), last_polled_at "
+            "select feed_id, feeds.title, feeds.language, count(episode_id), last_polled_at, "
+            "array_to_string(problems, '; ') "
             "from feeds left join lake.episodes as episode using (feed_id) group by all order by feed_id",
         )
-    names = ("feed", "title", "language", "episodes", "done", "failed", "polled (UTC)")
+    names = ("feed", "title", "language", "episodes", "done", "failed", "polled (UTC)", "problems")
     rows = [
         (feed_id, title, language, n_episodes, done[feed_id], failed[feed_id],
-         "failed" if feed_id in failed_polls else polled_at or "not yet")
-        for feed_id, title, language, n_episodes, polled_at in known
+         "failed" if feed_id in failed_polls else polled_at or "not yet",
+         shorten(problems or "", 200))
+        for feed_id, title, language, n_episodes, polled_at, problems in known
     ]  # fmt: skip
     return names, rows
 

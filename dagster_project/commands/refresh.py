@@ -9,6 +9,7 @@ import dagster as dg
 from dagster_project.in_process import materialize, run_batch
 from dagster_project.planning import Situation
 from dagster_project.settings import Settings
+from resources.lake.catalogue import Catalogue
 from resources.lake.lake import Lake
 from resources.lake.tables import EPISODES, FAILURES
 
@@ -19,7 +20,8 @@ def refresh(
     """Poll the feeds, by default all. Returns a row for each: feed, episodes, new ones (None: it failed), and why."""
     materialize(instance, "feeds")
     known = instance.get_dynamic_partitions("feeds")
-    polled = [feed_id for feed_id in known if not feeds or feed_id in feeds]
+    ended = Catalogue(lake).ended()
+    polled = [feed_id for feed_id in known if (feed_id in feeds if feeds else feed_id not in ended)]
     before = _counts(lake, polled)
     for batch in Situation.of_feeds(instance, lake).polls(settings, frozenset(polled)):
         run_batch(instance, batch)

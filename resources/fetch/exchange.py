@@ -19,7 +19,16 @@ import httpx
 
 from resources.fetch.connections import Clock, require_permitted, transport
 from resources.fetch.hosts import FetchPolicy
-from speech.errors import HttpRefused, HttpServerError, NetworkError, NotFound, PodlakeError, RateLimited, TooLarge
+from speech.errors import (
+    Gone,
+    HttpRefused,
+    HttpServerError,
+    NetworkError,
+    NotFound,
+    PodlakeError,
+    RateLimited,
+    TooLarge,
+)
 
 for _name in ("httpx", "httpcore"):  # they log whole URLs
     logging.getLogger(_name).setLevel(logging.WARNING)
@@ -124,7 +133,9 @@ def refuse_unless(exchange: Exchange, *accepted: int) -> None:
     what = f"{shown(str(response.url))} answered {status} {response.reason_phrase}".rstrip()
     error: PodlakeError
     if status in (404, 410):
-        error = NotFound(f"{what}: it is gone. If the feed still lists it, only the publisher can mend that.")
+        error = (Gone if status == 410 else NotFound)(
+            f"{what}: it is gone. If the feed still lists it, only the publisher can mend that."
+        )
     elif status == 429 or (status == 503 and retry_after_s is not None):
         pause_s = PAUSE_AFTER_429_S if retry_after_s is None else retry_after_s
         exchange.policy.pause(host_of(response.url), pause_s)

@@ -46,6 +46,8 @@ class Subscription:
     """Episodes of a higher priority are admitted to the window first."""
     removed_at: datetime | None = None
     """When `podlake remove` ended it. Its rows stay, and its name is not used again."""
+    ended_at: datetime | None = None
+    """When its server said that it is gone for good (410). Only `podlake refresh FEED` polls it."""
 
 
 @dataclass(frozen=True)
@@ -169,15 +171,25 @@ class Catalogue:
                 known[url], is_new = self._create(new, taken | others)
                 taken.add(known[url].feed_id)
                 added += [known[url]] if is_new else []
-            elif known[url].removed_at or (language and language != known[url].language):
+            elif known[url].removed_at or known[url].ended_at or (language and language != known[url].language):
                 added += [known[url]] if known[url].removed_at else []
-                known[url] = replace(known[url], language=language or known[url].language, removed_at=None)
+                known[url] = replace(
+                    known[url], language=language or known[url].language, removed_at=None, ended_at=None
+                )
                 self._write(known[url])
         return added
 
     def move(self, subscription: Subscription, url: str) -> None:
         """Poll the feed at another URL from now on."""
         self._write(replace(subscription, url=url))
+
+    def end(self, subscription: Subscription, *, undo: bool = False) -> None:
+        """Poll the feed only when it is asked for, or as before."""
+        self._write(replace(subscription, ended_at=None if undo else datetime.now(UTC)))
+
+    def ended(self) -> set[str]:
+        """The feeds that are gone for good."""
+        return {feed.feed_id for feed in self.subscriptions() if feed.ended_at}
 
     def _was(self, feed_id: str, url: str) -> bool:
         """Whether a removed feed of this key had this URL. Another feed of its title shares nothing with it."""

@@ -15,7 +15,8 @@ select
     coalesce(unchanged.http_status, poll.http_status) as http_status,
     coalesce(unchanged.polled_at, poll.last_polled_at) as last_polled_at,
     poll.n_episodes,
-    poll.problems,
+    case when failure.message is null then poll.problems
+        else list_append(coalesce(poll.problems, []), failure.message) end as problems,
     poll.description_text,
     poll.link,
     poll.image_url,
@@ -32,4 +33,6 @@ select
 from lake.subscriptions as subscription
 left join lake.polls as poll using (feed_id)
 left join lake.unchanged_polls as unchanged
-    on unchanged.feed_id = subscription.feed_id and unchanged.polled_at > poll.last_polled_at;
+    on unchanged.feed_id = subscription.feed_id and unchanged.polled_at > poll.last_polled_at
+left join lake.failures as failure
+    on failure.episode_id = subscription.feed_id and failure.stage = 'episodes';

@@ -101,8 +101,8 @@ def test_the_stages_are_those_of_the_graph() -> None:
 class TestList:
     def test_feeds_with_what_became_of_their_episodes(self) -> None:
         header, _, gone, show = columns(podlake("list").stdout)
-        assert header == ["feed", "title", "language", "episodes", "done", "failed", "polled (UTC)"]
-        assert gone == ["gone", "Gone", "NULL", "0", "0", "0", "failed"]
+        assert header == ["feed", "title", "language", "episodes", "done", "failed", "polled (UTC)", "problems"]
+        assert gone == ["gone", "Gone", "NULL", "0", "0", "0", "failed", "The connection to http://b.test/rss failed."]
         assert show[:6] == ["the-show", "The Show", "en", "3", "1", "1"]
 
     def test_episodes_newest_first_with_where_they_stand(self) -> None:

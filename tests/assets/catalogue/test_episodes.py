@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import dagster as dg
@@ -11,6 +13,7 @@ import pytest
 from assets.catalogue.episodes import episodes
 from assets.catalogue.feeds import feeds
 from assets.stages import EPISODE_GRAPH
+from dagster_project.commands import listing
 from demo.serve import serving
 from partitions.definitions import FEEDS, add_keys
 from partitions.window import Window
@@ -126,6 +129,27 @@ def test_a_feed_that_is_gone_is_a_failure_with_its_name(
     (row,) = failure.to_pylist()
     assert (row["feed_id"], row["stage"], row["error_class"]) == ("gone", "episodes", "http_not_found")
     assert "nothing.xml" in row["message"]
+
+
+def test_the_answer_410_ends_the_subscription_and_the_list_says_so(
+    instance: dg.DagsterInstance, lake: Lake, tmp_path: Path
+) -> None:
+    class Ended(SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(410)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Ended) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/feed.xml"
+        catalogue = Catalogue(lake)
+        (feed,) = catalogue.subscribe([(url, "Show")])
+        assert not poll(instance, lake, feed.feed_id).success
+        server.shutdown()
+    assert catalogue.ended() == {"show"}
+    names, (row,) = listing.feeds(lake.home)
+    assert "The subscription has ended" in str(row[names.index("problems")])
+    assert catalogue.subscribe([(url, None)]) == []
+    assert catalogue.ended() == set(), "adding it again starts it again"
 
 
 def test_polls_together_log_events_for_changed_and_failed_feeds_only(
