@@ -53,6 +53,12 @@ class HttpRefused(PodlakeError):
     error_class = "http_4xx"
 
 
+class AddressRefused(HttpRefused):
+    """podlake does not connect to the host: its address is not a public one."""
+
+    error_class = "address_refused"
+
+
 class HttpServerError(PodlakeError):
     """The server failed: 5xx."""
 
@@ -179,6 +185,7 @@ _SOON = Policy(retryable=True, tries_in_step=3, first_wait_s=1.0, max_attempts=6
 POLICIES: dict[str, Policy] = {
     NotFound.error_class: Policy(retryable=False),
     HttpRefused.error_class: Policy(retryable=False),
+    AddressRefused.error_class: Policy(retryable=False),
     HttpServerError.error_class: _SOON,
     RateLimited.error_class: _SOON,
     NetworkError.error_class: _SOON,
