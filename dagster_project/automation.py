@@ -61,6 +61,7 @@ def automation(settings: Settings) -> dict[str, Any]:
             _poll_feeds(settings),
             dg.ScheduleDefinition("nightly", job=nightly_backfill, cron_schedule="15 2 * * *"),
             _seal(settings),
+            dg.ScheduleDefinition("retention", target=["audio_retention"], cron_schedule="25 3 * * *"),
             dg.ScheduleDefinition("check", job=check_lake, cron_schedule="45 4 * * *"),
         ],
         "jobs": [check_lake, nightly_backfill, _nightly_backfill("night", settings)],
@@ -88,8 +89,13 @@ def _episode_flow(name: str, settings: Settings) -> dg.SensorDefinition:
             context.log.warning("The sensor flow is now called episode_flow: switch that on, and this one off.")
         state, batches = tick(context.instance, catalogue, window, settings, engines, FlowState.parse(context.cursor))
         requests = [request(settings, batch) for batch in batches]
-        nothing = None if requests else "Nothing is left to do, or it is in flight."
-        return dg.SensorResult(requests, skip_reason=nothing, cursor=state.text())
+        shortage = settings.space.shortage()
+        if shortage:
+            context.log.warning(f"Admission and downloads pause: {shortage}")
+        nothing = (
+            f"Admission and downloads pause: {shortage}" if shortage else "Nothing is left to do, or it is in flight."
+        )
+        return dg.SensorResult(requests, skip_reason=None if requests else nothing, cursor=state.text())
 
     return flow
 
@@ -188,6 +194,8 @@ def admit_what_is_new(
     Polls in flight admit episodes themselves, so nothing is admitted beside them. Archived episodes that another
     engine has made enter last.
     """
+    if window.shortage:  # the state stays, so that they are admitted when there is space
+        return state
     order, configured = instance.get_dynamic_partitions(EPISODES.name or ""), repr(engine_versions(engines, {}))
     if state == state.seeing(len(order), last_poll, configured):
         return state

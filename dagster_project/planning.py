@@ -92,6 +92,7 @@ def plan_settings(settings: Settings) -> PlanSettings:
         runs_ahead=settings.runs_ahead or 2 * max(1, settings.n_devices),
         ahead_episodes=settings.ahead_episodes,
         ahead_bytes=settings.ahead_gb * 1e9,
+        shortage=settings.space.shortage(),
     )
 
 

@@ -81,7 +81,7 @@ def _newest_first(episodes: pa.Table) -> Iterator[Waiting]:
 def admit(instance: DagsterInstance, catalogue: Catalogue, window: Window, graph: StageGraph) -> list[str]:
     """Fill the window from all feeds, by priority, then newest first. Returns the admitted keys."""
     known = set(instance.get_dynamic_partitions(EPISODES.name or ""))
-    if len(known) >= window.size:
+    if len(known) >= window.size or window.shortage:
         return []
     lake = catalogue.lake
     done, removed = not_waiting(lake, graph), catalogue.removed()

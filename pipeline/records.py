@@ -23,7 +23,7 @@ from resources.lake.commits import (
 from resources.lake.lake import Lake
 from resources.lake.tables import FAILURES
 from resources.lake.tables.pipeline import FailureRow, InputVersion, StageRunRow
-from speech.errors import HostPaused, PodlakeError, policy_of
+from speech.errors import DiskShort, HostPaused, PodlakeError, policy_of
 
 LANDED = "landed"
 FAILED_PERMANENT = "failed_permanent"
@@ -151,7 +151,7 @@ def land_failure(lake: Lake, stage: Stage, failure: Failure, run_id: str) -> Fai
     name, now = FAILURES.landing_key(failure.key, stage.name), datetime.now(UTC)
     last = lake.last_failure(name)
     attempts = (last.attempts if last else 0) + (last is None or last.run_id != run_id)
-    if last and isinstance(failure.error, HostPaused):
+    if last and isinstance(failure.error, HostPaused | DiskShort):
         attempts = last.attempts
     policy = policy_of(failure.error_class)
     again_at = policy.next_retry_at(attempts, now)

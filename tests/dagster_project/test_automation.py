@@ -14,7 +14,7 @@ from assets.stages import EPISODE_GRAPH, STAGES
 from dagster_project.automation import admit_what_is_new, polls, tick
 from dagster_project.automation import request as request_of
 from dagster_project.backfills import with_downstream
-from dagster_project.build_resources import build_resources
+from dagster_project.build_resources import build_resources, window
 from dagster_project.definitions import build
 from dagster_project.flow_state import FlowState
 from dagster_project.nightly import request_nightly_backfill
@@ -233,6 +233,30 @@ def test_permanent_failures_leave_a_full_window_and_a_retry_brings_them_back(
     assert admit(instance, Catalogue(lake), Window(size=20), EPISODE_GRAPH) == []
     bring_back(instance, {"audio": [KEYS[1]]})
     assert instance.get_dynamic_partitions("episodes")[-1] == KEYS[1]
+
+
+def test_admission_and_downloads_wait_for_free_disk_space(
+    instance: dg.DagsterInstance, lake: Lake, engines: Engines, settings: Settings
+) -> None:
+    new = "show-20260102-00000001"
+    _in_catalogue(lake, [*KEYS, new], hours=1.0)
+    land(lake, "audio", KEYS[:6])
+    short = settings.model_copy(update={"min_free_gb": 1e9})
+    full = window(short).rules()
+    state, batches = tick(instance, Catalogue(lake), full, short, engines, FlowState())
+    assert {batch.stage for batch in batches} == {"hashes", "diarization", "transcript"}
+    assert new not in instance.get_dynamic_partitions("episodes")
+    _, batches = tick(instance, Catalogue(lake), window(settings).rules(), settings, engines, state)
+    assert "audio" in {batch.stage for batch in batches}
+    assert new in instance.get_dynamic_partitions("episodes")
+    assert request_nightly_backfill(instance, short, lake, engines).startswith("Nothing is requested: ")
+    repository = build(short).get_repository_def()
+    land(lake, "hashes diarization transcript", KEYS[:6])
+    land(lake, "turns utterances quality", KEYS[:6])
+    resources = repository.get_top_level_resources()
+    context = dg.build_sensor_context(instance, repository_def=repository, resources=resources)
+    skipped = repository.get_sensor_def("episode_flow").evaluate_tick(context).skip_message
+    assert str(skipped).startswith("Admission and downloads pause: ")
 
 
 def test_archived_episodes_of_another_engine_get_the_room_that_is_left(

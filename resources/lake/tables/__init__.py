@@ -1,7 +1,7 @@
 """Every table of the lake. The module of a group defines the rows, key and asset of each of its tables."""
 
 from resources.lake.tables import audio, catalogue, dataset, pipeline, speech, voices
-from resources.lake.tables.audio import ACQUISITIONS, HASHES
+from resources.lake.tables.audio import ACQUISITIONS, HASHES, REMOVED_AUDIO
 from resources.lake.tables.catalogue import EPISODES, POLLS, SUBSCRIPTIONS, UNCHANGED_POLLS
 from resources.lake.tables.dataset import QUALITY, UTTERANCES
 from resources.lake.tables.pipeline import CHECK_RESULTS, FAILURES, STAGE_RUNS
@@ -10,8 +10,9 @@ from resources.lake.tables.table import Table
 from resources.lake.tables.voices import SPEAKER_LINKS, VOICES
 
 __all__ = [
-    "ACQUISITIONS", "CHECK_RESULTS", "EPISODES", "FAILURES", "HASHES", "POLLS", "QUALITY", "SEGMENTS", "SPEAKERS",
-    "SPEAKER_LINKS", "STAGE_RUNS", "SUBSCRIPTIONS", "TABLES", "TURNS", "UNCHANGED_POLLS", "UTTERANCES", "VOICES", "WORDS",
+    "ACQUISITIONS", "CHECK_RESULTS", "EPISODES", "FAILURES", "HASHES", "POLLS", "QUALITY", "REMOVED_AUDIO", "SEGMENTS",
+    "SPEAKERS", "SPEAKER_LINKS", "STAGE_RUNS", "SUBSCRIPTIONS", "TABLES", "TURNS", "UNCHANGED_POLLS", "UTTERANCES",
+    "VOICES", "WORDS",
     "WORD_SPEAKERS", "Table",
 ]  # fmt: skip
 
