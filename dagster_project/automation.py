@@ -1,7 +1,7 @@
 """Sensors and schedules. Those that request work are off until a user switches them on.
 
 * `episode_flow`, a sensor: requests what can run at each stage, and keeps the live window full;
-* `poll_feeds`, hourly: polls every feed, the least recently polled first;
+* `poll_feeds`, hourly: polls the feeds that are due, the least recently polled first;
 * `nightly`: requests a backfill of what is missing, due for a retry, or outdated, within a budget of audio hours;
 * `seal`, hourly: compacts the tables if there are enough finished episodes;
 * `check`, daily: runs the checks of the whole lake, which `podlake status` then lists;
@@ -17,7 +17,7 @@ from typing import Any
 import dagster as dg
 
 from assets.lake.checks import lake_checks
-from assets.stages import EPISODE_GRAPH, FEED_GRAPH, GATHERING
+from assets.stages import EPISODE_GRAPH, FEED_GRAPH, GATHERING, STAGES
 from dagster_project.backfills import run_tags
 from dagster_project.flow_state import FlowState
 from dagster_project.gathering import gathering_batches
@@ -30,6 +30,7 @@ from pipeline.dagster_internals import PRIORITY_TAG
 from pipeline.in_flight import in_flight
 from pipeline.live_window import admit, archive, keys_to_seal
 from pipeline.planner import Batch, batches_of
+from pipeline.poll_intervals import not_due
 from pipeline.run_keys import key_tags
 from pipeline.run_process import fail_orphaned_runs
 from resources.engines.routing import Engines
@@ -111,7 +112,7 @@ def dead_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
 def _poll_feeds(settings: Settings) -> dg.ScheduleDefinition:
     @dg.schedule(cron_schedule="5 * * * *", target=FEED_GRAPH.names)
     def poll_feeds(context: dg.ScheduleEvaluationContext, lake: dg.ResourceParam[Lake]) -> list[dg.RunRequest]:
-        """Polls every feed, except those that failed and are not due for a retry."""
+        """Polls the feeds that are due: each as often as it publishes, and a failed one when its retry is due."""
         tick = f"{context.scheduled_execution_time:%Y%m%dT%H%M}"
         return polls(context.instance, lake, settings, tick)
 
@@ -208,9 +209,13 @@ def admit_what_is_new(
 
 
 def polls(instance: dg.DagsterInstance, lake: Lake, settings: Settings, tick: str) -> list[dg.RunRequest]:
-    """Runs that poll all feeds, the least recently polled first."""
+    """Runs that poll the feeds that are due, the least recently polled first."""
     migrate(lake.home)
-    batches = Situation.of_feeds(instance, lake).polls(settings)
+    situation = Situation.of_feeds(instance, lake)
+    failed = situation.lake.failures.get(FEED_GRAPH.names[0], {})
+    skipped = not_due(lake.home, situation.polled_at, situation.now) - failed.keys()
+    due = {key: feed for key, feed in situation.catalogue.items() if key not in skipped}
+    batches = replace(situation, catalogue=due).polls(settings)
     move_scattered(instance, batches)
     return [request(settings, batch, run_key=f"{tick}:{batch.keys[0]}") for batch in batches]
 
@@ -219,7 +224,7 @@ def request(settings: Settings, batch: Batch, *, run_key: str | None = None) -> 
     """The run of a batch. Only polls need a run key: the planner does not repeat what is in flight."""
     tags = {
         **run_tags(settings),
-        **key_tags(batch.keys),
+        **key_tags(batch.keys, with_range=STAGES[batch.stage].note_unchanged is None),
         PRIORITY_TAG: str(batch.priority),
         "podlake/reason": batch.reason,
     }

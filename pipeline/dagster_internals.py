@@ -16,6 +16,9 @@ from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraph
 # The job for any selection of assets, as the UI launches it: the public calls refuse its reserved name.
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 
+# A planned event of one partition: `DagsterEvent` is public, its data is not.
+from dagster._core.events import AssetMaterializationPlannedData
+
 # The active backfills: `get_backfills` is public, but without its filter it loads all backfills of the past.
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus, PartitionBackfill
 
@@ -93,6 +96,13 @@ def last_event_times(instance: dg.DagsterInstance, asset: dg.AssetKey) -> dict[s
     )
     with store.index_connection() as connection:
         return {key: at.replace(tzinfo=UTC) for key, at in connection.execute(query) if key is not None}
+
+
+def log_planned(instance: dg.DagsterInstance, run: dg.DagsterRun, asset: str, key: str) -> None:
+    """Log that the run was to make this partition: it is red if the run fails."""
+    data = AssetMaterializationPlannedData(dg.AssetKey(asset), partition=key)
+    event = dg.DagsterEvent.build_asset_materialization_planned_event(run.job_name, asset, data)
+    instance.report_dagster_event(event, run.run_id)
 
 
 def remove_keys(instance: dg.DagsterInstance, definition: dg.DynamicPartitionsDefinition, keys: Iterable[str]) -> None:

@@ -21,6 +21,7 @@ from resources.lake.lake import OPEN, Lake
 from resources.lake.sealed_files import SealedFiles
 from resources.lake.tables import ACQUISITIONS, FAILURES, REMOVED_AUDIO, STAGE_RUNS
 from resources.lake.tombstones import IMPORTED
+from resources.lake.unchanged_polls import forget_unchanged
 from resources.lake.voice_decisions import FOLDER as VOICES
 from resources.lake.voice_decisions import forget_pins
 from resources.lake.warehouse import ask, connect
@@ -102,6 +103,7 @@ def forget_feeds(lake: Lake, feed_ids: Sequence[str]) -> None:
                 _remove_landings(lake.home, ("stage_runs", OPEN, stage), feed_id)
                 for table in tables:
                     _remove_landings(lake.home, (table.name, OPEN), feed_id)
+        forget_unchanged(lake, feed_ids)
         _remove_superseded(lake, feed_ids)
         records = SealedFiles(lake.home, STAGE_RUNS)
         supersede(records, feed_ids, (), rewrite_all=True)

@@ -2,7 +2,7 @@
 
 from resources.lake.tables import audio, catalogue, dataset, pipeline, speech, voices
 from resources.lake.tables.audio import ACQUISITIONS, HASHES, REMOVED_AUDIO
-from resources.lake.tables.catalogue import EPISODES, POLLS, SUBSCRIPTIONS
+from resources.lake.tables.catalogue import EPISODES, POLLS, SUBSCRIPTIONS, UNCHANGED_POLLS
 from resources.lake.tables.dataset import QUALITY, UTTERANCES
 from resources.lake.tables.pipeline import CHECK_RESULTS, FAILURES, STAGE_RUNS
 from resources.lake.tables.speech import SEGMENTS, SPEAKERS, TURNS, WORD_SPEAKERS, WORDS
@@ -10,8 +10,9 @@ from resources.lake.tables.table import Table
 from resources.lake.tables.voices import SPEAKER_LINKS, VOICES
 
 __all__ = [
-    "ACQUISITIONS", "CHECK_RESULTS", "EPISODES", "FAILURES", "HASHES", "POLLS", "QUALITY", "REMOVED_AUDIO", "SEGMENTS", "SPEAKERS",
-    "SPEAKER_LINKS", "STAGE_RUNS", "SUBSCRIPTIONS", "TABLES", "TURNS", "UTTERANCES", "VOICES", "WORDS",
+    "ACQUISITIONS", "CHECK_RESULTS", "EPISODES", "FAILURES", "HASHES", "POLLS", "QUALITY", "REMOVED_AUDIO", "SEGMENTS",
+    "SPEAKERS", "SPEAKER_LINKS", "STAGE_RUNS", "SUBSCRIPTIONS", "TABLES", "TURNS", "UNCHANGED_POLLS", "UTTERANCES",
+    "VOICES", "WORDS",
     "WORD_SPEAKERS", "Table",
 ]  # fmt: skip
 
