@@ -78,6 +78,7 @@ class Cost:
     engine_ms: int | None = None
     audio_ms: int | None = None
     engine_utilization: float | None = None
+    reused_from: str | None = None
 
     @property
     def rtfx(self) -> float | None:

@@ -63,7 +63,15 @@ _SPEAKER_TABLE = dg.TableSchema(
 )  # fmt: skip
 def diarization(batch: Batch, catalogue: Catalogue, audio_store: AudioStore, engines: Engines) -> Iterator[Outcome]:
     """Finds who speaks when: segments with their overlap, and the speakers of the episode."""
-    return engine_outcomes(batch, catalogue, audio_store, engines.diarize, _rows)
+    return engine_outcomes(
+        diarization,
+        batch,
+        catalogue,
+        audio_store,
+        engines.diarize,
+        _rows,
+        lambda _: engines.diarizer_spec().fingerprint,
+    )
 
 
 def _rows(_: Audio, found: Diarization) -> dict[str, list[SegmentRow] | list[SpeakerRow]]:

@@ -40,7 +40,9 @@ def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
 )  # fmt: skip
 def transcript(batch: Batch, catalogue: Catalogue, audio_store: AudioStore, engines: Engines) -> Iterator[Outcome]:
     """Writes down the words of silence-bounded chunks, with times and, where the engine gives one, a confidence."""
-    return engine_outcomes(batch, catalogue, audio_store, engines.transcribe, _rows)
+    return engine_outcomes(
+        transcript, batch, catalogue, audio_store, engines.transcribe, _rows, engines.transcriber_fingerprint
+    )
 
 
 def _rows(audio: Audio, found: Transcript) -> dict[str, list[WordRow]]:

@@ -79,6 +79,12 @@ class Engines:
             raise LanguageWithoutEngine(_no_engine(language, f"{choice.name} knows {', '.join(sorted(known))}"))
         return choice
 
+    def transcriber_fingerprint(self, language: str | None) -> str | None:
+        """Of the transcriber for a language; None without one."""
+        with suppress(LanguageWithoutEngine):
+            return registry.describe_transcriber(self.transcriber_for(language)).fingerprint
+        return None
+
     def preload(self) -> None:
         """Begin to load the diarizer and the transcriber of most episodes. Errors are left to the runs."""
         wanted: list[tuple[Slot, EngineChoice]] = [("diarizer", self.diarizer)]

@@ -56,6 +56,10 @@ class StageRunRow:
         tuple[SpokenLanguage, ...] | None, "Languages by sound, the likeliest first; NULL for other stages."
     ] = None
     spoken_language_absent_reason: Annotated[str | None, "Why the transcriber identified no language."] = None
+    reused_from: Annotated[
+        str | None,
+        "The episode with the same audio from whose landing the rows are; NULL: they were made for this one.",
+    ] = None
 
     @property
     def commit(self) -> Commit:
