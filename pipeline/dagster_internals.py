@@ -60,11 +60,13 @@ def execute_asset(
     instance: dg.DagsterInstance, module: str, asset: str, tags: Mapping[str, str], run_config: Mapping[str, Any]
 ) -> dg.DagsterEvent | None:
     """Run an asset of the module's definitions in this process. Returns the event of the run's failure, if it failed."""
-    repository = ReconstructableRepository.for_module(module, "defs")
-    job = repository.get_reconstructable_job("__ASSET_JOB")
+    job = ReconstructableRepository.for_module(module, "defs").get_reconstructable_job("__ASSET_JOB")
+    key = dg.AssetKey(asset)
+    has_checks = bool(job.get_definition().asset_layer.asset_graph.get_check_keys_for_assets({key}))
     result = dg.execute_job(
-        # Without checks: those of the lake run together, and Dagster refuses a job with some of them.
-        job.get_subset(asset_selection=frozenset([dg.AssetKey(asset)]), asset_check_selection=frozenset()),
+        # Without the checks of `warehouse`, which read the whole lake. Such a run does not record its selection.
+        job.get_subset(asset_selection={key}, asset_check_selection=frozenset()) if has_checks else job,
+        asset_selection=None if has_checks else [key],
         instance=instance,
         tags=tags,
         run_config=run_config,
