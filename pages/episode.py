@@ -136,7 +136,8 @@ def load_episode(connection: DuckDBPyConnection, episode_id: str) -> EpisodePage
     speakers = tuple(_speaker(index, row, turns) for index, row in enumerate(rows))
     n_words = sum(len(turn.words) for turn in turns)
     chapters = tuple(PageChapter(*row) for row in ask(connection, _CHAPTERS, [episode_id]))
-    return EpisodePage(*header, tuple(flags or ()), n_words, speakers, turns, show_notes, chapters)
+    fields = [*header, tuple(flags or ()), n_words, speakers, turns, show_notes, chapters]
+    return EpisodePage(*fields)
 
 
 _HEADER = """
