@@ -1,7 +1,7 @@
 """Sensors and schedules. Those that request work are off until a user switches them on.
 
 * `episode_flow`, a sensor: requests what can run at each stage, and keeps the live window full;
-* `poll_feeds`, hourly: polls every feed, the least recently polled first;
+* `poll_feeds`, hourly: polls the feeds that are due, the least recently polled first;
 * `nightly`: requests a backfill of what is missing, due for a retry, or outdated, within a budget of audio hours;
 * `seal`, hourly: compacts the tables if there are enough finished episodes;
 * `check`, daily: runs the checks of the whole lake, which `podlake status` then lists;
@@ -17,7 +17,7 @@ from typing import Any
 import dagster as dg
 
 from assets.lake.checks import lake_checks
-from assets.stages import EPISODE_GRAPH, FEED_GRAPH, GATHERING
+from assets.stages import EPISODE_GRAPH, FEED_GRAPH, GATHERING, STAGES
 from dagster_project.backfills import run_tags
 from dagster_project.flow_state import FlowState
 from dagster_project.gathering import gathering_batches
@@ -30,6 +30,7 @@ from pipeline.dagster_internals import PRIORITY_TAG
 from pipeline.in_flight import in_flight
 from pipeline.live_window import admit, archive, keys_to_seal
 from pipeline.planner import Batch, batches_of
+from pipeline.poll_intervals import not_due
 from pipeline.run_keys import key_tags
 from pipeline.run_process import fail_orphaned_runs
 from resources.engines.routing import Engines
@@ -60,6 +61,7 @@ def automation(settings: Settings) -> dict[str, Any]:
             _poll_feeds(settings),
             dg.ScheduleDefinition("nightly", job=nightly_backfill, cron_schedule="15 2 * * *"),
             _seal(settings),
+            dg.ScheduleDefinition("retention", target=["audio_retention"], cron_schedule="25 3 * * *"),
             dg.ScheduleDefinition("check", job=check_lake, cron_schedule="45 4 * * *"),
         ],
         "jobs": [check_lake, nightly_backfill, _nightly_backfill("night", settings)],
@@ -87,8 +89,13 @@ def _episode_flow(name: str, settings: Settings) -> dg.SensorDefinition:
             context.log.warning("The sensor flow is now called episode_flow: switch that on, and this one off.")
         state, batches = tick(context.instance, catalogue, window, settings, engines, FlowState.parse(context.cursor))
         requests = [request(settings, batch) for batch in batches]
-        nothing = None if requests else "Nothing is left to do, or it is in flight."
-        return dg.SensorResult(requests, skip_reason=nothing, cursor=state.text())
+        shortage = settings.space.shortage()
+        if shortage:
+            context.log.warning(f"Admission and downloads pause: {shortage}")
+        nothing = (
+            f"Admission and downloads pause: {shortage}" if shortage else "Nothing is left to do, or it is in flight."
+        )
+        return dg.SensorResult(requests, skip_reason=None if requests else nothing, cursor=state.text())
 
     return flow
 
@@ -105,7 +112,7 @@ def dead_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
 def _poll_feeds(settings: Settings) -> dg.ScheduleDefinition:
     @dg.schedule(cron_schedule="5 * * * *", target=FEED_GRAPH.names)
     def poll_feeds(context: dg.ScheduleEvaluationContext, lake: dg.ResourceParam[Lake]) -> list[dg.RunRequest]:
-        """Polls every feed, except those that failed and are not due for a retry."""
+        """Polls the feeds that are due: each as often as it publishes, and a failed one when its retry is due."""
         tick = f"{context.scheduled_execution_time:%Y%m%dT%H%M}"
         return polls(context.instance, lake, settings, tick)
 
@@ -187,6 +194,8 @@ def admit_what_is_new(
     Polls in flight admit episodes themselves, so nothing is admitted beside them. Archived episodes that another
     engine has made enter last.
     """
+    if window.shortage:  # the state stays, so that they are admitted when there is space
+        return state
     order, configured = instance.get_dynamic_partitions(EPISODES.name or ""), repr(engine_versions(engines, {}))
     if state == state.seeing(len(order), last_poll, configured):
         return state
@@ -200,9 +209,13 @@ def admit_what_is_new(
 
 
 def polls(instance: dg.DagsterInstance, lake: Lake, settings: Settings, tick: str) -> list[dg.RunRequest]:
-    """Runs that poll all feeds, the least recently polled first."""
+    """Runs that poll the feeds that are due, the least recently polled first."""
     migrate(lake.home)
-    batches = Situation.of_feeds(instance, lake).polls(settings)
+    situation = Situation.of_feeds(instance, lake)
+    failed = situation.lake.failures.get(FEED_GRAPH.names[0], {})
+    skipped = not_due(lake.home, situation.polled_at, situation.now) - failed.keys()
+    due = {key: feed for key, feed in situation.catalogue.items() if key not in skipped}
+    batches = replace(situation, catalogue=due).polls(settings)
     move_scattered(instance, batches)
     return [request(settings, batch, run_key=f"{tick}:{batch.keys[0]}") for batch in batches]
 
@@ -211,7 +224,7 @@ def request(settings: Settings, batch: Batch, *, run_key: str | None = None) -> 
     """The run of a batch. Only polls need a run key: the planner does not repeat what is in flight."""
     tags = {
         **run_tags(settings),
-        **key_tags(batch.keys),
+        **key_tags(batch.keys, with_range=STAGES[batch.stage].note_unchanged is None),
         PRIORITY_TAG: str(batch.priority),
         "podlake/reason": batch.reason,
     }

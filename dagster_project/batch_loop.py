@@ -6,6 +6,7 @@ engine, which runs in a host process. One more thread prepares the next batch, s
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -22,8 +23,10 @@ from dagster_project.planning import Situation, move_scattered, plan_settings
 from dagster_project.settings import Settings
 from pipeline.dagster_internals import allow_runs_in_threads
 from pipeline.planner import DOWNLOAD_POOL, Batch, batches_of
-from pipeline.readiness import InFlight, PlanSettings
+from pipeline.readiness import InFlight, PlanSettings, Readiness
 from resources.lake.lake import Lake
+
+log = logging.getLogger("podlake")
 
 POLL_S = 0.5
 """Time until the next plan, unless a batch ends before or planning takes long."""
@@ -66,10 +69,12 @@ def run_batches(work: Work) -> None:
     """Plan and run, again and again, until nothing runs and nothing is ready at any stage."""
     allow_runs_in_threads(work.instance)
     running: dict[Future[None], Batch] = {}
+    is_paused = False
     while True:
         started_s = time.monotonic()
         situation = work.situation(running.values())
         found = situation.readiness(work.limits())
+        is_paused = _log_pause(found, was_paused=is_paused)
         batches = batches_of(found)
         startable = list(_startable(batches, running.values(), work.settings.n_devices))
         if startable:
@@ -85,6 +90,17 @@ def run_batches(work: Work) -> None:
         for future in wait(running, poll_s, FIRST_COMPLETED).done:
             del running[future]
             future.result()
+
+
+def _log_pause(found: Readiness, *, was_paused: bool) -> bool:
+    """Say when downloads begin to wait for free disk space, and when they go on. Returns whether they wait."""
+    shortage = found.settings.shortage
+    is_paused = shortage is not None and any(found.ready[one.name] for one in found.graph if one.pool == DOWNLOAD_POOL)
+    if is_paused and not was_paused:
+        log.warning("Downloads pause, and go on when there is space again: %s", shortage)
+    elif was_paused and not is_paused:
+        log.info("Downloads go on")
+    return is_paused
 
 
 def _startable(batches: Iterable[Batch], running: Iterable[Batch], devices: int) -> Iterator[Batch]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from assets.stages import EPISODE_GRAPH
 from dagster_project.settings import Settings
+from pipeline.retention import AudioRule
 from resources.admission_window import AdmissionWindow
 from resources.engines.devices import Devices, visible
 from resources.engines.local_host import LocalHost
@@ -37,12 +39,13 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         "home": home,
         "lake": lake,
         "catalogue": Catalogue(lake),
-        "audio_store": AudioStore(home, settings.cache_folder, limit_bytes=int(settings.cache_gb * 1e9)),
+        "audio_store": AudioStore(home, settings.cache_folder, int(settings.cache_gb * 1e9), settings.space),
         "fetch_policy": fetch_policy(settings),
         "waveforms": waveforms,
         "engines": engines,
         "window": window(settings),
         "utterance_rule": utterance_rule(settings),
+        "audio_rule": audio_rule(settings),
         "episode_graph": EPISODE_GRAPH,
     }
 
@@ -67,6 +70,15 @@ def utterance_rule(settings: Settings) -> UtteranceRule:
     )
 
 
+def audio_rule(settings: Settings) -> AudioRule:
+    """How much audio of complete episodes is kept."""
+    return AudioRule(
+        max_age=None if settings.keep_audio_days is None else timedelta(days=settings.keep_audio_days),
+        max_bytes=None if settings.keep_audio_gb is None else settings.keep_audio_gb * 1e9,
+        copies=settings.audio_copy == "opus",
+    )
+
+
 def window(settings: Settings) -> AdmissionWindow:
     """The rules for admitting episodes to the live window."""
     return AdmissionWindow(
@@ -75,6 +87,8 @@ def window(settings: Settings) -> AdmissionWindow:
         languages=_names(settings.window_languages),
         max_age_days=settings.window_max_age_days or 0,
         audio_hours=settings.window_audio_hours or 0,
+        folders=[str(folder) for folder in settings.space.folders],
+        min_free_gb=settings.min_free_gb,
     )
 
 

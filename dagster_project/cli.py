@@ -278,12 +278,13 @@ def status(key: str | None, as_json: bool) -> None:
     """Show the progress of all episodes, or all details of one episode or feed."""
     from dagster_project.commands import status as of
 
-    lake = _lake(_settings())
+    settings = _settings()
+    lake = _lake(settings)
     if key:
         detail = of.detail(lake, key)
         found, text = detail.as_json(), of.detail_text(detail)
     else:
-        found = of.overview(lake.home)
+        found = of.overview(lake.home, settings.space)
         text = of.overview_text(found)
     click.echo(json.dumps(found, indent=1, ensure_ascii=False, default=of.plain) if as_json else text)
 
@@ -639,7 +640,7 @@ def _audio_store() -> AudioStore:
     from resources.lake.home import Home
 
     settings = _settings()
-    return AudioStore(Home.at(settings.home), settings.cache_folder, limit_bytes=int(settings.cache_gb * 1e9))
+    return AudioStore(Home.at(settings.home), settings.cache_folder, int(settings.cache_gb * 1e9))
 
 
 def _search_index() -> SearchIndex:

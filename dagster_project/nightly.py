@@ -36,6 +36,8 @@ order by published_at desc nulls last, episode_id
 
 def request_nightly_backfill(instance: dg.DagsterInstance, settings: Settings, lake: Lake, engines: Engines) -> str:
     """Request a backfill, newest episodes first, up to the hours of the settings. Returns a sentence for the log."""
+    if shortage := settings.space.shortage():
+        return f"Nothing is requested: {shortage}"
     order = instance.get_dynamic_partitions(EPISODES.name or "")
     idle = set(order) - in_flight(instance, order).all_keys()
     archived = archived_of_other_engines(lake, engines, order)

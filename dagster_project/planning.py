@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -21,8 +21,11 @@ from resources.engines.routing import Engines
 from resources.lake.commits import engine_version
 from resources.lake.graph import StageGraph
 from resources.lake.lake import Lake
+from resources.lake.unchanged_polls import unchanged_at
 from speech.engines import registry
 from speech.errors import LanguageWithoutEngine
+
+NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class Situation:
     lake: LakeState
     in_flight: InFlight
     now: datetime
+    polled_at: Mapping[str, datetime] = field(default_factory=dict)
+    """Feed → its last successful poll."""
 
     @classmethod
     def of_episodes(cls, instance: dg.DagsterInstance, lake: Lake, listed: Commits | None = None) -> Situation:
@@ -47,7 +52,11 @@ class Situation:
         order = instance.get_dynamic_partitions(FEEDS.name or "")
         state = LakeState.read(lake, FEED_GRAPH, order)
         feeds = dict.fromkeys(order, Episode())
-        return cls(FEED_GRAPH, feeds, state, in_flight(instance, order), datetime.now(UTC))
+        (stage,) = FEED_GRAPH.names
+        polled_at = {key: commit.landed_at for key, commit in state.commits[stage].items()}
+        for key, at in unchanged_at(lake).items():
+            polled_at[key] = max(at, polled_at.get(key, at))
+        return cls(FEED_GRAPH, feeds, state, in_flight(instance, order), datetime.now(UTC), polled_at)
 
     def readiness(self, settings: PlanSettings) -> Readiness:
         return readiness(
@@ -59,14 +68,12 @@ class Situation:
 
         Feeds in flight and feeds that failed and are not due are left out, unless `only` names them.
         """
-        (stage,) = self.graph.names
         limits = replace(plan_settings(settings), runs_ahead=len(self.catalogue) + 1, only=only)
         unpolled = replace(self, lake=LakeState({}, self.lake.failures))
         if only is not None:
             unpolled = replace(self, lake=LakeState({}, {}), in_flight=InFlight(targets=self.in_flight.all_keys()))
-        polled = {key: commit.stamp for key, commit in self.lake.commits[stage].items()}
         batches = batches_of(unpolled.readiness(limits))
-        return sorted(batches, key=lambda batch: min(polled.get(key, "") for key in batch.keys))
+        return sorted(batches, key=lambda batch: min(self.polled_at.get(key, NEVER) for key in batch.keys))
 
 
 def move_scattered(instance: dg.DagsterInstance, batches: Iterable[Batch]) -> None:
@@ -85,6 +92,7 @@ def plan_settings(settings: Settings) -> PlanSettings:
         runs_ahead=settings.runs_ahead or 2 * max(1, settings.n_devices),
         ahead_episodes=settings.ahead_episodes,
         ahead_bytes=settings.ahead_gb * 1e9,
+        shortage=settings.space.shortage(),
     )
 
 

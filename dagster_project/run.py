@@ -84,7 +84,10 @@ def _poll(
     for batch in Situation.of_feeds(instance, lake).polls(settings, frozenset(feeds)):
         run_batch(instance, batch)
     archive_finished(instance, lake, EPISODE_GRAPH, window(settings).rules())
-    admit(instance, Catalogue(lake), window(settings).rules(), EPISODE_GRAPH)
+    rules = window(settings).rules()
+    if rules.shortage:
+        log.warning("No new episodes are admitted: %s", rules.shortage)
+    admit(instance, Catalogue(lake), rules, EPISODE_GRAPH)
     keys = selected(lake, instance, selection)
     log.info("%d episodes of %d feeds", len(keys), len(feeds))
     if others := requested_elsewhere(instance, keys):

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from resources.engines.devices import visible
 from resources.engines.routing import parse_transcribers
 from resources.fetch.addresses import AllowedHosts
+from resources.fetch.disk_space import DiskSpace
 from resources.lake.graph import StageSpec
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -89,6 +90,20 @@ class Settings(BaseSettings):
     runs_ahead: int | None = Field(
         None, ge=1, description="Runs of a stage that automation keeps queued or running. Default: two for each GPU."
     )
+    keep_audio_days: float | None = Field(
+        None,
+        ge=0,
+        description="Days that the asset `audio_retention` keeps the audio of complete episodes. 0: not at all. Unset: no limit.",
+    )
+    keep_audio_gb: float | None = Field(
+        None, ge=0, description="GB of audio that it keeps; the earliest fetched goes first. Unset: no limit."
+    )
+    audio_copy: Literal["none", "opus"] = Field(
+        "none", description="What stays of audio that it removes: `none`, or `opus`, a mono copy of 11 MB an hour."
+    )
+    min_free_gb: float = Field(
+        1.0, ge=0, description="Free GB on the disks of home and cache, below which admission and downloads pause."
+    )
     allow_hosts: str = Field(
         "",
         description="Hosts that are fetched from although their addresses are not public: `feeds.local,10.0.0.7:8080,192.168.0.0/16`. Empty: none.",
@@ -164,6 +179,12 @@ class Settings(BaseSettings):
     def n_devices(self) -> int:
         """Devices of this machine that runs lease; 0 if engines run on its CPU, or on a cluster."""
         return len(visible(self.gpus)) if self.engine_host == "local" else 0
+
+    @property
+    def space(self) -> DiskSpace:
+        """The disks of home and cache, and what has to stay free on them."""
+        local = () if "://" in self.home else (Path(self.home).expanduser().absolute(),)
+        return DiskSpace(tuple(dict.fromkeys((*local, self.cache_folder))), self.min_free_gb * 1e9)
 
     @property
     def pythons(self) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -33,7 +34,8 @@ out = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=Fal
 def main() -> None:
     """Serve the demo's feed (or take the user's), run the pipeline on it, and show what came out."""
     arguments = _arguments()
-    settings = Settings(allow_hosts=f"{Settings().allow_hosts},{HOST}")  # the demo's own server
+    os.environ["PODLAKE_ALLOW_HOSTS"] = f"{Settings().allow_hosts},{HOST}"  # the demo's own server, also for runs
+    settings = Settings()
     _log_to_console()
     given = build_resources(settings)
     started = time.monotonic()

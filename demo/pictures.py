@@ -8,12 +8,12 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 from dagster_project.settings import Settings
-from pages.audio import MEDIA_TYPE, opus_copy
 from pages.episode import EpisodePage, load_episode
 from pages.render import data_uri, episode_html
 from pages.static_site import write_site
 from resources.lake.home import Home
 from resources.lake.warehouse import connect
+from speech.opus_copy import MEDIA_TYPE, opus_copy
 
 DOCS = Path(__file__).parents[1] / "docs"
 TITLE = "The last train home"

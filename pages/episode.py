@@ -105,7 +105,7 @@ class EpisodePage:
     language: str | None
     duration_ms: int
     audio_uri: str | None
-    """Where the bytes are in the home; None: they are not fetched or no longer kept."""
+    """Where the bytes, or an Opus copy, are in the home; None: they are not fetched or no longer kept."""
     audio_url: str
     """Where the publisher offers the audio."""
     flags: tuple[str, ...]
@@ -144,11 +144,13 @@ _HEADER = """
 select
     overview.episode_id, overview.feed_id, coalesce(overview.feed_title, overview.feed_id),
     coalesce(overview.title, overview.episode_id), overview.published_at, overview.language,
-    coalesce(overview.duration_ms, 0), audio.storage_uri, episode.enclosure_url, overview.flags, audio.audio_sha256,
+    coalesce(overview.duration_ms, 0),
+    if(removed.landed_at > audio.fetched_at, removed.copy_uri, audio.storage_uri), episode.enclosure_url, overview.flags, audio.audio_sha256,
     episode.description_text
 from episode_overview as overview
 join episodes as episode using (episode_id)
 left join acquisitions as audio using (episode_id)
+left join removed_audio as removed using (audio_sha256)
 where overview.episode_id = ?
 order by audio.fetched_at desc limit 1
 """

@@ -21,6 +21,7 @@ from resources.fetch.audio_store import AudioStore
 from resources.lake.warehouse import ask, connect
 from resources.search import SearchIndex, SearchQuery
 from speech.errors import PodlakeError
+from speech.opus_copy import MEDIA_TYPE
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -68,9 +69,9 @@ def corpus_site(store: AudioStore, index: SearchIndex, *, ui_url: str = "") -> S
             kind = ask(
                 connection, "select any_value(content_type) from acquisitions where audio_sha256 = ?", [found[1]]
             )
-        media_type = (
-            kind[0][0] if kind and str(kind[0][0]).startswith(("audio/", "video/")) else "application/octet-stream"
-        )
+        media_type = MEDIA_TYPE if uri.endswith(".opus") else "application/octet-stream"
+        if kind and str(kind[0][0]).startswith(("audio/", "video/")):
+            media_type = kind[0][0]
         return FileResponse(store.local(uri), media_type=media_type, headers=_HEADERS)  # answers Range requests
 
     def find(request: Request) -> Response:

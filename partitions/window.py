@@ -27,6 +27,8 @@ class Window:
     """Since publication. An episode without a date is always admitted."""
     audio_hours: float | None = None
     """Of all live episodes, as their feeds declare them."""
+    shortage: str | None = None
+    """Why nothing is admitted now."""
 
     def share(self, n_feeds: int) -> Window:
         """The rules for one of `n_feeds` feeds: an even share, so that no back catalogue fills the window at once."""
@@ -57,7 +59,7 @@ def admitted(
     An episode that exceeds the remaining hours is skipped. Stops reading when the window is full.
     """
     for episode in waiting:
-        if inside >= window.size:
+        if inside >= window.size or window.shortage:
             return
         length_hours = hours(episode.duration_ms)
         fits = window.audio_hours is None or hours_inside + length_hours <= window.audio_hours

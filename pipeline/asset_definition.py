@@ -34,7 +34,7 @@ def as_asset(stage: Stage, *, batch_size: int, code_version: str) -> dg.AssetsDe
         name=stage.name,
         pool=stage.pool,
         backfill_policy=dg.BackfillPolicy.multi_run(batch_size),
-        required_resource_keys={"lake", *stage.needs, *stage.needs_after_landing},
+        required_resource_keys={"lake", *stage.needs, *stage.needs_after_batch},
     )
     def materialize(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
         yield from run_stage(context, stage, code_version)

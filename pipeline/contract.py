@@ -1,6 +1,7 @@
 """The batch contract: a run works on a batch of episodes, and each episode ends in exactly one outcome.
 
 * Landed: its rows are in the lake, then the commit makes them visible, then Dagster has its event.
+* Unchanged: its last landing is still right. Nothing lands.
 * Failed, with or without a retry: `failures` has the reason, and the partition is red. No other episode is affected.
 
 A re-executed run skips the episodes that the run it re-executes has landed, and logs no second event for them. If the
@@ -13,19 +14,21 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import dagster as dg
+import pyarrow as pa
 
 from pipeline.crashes import watching
-from pipeline.dagster_internals import ROOT_RUN_ID_TAG
+from pipeline.dagster_internals import ROOT_RUN_ID_TAG, log_planned
 from pipeline.events import EVENTS_LOGGED, materialization
-from pipeline.records import Run, commit_landing, landed_by, record_failure, write_rows
+from pipeline.records import Run, commit_landing, landed_by, record_failure, remove_failure, write_rows
 from pipeline.reporting import cost_metadata, log_outcome, progress_lines, step_failure
-from pipeline.run_keys import named_keys
+from pipeline.run_keys import has_planned_events, named_keys
 from pipeline.run_process import tag_process
-from pipeline.stage import Batch, Failure, Landing, Outcome, Stage
+from pipeline.stage import Batch, Failure, Landing, Outcome, Stage, Unchanged
+from resources.lake.commits import Commit, open_commits
 from resources.lake.lake import Lake
 from resources.lake.migration import migrate
 from resources.lake.tables.pipeline import StageRunRow
@@ -43,6 +46,8 @@ log = logging.getLogger("podlake")
 
 ENGINE_RESTARTS = 3
 """Unexpected errors after which a run starts its engine no more: the rest of the batch fails, and is retried later."""
+REMEMBERED_BYTES = 64 << 20
+"""Landed rows that are kept for `Stage.after_batch`."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,10 @@ class _Step:
     run: Run
     keys: tuple[str, ...]
     upstream: Mapping[str, Mapping[str, StageRunRow]]
+    replaced: Mapping[str, Commit]
+    """Key → its open commit before this run."""
+    landed: list[Mapping[str, pa.Table]] = field(default_factory=list)
+    """The tables of landings that `after_batch` has not seen."""
 
 
 def run_stage(context: dg.AssetExecutionContext, stage: Stage, code_version: str) -> Iterator[dg.MaterializeResult]:
@@ -67,19 +76,25 @@ def run_stage(context: dg.AssetExecutionContext, stage: Stage, code_version: str
     root_run_id = context.run.root_run_id or context.run.tags.get(ROOT_RUN_ID_TAG) or context.run.run_id
     run = Run(context.run.run_id, root_run_id, datetime.now(UTC), len(keys))
     upstream = {name: lake.runs(name, keys) for name in stage.inputs}
-    step = _Step(context, stage, code_version, lake, run, keys, upstream)
+    step = _Step(context, stage, code_version, lake, run, keys, upstream, open_commits(lake.home, stage.name))
     done = landed_by(lake, stage.name, keys, root_run_id)
     for key in sorted(done):
         log.info("%s: %s is skipped because this run landed it before it was interrupted", stage.name, key)
         report_if_unknown(context.instance, lake, stage, key, code_version)
     todo = tuple(key for key in keys if key not in done)
     failures: list[Failure] = []
+    unchanged: list[object] = []
     with progress_lines(context.log, stage, todo):
         for count, (outcome, attempts) in enumerate(_outcomes(step, todo), start=1):
             final = _land(step, outcome, attempts)
             if isinstance(final, Failure):
                 failures.append(final)
+            if isinstance(final, Unchanged):
+                unchanged.append(final.row)
             log_outcome(stage, final, count, len(todo))
+    if unchanged and stage.note_unchanged:
+        stage.note_unchanged(lake, unchanged)
+    _after_batch(step)
     if failures:
         raise step_failure(stage, failures, len(keys))
     yield dg.MaterializeResult(asset_key=stage.name, metadata=EVENTS_LOGGED)
@@ -188,7 +203,14 @@ def _land(step: _Step, outcome: Outcome, attempts: int) -> Outcome:
             outcome = Failure(outcome.key, _storage_error(outcome.key, error), outcome.cost)
         else:
             _log_event(step, event)
+            if sum(rows.nbytes for tables in step.landed for rows in tables.values()) > REMEMBERED_BYTES:
+                _after_batch(step)
             return outcome
+    if isinstance(outcome, Unchanged):
+        _keep(step, outcome)
+        return outcome
+    if not has_planned_events(step.context.run.tags):
+        log_planned(step.context.instance, step.context.run, step.stage.name, outcome.key)
     if not attempts:
         return outcome
     try:
@@ -198,20 +220,37 @@ def _land(step: _Step, outcome: Outcome, attempts: int) -> Outcome:
     return outcome
 
 
+def _keep(step: _Step, outcome: Unchanged) -> None:
+    """Remove its failure. A run that Dagster planned the partition for logs the event of the last landing again."""
+    remove_failure(step.lake, step.stage, outcome.key)
+    if has_planned_events(step.context.run.tags):
+        landed = step.lake.runs(step.stage.name, [outcome.key])[outcome.key]
+        _log_event(step, materialization(step.stage, outcome.key, landed, step.upstream, step.code_version, {}))
+
+
 def _write(step: _Step, landing: Landing, attempts: int) -> dg.AssetMaterialization:
     """Write the rows, then the commit. Returns the event of the landing."""
     started = time.monotonic()
     upstream = {name: landed[landing.key] for name, landed in step.upstream.items()}
-    tables, commit = write_rows(step.lake, step.stage, landing, step.run, upstream)
-    if step.stage.after_landing:
-        more = {name: getattr(step.context.resources, name) for name in step.stage.needs_after_landing}
-        step.stage.after_landing(step.context.instance, tables, **more)
+    tables, commit = write_rows(
+        step.lake, step.stage, landing, step.run, upstream, replaces=step.replaced.get(landing.key)
+    )
     shown = {**step.stage.ui_metadata(tables), **cost_metadata(landing)}
     write_ms = round(1000 * (time.monotonic() - started))
     landed = commit_landing(
         step.lake, step.stage, landing, step.run, upstream, commit, write_ms=write_ms, attempts=attempts
     )
+    if step.stage.after_batch:
+        step.landed.append(tables)
     return materialization(step.stage, landing.key, landed, step.upstream, step.code_version, shown)
+
+
+def _after_batch(step: _Step) -> None:
+    """Call the stage's `after_batch` with what has landed since its last call."""
+    if step.stage.after_batch and step.landed:
+        more = {name: getattr(step.context.resources, name) for name in step.stage.needs_after_batch}
+        step.stage.after_batch(step.context.instance, step.landed, **more)
+        step.landed.clear()
 
 
 def _log_event(step: _Step, event: dg.AssetMaterialization) -> None:

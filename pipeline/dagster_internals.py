@@ -16,6 +16,9 @@ from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraph
 # The job for any selection of assets, as the UI launches it: the public calls refuse its reserved name.
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 
+# A planned event of one partition: `DagsterEvent` is public, its data is not.
+from dagster._core.events import AssetMaterializationPlannedData
+
 # The active backfills: `get_backfills` is public, but without its filter it loads all backfills of the past.
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus, PartitionBackfill
 
@@ -24,6 +27,10 @@ from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 # Every storage that Dagster offers (SQLite, PostgreSQL, MySQL, memory) is a `SqlEventLogStorage`.
 from dagster._core.storage.event_log.schema import DynamicPartitionsTable, SqlEventLogStorageTable
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
+
+# Runs in threads must not redirect the output of the whole process: dagster.yaml says which manager an instance has,
+# and Dagster has no public way to leave it out for one process.
+from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 
@@ -70,10 +77,12 @@ def allow_runs_in_threads(instance: dg.DagsterInstance) -> None:
     """Let runs start in several threads of this process. Without this they block each other for ever.
 
     Each start of a run calls `logging.config.dictConfig`, which locks all log handlers, also those of other runs. The
-    handlers that dagster.yaml configures do not change, so they are made once.
+    handlers that dagster.yaml configures do not change, so they are made once. Each run also redirects the standard
+    output of the process to a file of its own and back; two that overlap would leave it redirected.
     """
     handlers = instance.get_yaml_python_handlers()
     instance.get_yaml_python_handlers = lambda: handlers  # type: ignore[method-assign]
+    instance._compute_log_manager = NoOpComputeLogManager()
 
 
 def last_event_times(instance: dg.DagsterInstance, asset: dg.AssetKey) -> dict[str, datetime]:
@@ -87,6 +96,13 @@ def last_event_times(instance: dg.DagsterInstance, asset: dg.AssetKey) -> dict[s
     )
     with store.index_connection() as connection:
         return {key: at.replace(tzinfo=UTC) for key, at in connection.execute(query) if key is not None}
+
+
+def log_planned(instance: dg.DagsterInstance, run: dg.DagsterRun, asset: str, key: str) -> None:
+    """Log that the run was to make this partition: it is red if the run fails."""
+    data = AssetMaterializationPlannedData(dg.AssetKey(asset), partition=key)
+    event = dg.DagsterEvent.build_asset_materialization_planned_event(run.job_name, asset, data)
+    instance.report_dagster_event(event, run.run_id)
 
 
 def remove_keys(instance: dg.DagsterInstance, definition: dg.DynamicPartitionsDefinition, keys: Iterable[str]) -> None:

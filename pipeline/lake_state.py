@@ -18,6 +18,7 @@ from resources.lake.lake import OPEN, Lake
 from resources.lake.sealed_files import SealedFiles
 from resources.lake.tables import FAILURES, STAGE_RUNS
 from resources.lake.warehouse import ask, connect
+from speech.errors import AudioRemoved
 
 _FACTS = """
 select episode_id, duration_declared_ms, enclosure_length, language from lake.episodes
@@ -91,7 +92,9 @@ def _failures(lake: Lake, graph: StageGraph, keys: Collection[str]) -> Failures:
 @lru_cache(maxsize=100_000)
 def _read_failure(uri: str, name: str, written_ns: int) -> FailedTry | None:  # noqa: ARG001 - one entry per content
     row = Lake(Home.at(uri)).last_failure(name)
-    return FailedTry(row.last_at, row.next_retry_at) if row else None  # none: removed since it was listed
+    if row is None:  # removed since it was listed
+        return None
+    return FailedTry(row.last_at, row.next_retry_at, row.error_class == AudioRemoved.error_class)
 
 
 def _sealed_commits(lake: Lake, graph: StageGraph, keys: Iterable[str]) -> Iterable[Commit]:

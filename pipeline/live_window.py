@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Set
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 
@@ -22,7 +22,6 @@ from resources.lake.commits import all_open_commits
 from resources.lake.duckdb_files import retry_if_file_vanished
 from resources.lake.graph import StageGraph
 from resources.lake.lake import Lake
-from resources.lake.tables import EPISODES as CATALOGUE
 from resources.lake.warehouse import ask, connect
 
 _READ_AT_ONCE = 10_000
@@ -40,39 +39,49 @@ from lake.episodes where episode_id in (select unnest($inside))
 """
 
 
-def admit_from_feed(
-    instance: DagsterInstance, tables: Mapping[str, pa.Table], *, lake: Lake, window: Window, episode_graph: StageGraph
+def admit_from_feeds(
+    instance: DagsterInstance,
+    polls: Sequence[Mapping[str, pa.Table]],
+    *,
+    lake: Lake,
+    window: Window,
+    episode_graph: StageGraph,
 ) -> None:
-    """After a poll: the feed's newest episodes, up to its even share of the window."""
-    rows = [
-        Waiting(
-            row.episode_id, row.feed_id, row.language or ASSUMED_LANGUAGE, row.published_at, row.duration_declared_ms
-        )
-        for row in CATALOGUE.rows_of(tables["episodes"].sort_by([("published_at", "descending")]))
-    ]
+    """After polls: the newest episodes of each feed, up to its even share of the window."""
     known = set(instance.get_dynamic_partitions(EPISODES.name or ""))
-    own = [row for row in rows if row.key in known]
-    new = [row for row in rows if row.key not in known]
     free = window.size - len(known)
+    by_feed = [list(_newest_first(tables["episodes"])) for tables in polls]
+    new = [row.key for rows in by_feed for row in rows if row.key not in known]
     if free <= 0 or not new:
         return
-    state = LakeState.read(lake, episode_graph, [row.key for row in new])
+    state = LakeState.read(lake, episode_graph, new)
     done = set.intersection(*(set(state.commits[name]) for name in episode_graph.terminal)).union(
         *state.failures.values()
     )
     removed = Catalogue(lake).removed()
     share = window.share(len(instance.get_dynamic_partitions(FEEDS.name or "")))
-    keys = admitted(
-        (row for row in new if row.key not in done and not removed.has(row.key)), share,
-        inside=len(own), hours_inside=sum(hours(row.duration_ms) for row in own), now=datetime.now(UTC),
-    )  # fmt: skip
-    add_keys(instance, EPISODES, list(keys)[:free])
+    keys: list[str] = []
+    for rows in by_feed:
+        own = [row for row in rows if row.key in known]
+        waiting = (row for row in rows if row.key not in known and row.key not in done and not removed.has(row.key))
+        keys += admitted(
+            waiting, share,
+            inside=len(own), hours_inside=sum(hours(row.duration_ms) for row in own), now=datetime.now(UTC),
+        )  # fmt: skip
+    add_keys(instance, EPISODES, keys[:free])
+
+
+def _newest_first(episodes: pa.Table) -> Iterator[Waiting]:
+    columns = ("episode_id", "feed_id", "language", "published_at", "duration_declared_ms")
+    rows = episodes.select(columns).sort_by([("published_at", "descending")])
+    for key, feed_id, language, at, duration_ms in zip(*(rows[name].to_pylist() for name in columns), strict=True):
+        yield Waiting(key, feed_id, language or ASSUMED_LANGUAGE, at, duration_ms)
 
 
 def admit(instance: DagsterInstance, catalogue: Catalogue, window: Window, graph: StageGraph) -> list[str]:
     """Fill the window from all feeds, by priority, then newest first. Returns the admitted keys."""
     known = set(instance.get_dynamic_partitions(EPISODES.name or ""))
-    if len(known) >= window.size:
+    if len(known) >= window.size or window.shortage:
         return []
     lake = catalogue.lake
     done, removed = not_waiting(lake, graph), catalogue.removed()

@@ -105,6 +105,8 @@ def download_budget(found: Readiness) -> int:
     made again by another engine do not count: their audio is there already.
     """
     graph, settings = found.graph, found.settings
+    if settings.shortage:
+        return 0
     if not graph.engine_stages:
         return len(found.catalogue)
     engines = [found.ready[name] for name in graph.engine_stages]

@@ -16,6 +16,7 @@ class Reason(StrEnum):
     """Why a stage runs for a key."""
 
     MISSING = "missing"
+    AUDIO = "its audio was removed"
     RETRY = "retry after a failure"
     INPUTS = "made from other inputs"
     ENGINE = "made by another engine"
@@ -39,6 +40,8 @@ class FailedTry:
     at: datetime
     next_retry_at: datetime | None
     """None: it is not retried automatically."""
+    needs_audio: bool = False
+    """The audio is no longer kept: it is fetched again."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,8 @@ class PlanSettings:
     """Every failure older than this is retried, whether it is due or not."""
     patience: timedelta = timedelta(seconds=30)
     """How long a short batch waits for more keys."""
+    shortage: str | None = None
+    """Why nothing is downloaded now."""
     only: Set[str] | None = None
     """Plan these keys alone; the others of the catalogue only say which keys are neighbours."""
     attempted: Mapping[str, Set[str]] = field(default_factory=dict)
@@ -137,7 +142,7 @@ def readiness(
     unfinished: set[str] = set()
     budget = _RedoBudget(settings.redo_hours)
     for stage in graph:
-        rules = _StageRules.of(stage, commits, failures, settings, now)
+        rules = _StageRules.of(stage, graph, commits, failures, settings, now)
         needed = {
             key: reason
             for key, episode in considered.items()
@@ -179,6 +184,8 @@ class _StageRules:
     landed: Mapping[str, Commit]
     failed: Mapping[str, FailedTry]
     """The failures that count: those that are newer than the commits of the stage and of its inputs."""
+    refetch: Set[str]
+    """Keys for which a stage that reads this one did not find the audio that this one had fetched."""
     inputs: tuple[tuple[str, Mapping[str, Commit]], ...]
     engine: EngineVersions | None
     retry_before: datetime | None
@@ -186,7 +193,13 @@ class _StageRules:
 
     @classmethod
     def of(
-        cls, stage: StageSpec, commits: Commits, failures: Failures, settings: PlanSettings, now: datetime
+        cls,
+        stage: StageSpec,
+        graph: StageGraph,
+        commits: Commits,
+        failures: Failures,
+        settings: PlanSettings,
+        now: datetime,
     ) -> _StageRules:
         landed = commits.get(stage.name, {})
         inputs = tuple((name, commits.get(name, {})) for name in stage.inputs)
@@ -195,7 +208,14 @@ class _StageRules:
             for key, failure in failures.get(stage.name, {}).items()
             if all(key not in one or one[key].landed_at < failure.at for one in (landed, *dict(inputs).values()))
         }
-        return cls(landed, failed, inputs, settings.engines.get(stage.name), settings.retry_before, now)
+        readers = () if stage.inputs else (one.name for one in graph if stage.name in one.inputs)
+        refetch = {
+            key
+            for name in readers
+            for key, failure in failures.get(name, {}).items()
+            if failure.needs_audio and key in landed and landed[key].landed_at < failure.at
+        }
+        return cls(landed, failed, refetch, inputs, settings.engines.get(stage.name), settings.retry_before, now)
 
     def reason(self, key: str, episode: Episode) -> Reason | None:
         """Why the stage has to run, whether or not its inputs have landed. None: it does not."""
@@ -204,6 +224,8 @@ class _StageRules:
         commit = self.landed.get(key)
         if commit is None:
             return Reason.MISSING
+        if key in self.refetch:
+            return Reason.AUDIO
         if not self._is_made_from_inputs(commit):
             return Reason.INPUTS
         if self.engine and not self.engine.has_made(commit, episode):

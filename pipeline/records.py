@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from partitions.definitions import FEEDS
 from partitions.keys import feed_of
-from pipeline.stage import Failure, Landing, Outcome, Stage
+from pipeline.stage import Failure, Landing, Stage
 from resources.lake.commits import (
     NO_VERSION,
     Commit,
@@ -19,12 +19,11 @@ from resources.lake.commits import (
     engine_version,
     inputs_version,
     new_commit,
-    open_commits,
 )
 from resources.lake.lake import Lake
 from resources.lake.tables import FAILURES
 from resources.lake.tables.pipeline import FailureRow, InputVersion, StageRunRow
-from speech.errors import HostPaused, PodlakeError, policy_of
+from speech.errors import DiskShort, HostPaused, PodlakeError, policy_of
 
 LANDED = "landed"
 FAILED_PERMANENT = "failed_permanent"
@@ -42,9 +41,15 @@ class Run:
 
 
 def write_rows(
-    lake: Lake, stage: Stage, landing: Landing, run: Run, upstream: Mapping[str, StageRunRow]
+    lake: Lake,
+    stage: Stage,
+    landing: Landing,
+    run: Run,
+    upstream: Mapping[str, StageRunRow],
+    *,
+    replaces: Commit | None,
 ) -> tuple[dict[str, pa.Table], Commit]:
-    """Write an episode's rows, which `commit` makes visible. Returns the rows by table, and the commit to be made."""
+    """Write an episode's rows, which `commit_landing` makes visible. Returns the rows by table, and the commit to make."""
     constants: dict[str, object] = {"run_id": run.run_id, "landed_at": datetime.now(UTC)}
     if stage.partition_kind == "episode":
         constants |= {
@@ -68,7 +73,7 @@ def write_rows(
         data=version,
         inputs=inputs_version(_input_versions(landing, upstream)),
         engine=engine_version(landing.cost.engine_fingerprint, stage.version),
-        after=open_commits(lake.home, stage.name).get(landing.key),
+        after=replaces,
     )
     lake.write_rows(commit, [(table, tables[table.name]) for table in stage.tables])
     return tables, commit
@@ -103,8 +108,13 @@ def commit_landing(
     row = _record(stage, landing, run, LANDED, attempts)
     row = replace(row, write_ms=write_ms, stamp=commit.stamp, inputs=inputs)
     lake.commit(row)
-    lake.remove(FAILURES, FAILURES.landing_key(landing.key, stage.name))
+    remove_failure(lake, stage, landing.key)
     return row
+
+
+def remove_failure(lake: Lake, stage: Stage, key: str) -> None:
+    """The key has landed, or is as it had landed."""
+    lake.remove(FAILURES, FAILURES.landing_key(key, stage.name))
 
 
 def record_failure(lake: Lake, stage: Stage, failure: Failure, run: Run, *, attempts: int) -> None:
@@ -116,7 +126,7 @@ def record_failure(lake: Lake, stage: Stage, failure: Failure, run: Run, *, atte
     lake.record_failed_try(replace(_record(stage, failure, run, outcome, attempts), stamp=attempt.stamp))
 
 
-def _record(stage: Stage, of: Outcome, run: Run, outcome: str, attempts: int) -> StageRunRow:
+def _record(stage: Stage, of: Landing | Failure, run: Run, outcome: str, attempts: int) -> StageRunRow:
     return StageRunRow(
         **asdict(of.cost),
         **asdict(run),
@@ -141,7 +151,7 @@ def land_failure(lake: Lake, stage: Stage, failure: Failure, run_id: str) -> Fai
     name, now = FAILURES.landing_key(failure.key, stage.name), datetime.now(UTC)
     last = lake.last_failure(name)
     attempts = (last.attempts if last else 0) + (last is None or last.run_id != run_id)
-    if last and isinstance(failure.error, HostPaused):
+    if last and isinstance(failure.error, HostPaused | DiskShort):
         attempts = last.attempts
     policy = policy_of(failure.error_class)
     again_at = policy.next_retry_at(attempts, now)

@@ -11,7 +11,7 @@ from typing import Any
 
 import dagster as dg
 
-from pipeline.stage import Failure, Landing, Outcome, Stage
+from pipeline.stage import Failure, Landing, Outcome, Stage, Unchanged
 from resources.engines.progress import at_work
 from speech.errors import policy_of
 
@@ -90,6 +90,8 @@ def log_outcome(stage: Stage, outcome: Outcome, count: int, total: int) -> None:
         log.warning(
             "%s %d/%d  %s  failed [%s] %s", stage.name, count, total, outcome.key, outcome.error_class, outcome.message
         )
+    elif isinstance(outcome, Unchanged):
+        log.info("%s %d/%d  %s  is unchanged", stage.name, count, total, outcome.key)
     else:
         speed = f", {outcome.cost.rtfx:.1f}× real time" if outcome.cost.rtfx else ""
         log.info("%s %d/%d  %s  landed%s", stage.name, count, total, outcome.key, speed)

@@ -13,9 +13,18 @@ from pipeline.dagster_internals import PARTITION_TAG, RANGE_END_TAG, RANGE_START
 KEYS_TAG = "podlake/keys"
 
 
-def key_tags(keys: Sequence[str]) -> dict[str, str]:
-    """The tags of a run over these keys, which are neighbours in the order of partitions."""
-    return {RANGE_START_TAG: keys[0], RANGE_END_TAG: keys[-1], KEYS_TAG: ",".join(keys)}
+def key_tags(keys: Sequence[str], *, with_range: bool = True) -> dict[str, str]:
+    """The tags of a run over these keys, which are neighbours in the order of partitions.
+
+    Without a range, Dagster logs no planned event per key, which costs more than a poll.
+    """
+    tags = {RANGE_START_TAG: keys[0], RANGE_END_TAG: keys[-1]} if with_range else {}
+    return {**tags, KEYS_TAG: ",".join(keys)}
+
+
+def has_planned_events(tags: Mapping[str, str]) -> bool:
+    """Whether Dagster logged a planned event for each key of the run with these tags."""
+    return PARTITION_TAG in tags or RANGE_START_TAG in tags
 
 
 def named_keys(tags: Mapping[str, str]) -> tuple[str, ...]:

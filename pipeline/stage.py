@@ -115,7 +115,16 @@ class Failure:
         return str(self.error) if isinstance(self.error, PodlakeError) else f"{type(self.error).__name__}: {self.error}"
 
 
-Outcome = Landing | Failure
+@dataclass(frozen=True)
+class Unchanged:
+    """A partition whose last landing is still right. It does not land again, and Dagster needs no event."""
+
+    key: str
+    row: object
+    """What `Stage.note_unchanged` writes of it."""
+
+
+Outcome = Landing | Failure | Unchanged
 Work = Callable[..., Iterator[Outcome]]
 UiMetadata = Callable[[Mapping[str, pa.Table]], Mapping[str, Any]]
 
@@ -138,8 +147,15 @@ class Stage(StageSpec):
     kinds: frozenset[str] = frozenset({"parquet"})
     data_version_columns: tuple[str, ...] = ()
     """The columns whose content is the landing's data version; none: all of them."""
-    after_landing: Callable[..., None] | None = None
-    """Called with the instance, the landed tables, and the resources that its keyword parameters name, before the event."""
+    after_batch: Callable[..., None] | None = None
+    """Called with the instance, the tables of each landing, and the resources that its keyword parameters name.
+
+    A run calls it once, or more often where it lands more than `contract.REMEMBERED_BYTES`. A killed run does not.
+    """
+
+    note_unchanged: Callable[[Lake, Sequence[Any]], None] | None = None
+    """Writes the rows of all `Unchanged` outcomes of a run. Most partitions of such a stage are unchanged, so the runs
+    that we request name their keys in our tag only: Dagster logs no planned event per partition."""
 
     def __call__(self, work: Work) -> Stage:
         return replace(self, name=work.__name__, work=work)
@@ -158,12 +174,12 @@ class Stage(StageSpec):
         return frozenset(list(inspect.signature(self.work).parameters)[1:])
 
     @property
-    def needs_after_landing(self) -> frozenset[str]:
-        """The resources that `after_landing` asks for: its parameters after the instance and the tables."""
-        return frozenset(list(inspect.signature(self.after_landing).parameters)[2:] if self.after_landing else ())
+    def needs_after_batch(self) -> frozenset[str]:
+        """The resources that `after_batch` asks for: its parameters after the instance and the tables."""
+        return frozenset(list(inspect.signature(self.after_batch).parameters)[2:] if self.after_batch else ())
 
 
-def each(keys: Sequence[str], do: Callable[[str], Landing], *, workers: int = 1) -> Iterator[Outcome]:
+def each(keys: Sequence[str], do: Callable[[str], Landing | Unchanged], *, workers: int = 1) -> Iterator[Outcome]:
     """Do the keys one by one, or `workers` at once. An exception is the failure of its key only.
 
     At most 2 × `workers` outcomes are in work or wait for the caller, so that memory is bounded. The threads are

@@ -53,6 +53,12 @@ class HttpRefused(PodlakeError):
     error_class = "http_4xx"
 
 
+class AddressRefused(HttpRefused):
+    """podlake does not connect to the host: its address is not a public one."""
+
+    error_class = "address_refused"
+
+
 class HttpServerError(PodlakeError):
     """The server failed: 5xx."""
 
@@ -145,6 +151,16 @@ class StorageError(PodlakeError):
     error_class = "storage"
 
 
+class AudioRemoved(StorageError):
+    """The audio is no longer kept: retention, or a user, has removed the file. The planner fetches it again."""
+
+    error_class = "audio_removed"
+
+
+class DiskShort(StorageError):
+    """Free disk space is below the limit, so nothing is downloaded. It counts as no attempt."""
+
+
 class KeepsCrashing(PodlakeError):
     """A run ended while it worked on the episode."""
 
@@ -175,6 +191,7 @@ _SOON = Policy(retryable=True, tries_in_step=3, first_wait_s=1.0, max_attempts=6
 POLICIES: dict[str, Policy] = {
     NotFound.error_class: Policy(retryable=False),
     HttpRefused.error_class: Policy(retryable=False),
+    AddressRefused.error_class: Policy(retryable=False),
     HttpServerError.error_class: _SOON,
     RateLimited.error_class: _SOON,
     NetworkError.error_class: _SOON,
@@ -188,6 +205,7 @@ POLICIES: dict[str, Policy] = {
     BadOutput.error_class: Policy(retryable=True, tries_in_step=1, max_attempts=2, next_try_after_h=24.0),
     EngineCrashed.error_class: Policy(retryable=True, tries_in_step=2, max_attempts=3, next_try_after_h=1.0),
     UpstreamMissing.error_class: Policy(retryable=True, tries_in_step=1, max_attempts=6, next_try_after_h=1.0),
+    AudioRemoved.error_class: Policy(retryable=False),
     StorageError.error_class: Policy(
         retryable=True, tries_in_step=2, first_wait_s=1.0, max_attempts=6, next_try_after_h=1.0
     ),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 
@@ -23,6 +24,8 @@ _HOP = SAMPLE_RATE_HZ // 10
 _BLOCK_HOPS = 4
 _BLOCK = 600 * _HOP
 """A minute: whole frames and whole hops."""
+_IMPORTING = Lock()
+"""While a thread imports a module in vain, another one would get the unfinished module."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +87,11 @@ def integrated_loudness(samples: np.ndarray) -> tuple[float | None, str | None]:
 
 def fingerprint(samples: np.ndarray) -> tuple[str | None, str | None]:
     """(Chromaprint in compressed base64, as AcoustID reads it, None) or (None, why there is none)."""
-    try:
-        import chromaprint  # pyacoustid's binding, which needs the system's library
-    except ImportError:
-        return None, "libchromaprint is not installed (Debian: libchromaprint1)"
+    with _IMPORTING:
+        try:
+            import chromaprint  # pyacoustid's binding, which needs the system's library
+        except ImportError:
+            return None, "libchromaprint is not installed (Debian: libchromaprint1)"
     fingerprinter = chromaprint.Fingerprinter()
     fingerprinter.start(SAMPLE_RATE_HZ, 1)
     fingerprinter.feed(samples[: FINGERPRINTED_S * SAMPLE_RATE_HZ].tobytes())

@@ -141,7 +141,9 @@ def land_outcome(lake: Lake, stage: Stage, outcome: Outcome, run: Run, *, attemp
     landing = replace(outcome, rows=rows, cost=replace(cost, **known))
     found = {name: lake.runs(name, [outcome.key]) for name in stage.inputs}
     upstream = {name: landed[outcome.key] for name, landed in found.items() if landed}
-    _, commit = write_rows(lake, stage, landing, run, upstream)
+    _, commit = write_rows(
+        lake, stage, landing, run, upstream, replaces=open_commits(lake.home, stage.name).get(landing.key)
+    )
     commit_landing(lake, stage, landing, run, upstream, commit, write_ms=1, attempts=attempts)
 
 

@@ -18,18 +18,20 @@ from partitions.feeds.links import web_url
 from partitions.feeds.rss import Episode, Feed, parse_feed
 from partitions.keys import KnownEpisode, assign_keys
 from partitions.languages import normalise_language
-from pipeline.live_window import admit_from_feed
+from pipeline.live_window import admit_from_feeds
 from pipeline.reporting import markdown_text
-from pipeline.stage import Batch, Landing, Outcome, Stage, each
+from pipeline.stage import Batch, Landing, Outcome, Stage, Unchanged, each
 from resources.fetch.hosts import FetchPolicy
 from resources.fetch.http import Answer, Document, NotModified, fetch_document
 from resources.lake.catalogue import SINGLES, Catalogue, Subscription
+from resources.lake.commits import Commit, open_commits
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.secret_urls import SecretUrls
 from resources.lake.tables import FAILURES
-from resources.lake.tables.catalogue import EPISODES, POLLS, EpisodeRow, PollRow
+from resources.lake.tables.catalogue import EPISODES, POLLS, EpisodeRow, PollRow, UnchangedPollRow
 from resources.lake.tombstones import Tombstones
+from resources.lake.unchanged_polls import note_unchanged
 from speech.errors import HttpRefused, NotAFeed, NotFound, UpstreamMissing
 
 POLLS_AT_ONCE = 8
@@ -60,40 +62,48 @@ def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
 
 
 @Stage(
-    tables=(EPISODES, POLLS), ui_metadata=_ui_metadata, group="catalogue", batch_size=50, version="1", catalogue=("feeds",), partition_kind="feed",
-    pool="feeds", kinds=frozenset({"rss", "parquet"}), after_landing=admit_from_feed,
+    tables=(EPISODES, POLLS), ui_metadata=_ui_metadata, group="catalogue", batch_size=500, version="1", catalogue=("feeds",), partition_kind="feed",
+    pool="feeds", kinds=frozenset({"rss", "parquet"}), after_batch=admit_from_feeds, note_unchanged=note_unchanged,
 )  # fmt: skip
 def episodes(batch: Batch, catalogue: Catalogue, fetch_policy: FetchPolicy) -> Iterator[Outcome]:
     """Polls a feed with a conditional GET, lands every episode that it has ever listed, and admits them to the window.
 
     An episode's key never changes, even if its title, date or URL does.
     """
-    subscriptions = {subscription.feed_id: subscription for subscription in catalogue.subscriptions()}
+    subscriptions = {feed.feed_id: feed for feed in catalogue.subscriptions(frozenset(batch.keys))}
+    listed = open_commits(catalogue.home, EPISODES.asset)
     return each(
         batch.keys,
-        lambda key: _without_forgotten(_poll(key, subscriptions, catalogue, fetch_policy), catalogue.home),
+        lambda key: _without_forgotten(_poll(key, subscriptions, listed, catalogue, fetch_policy), catalogue.home),
         workers=POLLS_AT_ONCE,
     )
 
 
-def _without_forgotten(landing: Landing, home: Home) -> Landing:
+def _without_forgotten(landing: Landing | Unchanged, home: Home) -> Landing | Unchanged:
     """Without the episodes that `podlake forget` removed, also while this poll ran."""
+    if isinstance(landing, Unchanged):
+        return landing
     rows: Sequence[Any] = landing.rows["episodes"]
     return replace(landing, rows={**landing.rows, "episodes": Tombstones.read(home).without(landing.key, rows)})
 
 
 def _poll(
-    feed_id: str, subscriptions: Mapping[str, Subscription], catalogue: Catalogue, policy: FetchPolicy
-) -> Landing:
-    known = catalogue.lake.rows(EPISODES, feed_id)
+    feed_id: str,
+    subscriptions: Mapping[str, Subscription],
+    listed: Mapping[str, Commit],
+    catalogue: Catalogue,
+    policy: FetchPolicy,
+) -> Landing | Unchanged:
     if feed_id == SINGLES:
+        known = catalogue.lake.rows(EPISODES, feed_id, listed)
         return _landing(catalogue, feed_id, _feed_of_singles(catalogue), None, known, None, None)
     if feed_id not in subscriptions:
         raise UpstreamMissing(f"There is no subscription {feed_id}. Add the feed again with `podlake add <url>`.")
     subscription = subscriptions[feed_id]
-    last = next(iter(catalogue.lake.rows(POLLS, feed_id)), None)
+    last = next(iter(catalogue.lake.rows(POLLS, feed_id, listed)), None)
     if not subscription.url.lower().startswith(("http://", "https://")):
         feed = parse_feed(_local(subscription.url), url=subscription.url)
+        known = catalogue.lake.rows(EPISODES, feed_id, listed)
         return _landing(catalogue, feed_id, feed, subscription, known, None, last)
     is_same = last is not None and last.url in (None, subscription.url)
     document = fetch_document(
@@ -102,12 +112,21 @@ def _poll(
         etag=last.etag if last and is_same else None,
         last_modified=last.last_modified if last and is_same else None,
     )
+    moved_to = _moved_to(document, None)
     if isinstance(document, NotModified):
         assert last, "a server says `not modified` only to a conditional request"
+        is_noted = any(problem.startswith(MOVED) for problem in last.problems)
+        known = catalogue.lake.rows(EPISODES, feed_id, listed) if moved_to or is_noted or subscription.language else []
+        if not moved_to and not is_noted and all(row.language_declared == subscription.language for row in known):
+            now = datetime.now(UTC)
+            return Unchanged(
+                feed_id, UnchangedPollRow(feed_id=feed_id, http_status=document.http_status, polled_at=now)
+            )
         landing = _unchanged(feed_id, subscription, last, known, document)
-        return _followed(landing, subscription, last, _moved_to(document, None), catalogue)
+        return _followed(landing, subscription, last, moved_to, catalogue)
     feed = parse_feed(document.content, url=document.final_url, content_type=document.content_type)
     moved_to = _moved_to(document, feed.moved_to)
+    known = catalogue.lake.rows(EPISODES, feed_id, listed)
     landing = _landing(catalogue, feed_id, _with_pages(feed, policy), subscription, known, document, last)
     return _followed(landing, subscription, last, moved_to, catalogue)
 

@@ -104,6 +104,33 @@ def remove(names: tuple[str, ...], undo: bool) -> None:
     register_feeds(settings)
 
 
+@click.command(epilog="\b\nPODLAKE_KEEP_AUDIO_DAYS=30 podlake retention --dry-run")
+@click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
+def retention(dry_run: bool) -> None:
+    """Remove audio of complete episodes, as PODLAKE_KEEP_AUDIO_DAYS, _GB and PODLAKE_AUDIO_COPY say. Rows stay.
+
+    The schedule `retention` does this daily. A new materialization of `audio` fetches audio again.
+    """
+    from dagster_project.commands import retention as command
+    from dagster_project.in_process import materialize
+    from dagster_project.instance import open_instance
+    from resources.lake.home import Home
+    from resources.lake.lake import Lake
+
+    settings = _settings()
+    lake = Lake(Home.at(settings.home))
+    with open_instance(settings) as instance:
+        chosen = command.planned(instance, settings, lake)
+        click.echo("\n".join(command.lines(settings, chosen)))
+        if dry_run or not chosen:
+            return
+        materialize(instance, "audio_retention")
+        left = len(command.planned(instance, settings, lake))
+    click.echo(f"{len(chosen) - left} files are removed.")
+    if left:
+        raise click.ClickException(f"{left} files stay. The run of audio_retention in `podlake ui` says why.")
+
+
 @click.command("search-feeds", epilog="\b\npodlake search-feeds night vale")
 @click.argument("words", nargs=-1, required=True, metavar="NAME...")
 @click.option("--limit", type=click.IntRange(1, 200), default=20, show_default=True)
@@ -131,4 +158,4 @@ def _settings() -> Settings:
     return read_settings()
 
 
-COMMANDS = (export_catalogue, forget, refresh, remove, search_feeds)
+COMMANDS = (export_catalogue, forget, refresh, remove, retention, search_feeds)

@@ -23,7 +23,7 @@ from pipeline.dagster_internals import remove_keys
 from pipeline.in_flight import in_flight
 from resources.lake.catalogue import SINGLES, Catalogue
 from resources.lake.commits import all_open_commits
-from resources.lake.forgetting import StoredAudio, audio_of, forget_episodes, forget_feeds
+from resources.lake.forgetting import StoredAudio, audio_of, forget_episodes, forget_feeds, forget_removed_audio
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import catalogue as tables
@@ -103,6 +103,7 @@ def forget(instance: dg.DagsterInstance, catalogue: Catalogue, cache: Path, plan
         if row.feed_id == SINGLES:
             catalogue.forget_single(row)
     catalogue.forget_secrets(plan.keys, feeds)
+    forget_removed_audio(lake, plan.audio.sha256)
     forget_episodes(lake, plan.keys)  # last: until then the catalogue names what an interrupted removal has left
     forget_feeds(lake, feeds)
     _report_polls_again(instance, lake, traces.feeds.difference(feeds))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pages.audio import MEDIA_TYPE, opus_copy
 from pages.episode import EpisodePage, load_episode
 from pages.render import data_uri, episode_html
 from resources.fetch.audio_store import AudioStore
 from resources.lake.warehouse import connect
+from speech.opus_copy import MEDIA_TYPE, opus_copy
 
 EMBEDDED_UP_TO_MS = 2 * 3_600_000
 """Longer audio makes a page of more than 30 MB: the page then links to the publisher's file."""

@@ -8,12 +8,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pages.audio import opus_copy
 from pages.episode import EpisodePage
 from pages.static_site import write_site
 from resources.fetch.audio_store import AudioStore
 from resources.lake.warehouse import connect
 from resources.search import SearchIndex
+from speech.opus_copy import opus_copy
 
 if TYPE_CHECKING:
     from uvicorn import Server

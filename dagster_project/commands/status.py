@@ -11,6 +11,7 @@ from dagster_project.commands.engines import at_work_text
 from dagster_project.commands.terminal import cell, render
 from partitions.keys import feed_of
 from pipeline.progress import EPISODE_STAGES, FEED_STAGES, progress
+from resources.fetch.disk_space import UNLIMITED, DiskSpace
 from resources.lake.catalogue import Catalogue
 from resources.lake.compaction import sealed_episodes
 from resources.lake.home import Home
@@ -38,7 +39,7 @@ from check_results where n_wrong > 0 order by is_error desc, check_name
 _CHECK_FIELDS = ("check", "asset", "severity", "count", "examples", "checked_at")
 
 
-def overview(home: Home) -> dict[str, Any]:
+def overview(home: Home, space: DiskSpace = UNLIMITED) -> dict[str, Any]:
     """Counts per stage and per kind of failure; `audio_hours` is what has been decoded.
 
     `archived` episodes have all their rows in sealed files; those `in_work` have been begun and are not archived.
@@ -53,6 +54,7 @@ def overview(home: Home) -> dict[str, Any]:
         failed_checks = ask(connection, _CHECKS)
     fields = ("stage", "error_class", "count", "retryable", "next_retry_at", "example", "message")
     return {
+        "paused": space.shortage(),
         "feeds": n_feeds,
         "episodes": len(known),
         "in_work": len(begun - archived),
@@ -105,6 +107,8 @@ def overview_text(status: Mapping[str, Any]) -> str:
             [(stage, *counts.values()) for stage, counts in status["stages"].items()],
         ),
     ]
+    if status["paused"]:
+        lines += ["", f"Admission and downloads pause: {status['paused']}"]
     if at_work := at_work_text(status["engines"]):
         lines += ["", at_work]
     if status["failures"]:

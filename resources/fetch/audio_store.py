@@ -12,14 +12,19 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+from resources.fetch.disk_space import UNLIMITED, DiskSpace
 from resources.lake.home import Home
 from speech.cached_files import add, evict, mark_used
-from speech.errors import StorageError
+from speech.errors import AudioRemoved, DiskShort, StorageError
 from speech.file_locks import open_shared
 
 IN_USE = 32
 """Copies that a process keeps in the cache: more than a run downloads and decodes ahead."""
 
+_REMOVED = (
+    "The audio {path} is not kept any more, so it could not be copied or decoded. Its rows stay. A new materialization of `audio` fetches it again, which the "
+    "planner requests by itself."
+)
 _EXTENSIONS = {
     "audio/mpeg": "mp3",
     "audio/mp3": "mp3",
@@ -45,10 +50,17 @@ class AudioStore:
     cache: Path
     limit_bytes: int
     """Least recently used copies above this size are removed, except those in use."""
+    space: DiskSpace = UNLIMITED
+    """Where nothing is downloaded while it is short."""
     _in_use: deque[BufferedReader] = field(default_factory=lambda: deque(maxlen=IN_USE), repr=False, compare=False)
 
     def part(self, key: str) -> Path:
-        """The file into which an episode is downloaded. A later download resumes what an exited run left there."""
+        """The file into which an episode is downloaded. A later download resumes what an exited run left there.
+
+        Raises `DiskShort`.
+        """
+        if shortage := self.space.shortage():
+            raise DiskShort(f"{shortage} The download waits for it.")
         folder = self.cache / "parts"
         folder.mkdir(parents=True, exist_ok=True)
         return folder / key
@@ -68,14 +80,19 @@ class AudioStore:
     def local(self, uri: str) -> Path:
         """A local path of the bytes. If the home is remote, a verified copy; the last `IN_USE` ones stay in the cache.
 
-        Raises StorageError.
+        Raises AudioRemoved and StorageError.
         """
         if self.home.is_local:
-            return Path(self.home.path(uri))
+            path = Path(self.home.path(uri))
+            if not path.exists():
+                raise AudioRemoved(_REMOVED.format(path=path))
+            return path
         path = self.cache / uri
         try:
             while (file := open_shared(path)) is None:
                 self._copy(uri, path)
+        except FileNotFoundError as error:
+            raise AudioRemoved(_REMOVED.format(path=self.home.path(uri))) from error
         except OSError as error:
             raise StorageError(f"{self.home.path(uri)} could not be copied to {path}: {error}.") from error
         self._in_use.append(file)

@@ -11,7 +11,7 @@ import httpcore
 import httpx
 
 from resources.fetch.addresses import AllowedHosts
-from speech.errors import HttpRefused, NetworkError, TooLarge
+from speech.errors import AddressRefused, NetworkError, TooLarge
 
 SLOWEST_BYTES_PER_S = 16_000
 """128 kbit/s, the speed of playback."""
@@ -61,11 +61,11 @@ def transport(tls: Any, allowed: AllowedHosts, clock: Clock) -> httpx.HTTPTransp
 
 
 def require_permitted(allowed: AllowedHosts, host: str, port: int) -> list[str]:
-    """The addresses of the host that may be connected to. Raises `HttpRefused` if it has only others."""
+    """The addresses of the host that may be connected to. Raises `AddressRefused` if it has only others."""
     found = [str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
     permitted = [address for address in dict.fromkeys(found) if allowed.permits(host, port, address)]
     if not permitted:
-        raise HttpRefused(
+        raise AddressRefused(
             f"{host} is at {found[0]}, which is not a public address, and is not fetched. "
             f"If you trust it, set PODLAKE_ALLOW_HOSTS={host}:{port} and try again."
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -96,9 +96,9 @@ class Catalogue:
     def home(self) -> Home:
         return self.lake.home
 
-    def subscriptions(self) -> list[Subscription]:
-        """The feeds that are polled."""
-        return [feed for feed in self.all_subscriptions() if feed.removed_at is None]
+    def subscriptions(self, only: Collection[str] | None = None) -> list[Subscription]:
+        """The feeds that are polled; of these keys alone, if they are given."""
+        return [feed for feed in self.all_subscriptions(only) if feed.removed_at is None]
 
     def imported(self) -> list[Imported]:
         """The feeds of imported audio, which are not polled."""
@@ -128,9 +128,10 @@ class Catalogue:
         with self.home.writing(REMOVED_EPISODES, f"{episode_id}.json") as stream:
             stream.write(json.dumps({"removed_at": datetime.now(UTC).isoformat()}).encode())
 
-    def all_subscriptions(self) -> list[Subscription]:
+    def all_subscriptions(self, only: Collection[str] | None = None) -> list[Subscription]:
         """The feeds that are polled, and those that were removed."""
-        return [self._subscription(name.removesuffix(".json")) for name in self.home.names("subscriptions")]
+        names = (name.removesuffix(".json") for name in self.home.names("subscriptions"))
+        return [self._subscription(name) for name in names if only is None or name in only]
 
     def address(self, subscription: Subscription) -> str:
         """The URL to fetch, with its credentials."""

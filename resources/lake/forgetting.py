@@ -19,8 +19,9 @@ from resources.lake.compaction import exclusive, remove, supersede
 from resources.lake.home import Home
 from resources.lake.lake import OPEN, Lake
 from resources.lake.sealed_files import SealedFiles
-from resources.lake.tables import ACQUISITIONS, FAILURES, STAGE_RUNS
+from resources.lake.tables import ACQUISITIONS, FAILURES, REMOVED_AUDIO, STAGE_RUNS
 from resources.lake.tombstones import IMPORTED
+from resources.lake.unchanged_polls import forget_unchanged
 from resources.lake.voice_decisions import FOLDER as VOICES
 from resources.lake.voice_decisions import forget_pins
 from resources.lake.warehouse import ask, connect
@@ -47,6 +48,9 @@ def audio_of(lake: Lake, keys: Collection[str]) -> StoredAudio:
             {"found": sorted(found), "keys": sorted(keys)},
         )
     own = found - {sha256 for (sha256,) in others}
+    removed = lake.read_file(REMOVED_AUDIO, REMOVED_AUDIO.landing_key())
+    copies = [] if removed is None else [row for row in REMOVED_AUDIO.rows_of(removed) if row.audio_sha256 in own]
+    own |= {row.copy_sha256 for row in copies if row.copy_sha256}
     infos = [info for sha256 in sorted(own) for info in _stored(lake.home, sha256)]
     return StoredAudio(frozenset(own), tuple(info.path for info in infos), sum(info.size or 0 for info in infos))
 
@@ -78,6 +82,15 @@ def forget_episodes(lake: Lake, keys: Collection[str]) -> None:
     _remove_unfinished(lake.home, keys)
 
 
+def forget_removed_audio(lake: Lake, sha256: Collection[str]) -> None:
+    """Remove the records of audio that retention has removed."""
+    with exclusive(lake.home):
+        found = lake.read_file(REMOVED_AUDIO, REMOVED_AUDIO.landing_key())
+        if found is not None:
+            rest = found.filter(pc.invert(pc.is_in(found["audio_sha256"], pa.array(sorted(sha256), pa.string()))))
+            lake.replace(REMOVED_AUDIO, REMOVED_AUDIO.landing_key(), rest)
+
+
 def forget_feeds(lake: Lake, feed_ids: Sequence[str]) -> None:
     """Remove the rows that describe the feeds. Their episodes must have been removed."""
     with exclusive(lake.home):
@@ -90,6 +103,7 @@ def forget_feeds(lake: Lake, feed_ids: Sequence[str]) -> None:
                 _remove_landings(lake.home, ("stage_runs", OPEN, stage), feed_id)
                 for table in tables:
                     _remove_landings(lake.home, (table.name, OPEN), feed_id)
+        forget_unchanged(lake, feed_ids)
         _remove_superseded(lake, feed_ids)
         records = SealedFiles(lake.home, STAGE_RUNS)
         supersede(records, feed_ids, (), rewrite_all=True)

@@ -44,10 +44,14 @@ class Lake:
         """Write the row of `stage_runs` of a try that landed nothing. Raises `StorageError`."""
         self._write(STAGE_RUNS, STAGE_RUNS.of([record]), OPEN, FAILED, f"{record.commit.name}.parquet")
 
-    def read(self, table: Table, key: str) -> pa.Table | None:
-        """The rows of the key's newest landing in the table; None if there is no landing."""
+    def read(self, table: Table, key: str, listed: Mapping[str, Commit] | None = None) -> pa.Table | None:
+        """The rows of the key's newest landing in the table; None if there is no landing.
+
+        `listed` are the open commits of the table's stage, if they have been listed already.
+        """
         while True:
-            commit = open_commits(self.home, table.asset).get(key)
+            commit = (open_commits(self.home, table.asset) if listed is None else listed).get(key)
+            listed = None
             if commit is None:
                 return SealedFiles(self.home, table).landings([key]).get(key)
             with suppress(FileNotFoundError):  # compaction removed the landing after it was listed
@@ -72,9 +76,9 @@ class Lake:
             is_current = self.current(commit.stage, [commit.key]).get(commit.key) == commit
             return rows.get(commit.key, table.schema.empty_table()) if is_current else None
 
-    def rows(self, table: Table[Row_co], key: str) -> list[Row_co]:
+    def rows(self, table: Table[Row_co], key: str, listed: Mapping[str, Commit] | None = None) -> list[Row_co]:
         """The rows of the key's newest landing, typed; empty if there is no landing."""
-        found = self.read(table, key)
+        found = self.read(table, key, listed)
         return [] if found is None else table.rows_of(found)
 
     def replace(self, table: Table, key: str, rows: pa.Table) -> None:

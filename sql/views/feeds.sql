@@ -12,8 +12,8 @@ select
     poll.license,
     poll.etag,
     poll.last_modified,
-    poll.http_status,
-    poll.last_polled_at,
+    coalesce(unchanged.http_status, poll.http_status) as http_status,
+    coalesce(unchanged.polled_at, poll.last_polled_at) as last_polled_at,
     poll.n_episodes,
     poll.problems,
     poll.description_text,
@@ -30,4 +30,6 @@ select
     poll.value,
     subscription.added_at
 from lake.subscriptions as subscription
-left join lake.polls as poll using (feed_id);
+left join lake.polls as poll using (feed_id)
+left join lake.unchanged_polls as unchanged
+    on unchanged.feed_id = subscription.feed_id and unchanged.polled_at > poll.last_polled_at;

@@ -14,7 +14,7 @@ from assets.stages import EPISODE_GRAPH, STAGES
 from dagster_project.automation import admit_what_is_new, polls, tick
 from dagster_project.automation import request as request_of
 from dagster_project.backfills import with_downstream
-from dagster_project.build_resources import build_resources
+from dagster_project.build_resources import build_resources, window
 from dagster_project.definitions import build
 from dagster_project.flow_state import FlowState
 from dagster_project.nightly import request_nightly_backfill
@@ -26,6 +26,7 @@ from partitions.definitions import EPISODES, FEEDS, add_keys
 from partitions.window import Window
 from pipeline.live_window import admit
 from pipeline.records import Run
+from pipeline.run_keys import KEYS_TAG
 from pipeline.stage import Cost, Failure, Landing
 from resources.engines.routing import Engines
 from resources.lake.catalogue import Catalogue
@@ -157,18 +158,10 @@ def test_feeds_are_polled_longest_ago_first_and_a_dead_one_not_at_all(
     land(lake, "episodes", feeds[:10])
     fail(lake, "episodes", [feeds[3]], NotFound("gone"))
     requests = polls(instance, lake, settings, "tick")
-    ranges = [
-        tuple(request.tags[f"dagster/asset_partition_range_{end}"] for end in ("start", "end")) for request in requests
-    ]
+    batches = [request.tags[KEYS_TAG].split(",") for request in requests]
     assert len(requests) == 3
     assert len({request.run_key for request in requests}) == 3
-    assert not any(feeds[3] in span for span in ranges)
-    assert sum(order_length(instance, span) for span in ranges) == 11
-
-
-def order_length(instance: dg.DagsterInstance, span: tuple[str, ...]) -> int:
-    order = instance.get_dynamic_partitions("feeds")
-    return order.index(span[1]) - order.index(span[0]) + 1
+    assert sorted(key for batch in batches for key in batch) == feeds[:3] + feeds[4:]
 
 
 def test_the_night_asks_for_what_is_left_the_newest_first_within_its_hours(
@@ -242,6 +235,30 @@ def test_permanent_failures_leave_a_full_window_and_a_retry_brings_them_back(
     assert admit(instance, Catalogue(lake), Window(size=20), EPISODE_GRAPH) == []
     bring_back(instance, {"audio": [KEYS[1]]})
     assert instance.get_dynamic_partitions("episodes")[-1] == KEYS[1]
+
+
+def test_admission_and_downloads_wait_for_free_disk_space(
+    instance: dg.DagsterInstance, lake: Lake, engines: Engines, settings: Settings
+) -> None:
+    new = "show-20260102-00000001"
+    _in_catalogue(lake, [*KEYS, new], hours=1.0)
+    land(lake, "audio", KEYS[:6])
+    short = settings.model_copy(update={"min_free_gb": 1e9})
+    full = window(short).rules()
+    state, batches = tick(instance, Catalogue(lake), full, short, engines, FlowState())
+    assert {batch.stage for batch in batches} == {"hashes", "diarization", "transcript"}
+    assert new not in instance.get_dynamic_partitions("episodes")
+    _, batches = tick(instance, Catalogue(lake), window(settings).rules(), settings, engines, state)
+    assert "audio" in {batch.stage for batch in batches}
+    assert new in instance.get_dynamic_partitions("episodes")
+    assert request_nightly_backfill(instance, short, lake, engines).startswith("Nothing is requested: ")
+    repository = build(short).get_repository_def()
+    land(lake, "hashes diarization transcript", KEYS[:6])
+    land(lake, "turns utterances quality", KEYS[:6])
+    resources = repository.get_top_level_resources()
+    context = dg.build_sensor_context(instance, repository_def=repository, resources=resources)
+    skipped = repository.get_sensor_def("episode_flow").evaluate_tick(context).skip_message
+    assert str(skipped).startswith("Admission and downloads pause: ")
 
 
 def test_archived_episodes_of_another_engine_get_the_room_that_is_left(

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import av
 import pytest
 
-from pages.audio import MEDIA_TYPE, opus_copy
 from pages.episode import EpisodePage, PageSpeaker, PageTurn, PageWord, load_episode
 from pages.render import data_uri, episode_html
 from partitions.keys import feed_of
 from resources.lake.lake import Lake
-from resources.lake.tables import CHAPTERS, EPISODES
+from resources.lake.tables import CHAPTERS, EPISODES, REMOVED_AUDIO
 from resources.lake.warehouse import connect
 from speech.errors import PodlakeError
-from tests.landings import land
-from tests.talks import ARABIC, AUDIO, RAIN
+from speech.opus_copy import MEDIA_TYPE, opus_copy
+from tests.landings import NOON, land
+from tests.talks import ARABIC, AUDIO, RAIN, land_talks
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +66,17 @@ def test_turns_speakers_and_facts_come_from_the_lake(rain) -> None:
 def test_word_times_follow_each_other_and_mark_what_is_uncertain() -> None:
     words = (PageWord("Hi", 100, 300, 0.9), PageWord("👋", 500, 600, 0.1), PageWord("you", 700, 800, None))
     assert PageTurn(0, "S1", words).word_times == "100,200,2 400,100,-2 200,100,3"
+
+
+def test_the_copy_is_played_of_audio_that_retention_has_removed(tmp_path) -> None:
+    home = land_talks(tmp_path).home
+    row = {"audio_sha256": "ab" * 32, "copy_uri": "audio/cd/cd.opus", "landed_at": NOON + timedelta(days=1)}
+    land(Lake(home), REMOVED_AUDIO, "all", [row])
+    with connect(home) as connection:
+        assert load_episode(connection, RAIN).audio_uri == "audio/cd/cd.opus"
+    land(Lake(home), REMOVED_AUDIO, "all", [{**row, "landed_at": NOON - timedelta(days=1)}])
+    with connect(home) as connection:
+        assert load_episode(connection, RAIN).audio_uri == f"audio/ab/{'ab' * 32}.flac", "it was fetched again"
 
 
 def test_an_unknown_episode_and_one_without_transcript_are_named(store) -> None:

@@ -82,7 +82,7 @@ def test_the_search_says_what_it_does_not_understand(address) -> None:
     assert {hit["episode_id"] for hit in found["hits"]} == {RAIN, BREAD}
 
 
-def test_audio_is_answered_in_ranges_and_nothing_else_is(address) -> None:
+def test_audio_is_answered_in_ranges_and_nothing_else_is(address, store) -> None:
     url = f"{address}/audio/{'ab' * 32}.flac"
     part = httpx.get(url, headers={"Range": "bytes=4-7"})
     assert (part.status_code, part.content, part.headers["content-type"]) == (
@@ -90,6 +90,10 @@ def test_audio_is_answered_in_ranges_and_nothing_else_is(address) -> None:
         AUDIO.read_bytes()[4:8],
         "audio/flac",
     )
+    copy = store.home.path("audio", "ef", f"{'ef' * 32}.opus")
+    Path(copy).parent.mkdir()
+    Path(copy).write_bytes(b"Opus")
+    assert httpx.get(f"{address}/audio/{'ef' * 32}.opus").headers["content-type"] == "audio/ogg"
     assert part.headers["content-security-policy"].startswith("default-src 'none'")
     for name in ("..%2f..%2fetc%2fpasswd", f"{'cd' * 32}.flac", "x", f"{'ab' * 32}.flac%2f.."):
         assert httpx.get(f"{address}/audio/{name}").status_code == 404

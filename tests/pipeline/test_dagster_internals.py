@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -137,3 +138,22 @@ def test_runs_in_threads_do_not_configure_logging_again(monkeypatch: pytest.Monk
         assert len(configured) == 2  # each run would configure it
         instance.get_handlers()
         assert len(configured) == 2
+
+
+def test_runs_in_threads_do_not_redirect_the_output_of_the_process() -> None:
+    @dg.op
+    def work() -> None:
+        outputs.append(os.fstat(1))
+
+    @dg.job
+    def job() -> None:
+        work()
+
+    outputs = [os.fstat(1)]
+    with dg.instance_for_test() as instance:
+        job.execute_in_process(instance=instance)
+        internals.allow_runs_in_threads(instance)
+        job.execute_in_process(instance=instance)
+    before, redirected, kept = outputs
+    assert os.path.samestat(before, kept)
+    assert not os.path.samestat(before, redirected)

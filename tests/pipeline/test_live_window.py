@@ -17,7 +17,7 @@ from assets.stages import EPISODE_GRAPH
 from partitions.definitions import EPISODES, FEEDS, add_keys
 from partitions.window import Window
 from pipeline.dagster_internals import move_to_end
-from pipeline.live_window import admit, admit_from_feed, archive
+from pipeline.live_window import admit, admit_from_feeds, archive
 from pipeline.records import Run
 from pipeline.stage import Batch, Landing
 from resources.fetch.hosts import FetchPolicy
@@ -50,10 +50,15 @@ def feed(instance: dg.DagsterInstance, catalogue: Catalogue, name: str, days: Se
     land_outcome(catalogue.lake, episodes, landing, Run("run", "run", FIRST, 1))
 
 
-def polled(instance: dg.DagsterInstance, catalogue: Catalogue, name: str, window: Window) -> None:
-    rows = catalogue.lake.read(CATALOGUE, name)
-    assert rows is not None
-    admit_from_feed(instance, {"episodes": rows}, lake=catalogue.lake, window=window, episode_graph=EPISODE_GRAPH)
+def polled(instance: dg.DagsterInstance, catalogue: Catalogue, names: str, window: Window) -> None:
+    found = catalogue.lake.read_many(CATALOGUE, names)
+    admit_from_feeds(
+        instance,
+        [{"episodes": found[name]} for name in names],
+        lake=catalogue.lake,
+        window=window,
+        episode_graph=EPISODE_GRAPH,
+    )
 
 
 def inside(instance: dg.DagsterInstance) -> list[str]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -96,3 +97,10 @@ def test_facts_come_together_and_every_absence_has_a_reason():
     assert (facts.loudness_lufs, facts.silence_ratio, facts.chromaprint) == (None, 1.0, None)
     assert facts.loudness_absent_reason
     assert facts.chromaprint_absent_reason
+
+
+def test_fingerprints_in_several_threads_are_equal() -> None:
+    samples = tone(-10, 5)
+    for _ in range(20):  # each fails to import the library anew where it is not installed
+        with ThreadPoolExecutor(8) as pool:
+            assert len(set(pool.map(lambda _: fingerprint(samples), range(8)))) == 1

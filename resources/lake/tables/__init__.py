@@ -1,8 +1,8 @@
 """Every table of the lake. The module of a group defines the rows, key and asset of each of its tables."""
 
 from resources.lake.tables import audio, catalogue, dataset, pipeline, publisher, speech, voices
-from resources.lake.tables.audio import ACQUISITIONS, HASHES
-from resources.lake.tables.catalogue import EPISODES, POLLS, SUBSCRIPTIONS
+from resources.lake.tables.audio import ACQUISITIONS, HASHES, REMOVED_AUDIO
+from resources.lake.tables.catalogue import EPISODES, POLLS, SUBSCRIPTIONS, UNCHANGED_POLLS
 from resources.lake.tables.dataset import QUALITY, UTTERANCES
 from resources.lake.tables.pipeline import CHECK_RESULTS, FAILURES, STAGE_RUNS
 from resources.lake.tables.publisher import CHAPTERS, PUBLISHER_SEGMENTS
@@ -11,8 +11,9 @@ from resources.lake.tables.table import Table
 from resources.lake.tables.voices import SPEAKER_LINKS, VOICES
 
 __all__ = [
-    "ACQUISITIONS", "CHAPTERS", "CHECK_RESULTS", "EPISODES", "FAILURES", "HASHES", "POLLS", "PUBLISHER_SEGMENTS", "QUALITY", "SEGMENTS", "SPEAKERS",
-    "SPEAKER_LINKS", "STAGE_RUNS", "SUBSCRIPTIONS", "TABLES", "TURNS", "UTTERANCES", "VOICES", "WORDS",
+    "ACQUISITIONS", "CHAPTERS", "CHECK_RESULTS", "EPISODES", "FAILURES", "HASHES", "POLLS", "PUBLISHER_SEGMENTS",
+    "QUALITY", "REMOVED_AUDIO", "SEGMENTS", "SPEAKERS", "SPEAKER_LINKS", "STAGE_RUNS", "SUBSCRIPTIONS", "TABLES",
+    "TURNS", "UNCHANGED_POLLS", "UTTERANCES", "VOICES", "WORDS",
     "WORD_SPEAKERS", "Table",
 ]  # fmt: skip
 

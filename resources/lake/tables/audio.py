@@ -82,6 +82,23 @@ class HashesRow(DerivedRow):
     ] = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemovedAudioRow:
+    """A file of audio that retention has removed. The rows made from it stay; `audio` can fetch it again."""
+
+    audio_sha256: Annotated[str, "SHA-256 of the removed bytes."]
+    bytes: Annotated[Int64, "Length of what was removed."]
+    reason: Annotated[str, "age or size: the limit that it exceeded."]
+    copy_sha256: Annotated[str | None, "SHA-256 of the mono Opus copy; NULL: there is none."] = None
+    copy_bytes: Annotated[Int64 | None, "Length of the copy."] = None
+    copy_uri: Annotated[str | None, "Where the copy is, relative to the home."] = None
+    run_id: RunId = FILLED
+    landed_at: Annotated[datetime, "When the file was removed. A later fetched_at in acquisitions: it is back."] = (
+        FILLED
+    )
+
+
 _KEY = ("audio_sha256", "episode_id")
 ACQUISITIONS = Table("acquisitions", "audio", _KEY, AcquisitionRow)
+REMOVED_AUDIO = Table("removed_audio", "audio_retention", ("audio_sha256",), RemovedAudioRow, landing=())
 HASHES = Table("hashes", "hashes", _KEY, HashesRow)

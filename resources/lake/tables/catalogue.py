@@ -67,6 +67,15 @@ class PollRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UnchangedPollRow:
+    """The last poll of each feed that found it unchanged. Such a poll lands no rows in `polls` and `episodes`."""
+
+    feed_id: Annotated[str, "The feed."]
+    http_status: Annotated[Int16, "304."]
+    polled_at: Annotated[datetime, "When it was polled."]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeRow:
     """The catalogue: every episode that a feed has ever listed. A landing is a feed."""
 
@@ -115,3 +124,4 @@ class EpisodeRow:
 SUBSCRIPTIONS = Table("subscriptions", "feeds", ("feed_id",), SubscriptionRow, landing=())
 POLLS = Table("polls", "episodes", ("feed_id",), PollRow, landing=("feed_id",))
 EPISODES = Table("episodes", "episodes", ("episode_id",), EpisodeRow, landing=("feed_id",))
+UNCHANGED_POLLS = Table("unchanged_polls", "episodes", ("feed_id",), UnchangedPollRow, landing=())

@@ -12,12 +12,15 @@ from assets.catalogue.episodes import episodes
 from assets.catalogue.feeds import feeds
 from assets.stages import EPISODE_GRAPH
 from demo.serve import serving
+from partitions.definitions import FEEDS, add_keys
 from partitions.window import Window
 from pipeline.asset_definition import as_asset
+from pipeline.run_keys import key_tags
 from resources.lake.catalogue import Catalogue
 from resources.lake.home import Home
 from resources.lake.lake import Lake
-from resources.lake.tables import EPISODES, FAILURES, POLLS
+from resources.lake.tables import EPISODES, FAILURES, POLLS, UNCHANGED_POLLS
+from resources.lake.unchanged_polls import unchanged_at
 from tests.fetch import loopback
 
 FEED = """<?xml version="1.0" encoding="UTF-8"?>
@@ -39,19 +42,30 @@ def lake(tmp_path: Path) -> Lake:
     return Lake(Home.at(str(tmp_path / "home")))
 
 
-def poll(instance: dg.DagsterInstance, lake: Lake, feed_id: str) -> dg.ExecuteInProcessResult:
-    assets = [feeds, as_asset(episodes, batch_size=5, code_version="1")]
-    given = {
+def resources(lake: Lake) -> dict[str, Any]:
+    return {
         "lake": lake,
         "catalogue": Catalogue(lake),
         "window": Window(),
         "fetch_policy": loopback(),
         "episode_graph": EPISODE_GRAPH,
     }
+
+
+def poll(instance: dg.DagsterInstance, lake: Lake, feed_id: str) -> dg.ExecuteInProcessResult:
+    assets = [feeds, as_asset(episodes, batch_size=5, code_version="1")]
+    given = resources(lake)
     dg.materialize(assets, selection=["feeds"], instance=instance, resources=given)
     return dg.materialize(
         assets, selection=["episodes"], partition_key=feed_id, instance=instance, resources=given, raise_on_error=False
     )
+
+
+def poll_together(instance: dg.DagsterInstance, lake: Lake, keys: list[str]) -> dg.ExecuteInProcessResult:
+    """As the schedule polls them."""
+    asset = as_asset(episodes, batch_size=5, code_version="1")
+    tags = key_tags(keys, with_range=False)
+    return dg.materialize([asset], instance=instance, resources=resources(lake), tags=tags, raise_on_error=False)
 
 
 def rows(lake: Lake, feed_id: str) -> list[dict[str, Any]]:
@@ -81,9 +95,10 @@ def test_a_poll_lands_the_episodes_and_a_later_one_changes_no_key(
         assert instance.get_dynamic_partitions("episodes") == [first[1]["episode_id"], first[0]["episode_id"]]
 
         assert poll(instance, lake, feed.feed_id).success
-        unchanged = lake.read(POLLS, feed.feed_id)
+        unchanged = lake.read_file(UNCHANGED_POLLS, "all")
         assert unchanged is not None
-        assert unchanged["http_status"].to_pylist() == [304]
+        assert (unchanged["feed_id"].to_pylist(), unchanged["http_status"].to_pylist()) == ([feed.feed_id], [304])
+        assert len(lake.history("episodes", feed.feed_id)) == 1, "an unchanged feed lands nothing"
         assert [row["episode_id"] for row in rows(lake, feed.feed_id)] == [row["episode_id"] for row in first]
 
         Catalogue(lake).subscribe([(f"{base}/feed.xml", None)], language="de")
@@ -111,6 +126,23 @@ def test_a_feed_that_is_gone_is_a_failure_with_its_name(
     (row,) = failure.to_pylist()
     assert (row["feed_id"], row["stage"], row["error_class"]) == ("gone", "episodes", "http_not_found")
     assert "nothing.xml" in row["message"]
+
+
+def test_polls_together_log_events_for_changed_and_failed_feeds_only(
+    instance: dg.DagsterInstance, lake: Lake, tmp_path: Path
+) -> None:
+    (tmp_path / "same.xml").write_text(FEED.format(items=ONE))
+    with serving(tmp_path) as base:
+        found = Catalogue(lake).subscribe([(f"{base}/same.xml", "Same"), (f"{base}/nothing.xml", "Gone")])
+        keys = [feed.feed_id for feed in found]
+        add_keys(instance, FEEDS, keys)
+        for _ in range(2):
+            assert not poll_together(instance, lake, keys).success
+    assert [len(lake.history("episodes", key)) for key in keys] == [1, 2]
+    assert len(instance.fetch_materializations(dg.AssetKey("episodes"), limit=9).records) == 1
+    status = instance.get_status_by_partition(dg.AssetKey("episodes"), keys, FEEDS) or {}
+    assert [str(status[key]) for key in keys] == ["AssetPartitionStatus.MATERIALIZED", "AssetPartitionStatus.FAILED"]
+    assert list(unchanged_at(lake)) == ["same"]
 
 
 def test_audio_added_by_hand_is_a_feed_of_its_own_with_the_language_given(
@@ -202,9 +234,9 @@ def test_a_feed_whose_url_is_edited_is_polled_afresh(instance: dg.DagsterInstanc
     with serving(tmp_path) as base:
         (feed,) = Catalogue(lake).subscribe([(f"{base}/feed.xml", "Night Train")])
         path = Path(lake.home.path("subscriptions", "night-train.json"))
-        statuses = []
+        landings = []
         for url in (f"{base}/feed.xml", f"{base}/feed.xml", f"{base}/feed.xml?edited"):
             path.write_text(path.read_text().replace(feed.url, url))
             assert poll(instance, lake, feed.feed_id).success
-            statuses += [row.http_status for row in lake.rows(POLLS, feed.feed_id)]
-    assert statuses == [200, 304, 200]
+            landings.append(len(lake.history("episodes", feed.feed_id)))
+    assert landings == [1, 1, 2]

@@ -1,4 +1,4 @@
-"""The small copy of an episode's audio that a self-contained page carries."""
+"""The small copy of an episode's audio that pages carry, and that stays of audio that retention removes."""
 
 from __future__ import annotations
 
