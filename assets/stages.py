@@ -15,6 +15,7 @@ _MODULES = (
     "assets.speech.diarization",
     "assets.speech.transcript",
     "assets.speech.turns",
+    "assets.catalogue.publisher_transcript",
     "assets.speech.quality",
     "assets.dataset.utterances",
     "assets.speech.voices",

@@ -86,6 +86,14 @@ class PageSpeaker:
 
 
 @dataclass(frozen=True, slots=True)
+class PageChapter:
+    """A chapter of the publisher."""
+
+    start_ms: int
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
 class EpisodePage:
     """Everything that the reading page of an episode shows."""
 
@@ -104,6 +112,8 @@ class EpisodePage:
     n_words: int
     speakers: tuple[PageSpeaker, ...]
     turns: tuple[PageTurn, ...]
+    show_notes: str | None = None
+    chapters: tuple[PageChapter, ...] = ()
 
     def colour_of(self, speaker: str | None) -> int | None:
         """The number of the speaker's colour; None for words without a speaker."""
@@ -118,14 +128,15 @@ def load_episode(connection: DuckDBPyConnection, episode_id: str) -> EpisodePage
     found = ask(connection, _HEADER, [episode_id])
     if not found:
         raise PodlakeError(f"There is no episode {episode_id}. `podlake list --episodes` shows the episodes.")
-    header = found[0]
-    audio_sha256 = header[-1]
+    *header, flags, audio_sha256, show_notes = found[0]
     turns = tuple(_turns(ask(connection, _WORDS, [episode_id, audio_sha256])))
     if not turns and not ask(connection, "select 1 from quality where episode_id = ?", [episode_id]):
         raise PodlakeError(f"{episode_id} has no transcript yet. `podlake status {episode_id}` shows its stages.")
     rows = ask(connection, _SPEAKERS, [episode_id, audio_sha256])
     speakers = tuple(_speaker(index, row, turns) for index, row in enumerate(rows))
-    fields = [*header[:-2], tuple(header[-2] or ()), sum(len(turn.words) for turn in turns), speakers, turns]
+    n_words = sum(len(turn.words) for turn in turns)
+    chapters = tuple(PageChapter(*row) for row in ask(connection, _CHAPTERS, [episode_id]))
+    fields = [*header, tuple(flags or ()), n_words, speakers, turns, show_notes, chapters]
     return EpisodePage(*fields)
 
 
@@ -134,7 +145,8 @@ select
     overview.episode_id, overview.feed_id, coalesce(overview.feed_title, overview.feed_id),
     coalesce(overview.title, overview.episode_id), overview.published_at, overview.language,
     coalesce(overview.duration_ms, 0),
-    if(removed.landed_at > audio.fetched_at, removed.copy_uri, audio.storage_uri), episode.enclosure_url, overview.flags, audio.audio_sha256
+    if(removed.landed_at > audio.fetched_at, removed.copy_uri, audio.storage_uri), episode.enclosure_url, overview.flags, audio.audio_sha256,
+    episode.description_text
 from episode_overview as overview
 join episodes as episode using (episode_id)
 left join acquisitions as audio using (episode_id)
@@ -150,6 +162,8 @@ _SPEAKERS = """
 select speaker, speech_ms, coalesce(share, 0)
 from talk_time where episode_id = ? and audio_sha256 = ? order by speech_ms desc, speaker
 """
+
+_CHAPTERS = "select start_ms, title from chapters where episode_id = ? order by idx"
 
 
 def _turns(rows: Sequence[tuple[Any, ...]]) -> Iterator[PageTurn]:

@@ -149,7 +149,7 @@ def readiness(
             if (reason := rules.reason(key, episode)) and (reason is not Reason.ENGINE or budget.allows(key, episode))
         }
         running = in_flight.keys.get(stage.name, frozenset())
-        waiting = frozenset().union(*(pending[name] for name in stage.inputs))
+        waiting = frozenset().union(*(pending[name] for name in stage.inputs + stage.optional_inputs))
         blocked = running | waiting | settings.attempted.get(stage.name, frozenset())
         ready[stage.name] = {
             key: reason for key, reason in needed.items() if key not in blocked and rules.has_inputs(key)

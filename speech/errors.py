@@ -101,6 +101,12 @@ class NotAFeed(PodlakeError):
     error_class = "not_a_feed"
 
 
+class BadTranscript(PodlakeError):
+    """The publisher's transcript or chapters are not in a format that podlake reads."""
+
+    error_class = "bad_transcript"
+
+
 class NotAudio(PodlakeError):
     """The bytes hold no audio stream: an HTML page, an empty file, a video without sound."""
 
@@ -195,6 +201,7 @@ POLICIES: dict[str, Policy] = {
     NetworkError.error_class: _SOON,
     TooLarge.error_class: Policy(retryable=False),
     NotAFeed.error_class: Policy(retryable=False),
+    BadTranscript.error_class: Policy(retryable=False),
     NotAudio.error_class: Policy(retryable=False),
     Undecodable.error_class: Policy(retryable=False),
     LanguageWithoutEngine.error_class: Policy(retryable=False),

@@ -8,19 +8,22 @@ from typing import Any
 
 import pyarrow as pa
 
+from partitions.languages import normalise_language
 from pipeline.stage import Batch, Cost, Landing, Outcome, Stage, each
 from resources.lake.catalogue import Catalogue
 from resources.lake.lake import Lake
-from resources.lake.tables import HASHES, QUALITY, SEGMENTS, SPEAKERS, TURNS, WORD_SPEAKERS, WORDS
+from resources.lake.tables import HASHES, PUBLISHER_SEGMENTS, QUALITY, SEGMENTS, SPEAKERS, TURNS, WORD_SPEAKERS, WORDS
 from resources.lake.tables.audio import HashesRow
 from resources.lake.tables.catalogue import EpisodeRow
 from resources.lake.tables.dataset import QualityRow
 from resources.lake.tables.pipeline import StageRunRow
+from resources.lake.tables.publisher import PublisherSegmentRow
 from resources.lake.tables.speech import TurnRow, WordRow, WordSpeakerRow
 from speech.overlaps import overlap_ms, union_ms
 from speech.spoken_language import disagreeing
 from speech.text_language import detect_language
 from speech.types import Segment
+from speech.word_errors import normalised_words, word_error_rate
 
 MANY_CLIPPED = 0.001
 """Share of samples at full scale above which speech sounds distorted."""
@@ -46,7 +49,7 @@ def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
 
 @Stage(
     tables=(QUALITY,), ui_metadata=_ui_metadata, group="speech", batch_size=128, version="1",
-    inputs=("hashes", "turns", "utterances"),
+    inputs=("hashes", "turns", "utterances"), optional_inputs=("publisher_transcript",),
 )  # fmt: skip
 def quality(batch: Batch, catalogue: Catalogue, lake: Lake) -> Iterator[Outcome]:
     """Summarises an episode: durations, speakers, words, languages, and flags for what a user should check."""
@@ -67,11 +70,14 @@ class EpisodeResults:
     turns: list[TurnRow]
     transcribed: StageRunRow
     """The transcription's record."""
+    published: list[PublisherSegmentRow] | None
+    """None: `publisher_transcript` has not landed."""
 
 
 def _quality(key: str, batch: Batch, entry: EpisodeRow, lake: Lake) -> Landing:
     audio_sha256 = batch.audio_sha256(key)
     (facts,) = batch.rows(lake, HASHES, key)
+    published = lake.read(PUBLISHER_SEGMENTS, key)
     results = EpisodeResults(
         hashes=facts,
         segments=[Segment(row.speaker, row.start_ms, row.end_ms, row.confidence) for row in lake.rows(SEGMENTS, key)],
@@ -81,6 +87,7 @@ def _quality(key: str, batch: Batch, entry: EpisodeRow, lake: Lake) -> Landing:
         word_speakers=batch.rows(lake, WORD_SPEAKERS, key),
         turns=batch.rows(lake, TURNS, key),
         transcribed=lake.runs("transcript", [key])[key],
+        published=None if published is None else PUBLISHER_SEGMENTS.rows_of(published),
     )
     row = _summary(results, entry)
     fingerprint = str(batch.upstream["turns"][key].engine_fingerprint)
@@ -114,7 +121,28 @@ def _summary(results: EpisodeResults, entry: EpisodeRow) -> QualityRow:
         spoken_language_probability=spoken[0].probability if spoken else None,
         spoken_languages=spoken or None,
         spoken_language_absent_reason=results.transcribed.spoken_language_absent_reason,
+        **_publisher_wer(results, entry),
     )
+
+
+def _publisher_wer(results: EpisodeResults, entry: EpisodeRow) -> dict[str, Any]:
+    """The error rate of our words against the publisher's, or why there is none."""
+    language = results.words[0].language if results.words else entry.language
+    declared = {link.url: link.language for link in entry.transcript_urls}
+    reference = normalised_words((row.text for row in results.published or ()), language)
+    reason = None
+    if not entry.transcript_urls:
+        reason = "no_transcript"
+    elif not results.published:
+        reason = "not_fetched"
+    elif language and (normalise_language(declared.get(results.published[0].url)) or language) != language:
+        reason = "other_language"
+    elif not reference:
+        reason = "no_words"
+    if reason:
+        return {"publisher_wer_absent_reason": reason}
+    words = normalised_words((row.word for row in results.words), language)
+    return {"publisher_wer": word_error_rate(words, reference)}
 
 
 def _flags(row: QualityRow, results: EpisodeResults, entry: EpisodeRow) -> tuple[str, ...]:

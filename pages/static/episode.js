@@ -78,6 +78,13 @@
     if (event.target.dataset.s) seek(Number(event.target.dataset.s), true);
     else if (event.target.closest(".at")) seek(starts[turns.indexOf(turn)], true);
   });
+  document.querySelector(".chapters")?.addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (!button) return;
+    const ms = Number(button.dataset.chapter);
+    seek(ms, true);
+    turns[Math.max(0, turnAt(ms))]?.scrollIntoView({ block: "center" });
+  });
   timeline.addEventListener("click", (event) => {
     const box = timeline.getBoundingClientRect(), ms = ((event.clientX - box.left) / box.width) * length * 1000;
     seek(ms, false);

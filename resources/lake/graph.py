@@ -22,6 +22,9 @@ class StageSpec:
     tables: tuple[Table, ...]
     inputs: tuple[str, ...] = ()
     """Stages of the same partition whose landings it reads."""
+    optional_inputs: tuple[str, ...] = ()
+    """Stages of the same partition that it waits for while they can run, and does without if they have failed. Another
+    landing of theirs does not make it outdated."""
     gathers: tuple[str, ...] = ()
     """Of a stage of feeds: stages of episodes. It reads their landings of all episodes of the feed."""
     partition_kind: PartitionKind = "episode"
@@ -49,7 +52,7 @@ class StageGraph:
         if len(kinds) != len(self.declared):
             raise GraphError("Two stages have the same name.")
         for stage in self.declared:
-            for name in stage.inputs:
+            for name in stage.inputs + stage.optional_inputs:
                 if kinds.get(name) != stage.partition_kind:
                     raise GraphError(f"{stage.name} reads {name}, which is not a stage of {stage.partition_kind}s.")
             for name in stage.gathers:
@@ -64,7 +67,7 @@ class StageGraph:
     def stages(self) -> tuple[StageSpec, ...]:
         """Inputs first, otherwise in declared order."""
         by_name = {stage.name: stage for stage in self.declared}
-        sorter = TopologicalSorter({name: stage.inputs for name, stage in by_name.items()})
+        sorter = TopologicalSorter({name: stage.inputs + stage.optional_inputs for name, stage in by_name.items()})
         sorter.prepare()
         position = {stage.name: index for index, stage in enumerate(self.declared)}
         found: list[StageSpec] = []
@@ -101,8 +104,10 @@ class StageGraph:
 
     @cached_property
     def terminal(self) -> tuple[str, ...]:
-        """The stages that no other stage reads. A partition is complete if they are committed and not outdated."""
-        read = {name for stage in self.stages for name in stage.inputs}
+        """The stages that no other stage reads, if only optionally. A partition is complete if they are committed and not
+        outdated.
+        """
+        read = {name for stage in self.stages for name in stage.inputs + stage.optional_inputs}
         return tuple(stage.name for stage in self.stages if stage.name not in read)
 
     @cached_property

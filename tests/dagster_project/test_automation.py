@@ -47,7 +47,9 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def lake(settings: Settings) -> Lake:
+    """Which has tried to fetch what publishers offer beside the audio."""
     given: Lake = build_resources(settings)["lake"]
+    land(given, "publisher_transcript", KEYS)
     return given
 
 

@@ -270,15 +270,18 @@ class TestSql:
 
     def test_what_there_is_to_ask(self) -> None:
         text = podlake("sql").stdout
-        assert "transcript        The transcript to read: a line per turn" in text
-        assert "segments          Who speaks when. Segments of two speakers may overlap." in text
+        assert "transcript          The transcript to read: a line per turn" in text
+        assert "segments            Who speaks when. Segments of two speakers may overlap." in text
         assert "talk_time_share             Who has the word, episode by episode" in text
 
     def test_errors_are_duckdbs_own_words_without_a_traceback(self) -> None:
         unknown = podlake("sql", "select * from epsodes")
         assert unknown.exit_code == 1
         assert "Table with name epsodes does not exist" in unknown.stderr
-        assert "There are: acquisitions, check_results, episode_overview, episodes, failures, feeds," in unknown.stderr
+        assert (
+            "There are: acquisitions, chapters, check_results, episode_overview, episodes, failures, feeds,"
+            in unknown.stderr
+        )
         assert 'syntax error at or near "selec"' in podlake("sql", "selec 1").stderr
         assert "Traceback" not in unknown.output
         assert podlake("sql", "--", "-- nothing").stderr.startswith("Error: The query returns no table.")

@@ -64,7 +64,8 @@ def test_the_lineage_is_the_design_s(defs: dg.Definitions) -> None:
     assert parents["hashes"] == parents["diarization"] == parents["transcript"] == {"audio"}
     assert parents["turns"] == {"diarization", "transcript"}
     assert parents["utterances"] == {"audio", "diarization", "transcript", "turns"}
-    assert parents["quality"] == {"hashes", "turns", "utterances"}
+    assert parents["quality"] == {"hashes", "turns", "utterances", "publisher_transcript"}
+    assert parents["publisher_transcript"] == {"episodes"}
     assert parents["voices"] == {"diarization"}
 
 
@@ -74,8 +75,8 @@ def test_stages_that_advance_independently_have_batches_of_different_sizes(defs:
         for assets_def in defs.assets or []
         if isinstance(assets_def, dg.AssetsDefinition) and (policy := assets_def.backfill_policy)
     ]
-    assert len(sizes) == 9
-    assert len(set(sizes)) == 9
+    assert len(sizes) == 10
+    assert len(set(sizes)) == 10
 
 
 def test_the_engine_s_fingerprint_is_part_of_the_code_version(tmp_path: Path) -> None:

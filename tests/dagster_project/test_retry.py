@@ -105,7 +105,7 @@ def test_an_archived_episode_is_brought_back_to_work(settings: Settings) -> None
         add_keys(instance, EPISODES, ["show-20260102-00000002"])
         said = podlake(settings, "reopen", key)
         assert instance.get_dynamic_partitions("episodes") == ["show-20260102-00000002", key]
-    assert said.startswith("1 in work again, with 7 landings")
+    assert said.startswith("1 in work again, with 8 landings")
     assert f"--partition {key}" in said
     assert backlog(lake) == 1
 

@@ -116,7 +116,16 @@ def test_killed_again_and_again_it_ends_with_everything_landed_once(site: Path, 
         process = _run(home)
         assert process.wait(timeout=300) == 0, (tmp_path / "run.log").read_text()[-3000:]
         after = _landed(lake.home)
-        episode_stages = ("audio", "hashes", "diarization", "transcript", "turns", "utterances", "quality")
+        episode_stages = (
+            "audio",
+            "hashes",
+            "diarization",
+            "transcript",
+            "turns",
+            "utterances",
+            "publisher_transcript",
+            "quality",
+        )
         good = sorted({episode for episode, stage in after if stage == "quality"})
         assert len(good) == 3
         assert {after[key, stage] for key in good for stage in episode_stages} == {1}

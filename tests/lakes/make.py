@@ -26,6 +26,7 @@ EPISODE_STAGES = {
     "transcript": ("words",),
     "turns": ("word_speakers", "turns"),
     "utterances": ("utterances",),
+    "publisher_transcript": ("publisher_segments", "chapters"),
     "quality": ("quality",),
 }
 

@@ -10,8 +10,9 @@ import pytest
 
 from pages.episode import EpisodePage, PageSpeaker, PageTurn, PageWord, load_episode
 from pages.render import data_uri, episode_html
+from partitions.keys import feed_of
 from resources.lake.lake import Lake
-from resources.lake.tables import REMOVED_AUDIO
+from resources.lake.tables import CHAPTERS, EPISODES, REMOVED_AUDIO
 from resources.lake.warehouse import connect
 from speech.errors import PodlakeError
 from speech.opus_copy import MEDIA_TYPE, opus_copy
@@ -21,6 +22,15 @@ from tests.talks import ARABIC, AUDIO, RAIN, land_talks
 
 @pytest.fixture(scope="module")
 def rain(store):
+    lake = Lake(store.home)
+    notes = "With <b>Ann</b>.\nhttps://example.org/" + "long" * 50
+    rows = [
+        {**row, "description_text": notes} if row["episode_id"] == RAIN else row
+        for row in lake.read(EPISODES, feed_of(RAIN)).to_pylist()
+    ]
+    land(lake, EPISODES, feed_of(RAIN), rows)
+    chapters = [{"idx": 0, "start_ms": 0, "title": "Intro"}, {"idx": 1, "start_ms": 2_800, "title": "<i>Rain</i>"}]
+    land(lake, CHAPTERS, RAIN, chapters)
     with connect(store.home) as connection:
         return load_episode(connection, RAIN)
 
@@ -109,6 +119,15 @@ def test_keys_move_by_word_and_by_turn(opened) -> None:
     assert opened.is_visible("#help")
 
 
+def test_chapters_seek_and_show_notes_are_text(opened) -> None:
+    assert opened.locator(".chapters button").all_inner_texts() == ["0:00 Intro", "0:02 <i>Rain</i>"]
+    opened.click(".chapters button >> nth=1")
+    assert opened.evaluate("document.getElementById('audio').currentTime") >= 2.8
+    assert opened.get_attribute("#t1", "aria-current") == "true"
+    opened.click(".notes summary")
+    assert opened.inner_text(".notes p").startswith("With <b>Ann</b>.\nhttps://example.org/long")
+
+
 def test_search_ignores_case_and_accents_and_steps_through_the_turns(opened) -> None:
     opened.keyboard.press("/")
     opened.keyboard.type("CAFE")
@@ -124,6 +143,7 @@ def test_search_ignores_case_and_accents_and_steps_through_the_turns(opened) -> 
 def test_no_rule_of_accessibility_is_broken(opened, violations, width, scheme) -> None:
     opened.set_viewport_size({"width": width, "height": 800})
     opened.emulate_media(color_scheme=scheme)
+    opened.click(".notes summary")
     assert violations(opened) == []
     assert opened.evaluate("document.documentElement.scrollWidth") <= width
 

@@ -247,3 +247,42 @@ class TestBudgets:
         found = readiness(GRAPH, catalogue, {}, {}, InFlight(), SETTINGS, NOW)
         assert within_hours(found, 5.0) == {A: 2.0, B: 3.0}
         assert within_hours(found, 1.0) == {A: 2.0}
+
+
+OPTIONAL = StageGraph(
+    (
+        *(one for one in GRAPH if one.name != "quality"),
+        stage("notes", pool="downloads"),
+        replace(stage("quality", "hashes", "words"), optional_inputs=("notes",)),
+    )
+)
+
+
+def with_notes(commits: list[Commit], failed: FailedTry | None = None, **in_flight: set[str]) -> dict[str, str]:
+    """Stage → keys that run next, of two episodes that have all but `quality`; `notes` is read by it if it has landed."""
+    made = {**landed(*commits), "notes": {one.key: one for one in commits if one.stage == "notes"}}
+    failures = {"notes": {A: failed, B: failed}} if failed else {}
+    settings = replace(SETTINGS, batch_sizes=dict.fromkeys(OPTIONAL.names, 2))
+    catalogue = {A: Episode(), B: Episode()}
+    batches = plan(OPTIONAL, catalogue, made, failures, InFlight(keys=in_flight), settings, NOW)
+    return {batch.stage: "".join(batch.keys) for batch in batches}
+
+
+def test_an_optional_input_is_awaited_while_it_can_run_and_done_without_after_a_failure() -> None:
+    before = [commit(key, name) for key in (A, B) for name in ("audio", "hashes", "words")]
+    notes = [Commit(key, "notes", commit(key, "audio").stamp) for key in (A, B)]
+    assert with_notes(before) == {"notes": "ab"}
+    assert with_notes(before, notes={A}) == {"notes": "b"}
+    assert with_notes([*before, *notes]) == {"quality": "ab"}
+    assert with_notes(before, FailedTry(NOW, None)) == {"quality": "ab"}
+    assert with_notes(before, FailedTry(NOW, NOW + HOUR)) == {"quality": "ab"}
+    later = Commit(A, "notes", commit(A, "audio", "2", at=NOW).stamp)
+    assert with_notes([*everything(A, B), later, notes[1]]) == {}
+
+
+def test_what_an_optional_stage_downloads_takes_nothing_from_the_budget_for_audio() -> None:
+    settings = replace(SETTINGS, batch_sizes=dict.fromkeys(OPTIONAL.names, 2), ahead_episodes=2)
+    catalogue = {key: Episode() for key in (A, B, C, D)}
+    flying = InFlight(keys={"notes": {A, B, C, D}})
+    batches = plan(OPTIONAL, catalogue, {}, {}, flying, settings, NOW)
+    assert sum(len(batch.keys) for batch in batches if batch.stage == "audio") == 4

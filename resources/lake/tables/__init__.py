@@ -1,24 +1,25 @@
 """Every table of the lake. The module of a group defines the rows, key and asset of each of its tables."""
 
-from resources.lake.tables import audio, catalogue, dataset, pipeline, speech, voices
+from resources.lake.tables import audio, catalogue, dataset, pipeline, publisher, speech, voices
 from resources.lake.tables.audio import ACQUISITIONS, HASHES, REMOVED_AUDIO
 from resources.lake.tables.catalogue import EPISODES, POLLS, SUBSCRIPTIONS, UNCHANGED_POLLS
 from resources.lake.tables.dataset import QUALITY, UTTERANCES
 from resources.lake.tables.pipeline import CHECK_RESULTS, FAILURES, STAGE_RUNS
+from resources.lake.tables.publisher import CHAPTERS, PUBLISHER_SEGMENTS
 from resources.lake.tables.speech import SEGMENTS, SPEAKERS, TURNS, WORD_SPEAKERS, WORDS
 from resources.lake.tables.table import Table
 from resources.lake.tables.voices import SPEAKER_LINKS, VOICES
 
 __all__ = [
-    "ACQUISITIONS", "CHECK_RESULTS", "EPISODES", "FAILURES", "HASHES", "POLLS", "QUALITY", "REMOVED_AUDIO", "SEGMENTS",
-    "SPEAKERS", "SPEAKER_LINKS", "STAGE_RUNS", "SUBSCRIPTIONS", "TABLES", "TURNS", "UNCHANGED_POLLS", "UTTERANCES",
-    "VOICES", "WORDS",
+    "ACQUISITIONS", "CHAPTERS", "CHECK_RESULTS", "EPISODES", "FAILURES", "HASHES", "POLLS", "PUBLISHER_SEGMENTS",
+    "QUALITY", "REMOVED_AUDIO", "SEGMENTS", "SPEAKERS", "SPEAKER_LINKS", "STAGE_RUNS", "SUBSCRIPTIONS", "TABLES",
+    "TURNS", "UNCHANGED_POLLS", "UTTERANCES", "VOICES", "WORDS",
     "WORD_SPEAKERS", "Table",
 ]  # fmt: skip
 
 TABLES: dict[str, Table] = {
     table.name: table
-    for group in (catalogue, audio, speech, dataset, voices, pipeline)
+    for group in (catalogue, audio, speech, publisher, dataset, voices, pipeline)
     for table in vars(group).values()
     if isinstance(table, Table)
 }

@@ -76,6 +76,14 @@ class QualityRow(DerivedRow):
         tuple[SpokenLanguage, ...] | None, "All languages by sound, with their shares, the likeliest first."
     ] = None
     spoken_language_absent_reason: Annotated[str | None, "Why no language was identified by sound."] = None
+    publisher_wer: Annotated[
+        Float32 | None,
+        "Word error rate of our words against the publisher's, 0–: lower case, no punctuation, no remarks in brackets; "
+        "of characters in languages without spaces.",
+    ] = None
+    publisher_wer_absent_reason: Annotated[
+        str | None, "Why it is NULL: no_transcript, not_fetched, other_language or no_words."
+    ] = None
 
 
 UTTERANCES = Table("utterances", "utterances", ("audio_sha256", "episode_id", "utterance_idx"), UtteranceRow)

@@ -13,6 +13,7 @@ from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PART
 from assets.audio.hashes import hashes
 from assets.catalogue.episodes import episodes
 from assets.catalogue.feeds import feeds
+from assets.catalogue.publisher_transcript import publisher_transcript
 from assets.dataset.utterances import utterances
 from assets.speech.diarization import diarization
 from assets.speech.quality import quality
@@ -23,12 +24,16 @@ from dagster_project.settings import Settings
 from pipeline.asset_definition import as_asset
 from pipeline.stage import Batch, Cost, Landing, Outcome, Stage, each
 from resources.lake.catalogue import SINGLES
+from resources.lake.lake import Lake
+from resources.lake.tables import EPISODES as CATALOGUE
 from resources.lake.tables import QUALITY
 from speech.types import SpokenLanguage
+from tests.landings import land
 
 ENGLISH = "so what did you think of the weather in the mountains last week when it would not stop raining"
 FRENCH = "alors que pensez vous du temps qu'il faisait dans les montagnes la semaine dernière avec toute cette pluie"
 CHINESE = " ".join("今天我们来谈谈上个星期山里的天气为什么一直下雨而且没有停下来的意思大家都觉得很奇怪")
+TRANSCRIPT_URL = "https://example.org/transcript.txt"
 HASHES = {
     "sha256": "a" * 64, "md5": "b" * 32, "pcm16k_sha256": "c" * 64, "chromaprint": None, "chromaprint_absent_reason": "made up",
     "container": "wav", "codec": "pcm_s16le", "bitrate": None, "sample_rate": 16_000, "channels": 1,
@@ -74,6 +79,9 @@ class Recorded:
     speech: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: segments_of(("S1", 0, 30_000)))
     facts: dict[str, Any] = field(default_factory=dict)
     spoken: tuple[SpokenLanguage, ...] = ()
+    published: tuple[str, ...] | None = None
+    """The texts of the publisher's transcript; None: it has none."""
+    published_language: str = "en"
 
 
 EPISODES = {
@@ -86,6 +94,10 @@ EPISODES = {
     ),
     "short": Recorded("en", words_of("too little to tell")),
     "two-speakers": Recorded("en", words_of(ENGLISH), segments_of(("S1", 0, 5_900), ("S2", 6_000, 12_000))),
+    "published": Recorded("en", words_of(ENGLISH), published=(f"[Music] {ENGLISH.title()}!", "Rain, rain.")),
+    "published-in-french": Recorded("en", words_of(ENGLISH), published=(FRENCH,), published_language="fr-CA"),
+    "published-not-fetched": Recorded("en", words_of(ENGLISH), published=()),
+    "published-music": Recorded("en", words_of(ENGLISH), published=("[Music]",)),
     "silent": Recorded("en", [], segments_of()),
     "broken": Recorded(
         None,
@@ -94,6 +106,18 @@ EPISODES = {
         {"truncated": True, "decode_errors": 3, "clip_rate": 0.01},
     ),
 }
+
+
+def _add_links(lake: Lake) -> None:
+    """Links to transcripts in the catalogue's rows."""
+    rows = lake.read(CATALOGUE, SINGLES).to_pylist()
+    for row in rows:
+        recorded = EPISODES[row["title"]]
+        if recorded.published is not None:
+            row["transcript_urls"] = [
+                {"url": TRANSCRIPT_URL, "type": "text/plain", "language": recorded.published_language}
+            ]
+    land(lake, CATALOGUE, SINGLES, rows)
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +142,11 @@ def summed_up(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, A
 
         return replace(stage, work=work, inputs=(), pool=None)
 
+    def published(recorded: Recorded) -> dict[str, list[dict[str, Any]]]:
+        texts = enumerate(recorded.published or ())
+        rows = [{"idx": idx, "text": text, "format": "text", "url": TRANSCRIPT_URL} for idx, text in texts]
+        return {"publisher_segments": rows, "chapters": []}
+
     stages = [
         episodes,
         landing(hashes, lambda recorded: {"hashes": [{**HASHES, **recorded.facts}]}),
@@ -125,9 +154,10 @@ def summed_up(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, A
         landing(transcript, lambda recorded: {"words": recorded.words}),
         turns,
         landing(utterances, lambda _: {"utterances": []}),
+        landing(publisher_transcript, published),
         quality,
     ]
-    assets = [feeds, *(as_asset(stage, batch_size=10, code_version="1") for stage in stages)]
+    assets = [feeds, *(as_asset(stage, batch_size=20, code_version="1") for stage in stages)]
     with dg.instance_for_test() as instance:
 
         def run(*names: str, **partitions: Any) -> None:
@@ -137,9 +167,19 @@ def summed_up(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, A
         run("feeds")
         run("episodes", partition_key=SINGLES)
         keys = instance.get_dynamic_partitions("episodes")
+        _add_links(given["lake"])
         titles |= {key: str(entry.title) for key, entry in given["catalogue"].entries(keys).items()}
         every_one = {ASSET_PARTITION_RANGE_START_TAG: keys[0], ASSET_PARTITION_RANGE_END_TAG: keys[-1]}
-        run("hashes", "diarization", "transcript", "turns", "utterances", "quality", tags=every_one)
+        run(
+            "hashes",
+            "diarization",
+            "transcript",
+            "turns",
+            "utterances",
+            "publisher_transcript",
+            "quality",
+            tags=every_one,
+        )
     return {titles[key]: given["lake"].read(QUALITY, key).to_pylist()[0] for key in keys}
 
 
@@ -199,3 +239,19 @@ def test_flags_stand_in_the_order_of_their_table(summed_up) -> None:
         "unassigned_words",
     ]  # fmt: skip
     assert row["words_unassigned"] > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "wer", "reason"),
+    [
+        ("published", 2 / (len(ENGLISH.split()) + 2), None),
+        ("english", None, "no_transcript"),
+        ("published-in-french", None, "other_language"),
+        ("published-not-fetched", None, "not_fetched"),
+        ("published-music", None, "no_words"),
+    ],
+)
+def test_words_are_compared_with_the_publisher_s(summed_up, name: str, wer: float | None, reason: str | None) -> None:
+    row = summed_up[name]
+    assert row["publisher_wer"] == (wer and pytest.approx(wer))
+    assert row["publisher_wer_absent_reason"] == reason

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from resources.lake.graph import EngineSlot, GraphError, PartitionKind, StageGraph, StageSpec
@@ -39,6 +41,13 @@ def test_inputs_are_followed_through_other_stages() -> None:
 
 def test_terminal_stages_are_those_that_no_stage_reads() -> None:
     assert GRAPH.of_kind("episode").terminal == ("turns", "hashes")
+
+
+def test_a_stage_that_is_read_if_it_has_landed_comes_first_and_is_not_terminal() -> None:
+    graph = StageGraph((replace(stage("sums", "audio"), optional_inputs=("notes",)), stage("notes"), stage("audio")))
+    assert graph.names == ("notes", "audio", "sums")
+    assert graph.terminal == ("sums",)
+    assert graph.all_inputs("sums") == {"audio"}
 
 
 def test_engine_stages_are_those_with_a_slot() -> None:

@@ -1,0 +1,51 @@
+"""Reads chapters that publishers offer, in the JSON format of Podcasting 2.0.
+
+Format: https://github.com/Podcastindex-org/podcast-namespace/blob/main/docs/examples/chapters/jsonChapters.md
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from speech.errors import BadTranscript
+from speech.formats.published import seconds_to_ms
+
+MOST_CHAPTERS = 1_000
+LONGEST_TEXT = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Chapter:
+    """A chapter that the table of contents lists."""
+
+    start_ms: int
+    end_ms: int | None
+    title: str
+    url: str | None
+    image: str | None
+
+
+def read_chapters(content: bytes) -> list[Chapter]:
+    """The chapters in order of time, without those that have no title or that the table of contents leaves out.
+
+    A chapter without a valid start is left out. Raises `BadTranscript` if the document is no list of chapters.
+    """
+    try:
+        items = json.loads(content.decode("utf-8-sig", errors="replace"))["chapters"]
+        found = [chapter for item in items if (chapter := _chapter(item))]
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+        raise BadTranscript(f"The chapters are no valid JSON chapters: {error}") from error
+    return sorted(found[:MOST_CHAPTERS], key=lambda chapter: chapter.start_ms)
+
+
+def _chapter(item: dict[str, Any]) -> Chapter | None:
+    start_ms, title = seconds_to_ms(item.get("startTime")), _text(item.get("title"))
+    if start_ms is None or not title or item.get("toc") is False:
+        return None
+    return Chapter(start_ms, seconds_to_ms(item.get("endTime")), title, _text(item.get("url")), _text(item.get("img")))
+
+
+def _text(value: Any) -> str | None:
+    return " ".join(value.split())[:LONGEST_TEXT] or None if isinstance(value, str) else None
