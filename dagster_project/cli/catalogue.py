@@ -1,14 +1,12 @@
-"""Commands of the catalogue: what is in it, what leaves it, and what it is exchanged with."""
+"""Commands of the catalogue: what leaves it, and what it is exchanged with. Each imports what it needs when it runs, so that `--help` is fast."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    from dagster_project.settings import Settings
+from dagster_project.cli.context import read_settings, require_feeds
 
 
 @click.command(epilog="\b\npodlake forget my-show-20260102-1a2b3c4d --dry-run\npodlake forget my-show")
@@ -27,7 +25,7 @@ def forget(names: tuple[str, ...], dry_run: bool, yes: bool) -> None:
     from resources.lake.home import Home
     from resources.lake.lake import Lake
 
-    settings = _settings()
+    settings = read_settings()
     catalogue = Catalogue(Lake(Home.at(settings.home)))
     plan = command.plan(catalogue, names)
     click.echo(command.summary(plan))
@@ -53,7 +51,7 @@ def export_catalogue(output: Path, form: str | None, episodes: bool) -> None:
     from resources.lake.home import Home
     from resources.lake.lake import Lake
 
-    catalogue = Catalogue(Lake(Home.at(_settings().home)))
+    catalogue = Catalogue(Lake(Home.at(read_settings().home)))
     form = form or ("csv" if output.suffix.lower() == ".csv" else "jsonl")
     click.echo(f"{export(catalogue, output, form, with_episodes=episodes)} lines written to {output}")
 
@@ -62,15 +60,14 @@ def export_catalogue(output: Path, form: str | None, episodes: bool) -> None:
 @click.argument("feeds", nargs=-1, metavar="[FEED]...")
 def refresh(feeds: tuple[str, ...]) -> None:
     """Poll feeds now; without names all of them. `podlake run` then processes what is new."""
-    from dagster_project.cli import _require_feeds
     from dagster_project.commands.refresh import refresh as poll
     from dagster_project.commands.terminal import render
     from dagster_project.instance import open_instance
     from resources.lake.home import Home
     from resources.lake.lake import Lake
 
-    settings = _settings()
-    _require_feeds(settings, feeds)
+    settings = read_settings()
+    require_feeds(settings, feeds)
     with open_instance(settings) as instance:
         rows = poll(instance, settings, Lake(Home.at(settings.home)), feeds)
     click.echo(
@@ -92,7 +89,7 @@ def remove(names: tuple[str, ...], undo: bool) -> None:
     from resources.lake.home import Home
     from resources.lake.lake import Lake
 
-    settings = _settings()
+    settings = read_settings()
     catalogue = Catalogue(Lake(Home.at(settings.home)))
     with open_instance(settings) as instance:
         if undo:
@@ -117,7 +114,7 @@ def retention(dry_run: bool) -> None:
     from resources.lake.home import Home
     from resources.lake.lake import Lake
 
-    settings = _settings()
+    settings = read_settings()
     lake = Lake(Home.at(settings.home))
     with open_instance(settings) as instance:
         chosen = command.planned(instance, settings, lake)
@@ -140,7 +137,7 @@ def search_feeds(words: tuple[str, ...], limit: int) -> None:
     from dagster_project.commands.search_feeds import search_feeds as search
     from dagster_project.commands.terminal import render
 
-    settings = _settings()
+    settings = read_settings()
     found, problems = search(settings, fetch_policy(settings), " ".join(words), limit=limit)
     if found:
         rows = [(feed.title, feed.author, feed.episodes, feed.url) for feed in found]
@@ -150,12 +147,6 @@ def search_feeds(words: tuple[str, ...], limit: int) -> None:
         click.echo("No feed has this name.")
     if problems:
         raise click.ClickException("\n".join(problems))
-
-
-def _settings() -> Settings:
-    from dagster_project.cli import _settings as read_settings
-
-    return read_settings()
 
 
 COMMANDS = (export_catalogue, forget, refresh, remove, retention, search_feeds)

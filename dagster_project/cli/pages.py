@@ -1,0 +1,104 @@
+"""Commands to read, hear and search: page, site, search. Each imports what it needs when it runs, so that `--help` is fast."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from dagster_project.cli.context import (
+    audio_store,
+    examples,
+    read_settings,
+    search_index,
+    ui_url_option,
+)
+
+
+@click.command(
+    epilog=examples("podlake page my-show-20260102-1a2b3c4d", "podlake page EPISODE --audio link --out page.html")
+)
+@click.argument("episode", metavar="EPISODE")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="File to write. Default: EPISODE.html.")
+@click.option(
+    "--audio",
+    type=click.Choice(["auto", "embed", "link", "none"]),
+    default="auto",
+    show_default=True,
+    help="embed: a small Opus copy in the page; link: the publisher's file; auto: embed up to two hours.",
+)
+@ui_url_option
+def page(episode: str, out: Path | None, audio: str, ui_url: str) -> None:
+    """Write one HTML file to read and hear an episode."""
+    from dagster_project.commands.page import write_page
+
+    path = out or Path(f"{episode}.html")
+    written = write_page(audio_store(), episode, path, audio=audio, ui_url=ui_url)
+    click.echo(f"{path}: {written.n_words} words, {path.stat().st_size / 1e6:.1f} MB. Open it in a browser.")
+
+
+@click.command(epilog=examples("podlake site", "podlake site --out corpus --audio embed", "podlake site --port 3010"))
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Write the site into this folder.")
+@click.option(
+    "--audio",
+    type=click.Choice(["link", "copy", "none"]),
+    default="link",
+    show_default=True,
+    help="With --out: the publisher's files, a small Opus copy of each episode, or none.",
+)
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=3001, show_default=True, help="Without --out: serve here."
+)
+@click.option("--parent", type=int, hidden=True, help="Stop when this parent process exits.")
+@ui_url_option
+def site(out: Path | None, audio: str, port: int, parent: int | None, ui_url: str) -> None:
+    """Serve the corpus site of feeds, episodes, reading pages and search, or write it as files."""
+    from dagster_project.commands.site import export_site, serve_site
+
+    if out:
+        count = export_site(audio_store(), out, audio=audio)
+        click.echo(f"{out / 'index.html'}: {count} episodes. Open it in a browser, or copy the folder to a web server.")
+    else:
+        serve_site(audio_store(), search_index(), port=port, ui_url=ui_url, parent=parent)
+
+
+@click.command(
+    epilog=examples(
+        "podlake search train",
+        """podlake search '"night train"' --speaker S1""",
+        "podlake search climate --since 2026-01-01",
+    )
+)
+@click.argument("query", metavar="QUERY")
+@click.option("--feed", help="Only this feed.")
+@click.option("--speaker", help="Only turns of this speaker, by label or name.")
+@click.option("--language", help="Only this language, such as en.")
+@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="Published on this day or later.")
+@click.option("--until", type=click.DateTime(["%Y-%m-%d"]), help="Published on this day or before.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Turns to show, best first.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def search(
+    query: str, feed: str | None, speaker: str | None, language: str | None,
+    since: datetime | None, until: datetime | None, limit: int, as_json: bool,
+) -> None:  # fmt: skip
+    """Find turns that contain all words of QUERY; a phrase stands in double quotes."""
+    from dagster_project.commands.search import find, to_text
+    from resources.lake.home import Home
+    from resources.search import SearchQuery
+
+    asked = SearchQuery(query, feed, speaker, language, since and since.date(), until and until.date())
+    result = find(Home.at(read_settings().home), search_index(), asked, limit=limit)
+    if as_json:
+        click.echo(json.dumps(asdict(result), indent=1, ensure_ascii=False))
+    else:
+        click.echo(to_text(result))
+
+
+COMMANDS = (
+    page,
+    site,
+    search,
+)
