@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, suppress
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -160,7 +161,9 @@ class HostedEngine:
             try:
                 message = connection.receive()
                 if "ready" in message:
-                    self.spec, self.loaded_s, self._is_ready = message["ready"], message["loaded_s"], True
+                    # A local model as the user named it: the host process has its absolute path.
+                    self.spec = replace(message["ready"], model=self.spec.model)
+                    self.loaded_s, self._is_ready = message["loaded_s"], True
                     return connection
                 self.close()
                 if not (message["no_memory"] and hosts.release(self._place.device)):
