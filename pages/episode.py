@@ -159,8 +159,13 @@ select turn_idx, speaker, word, start_ms, end_ms, confidence
 from spoken_words where episode_id = ? and audio_sha256 = ? and turn_idx is not null order by turn_idx, word_idx
 """
 _SPEAKERS = """
-select speaker, speech_ms, coalesce(share, 0)
-from talk_time where episode_id = ? and audio_sha256 = ? order by speech_ms desc, speaker
+select talk.speaker, coalesce(any_value(link.name), talk.speaker), talk.speech_ms, coalesce(talk.share, 0)
+from talk_time as talk
+left join speaker_links as link
+    on link.episode_id = talk.episode_id and link.audio_sha256 = talk.audio_sha256 and link.speaker = talk.speaker
+where talk.episode_id = ? and talk.audio_sha256 = ?
+group by talk.speaker, talk.speech_ms, talk.share
+order by talk.speech_ms desc, talk.speaker
 """
 
 _CHAPTERS = "select start_ms, title from chapters where episode_id = ? order by idx"
@@ -172,6 +177,6 @@ def _turns(rows: Sequence[tuple[Any, ...]]) -> Iterator[PageTurn]:
 
 
 def _speaker(index: int, row: tuple[Any, ...], turns: Sequence[PageTurn]) -> PageSpeaker:
-    label, speech_ms, share = row
+    label, name, speech_ms, share = row
     spans = tuple((turn.start_ms, turn.end_ms) for turn in turns if turn.speaker == label)
-    return PageSpeaker(label, label, index % PALETTE_SIZE, speech_ms, share, spans)
+    return PageSpeaker(label, name, index % PALETTE_SIZE, speech_ms, share, spans)

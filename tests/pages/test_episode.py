@@ -12,7 +12,7 @@ from pages.episode import EpisodePage, PageSpeaker, PageTurn, PageWord, load_epi
 from pages.render import data_uri, episode_html
 from partitions.keys import feed_of
 from resources.lake.lake import Lake
-from resources.lake.tables import CHAPTERS, EPISODES, REMOVED_AUDIO
+from resources.lake.tables import CHAPTERS, EPISODES, REMOVED_AUDIO, SPEAKER_LINKS
 from resources.lake.warehouse import connect
 from speech.errors import PodlakeError
 from speech.opus_copy import MEDIA_TYPE, opus_copy
@@ -61,6 +61,20 @@ def test_turns_speakers_and_facts_come_from_the_lake(rain) -> None:
         ("S2", 1, ((2_800, 5_500),)),
     ]
     assert (rain.n_words, rain.language, rain.title[:22]) == (15, "en", RAIN)
+
+
+def test_a_voice_that_has_a_name_is_called_by_it(tmp_path) -> None:
+    store = land_talks(tmp_path)
+    links = [
+        {"episode_id": RAIN, "audio_sha256": "ab" * 32, "speaker": label, "voice_id": f"v-{label}", "name": name, "method": "centroid",
+         "speech_ms": 1, "diarization_version": "d"}
+        for label, name in (("S1", "Ada <i>Lovelace</i>"), ("S2", None))
+    ]  # fmt: skip
+    land(Lake(store.home), SPEAKER_LINKS, "show", links)
+    with connect(store.home) as connection:
+        page = load_episode(connection, RAIN)
+    assert [page.name_of(turn.speaker) for turn in page.turns] == ["Ada <i>Lovelace</i>", "S2", "Ada <i>Lovelace</i>"]
+    assert "Ada &lt;i&gt;" in episode_html(page, audio_src="", links={})
 
 
 def test_word_times_follow_each_other_and_mark_what_is_uncertain() -> None:

@@ -122,7 +122,9 @@ def audio_inputs(made: Pipeline, name: str) -> dict[str, str]:
 def test_every_episode_has_landed(made: Pipeline) -> None:
     assert sorted(made.keys) == PODCASTS
     for name in PODCASTS:
-        assert [run["outcome"] for stage in STAGES for run in made.rows(STAGE_RUNS, name, stage)] == ["landed"] * len(STAGES)
+        assert [run["outcome"] for stage in STAGES for run in made.rows(STAGE_RUNS, name, stage)] == ["landed"] * len(
+            STAGES
+        )
 
 
 @pytest.mark.parametrize("name", ONE_TO_THREE)
