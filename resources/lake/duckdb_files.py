@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_REGISTERING = Lock()
 ATTEMPTS, RETRY_AFTER_S = 20, 0.2
 """Compaction removes a table's files within a second or two."""
 _VANISHED = re.compile(
@@ -52,7 +54,11 @@ def prepare(connection: DuckDBPyConnection, home: Home) -> None:
     if not home.is_local:
         from fsspec.implementations.arrow import ArrowFSWrapper
 
-        connection.register_filesystem(ArrowFSWrapper(home.filesystem))
+        filesystem = ArrowFSWrapper(home.filesystem)
+        with _REGISTERING:
+            # The connections of a process to one database file have its file systems in common.
+            if not connection.filesystem_is_registered(filesystem.protocol):
+                connection.register_filesystem(filesystem)
 
 
 def retry_if_file_vanished(query: Callable[[], T]) -> T:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -141,3 +142,12 @@ def test_a_file_that_sealing_takes_away_meanwhile_is_asked_for_again(home: Home,
 
 def answer(connection) -> list[tuple]:
     return ask(connection, "select episode_id, word_idx, word, run_id from words order by all")
+
+
+def test_threads_connect_at_the_same_time(home: Home) -> None:
+    def ask_once(_: int) -> int:
+        with connect(home) as connection:
+            return len(connection.execute("from episodes").fetchall())
+
+    with connect(home), ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(ask_once, range(32))) == [0] * 32
