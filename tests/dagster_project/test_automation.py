@@ -254,7 +254,8 @@ def test_admission_and_downloads_wait_for_free_disk_space(
     assert request_nightly_backfill(instance, short, lake, engines).startswith("Nothing is requested: ")
     repository = build(short).get_repository_def()
     land(lake, "hashes diarization transcript", KEYS[:6])
-    land(lake, "turns utterances quality", KEYS[:6])
+    land(lake, "turns publisher_transcript utterances quality", KEYS[:6])
+    land(lake, "publisher_transcript", [new])  # transcripts are small and are fetched all the same
     resources = repository.get_top_level_resources()
     context = dg.build_sensor_context(instance, repository_def=repository, resources=resources)
     skipped = repository.get_sensor_def("episode_flow").evaluate_tick(context).skip_message

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -159,7 +160,9 @@ def test_feeds_are_found_in_both_directories(home: Home, directory: list[str], m
     assert "answered 401" in result.stderr
 
 
-def test_refresh_polls_now_and_says_what_is_new(home: Home) -> None:
+def test_refresh_polls_now_and_says_what_is_new(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Another test of this process may have loaded the definitions for its own home.
+    monkeypatch.delitem(sys.modules, "dagster_project.definitions", raising=False)
     item = '<item><title>{0}</title><guid>{0}</guid><enclosure url="https://a.test/{0}.mp3" type="audio/mpeg"/></item>'
     rss = '<rss version="2.0"><channel><title>Show</title>{0}</channel></rss>'
     Path("feed.xml").write_text(rss.format(item.format(1)))

@@ -140,7 +140,7 @@ def test_runs_in_threads_do_not_configure_logging_again(monkeypatch: pytest.Monk
         assert len(configured) == 2
 
 
-def test_runs_in_threads_do_not_redirect_the_output_of_the_process() -> None:
+def test_runs_in_threads_do_not_redirect_the_output_of_the_process(capfd: pytest.CaptureFixture[str]) -> None:
     @dg.op
     def work() -> None:
         outputs.append(os.fstat(1))
@@ -149,8 +149,8 @@ def test_runs_in_threads_do_not_redirect_the_output_of_the_process() -> None:
     def job() -> None:
         work()
 
-    outputs = [os.fstat(1)]
-    with dg.instance_for_test() as instance:
+    with capfd.disabled(), dg.instance_for_test() as instance:
+        outputs = [os.fstat(1)]
         job.execute_in_process(instance=instance)
         internals.allow_runs_in_threads(instance)
         job.execute_in_process(instance=instance)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from assets.catalogue.episodes import _poll, episodes
 from pipeline.records import Run
+from pipeline.stage import Landing
 from resources.fetch.hosts import FetchPolicy
 from resources.lake.catalogue import Catalogue
 from resources.lake.home import Home
@@ -19,7 +20,8 @@ def test_details_are_columns_and_what_is_not_said_is_null(tmp_path: Path) -> Non
     catalogue = Catalogue(Lake(Home.at(str(tmp_path / "home"))))
     (tmp_path / "feed.xml").write_text(FEED)
     (subscription,) = catalogue.subscribe([(str(tmp_path / "feed.xml"), "Show")])
-    landing = _poll("show", {"show": subscription}, catalogue, FetchPolicy())
+    landing = _poll("show", {"show": subscription}, {}, catalogue, FetchPolicy())
+    assert isinstance(landing, Landing)
     land_outcome(catalogue.lake, episodes, landing, Run("run", "run", NOON, 1))
     with connect(catalogue.home) as connection:
         assert ask(
