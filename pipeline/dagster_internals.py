@@ -76,7 +76,7 @@ def execute_asset(
 
 
 def allow_runs_in_threads(instance: dg.DagsterInstance) -> None:
-    """Let runs start in several threads of this process. Without this they block each other for ever.
+    """Let runs start in several threads of this process. Without this they deadlock.
 
     Each start of a run calls `logging.config.dictConfig`, which locks all log handlers, also those of other runs. The
     handlers that dagster.yaml configures do not change, so they are made once. Each run also redirects the standard
