@@ -26,6 +26,7 @@ from resources.lake.commits import all_open_commits
 from resources.lake.forgetting import StoredAudio, audio_of, forget_episodes, forget_feeds, forget_removed_audio
 from resources.lake.home import Home
 from resources.lake.lake import Lake
+from resources.lake.tables import CHECK_RESULTS
 from resources.lake.tables import catalogue as tables
 from resources.lake.tables.catalogue import EpisodeRow
 from resources.lake.tombstones import write_for_episode, write_for_feed
@@ -104,6 +105,7 @@ def forget(instance: dg.DagsterInstance, catalogue: Catalogue, cache: Path, plan
             catalogue.forget_single(row)
     catalogue.forget_secrets(plan.keys, feeds)
     forget_removed_audio(lake, plan.audio.sha256)
+    lake.remove(CHECK_RESULTS, CHECK_RESULTS.landing_key())  # its examples name episodes; the next check lands it again
     forget_episodes(lake, plan.keys)  # last: until then the catalogue names what an interrupted removal has left
     forget_feeds(lake, feeds)
     _report_polls_again(instance, lake, traces.feeds.difference(feeds))
