@@ -16,6 +16,8 @@ from resources.lake.graph import StageSpec
 
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout, or the folder of packages in which podlake is installed."""
+WORKER_BATCHES = 4
+"""A run that waits for workers is an idle process. Four keep about a hundred jobs queued; batch sizes do the rest."""
 NEMO_PYTHON = ROOT / ".venv-nemo" / "bin" / "python"
 """Made by `make nemo`: NeMo and Dagster need different versions of antlr4-python3-runtime."""
 
@@ -62,9 +64,9 @@ class Settings(BaseSettings):
     )
     firered_python: str | None = Field(None, description="The same for FireRedASR. Default: as for NeMo.")
     gpus: str = Field("all", description="Devices to lease: `all`, `none`, or numbers such as `0,1,3`.")
-    engine_host: Literal["local", "ray"] = Field(
+    engine_host: Literal["local", "ray", "workers"] = Field(
         "local",
-        description="Where engines run: `local`, in host processes of this machine, or `ray`, in actors of a Ray cluster.",
+        description="Where engines run: `local`, in host processes of this machine, `ray`, in actors of a Ray cluster, or `workers`, on machines that run `podlake worker`.",
     )
     engine_idle_s: float = Field(
         600.0, ge=0, description="Seconds without work after which a host process exits and frees its memory."
@@ -181,7 +183,12 @@ class Settings(BaseSettings):
 
     @property
     def n_devices(self) -> int:
-        """Devices of this machine that runs lease; 0 if engines run on its CPU, or on a cluster."""
+        """Devices of this machine that runs lease; 0 if engines run on its CPU, or on a cluster.
+
+        With workers, the batches whose jobs wait for them at once.
+        """
+        if self.engine_host == "workers":
+            return WORKER_BATCHES
         return len(visible(self.gpus)) if self.engine_host == "local" else 0
 
     @property

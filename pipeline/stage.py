@@ -79,6 +79,9 @@ class Cost:
     audio_ms: int | None = None
     engine_utilization: float | None = None
     reused_from: str | None = None
+    worker: str | None = None
+    worker_host: str | None = None
+    worker_version: str | None = None
 
     @property
     def rtfx(self) -> float | None:
