@@ -75,7 +75,7 @@ $(VENV)/.embedded: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing podlake, its default engines and the test tools into $(VENV) …"
-	@$(INSTALL) --editable '.[embedded,postgres,ray,dev]'
+	@$(INSTALL) --editable '.[embedded,aws,postgres,ray,dev]'
 	@touch $@ $(VENV)/.embedded
 
 $(VENV)/.notebooks: pyproject.toml constraints.txt | $(BIN)/python
