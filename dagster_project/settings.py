@@ -37,6 +37,10 @@ class Settings(BaseSettings):
         description="Local folder for waveforms and parts of downloads. Default: the home, or ~/.cache/podlake for s3://.",
     )
     cache_gb: float = Field(20.0, gt=0, description="Size limit of the waveform cache, in GB.")
+    database_url: str = Field(
+        "",
+        description="SQLAlchemy URL of the database of jobs, keys and requests. Empty: the PostgreSQL of the Dagster instance, or else `service.db` in the cache folder.",
+    )
     diarizer: str = Field(
         "campplus", description="Diarizer: `campplus`, or `nemo[:model]` with a hub name or a local .nemo file."
     )
