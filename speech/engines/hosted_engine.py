@@ -107,8 +107,9 @@ class HostedEngine:
                 if len(held) > 1:
                     suspects += held.values()
                 else:
-                    for suspect in held.values():
-                        yield suspect, self._crashed(suspect, str(exited))
+                    crashed: list[Work] = list(held.values())
+                    for suspect in crashed:
+                        yield suspect, self._crashed(suspect, str(exited))  # type: ignore[misc]  # Work is unbound here
         for one in (*suspects, *first, *coming):
             yield one, self._crashed(one, f"exited {exits} times in a row before this recording was tried")
 
