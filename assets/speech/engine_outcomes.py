@@ -12,7 +12,7 @@ from pipeline.stage import Batch, Cost, Failure, Landing, Outcome, Stage
 from resources.engines.routing import Audio, Done
 from resources.fetch.audio_store import AudioStore
 from resources.lake.catalogue import Catalogue
-from speech.engines.protocols import EngineSpec
+from speech.engines.protocols import EngineResult, EngineSpec
 from speech.types import Diarization, Transcript
 
 
@@ -89,7 +89,7 @@ def _cost_of(done: Done) -> Cost:
     )
 
 
-def _no_language(result: Diarization | Transcript | None) -> str | None:
+def _no_language(result: EngineResult | None) -> str | None:
     if not isinstance(result, Transcript) or result.spoken_languages:
         return None
     return result.spoken_languages_absent or "the transcriber identifies no language"
