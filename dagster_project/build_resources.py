@@ -21,6 +21,7 @@ from resources.fetch.hosts import FetchPolicy
 from resources.lake.catalogue import Catalogue
 from resources.lake.home import Home
 from resources.lake.lake import Lake
+from resources.tiers import load_tiers
 from resources.workers.host import WorkerHost
 from speech.engines.protocols import EngineChoice
 from speech.utterances import UtteranceRule
@@ -47,6 +48,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         "engines": engines,
         "window": window(settings),
         "utterance_rule": utterance_rule(settings),
+        "tiers": load_tiers(settings.tiers),
         "audio_rule": audio_rule(settings),
         "episode_graph": EPISODE_GRAPH,
     }

@@ -13,6 +13,7 @@ from resources.engines.routing import parse_transcribers
 from resources.fetch.addresses import AllowedHosts
 from resources.fetch.disk_space import DiskSpace
 from resources.lake.graph import StageSpec
+from resources.tiers import load_tiers
 
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout, or the folder of packages in which podlake is installed."""
@@ -144,6 +145,9 @@ class Settings(BaseSettings):
         30.0, gt=0, description="Longest utterance, in seconds; longer ones are cut at a pause."
     )
     utterance_pause_ms: int = Field(800, ge=40, description="A pause of this length ends an utterance.")
+    tiers: str = Field(
+        "", description="YAML file with the rules of the tiers of episodes. Empty: profiles/tiers/default.yaml."
+    )
     owner: str = Field("team:podlake", description="Owner of the assets in the UI: an e-mail address or team:<name>.")
 
     def batch_size(self, stage: StageSpec) -> int:
@@ -155,6 +159,13 @@ class Settings(BaseSettings):
     def _batch_by_stage(cls, value: dict[str, str]) -> dict[str, str]:
         """Without PODLAKE_BATCH_SIZES, which is a setting of its own, and with the new name of the stage `feeds`."""
         return {{"feeds": "episodes"}.get(name, name): size for name, size in value.items() if name != "sizes" and size}
+
+    @field_validator("tiers")
+    @classmethod
+    def _tiers_are_readable(cls, value: str) -> str:
+        if value:
+            load_tiers(value)
+        return value
 
     @field_validator("gpus")
     @classmethod
