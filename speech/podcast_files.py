@@ -6,18 +6,29 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
+from speech.errors import BadOutput
 from speech.formats.chapters import Chapter
-from speech.mastering import CEILING_DBTP, MOST_DBTP, SAMPLE_RATE_HZ, loudness_lufs, mastered, true_peak_dbtp
+from speech.mastering import (
+    CEILING_DBTP,
+    MONO_LUFS,
+    MOST_DBTP,
+    SAMPLE_RATE_HZ,
+    loudness_lufs,
+    mastered,
+    true_peak_dbtp,
+)
 
 MP3_BIT_RATE = 96_000
 OPUS_BIT_RATE = 32_000
 CLUSTER_MS = 500
+TOLERANCE_LU = 0.3
 WEBM_MIME = 'audio/webm; codecs="opus"'
 _FRAME = SAMPLE_RATE_HZ // 10
-_TRIES = 3
+_TRIES = 4
 _CLUSTER = bytes.fromhex("1f43b675")
 _TIMECODE = 0xE7
 
@@ -42,19 +53,32 @@ class Cluster:
 
 
 def encode_podcast(samples: np.ndarray, tags: Mapping[str, str], chapters: Sequence[Chapter]) -> Encoded:
-    """Master and encode. The peak is measured after decoding; if a codec exceeded it, the ceiling is lowered."""
-    ceiling = CEILING_DBTP
+    """Master and encode. Both files meet loudness and peak after decoding."""
+    mp3, loudness, mp3_peak = _at_loudness(samples, "mp3", "libmp3lame", MP3_BIT_RATE, tags, chapters)
+    opus, _, opus_peak = _at_loudness(samples, "ogg", "libopus", OPUS_BIT_RATE, tags, chapters)
+    duration_ms = round(1000 * len(samples) / SAMPLE_RATE_HZ)
+    return Encoded(mp3, opus, loudness, max(mp3_peak, opus_peak), duration_ms)
+
+
+def _at_loudness(
+    samples: np.ndarray, container: str, codec: str, bit_rate: int, tags: Mapping[str, str], chapters: Sequence[Chapter]
+) -> tuple[bytes, float, float]:
+    """A file, its loudness and its peak. What a codec takes from the loudness and adds to peaks is made good."""
+    target, ceiling = MONO_LUFS, CEILING_DBTP
+    content, loudness, peak = b"", -70.0, 0.0
     for _ in range(_TRIES):
-        final = mastered(samples, ceiling_dbtp=ceiling)
-        mp3 = _encoded(final, "mp3", "libmp3lame", MP3_BIT_RATE, tags, chapters)
-        opus = _encoded(final, "ogg", "libopus", OPUS_BIT_RATE, tags, chapters)
-        decoded = _decoded(mp3)
-        peak = max(true_peak_dbtp(decoded), true_peak_dbtp(_decoded(opus)))
-        if peak <= MOST_DBTP:
+        final = mastered(samples, target_lufs=target, ceiling_dbtp=ceiling)
+        content = _encoded(final, container, codec, bit_rate, tags, chapters)
+        decoded = _decoded(content)
+        measured, peak = loudness_lufs(decoded, SAMPLE_RATE_HZ), true_peak_dbtp(decoded)
+        if measured is None:
+            raise BadOutput("The encoded podcast is silent.")
+        loudness = measured
+        if peak <= MOST_DBTP and abs(loudness - MONO_LUFS) <= TOLERANCE_LU:
             break
-        ceiling -= peak - MOST_DBTP + 0.2
-    loudness = loudness_lufs(decoded, SAMPLE_RATE_HZ)
-    return Encoded(mp3, opus, loudness or -70.0, peak, round(1000 * len(samples) / SAMPLE_RATE_HZ))
+        target += MONO_LUFS - loudness
+        ceiling -= max(0.0, peak - MOST_DBTP + 0.2)
+    return content, loudness, peak
 
 
 def webm_clusters(opus: bytes) -> list[Cluster]:
@@ -73,7 +97,7 @@ def webm_clusters(opus: bytes) -> list[Cluster]:
     live = {"live": "1", "cluster_time_limit": str(CLUSTER_MS)}
     with (
         av.open(io.BytesIO(opus), "r") as source,
-        av.open(Sink(), "w", format="webm", container_options=live) as target,  # type: ignore[arg-type]
+        av.open(Sink(), "w", format="webm", container_options=live) as target,
     ):
         stream = target.add_stream_from_template(source.streams.audio[0])
         for packet in source.demux(audio=0):
@@ -98,7 +122,7 @@ def _encoded(
 
     written = io.BytesIO()
     with av.open(written, "w", format=container) as target:
-        stream = target.add_stream(codec, rate=SAMPLE_RATE_HZ, layout="mono", bit_rate=bit_rate)
+        stream: Any = target.add_stream(codec, rate=SAMPLE_RATE_HZ, layout="mono", bit_rate=bit_rate)
         if codec == "libopus":
             stream.options = {"application": "audio", "frame_duration": "20"}
         holder = stream if container == "ogg" else target

@@ -16,19 +16,13 @@ from speech.cores import usable_cores
 from speech.engines import registry
 from speech.engines.hosted_engine import HostedEngine
 from speech.engines.protocols import EngineChoice, EngineSpec
-from speech.errors import EngineUnavailable, PodlakeError
+from speech.errors import EngineUnavailable, PodlakeError, VoiceUnavailable
 from speech.script import SPEAKERS, ScriptRefused, ScriptTurn
 from speech.types import Line, SpokenLine
 
 SAID_AHEAD = 64
 """Lines that wait to be landed at most, for each voice."""
 _NEXT = re.compile(r",\s*(?=(?:[a-z]{2}\.)?S\d\s*=)")
-
-
-class VoiceUnavailable(PodlakeError):
-    """The voice of a speaker cannot be loaded: not installed, no file, no server named."""
-
-    error_class = "voice_unavailable"
 
 
 @dataclass(frozen=True)
@@ -80,7 +74,9 @@ class Voices:
     @cached_property
     def fingerprint(self) -> str:
         """Changes with every voice that is set."""
-        specs = [f"{name}={registry.describe('synthesizer', one).fingerprint}" for name, one in sorted(self.choices.items())]
+        specs = [
+            f"{name}={registry.describe('synthesizer', one).fingerprint}" for name, one in sorted(self.choices.items())
+        ]
         return hashlib.sha256("\n".join(specs).encode()).hexdigest()[:16]
 
     def say(self, lines: Sequence[tuple[EngineChoice, Line]]) -> Iterator[Said]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated
 
 from resources.lake.tables.table import FILLED, Float32, Int32, Int64, LandedAt, RunId, Table
@@ -38,6 +39,7 @@ class ScriptRow(PodcastRow):
     script: Annotated[str, "The script as it was written."]
     n_turns: Annotated[Int32, "Turns."]
     speakers: Annotated[tuple[str, ...], "Speakers, in the order of their first turns."]
+    requested_at: Annotated[datetime, "When it was requested."]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
