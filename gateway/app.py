@@ -8,13 +8,13 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from gateway import login_page, site
+from gateway import login_page, site, work
 from gateway.authentication import Authenticator, is_open
 from gateway.errors import handle_errors
 from gateway.guard import Guard
 from gateway.service import Service
 
-ROUTERS = (login_page.router,)
+ROUTERS = (login_page.router, work.router)
 """Every route of a router has a `require` of `gateway.auth`."""
 MOUNTS = (("/corpus", site.corpus),)
 """Path, and a function that makes the ASGI application for a service."""

@@ -12,12 +12,14 @@ from starlette.requests import HTTPConnection
 from dagster_project.instance import database_url
 from dagster_project.settings import Settings
 from gateway.settings import ServeSettings
-from resources.accounts import SCHEMA, Accounts
+from resources import accounts
+from resources.accounts import Accounts
 from resources.database import open_database
 from resources.fetch.audio_store import AudioStore
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.search import SearchIndex
+from resources.workers import jobs
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Service:
             Lake(home),
             AudioStore(home, settings.cache_folder, int(settings.cache_gb * 1e9)),
             SearchIndex(settings.cache_folder / "search"),
-            open_database(database_url(settings), SCHEMA),
+            open_database(database_url(settings), accounts.SCHEMA, jobs.SCHEMA),
         )
 
     @property
