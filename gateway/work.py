@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Header
@@ -80,7 +81,7 @@ def give_back(job_id: str, lease_id: LeaseId, service: Here, _: AsWorker) -> Non
 
 
 def _queue(service: Service) -> JobQueue:
-    return JobQueue(service.database)
+    return JobQueue(service.database, timedelta(seconds=service.serve.lease_s))
 
 
 def _worker(principal: Principal, machine: Machine) -> Worker:
