@@ -60,18 +60,22 @@ _AT_ONCE = 10_000
 """SQLite takes no more variables in one statement."""
 
 
-def execute_asset(
-    instance: dg.DagsterInstance, module: str, asset: str, tags: Mapping[str, str], run_config: Mapping[str, Any]
+def execute_assets(
+    instance: dg.DagsterInstance,
+    module: str,
+    assets: Sequence[str],
+    tags: Mapping[str, str],
+    run_config: Mapping[str, Any],
 ) -> dg.DagsterEvent | None:
-    """Run an asset of the module's definitions in this process. Returns the event of the run's failure, if it failed."""
+    """Run assets of the module's definitions in this process. Returns the event of the run's failure, if it failed."""
     job = ReconstructableRepository.for_module(module, "defs").get_reconstructable_job("__ASSET_JOB")
-    key = dg.AssetKey(asset)
-    job = job.get_subset(asset_selection={key}, asset_check_selection=frozenset())
+    keys = {dg.AssetKey(asset) for asset in assets}
+    job = job.get_subset(asset_selection=keys, asset_check_selection=frozenset())
     run = instance.create_run_for_job(
         job.get_definition(),
         run_config=run_config,
         tags=tags,
-        asset_selection={key},
+        asset_selection=keys,
         job_code_origin=job.get_python_origin(),
     )
     # Without this, the checks would be selected again.

@@ -55,7 +55,7 @@ def write_rows(
     Raises `BadOutput` for rows that would make later stages wrong.
     """
     constants: dict[str, object] = {"run_id": run.run_id, "landed_at": datetime.now(UTC)}
-    if stage.partition_kind == "episode":
+    if stage.partition_kind != "feed":
         constants |= {
             "audio_sha256": landing.cost.audio_sha256,
             "engine_fingerprint": landing.cost.engine_fingerprint,

@@ -11,7 +11,7 @@ from itertools import groupby
 
 import dagster as dg
 
-from partitions.definitions import EPISODES, FEEDS
+from assets.stages import STAGES
 from pipeline.run_keys import has_planned_events, keys_of
 from resources.lake.checks import Check, checks, elsewhere, land_results, run_checks
 from resources.lake.lake import Lake
@@ -49,10 +49,10 @@ def _of_asset(asset: str, own: Sequence[Check]) -> dg.AssetChecksDefinition:
 
 
 def _partitions(context: dg.AssetCheckExecutionContext) -> list[str]:
-    """The keys of the run: one key is in one of the two orders only."""
+    """The keys of the run: a key is in the order of one kind of partition only."""
     found: list[str] = []
-    for definition in (EPISODES, FEEDS):
-        order = context.instance.get_dynamic_partitions(definition.name or "")
+    for name in {stage.partitions.name or "" for stage in STAGES.values()}:
+        order = context.instance.get_dynamic_partitions(name)
         found += keys_of(context.run.tags, order, {key: index for index, key in enumerate(order)})
     return list(dict.fromkeys(found))
 
