@@ -52,6 +52,10 @@ class Settings(BaseSettings):
         "high_latency",
         description="Sortformer preset: very_high_latency, high_latency, low_latency or ultra_low_latency.",
     )
+    diarizer_saturated: Literal["keep", "campplus"] = Field(
+        "keep",
+        description="Where Sortformer finds four speakers, its limit: `keep` its result, or let `campplus` repeat the episode.",
+    )
     transcriber: str = Field(
         "whisper",
         description="Transcriber, `name[:model]`, for every language or per language: `en=nemo,zh=firered:/models/FireRedASR-AED-L,*=whisper:large-v3-turbo`.",
