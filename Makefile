@@ -50,7 +50,7 @@ bench: $(VENV)/.dev ## Speed: landings, overlap, sealing, views, window, automat
 bench-accuracy: $(VENV)/.dev ## Error rates of the embedded engines on the demo and ../shared/data
 	$(BIN)/python -m bench.accuracy
 
-chaos: $(VENV)/.dev ## kill -9 at 100 random moments, and at 20 with a home on S3; CHAOS_KILLS=9 CHAOS_KILLS_S3=0 CHAOS_SEED=7
+chaos: $(VENV)/.dev ## kill -9 at 100 random moments, and at 20 with S3 and PostgreSQL; CHAOS_KILLS=9 CHAOS_KILLS_S3=0 CHAOS_SEED=7
 	CHAOS_KILLS=$${CHAOS_KILLS:-100} CHAOS_KILLS_S3=$${CHAOS_KILLS_S3:-20} $(BIN)/python -m pytest -s tests/chaos
 
 pictures: $(VENV)/.dev ## The README's pictures, from the lake of `make demo`
@@ -78,7 +78,7 @@ $(VENV)/.embedded: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing podlake, its default engines and the test tools into $(VENV) …"
-	@$(INSTALL) --editable '.[embedded,postgres,ray,dev]'
+	@$(INSTALL) --editable '.[embedded,aws,postgres,ray,dev]'
 	@touch $@ $(VENV)/.embedded $(VENV)/.studio
 
 $(VENV)/.studio: pyproject.toml constraints.txt | $(BIN)/python

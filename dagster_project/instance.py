@@ -68,6 +68,25 @@ def prepare_home(settings: Settings) -> Path:
     return home
 
 
+def database_url(settings: Settings) -> str:
+    """Where jobs, keys and requests are: PODLAKE_DATABASE_URL, the PostgreSQL of the instance, or a SQLite file.
+
+    Raises ValueError if dagster.yaml names an environment variable that is not set.
+    """
+    import yaml
+
+    if settings.database_url:
+        return settings.database_url
+    config = yaml.safe_load((prepare_home(settings) / CONFIG).read_text()) or {}
+    url = config.get("storage", {}).get("postgres", {}).get("postgres_url")
+    if isinstance(url, dict):
+        variable = url["env"]
+        url = os.environ.get(variable)
+        if not url:
+            raise ValueError(f"dagster.yaml takes PostgreSQL's URL from the variable {variable}, which is not set.")
+    return url or f"sqlite:///{settings.cache_folder / 'service.db'}"
+
+
 def _without_old_event_log(text: str, config: Path) -> str:
     new = _EVENT_LOG.sub(lambda block: "" if _OLD_MODULE in block[0] else block[0], text)
     if new != text:

@@ -217,7 +217,9 @@ POLICIES: dict[str, Policy] = {
     NotAudio.error_class: Policy(retryable=False),
     Undecodable.error_class: Policy(retryable=False),
     LanguageWithoutEngine.error_class: Policy(retryable=False),
-    OutOfMemory.error_class: Policy(retryable=True, tries_in_step=1, max_attempts=3, next_try_after_h=6.0),
+    OutOfMemory.error_class: Policy(  # idle engines have given their memory back by the next try
+        retryable=True, tries_in_step=3, first_wait_s=2.0, max_attempts=3, next_try_after_h=6.0
+    ),
     BadOutput.error_class: Policy(retryable=True, tries_in_step=1, max_attempts=2, next_try_after_h=24.0),
     EngineCrashed.error_class: Policy(retryable=True, tries_in_step=2, max_attempts=3, next_try_after_h=1.0),
     VoiceUnavailable.error_class: Policy(retryable=False),

@@ -66,7 +66,7 @@ def _outcome(
 
 
 def _cost_of(done: Done) -> Cost:
-    result, spec = done.result, done.spec
+    result, spec, worker = done.result, done.spec, done.ran_on
     return Cost(
         audio_sha256=done.audio.audio_sha256,
         engine_fingerprint=spec.fingerprint if spec else None,
@@ -83,6 +83,9 @@ def _cost_of(done: Done) -> Cost:
         engine_ms=result.engine_ms if result else None,
         audio_ms=done.audio_ms,
         engine_utilization=done.utilization,
+        worker=worker.name if worker else None,
+        worker_host=worker.host if worker else None,
+        worker_version=worker.version if worker else None,
     )
 
 

@@ -55,6 +55,7 @@ def list_(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(key: str | None, as_json: bool) -> None:
     """Show the progress of all episodes, or all details of one episode or feed."""
+    from dagster_project.commands import overview as everything
     from dagster_project.commands import status as of
 
     settings = read_settings()
@@ -63,8 +64,8 @@ def status(key: str | None, as_json: bool) -> None:
         detail = of.detail(lake, key)
         found, text = detail.as_json(), of.detail_text(detail)
     else:
-        found = of.overview(lake.home, settings.space)
-        text = of.overview_text(found)
+        overview = everything.overview(lake.home, settings.space)
+        found, text = overview.as_json(), everything.overview_text(overview)
     click.echo(json.dumps(found, indent=1, ensure_ascii=False, default=of.plain) if as_json else text)
 
 

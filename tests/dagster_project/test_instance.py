@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dagster_project.instance import DEFAULTS, open_instance, prepare_home
+from dagster_project.instance import DEFAULTS, database_url, open_instance, prepare_home
 from dagster_project.planning import plan_settings
 from dagster_project.settings import ROOT, Settings
 
@@ -79,6 +79,17 @@ def test_a_home_with_another_storage_gets_no_databases(tmp_path: Path, monkeypat
     (tmp_path / "dagster.yaml").write_text("storage: {postgres: {postgres_url: {env: NOWHERE}}}\n")
     prepare_home(Settings())
     assert [path.name for path in tmp_path.iterdir()] == ["dagster.yaml"]
+
+
+def test_the_database_of_jobs_and_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert database_url(Settings()) == f"sqlite:///{Settings().cache_folder}/service.db"
+    assert database_url(Settings(database_url="sqlite:////else.db")) == "sqlite:////else.db"
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    (tmp_path / "dagster.yaml").write_text("storage: {postgres: {postgres_url: {env: NOWHERE}}}\n")
+    with pytest.raises(ValueError, match="NOWHERE"):
+        database_url(Settings())
+    monkeypatch.setenv("NOWHERE", "postgresql+psycopg2://podlake@db/podlake")
+    assert database_url(Settings()) == "postgresql+psycopg2://podlake@db/podlake"
 
 
 def test_processes_that_open_a_fresh_home_at_once(tmp_path: Path) -> None:
