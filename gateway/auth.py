@@ -56,7 +56,7 @@ def principal_of(connection: HTTPConnection) -> Principal:
 
 
 def require(role: Role, scope: str = "read") -> Any:
-    """The dependency that guards a route: `principal: Annotated[Principal, require(Role.OPERATOR, "submit")]`.
+    """The guard of a route, whose parameter is `principal: Annotated[Principal, …]` with this.
 
     Requests without a principal get 401, principals of a lower role or of other scopes 403.
     """
