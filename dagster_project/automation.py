@@ -5,6 +5,7 @@
 * `nightly`: requests a backfill of what is missing, due for a retry, or outdated, within a budget of audio hours;
 * `seal`, hourly: compacts the tables if there are enough finished episodes;
 * `check`, daily: runs the checks of the whole lake, which `podlake status` then lists;
+* `requested_podcasts`, a sensor that is on: starts the runs of podcasts that users have requested;
 * `dead_runs`, a sensor that is on: fails runs whose process has exited, so that they are retried.
 
 docs/automation.md explains why this is a sensor and not automation conditions.
@@ -23,6 +24,7 @@ from dagster_project.flow_state import FlowState
 from dagster_project.gathering import gathering_batches
 from dagster_project.nightly import archived_of_other_engines, request_nightly_backfill
 from dagster_project.planning import Situation, engine_versions, move_scattered, plan_settings
+from dagster_project.podcasts import requested_podcasts
 from dagster_project.settings import Settings
 from partitions.definitions import EPISODES, add_keys
 from partitions.window import Window, leaving
@@ -56,7 +58,12 @@ def automation(settings: Settings) -> dict[str, Any]:
         description="Checks the whole lake.",
     )
     return {
-        "sensors": [_episode_flow("episode_flow", settings), _episode_flow("flow", settings), dead_runs],
+        "sensors": [
+            _episode_flow("episode_flow", settings),
+            _episode_flow("flow", settings),
+            dead_runs,
+            requested_podcasts,
+        ],
         "schedules": [
             _poll_feeds(settings),
             dg.ScheduleDefinition("nightly", job=nightly_backfill, cron_schedule="15 2 * * *"),

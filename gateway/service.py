@@ -25,6 +25,7 @@ from resources.fetch.audio_store import AudioStore
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.search import SearchIndex
+from resources.workers import jobs
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Service:
             lake,
             AudioStore(home, settings.cache_folder, int(settings.cache_gb * 1e9)),
             SearchIndex(settings.cache_folder / "search"),
-            open_database(database_url(settings), accounts.SCHEMA, idempotency.SCHEMA, webhooks.SCHEMA),
+            open_database(database_url(settings), accounts.SCHEMA, idempotency.SCHEMA, webhooks.SCHEMA, jobs.SCHEMA),
             landings,
             Statuses(lake, landings),
         )

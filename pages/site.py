@@ -82,7 +82,7 @@ def corpus_site(store: AudioStore, index: SearchIndex, *, ui_url: str = "") -> S
                 result = index.search(connection, query, limit=limit)
         except ValueError as error:
             return JSONResponse({"detail": str(error)}, status_code=400, headers=_HEADERS)
-        hits = [{**asdict(hit), "text": hit.snippet, "title": hit.title} for hit in result.hits]
+        hits = [{**asdict(hit), "text": hit.snippet, "speaker": hit.who} for hit in result.hits]
         return JSONResponse({"total": result.total, "hits": hits}, headers=_HEADERS)
 
     return Starlette(

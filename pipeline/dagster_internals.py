@@ -58,17 +58,21 @@ _AT_ONCE = 10_000
 """SQLite takes no more variables in one statement."""
 
 
-def execute_asset(
-    instance: dg.DagsterInstance, module: str, asset: str, tags: Mapping[str, str], run_config: Mapping[str, Any]
+def execute_assets(
+    instance: dg.DagsterInstance,
+    module: str,
+    assets: Sequence[str],
+    tags: Mapping[str, str],
+    run_config: Mapping[str, Any],
 ) -> dg.DagsterEvent | None:
-    """Run an asset of the module's definitions in this process. Returns the event of the run's failure, if it failed."""
+    """Run assets of the module's definitions in this process. Returns the event of the run's failure, if it failed."""
     job = ReconstructableRepository.for_module(module, "defs").get_reconstructable_job("__ASSET_JOB")
-    key = dg.AssetKey(asset)
-    has_checks = bool(job.get_definition().asset_layer.asset_graph.get_check_keys_for_assets({key}))
+    keys = [dg.AssetKey(asset) for asset in assets]
+    has_checks = bool(job.get_definition().asset_layer.asset_graph.get_check_keys_for_assets(set(keys)))
     result = dg.execute_job(
         # Without the checks of `warehouse`, which read the whole lake. Such a run does not record its selection.
-        job.get_subset(asset_selection={key}, asset_check_selection=frozenset()) if has_checks else job,
-        asset_selection=None if has_checks else [key],
+        job.get_subset(asset_selection=set(keys), asset_check_selection=frozenset()) if has_checks else job,
+        asset_selection=None if has_checks else keys,
         instance=instance,
         tags=tags,
         run_config=run_config,

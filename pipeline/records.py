@@ -51,7 +51,7 @@ def write_rows(
 ) -> tuple[dict[str, pa.Table], Commit]:
     """Write an episode's rows, which `commit_landing` makes visible. Returns the rows by table, and the commit to make."""
     constants: dict[str, object] = {"run_id": run.run_id, "landed_at": datetime.now(UTC)}
-    if stage.partition_kind == "episode":
+    if stage.partition_kind != "feed":
         constants |= {
             "audio_sha256": landing.cost.audio_sha256,
             "engine_fingerprint": landing.cost.engine_fingerprint,

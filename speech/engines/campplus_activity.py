@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from speech.engines.onnx_models import run
+
 STEP_SAMPLES = 270
 """Samples between two frames: 16.875 ms."""
 FIRST_CENTRE = 495
@@ -70,7 +72,7 @@ def activity(samples: np.ndarray, session: Any, pool: Executor, report: Callable
         for row, window in zip(inputs[:, 0], batch, strict=True):
             part = samples[window * hop : window * hop + _WINDOW_SAMPLES]
             row[: len(part)] = part / np.float32(32768)
-        return np.exp(session.run(None, {"samples": inputs})[0])
+        return np.exp(run(session, inputs))
 
     frames = HOP_FRAMES * (windows - 1) + WINDOW_FRAMES
     speech, overlap = np.zeros(frames, np.float32), np.zeros(frames, np.float32)

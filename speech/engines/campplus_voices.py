@@ -19,7 +19,7 @@ from speech.engines.speaker_embeddings import SpeakerEmbedder
 from speech.filterbank import FRAME_SAMPLES, filterbank, frame_count
 
 MIN_SPEAKER_MS = 5_000
-MIN_SPEAKER_SHARE = 0.07
+MIN_SPEAKER_SHARE = 0.03
 """A speaker has the smaller of `MIN_SPEAKER_MS` and this share of all speech."""
 
 _BLOCK_FRAMES = 6_000
