@@ -52,6 +52,10 @@ class Settings(BaseSettings):
         "high_latency",
         description="Sortformer preset: very_high_latency, high_latency, low_latency or ultra_low_latency.",
     )
+    diarizer_saturated: Literal["keep", "campplus"] = Field(
+        "keep",
+        description="Where Sortformer finds four speakers, its limit: `keep` its result, or let `campplus` repeat the episode.",
+    )
     transcriber: str = Field(
         "whisper",
         description="Transcriber, `name[:model]`, for every language or per language: `en=nemo,zh=firered:/models/FireRedASR-AED-L,*=whisper:large-v3-turbo`.",
@@ -175,6 +179,10 @@ class Settings(BaseSettings):
         SecretStr(""), description="Mail server: `smtp://user:password@host:587`, or `smtps://…`."
     )
     smtp_from: str = Field("podlake@localhost", description="Sender of e-mails.")
+    site_url: str = Field(
+        "http://127.0.0.1:3001",
+        description="Where the corpus site is, for links in Dagster's UI. `podlake ui` serves it at the port after its own.",
+    )
     owner: str = Field("team:podlake", description="Owner of the assets in the UI: an e-mail address or team:<name>.")
 
     def batch_size(self, stage: StageSpec) -> int:

@@ -25,6 +25,7 @@ class ServeSettings(BaseSettings):
         validation_alias="ADMIN_PASSWORD",
         description="Their password, or its hash from `podlake users hash`.",
     )
+    dagster: bool = Field(True, description="Whether Dagster's web UI is started, and served at /dagster.")
     names: str = Field(
         "",
         description="Names under which users reach the service: `podlake.example.org`. Requests for other names are refused. Empty: `localhost` and addresses.",
