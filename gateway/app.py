@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
 
 from gateway import (
     api_changes,
@@ -15,7 +16,9 @@ from gateway import (
     api_events,
     background,
     dagster_ui,
+    dashboard,
     login_page,
+    metrics,
     site,
     webservers,
     work,
@@ -32,6 +35,8 @@ ROUTERS = (
     api_changes.router,
     api_events.router,
     work.router,
+    metrics.router,
+    dashboard.router,
 )
 """Every route of a router has a `require` of `gateway.auth`."""
 MOUNTS = (("/corpus", site.corpus), (webservers.PREFIX, dagster_ui.dagster_ui))
@@ -61,5 +66,7 @@ def create_app(service: Service) -> FastAPI:
         app.include_router(router)
     for path, make in MOUNTS:
         app.mount(path, make(service))
+    app.state.registry = CollectorRegistry()
     app.add_middleware(Guard, authenticator=app.state.authenticator, serve=service.serve)
+    app.add_middleware(metrics.Latency, registry=app.state.registry)
     return app

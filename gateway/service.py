@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from dagster_project.settings import Settings
 from gateway import idempotency, webhooks
 from gateway.landings import Landings
 from gateway.settings import ServeSettings
+from gateway.snapshot import Snapshot, snapshot
 from gateway.statistics import Kept
 from gateway.status import Statuses
 from gateway.webservers import Webservers
@@ -41,6 +43,7 @@ class Service:
     landings: Landings
     statuses: Statuses
     statistics: Kept[Statistics] = field(default_factory=lambda: Kept(10.0))
+    _snapshot: Kept[Snapshot] = field(default_factory=lambda: Kept(10.0))
     webservers: Webservers = field(default_factory=Webservers.planned)
 
     @classmethod
@@ -58,6 +61,10 @@ class Service:
             landings,
             Statuses(lake, landings),
         )
+
+    async def snapshot(self) -> Snapshot:
+        """The state of the pipeline, at most ten seconds old."""
+        return await self._snapshot.get(lambda: asyncio.to_thread(snapshot, self))
 
     @property
     def accounts(self) -> Accounts:
