@@ -41,6 +41,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         diarizer=chosen_diarizer(settings),
         transcribers=chosen_transcribers(settings),
         host=_host(settings, waveforms),
+        saturated=second_diarizer(settings),
     )
     return {
         "home": home,
@@ -53,6 +54,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         "window": window(settings),
         "utterance_rule": utterance_rule(settings),
         "tiers": load_tiers(settings.tiers),
+        "site_url": settings.site_url.rstrip("/"),
         "audio_rule": audio_rule(settings),
         "episode_graph": EPISODE_GRAPH,
         "voices": voices(settings),
@@ -119,6 +121,13 @@ def _names(text: str) -> list[str]:
 
 def chosen_diarizer(settings: Settings) -> EngineChoice:
     return _placed(EngineChoice.parse(settings.diarizer, preset=settings.diarizer_preset), settings)
+
+
+def second_diarizer(settings: Settings) -> EngineChoice | None:
+    """For episodes in which the first has reached its limit; one without a limit needs none."""
+    if settings.diarizer_saturated in ("keep", chosen_diarizer(settings).name):
+        return None
+    return _placed(EngineChoice(settings.diarizer_saturated), settings)
 
 
 def chosen_transcribers(settings: Settings) -> dict[str, EngineChoice]:

@@ -27,7 +27,7 @@ def build(settings: Settings) -> dg.Definitions:
     ]
     return dg.Definitions(
         assets=dg.map_asset_specs(lambda spec: spec.replace_attributes(owners=[settings.owner]), assets),
-        asset_checks=[lake_checks],
+        asset_checks=lake_checks(),
         resources=resources,
         **automation(settings),
         executor=dg.in_process_executor,

@@ -132,7 +132,7 @@ class OutOfMemory(PodlakeError):
 
 
 class BadOutput(PodlakeError):
-    """The engine gave NaN, or nothing where there is speech."""
+    """The engine gave NaN, nothing where there is speech, or rows that would make later stages wrong."""
 
     error_class = "bad_output"
 
