@@ -6,6 +6,7 @@ import dagster as dg
 
 from assets.audio.audio_retention import audio_retention
 from assets.catalogue.feeds import feeds
+from assets.exports.exports import EXPORTS
 from assets.lake.checks import lake_checks
 from assets.lake.sealed_tables import sealed_tables
 from assets.lake.warehouse import warehouse
@@ -19,6 +20,7 @@ def build(settings: Settings) -> dg.Definitions:
     """Assets, resources and automation for these settings."""
     resources = build_resources(settings)
     assets = [feeds, *stage_assets(settings, resources["engines"]), sealed_tables, warehouse, audio_retention]
+    assets += EXPORTS
     return dg.Definitions(
         assets=dg.map_asset_specs(lambda spec: spec.replace_attributes(owners=[settings.owner]), assets),
         asset_checks=[lake_checks],
