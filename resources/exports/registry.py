@@ -1,4 +1,4 @@
-"""The export formats: each line names a module. Transcripts have a file for each episode, data sets are folders."""
+"""All export formats by name: transcripts, of which each episode has a file, and data sets, a line for each module."""
 
 from __future__ import annotations
 
@@ -8,20 +8,10 @@ from typing import Protocol, cast
 
 from resources.exports.clips import Clips
 from resources.exports.folder import Shard
-from speech.formats.document import Document
+from speech.formats.registry import FORMATS as TRANSCRIPTS
 
-_TRANSCRIPTS = {
-    "srt": "speech.formats.srt",
-    "vtt": "speech.formats.vtt",
-    "txt": "speech.formats.txt",
-    "markdown": "speech.formats.markdown",
-    "json": "speech.formats.episode_json",
-    "podcast-json": "speech.formats.podcast_json",
-    "rttm": "speech.formats.rttm",
-    "ctm": "speech.formats.ctm",
-    "stm": "speech.formats.stm",
-    "textgrid": "speech.formats.textgrid",
-}
+__all__ = ["DATASETS", "TRANSCRIPTS", "DatasetFormat", "descriptions"]
+
 _DATASETS = {
     "parquet": "resources.exports.formats.parquet",
     "huggingface": "resources.exports.formats.huggingface",
@@ -32,16 +22,6 @@ _DATASETS = {
     "lhotse-shar": "resources.exports.formats.lhotse_shar",
     "jsonl": "resources.exports.formats.jsonl",
 }
-
-
-class TranscriptFormat(Protocol):
-    """A module of a format of transcripts."""
-
-    SUFFIX: str
-    __doc__: str
-
-    def write(self, document: Document) -> str:
-        """The content of the file, which is written as UTF-8."""
 
 
 class DatasetFormat(Protocol):
@@ -57,10 +37,6 @@ class DatasetFormat(Protocol):
         """Write the files of a shard, which depend on the clips alone. Must not keep more than some clips in memory."""
 
 
-TRANSCRIPTS: Mapping[str, TranscriptFormat] = {
-    name: cast("TranscriptFormat", import_module(module)) for name, module in _TRANSCRIPTS.items()
-}
-"""Name on the command line → format."""
 DATASETS: Mapping[str, DatasetFormat] = {
     name: cast("DatasetFormat", import_module(module)) for name, module in _DATASETS.items()
 }

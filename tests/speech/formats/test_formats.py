@@ -11,8 +11,8 @@ import webvtt
 from praatio import textgrid
 from pyannote.database.util import load_rttm
 
-from resources.exports.registry import TRANSCRIPTS as FORMATS
 from speech.formats.document import MAX_CUE_CHARACTERS, MAX_CUE_MS, Document, Passage
+from speech.formats.registry import FORMATS
 from speech.types import Segment, Word
 
 
