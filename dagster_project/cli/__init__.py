@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from dagster_project.cli import (
+    alerts,
     backups,
     catalogue,
     datasets,
@@ -54,6 +55,6 @@ def main(debug: bool) -> None:
     """Podcast feeds in; speaker-attributed, word-timed, queryable Parquet tables out."""
 
 
-for _module in (work, tables, catalogue, voices, pages, datasets, podcasts, service, worker, backups, system):
+for _module in (work, tables, catalogue, voices, pages, datasets, podcasts, service, worker, alerts, backups, system):
     for _command in _module.COMMANDS:
         main.add_command(_command)

@@ -104,7 +104,7 @@ def summary(plan: Plan) -> str:
     return "\n".join([f"{head}{audio}", *titles, *exports])
 
 
-def forget(instance: dg.DagsterInstance, catalogue: Catalogue, cache: Path, plan: Plan) -> None:
+def forget(instance: dg.DagsterInstance, catalogue: Catalogue, cache: Path, service_url: str, plan: Plan) -> None:
     """Carry out the plan. Raises `InWork`. A removal that is interrupted is completed when it is repeated."""
     _refuse_if_in_work(instance, plan)
     home, lake = catalogue.home, catalogue.lake
@@ -118,7 +118,7 @@ def forget(instance: dg.DagsterInstance, catalogue: Catalogue, cache: Path, plan
     _remove_cached(cache, home, plan)
     _remove_exports(home, plan)
     traces = _traces(plan, subscriptions)
-    count = remove_traces(instance, traces)
+    count = remove_traces(instance, traces, service_url)
     for row in plan.episodes:
         if row.feed_id == SINGLES:
             catalogue.forget_single(row)
