@@ -29,7 +29,7 @@ test: $(VENV)/.dev ## The test suite, without what needs NeMo
 
 test-nemo: $(NEMO_VENV)/.dev $(NEMO_VENV)/.firered $(VENV)/.dev ## The tests of the NeMo engines and FireRed, on small real models
 	OMP_NUM_THREADS=2 $(NEMO_BIN)/python -m pytest -m "nemo or firered" tests/speech/engines
-	OMP_NUM_THREADS=2 PODLAKE_NEMO_PYTHON=$(CURDIR)/$(NEMO_BIN)/python $(BIN)/python -m pytest -m nemo tests/assets/speech
+	OMP_NUM_THREADS=2 PODLAKE_NEMO_PYTHON=$(CURDIR)/$(NEMO_BIN)/python $(BIN)/python -m pytest -m nemo tests/assets/speech tests/resources/exports
 
 nemo: $(NEMO_VENV)/.nemo ## Install NeMo in a separate environment, which podlake then uses
 
@@ -43,8 +43,8 @@ lint: $(VENV)/.dev ## ruff, format, types, layers
 
 check: lint test ## What CI runs, without NeMo
 
-bench: $(VENV)/.dev ## Speed: landings, overlap, sealing, views, window, automation, decoding, pipeline
-	@set -e; for name in landings overlap sealing views window automation decode pipeline; do \
+bench: $(VENV)/.dev ## Speed: landings, overlap, sealing, views, window, automation, decoding, exports, pipeline
+	@set -e; for name in landings overlap sealing views window automation decode export pipeline; do \
 	  echo "== python -m bench.$$name"; $(BIN)/python -m bench.$$name; done
 
 bench-accuracy: $(VENV)/.dev ## Error rates of the embedded engines on the demo and ../shared/data
