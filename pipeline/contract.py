@@ -46,6 +46,8 @@ log = logging.getLogger("podlake")
 
 ENGINE_RESTARTS = 3
 """Unexpected errors after which a run starts its engine no more: the rest of the batch fails, and is retried later."""
+FAILED_EPISODES_TAG = "podlake/failed_episodes"
+"""Of a run that failed because episodes did. The planner decides about them; the run is none to worry about."""
 REMEMBERED_BYTES = 64 << 20
 """Landed rows that are kept for `Stage.after_batch`."""
 
@@ -104,6 +106,7 @@ def run_stage(context: dg.AssetExecutionContext, stage: Stage, code_version: str
         stage.note_unchanged(lake, unchanged)
     _after_batch(step)
     if failures:
+        context.instance.add_run_tags(run.run_id, {FAILED_EPISODES_TAG: str(len(failures))})
         raise step_failure(stage, failures, len(keys))
     yield dg.MaterializeResult(asset_key=stage.name, metadata=EVENTS_LOGGED)
 

@@ -58,7 +58,7 @@ def open_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
     Raises `StorageError` if the extra `aws` is missing.
     """
     inner, root = fs.FileSystem.from_uri(uri)
-    _client(os.getpid())
+    _s3()
     return fs.PyFileSystem(_Bucket(inner)), root
 
 
@@ -98,14 +98,14 @@ def duckdb_filesystem(filesystem: fs.FileSystem) -> AbstractFileSystem:
 
 def _put(bucket: str, key: str, content: bytes, sha256: bytes) -> None:
     _repeat(
-        lambda: _client(os.getpid()).put_object(
+        lambda: _s3().put_object(
             Bucket=bucket, Key=key, Body=content, ChecksumSHA256=_base64(sha256), Metadata={_DIGEST: sha256.hex()}
         )
     )
 
 
 def _put_parts(bucket: str, key: str, path: Path, size: int, sha256: bytes) -> None:
-    client = _client(os.getpid())
+    client = _s3()
     place = {"Bucket": bucket, "Key": key}
     started = client.create_multipart_upload(**place, ChecksumAlgorithm="SHA256", Metadata={_DIGEST: sha256.hex()})
     upload_id = started["UploadId"]
@@ -135,7 +135,7 @@ def _complete(place: dict[str, str], upload_id: str, parts: list[dict[str, objec
     """Complete the upload. If the first answer was lost, a repetition finds no upload, and the object says whose it is."""
     from botocore.exceptions import BotoCoreError, ClientError
 
-    client = _client(os.getpid())
+    client = _s3()
     try:
         _repeat(lambda: client.complete_multipart_upload(**place, UploadId=upload_id, MultipartUpload={"Parts": parts}))
     except (ClientError, BotoCoreError) as error:
@@ -153,7 +153,7 @@ def _abort(place: dict[str, str], upload_id: str) -> None:
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        _client(os.getpid()).abort_multipart_upload(**place, UploadId=upload_id)
+        _s3().abort_multipart_upload(**place, UploadId=upload_id)
     except (ClientError, BotoCoreError) as error:
         if not isinstance(error, ClientError) or _code(error) != "NoSuchUpload":
             log.warning("An upload to %s could not be aborted, its parts stay: %s", place["Key"], error)
@@ -185,9 +185,13 @@ def _wait(attempt: int) -> None:
     time.sleep(random.uniform(0.5, 1) * min(_LONGEST_WAIT_S, 0.1 * 2**attempt))  # noqa: S311 - no secret
 
 
-@lru_cache(maxsize=2)
-def _client(process: int) -> Any:  # noqa: ARG001 - a forked process needs its own
+def _s3() -> Any:
     """Threads share it. Credentials, region and `AWS_ENDPOINT_URL` come from the usual AWS sources."""
+    return _client(os.getpid(), os.environ.get("AWS_ENDPOINT_URL"))
+
+
+@lru_cache(maxsize=4)
+def _client(process: int, endpoint: str | None) -> Any:  # noqa: ARG001 - a forked process needs its own
     try:
         import boto3
         from botocore.config import Config
@@ -231,7 +235,7 @@ class _Bucket(fs.FileSystemHandler):
 
         bucket, _, key = path.partition("/")
         try:
-            _client(os.getpid()).delete_object(Bucket=bucket, Key=key)
+            _s3().delete_object(Bucket=bucket, Key=key)
         except (ClientError, BotoCoreError) as error:
             raise OSError(f"{path} could not be deleted: {error}") from error
 

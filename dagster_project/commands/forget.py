@@ -85,7 +85,7 @@ def summary(plan: Plan) -> str:
     return "\n".join([f"{head}{len(plan.audio.files)} audio files of {plan.audio.bytes / 1e6:.1f} MB:", *titles])
 
 
-def forget(instance: dg.DagsterInstance, catalogue: Catalogue, cache: Path, plan: Plan) -> None:
+def forget(instance: dg.DagsterInstance, catalogue: Catalogue, cache: Path, service_url: str, plan: Plan) -> None:
     """Carry out the plan. Raises `InWork`. A removal that is interrupted is completed when it is repeated."""
     _refuse_if_in_work(instance, plan)
     home, lake = catalogue.home, catalogue.lake
@@ -99,7 +99,7 @@ def forget(instance: dg.DagsterInstance, catalogue: Catalogue, cache: Path, plan
     _remove_cached(cache, home, plan)
     _remove_exports(home, plan)
     traces = _traces(plan, subscriptions)
-    count = remove_traces(instance, traces)
+    count = remove_traces(instance, traces, service_url)
     for row in plan.episodes:
         if row.feed_id == SINGLES:
             catalogue.forget_single(row)

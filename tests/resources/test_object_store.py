@@ -38,10 +38,8 @@ def home(
     with faulty_proxy(s3_environment["AWS_ENDPOINT_URL"], faults) as url:
         for name, value in {**s3_environment, "AWS_ENDPOINT_URL": url, "HOME": str(tmp_path)}.items():
             monkeypatch.setenv(name, value)
-        object_store._client.cache_clear()  # the proxy has another port in every test
         boto3.client("s3").create_bucket(Bucket="podcasts")
         yield Home.at(f"s3://podcasts/{tmp_path.name}")
-    object_store._client.cache_clear()
 
 
 def write(home: Home, content: bytes) -> None:
@@ -138,9 +136,7 @@ def test_a_landing_and_a_query_outlast_a_server_that_fails_often(
     """Every fifth request fails, each time in another way; DuckDB reads a few bytes at a time."""
     with monkeypatch.context() as direct:  # a new home takes 2 000 requests
         direct.setenv("AWS_ENDPOINT_URL", s3_environment["AWS_ENDPOINT_URL"])
-        object_store._client.cache_clear()
         connect(Home.at(home.uri)).close()
-    object_store._client.cache_clear()
     lake = Lake(home)
     with connect(home) as connection:
         seen: list[str] = []
