@@ -63,7 +63,8 @@ clean: ## Remove the virtual environments and the data
 	rm -rf $(VENV) $(NEMO_VENV) data
 
 # One stamp file per set of extras, renewed when the requirements change.
-INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# Bytecode of all packages would take 190 MB; Python writes that of the modules that are used.
+INSTALL = $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
