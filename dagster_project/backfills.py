@@ -32,10 +32,10 @@ def request_backfill(
 
 
 def with_downstream(wanted: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """Stage → the keys wanted there or at one of its inputs, in the order of the stages."""
+    """Stage → the keys wanted there or at an input that backfills wait for, in the order of the stages."""
     found: dict[str, list[str]] = {}
     for stage in STAGES.values():
-        upstream = [key for name in stage.inputs for key in found.get(name, ())]
+        upstream = [key for name in stage.inputs + stage.ordered for key in found.get(name, ())]
         if keys := list(dict.fromkeys([*wanted.get(stage.name, ()), *upstream])):
             found[stage.name] = keys
     return found

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from assets.stages import EPISODE_GRAPH
+from dagster_project.instance import database_url
 from dagster_project.settings import Settings
 from pipeline.retention import AudioRule
 from resources.admission_window import AdmissionWindow
@@ -20,6 +21,8 @@ from resources.fetch.hosts import FetchPolicy
 from resources.lake.catalogue import Catalogue
 from resources.lake.home import Home
 from resources.lake.lake import Lake
+from resources.tiers import load_tiers
+from resources.workers.host import WorkerHost
 from speech.engines.protocols import EngineChoice
 from speech.utterances import UtteranceRule
 from speech.waveforms import WaveformCache
@@ -45,6 +48,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         "engines": engines,
         "window": window(settings),
         "utterance_rule": utterance_rule(settings),
+        "tiers": load_tiers(settings.tiers),
         "audio_rule": audio_rule(settings),
         "episode_graph": EPISODE_GRAPH,
     }
@@ -124,6 +128,8 @@ def _placed(choice: EngineChoice, settings: Settings) -> EngineChoice:
 def _host(settings: Settings, waveforms: WaveformCache) -> Host:
     if settings.engine_host == "local":
         return LocalHost(waveforms, Devices(visible(settings.gpus)), settings.engine_idle_s)
+    if settings.engine_host == "workers":
+        return WorkerHost(database_url(settings))
     home = Home.at(settings.home)
     return RayHost(
         address=settings.ray_address,

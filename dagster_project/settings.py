@@ -13,9 +13,12 @@ from resources.engines.routing import parse_transcribers
 from resources.fetch.addresses import AllowedHosts
 from resources.fetch.disk_space import DiskSpace
 from resources.lake.graph import StageSpec
+from resources.tiers import load_tiers
 
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout, or the folder of packages in which podlake is installed."""
+WORKER_BATCHES = 4
+"""A run that waits for workers is an idle process. Four keep about a hundred jobs queued; batch sizes do the rest."""
 NEMO_PYTHON = ROOT / ".venv-nemo" / "bin" / "python"
 """Made by `make nemo`: NeMo and Dagster need different versions of antlr4-python3-runtime."""
 
@@ -62,9 +65,9 @@ class Settings(BaseSettings):
     )
     firered_python: str | None = Field(None, description="The same for FireRedASR. Default: as for NeMo.")
     gpus: str = Field("all", description="Devices to lease: `all`, `none`, or numbers such as `0,1,3`.")
-    engine_host: Literal["local", "ray"] = Field(
+    engine_host: Literal["local", "ray", "workers"] = Field(
         "local",
-        description="Where engines run: `local`, in host processes of this machine, or `ray`, in actors of a Ray cluster.",
+        description="Where engines run: `local`, in host processes of this machine, `ray`, in actors of a Ray cluster, or `workers`, on machines that run `podlake worker`.",
     )
     engine_idle_s: float = Field(
         600.0, ge=0, description="Seconds without work after which a host process exits and frees its memory."
@@ -142,6 +145,9 @@ class Settings(BaseSettings):
         30.0, gt=0, description="Longest utterance, in seconds; longer ones are cut at a pause."
     )
     utterance_pause_ms: int = Field(800, ge=40, description="A pause of this length ends an utterance.")
+    tiers: str = Field(
+        "", description="YAML file with the rules of the tiers of episodes. Empty: profiles/tiers/default.yaml."
+    )
     owner: str = Field("team:podlake", description="Owner of the assets in the UI: an e-mail address or team:<name>.")
 
     def batch_size(self, stage: StageSpec) -> int:
@@ -153,6 +159,13 @@ class Settings(BaseSettings):
     def _batch_by_stage(cls, value: dict[str, str]) -> dict[str, str]:
         """Without PODLAKE_BATCH_SIZES, which is a setting of its own, and with the new name of the stage `feeds`."""
         return {{"feeds": "episodes"}.get(name, name): size for name, size in value.items() if name != "sizes" and size}
+
+    @field_validator("tiers")
+    @classmethod
+    def _tiers_are_readable(cls, value: str) -> str:
+        if value:
+            load_tiers(value)
+        return value
 
     @field_validator("gpus")
     @classmethod
@@ -181,7 +194,12 @@ class Settings(BaseSettings):
 
     @property
     def n_devices(self) -> int:
-        """Devices of this machine that runs lease; 0 if engines run on its CPU, or on a cluster."""
+        """Devices of this machine that runs lease; 0 if engines run on its CPU, or on a cluster.
+
+        With workers, the batches whose jobs wait for them at once.
+        """
+        if self.engine_host == "workers":
+            return WORKER_BATCHES
         return len(visible(self.gpus)) if self.engine_host == "local" else 0
 
     @property

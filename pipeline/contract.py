@@ -61,10 +61,16 @@ class _Step:
     run: Run
     keys: tuple[str, ...]
     upstream: Mapping[str, Mapping[str, StageRunRow]]
+    optional: Mapping[str, Mapping[str, StageRunRow]]
     replaced: Mapping[str, Commit]
     """Key → its open commit before this run."""
     landed: list[Mapping[str, pa.Table]] = field(default_factory=list)
     """The tables of landings that `after_batch` has not seen."""
+
+    @property
+    def read(self) -> Mapping[str, Mapping[str, StageRunRow]]:
+        """Stage → key → the landing that its rows are made from, of all inputs."""
+        return {**self.upstream, **self.optional}
 
 
 def run_stage(context: dg.AssetExecutionContext, stage: Stage, code_version: str) -> Iterator[dg.MaterializeResult]:
@@ -76,7 +82,9 @@ def run_stage(context: dg.AssetExecutionContext, stage: Stage, code_version: str
     root_run_id = context.run.root_run_id or context.run.tags.get(ROOT_RUN_ID_TAG) or context.run.run_id
     run = Run(context.run.run_id, root_run_id, datetime.now(UTC), len(keys))
     upstream = {name: lake.runs(name, keys) for name in stage.inputs}
-    step = _Step(context, stage, code_version, lake, run, keys, upstream, open_commits(lake.home, stage.name))
+    optional = {name: lake.runs(name, keys) for name in stage.optional_inputs}
+    replaced = open_commits(lake.home, stage.name)
+    step = _Step(context, stage, code_version, lake, run, keys, upstream, optional, replaced)
     done = landed_by(lake, stage.name, keys, root_run_id)
     for key in sorted(done):
         log.info("%s: %s is skipped because this run landed it before it was interrupted", stage.name, key)
@@ -107,7 +115,7 @@ def report_if_unknown(instance: dg.DagsterInstance, lake: Lake, stage: Stage, ke
     known = instance.fetch_materializations(asset, limit=1).records
     if known and known[0].timestamp >= landed.finished_at.timestamp() - 1:
         return False
-    upstream = {name: lake.runs(name, [key]) for name in stage.inputs}
+    upstream = {name: lake.runs(name, [key]) for name in stage.inputs + stage.optional_inputs}
     tables = {table.name: lake.read(table, key) for table in stage.tables}
     shown = stage.ui_metadata({name: rows for name, rows in tables.items() if rows is not None})
     instance.report_runless_asset_event(materialization(stage, key, landed, upstream, code_version, shown))
@@ -179,7 +187,7 @@ def _attempt(step: _Step, keys: tuple[str, ...]) -> Iterator[Outcome]:
 
 def _work(step: _Step, keys: tuple[str, ...]) -> Iterator[Outcome]:
     resources = {name: getattr(step.context.resources, name) for name in step.stage.needs}
-    return step.stage.work(Batch(keys, step.upstream), **resources)
+    return step.stage.work(Batch(keys, step.upstream, step.optional), **resources)
 
 
 def _suspect(error: Exception, left: Mapping[str, None]) -> str:
@@ -225,13 +233,13 @@ def _keep(step: _Step, outcome: Unchanged) -> None:
     remove_failure(step.lake, step.stage, outcome.key)
     if has_planned_events(step.context.run.tags):
         landed = step.lake.runs(step.stage.name, [outcome.key])[outcome.key]
-        _log_event(step, materialization(step.stage, outcome.key, landed, step.upstream, step.code_version, {}))
+        _log_event(step, materialization(step.stage, outcome.key, landed, step.read, step.code_version, {}))
 
 
 def _write(step: _Step, landing: Landing, attempts: int) -> dg.AssetMaterialization:
     """Write the rows, then the commit. Returns the event of the landing."""
     started = time.monotonic()
-    upstream = {name: landed[landing.key] for name, landed in step.upstream.items()}
+    upstream = {name: landed[landing.key] for name, landed in step.read.items() if landing.key in landed}
     tables, commit = write_rows(
         step.lake, step.stage, landing, step.run, upstream, replaces=step.replaced.get(landing.key)
     )
@@ -242,7 +250,7 @@ def _write(step: _Step, landing: Landing, attempts: int) -> dg.AssetMaterializat
     )
     if step.stage.after_batch:
         step.landed.append(tables)
-    return materialization(step.stage, landing.key, landed, step.upstream, step.code_version, shown)
+    return materialization(step.stage, landing.key, landed, step.read, step.code_version, shown)
 
 
 def _after_batch(step: _Step) -> None:

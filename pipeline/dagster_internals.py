@@ -47,6 +47,8 @@ INPUT_DATA_VERSION_TAG = "dagster/input_data_version"
 INPUT_EVENT_POINTER_TAG = "dagster/input_event_pointer"
 NO_EVENT_POINTER = "NULL"
 """The value of an input's event pointer if the input has no event."""
+NO_DATA_VERSION = "NULL"
+"""The data version of an asset that has not been materialized: what reads it is outdated when it lands."""
 
 _FINISHED = ("SUCCESS", "FAILURE", "CANCELED", "MANAGED")
 UNFINISHED = tuple(status for status in dg.DagsterRunStatus if status.value not in _FINISHED)

@@ -22,7 +22,7 @@ from resources.fetch.audio_store import AudioStore
 from resources.lake.home import Home
 from speech.decoding import DecodeReport
 from speech.engines import registry
-from speech.engines.protocols import Diarizer, EngineChoice, Transcriber
+from speech.engines.protocols import Diarizer, EngineChoice, Synthesizer, Transcriber
 from speech.errors import EngineUnavailable, PodlakeError, StorageError
 from speech.waveforms import WaveformCache
 
@@ -54,7 +54,7 @@ class EngineActor:
         self._spec = spec
         cache = Path(spec.cache).expanduser()
         self._waveforms = NodeWaveforms(cache, spec.cache_limit_bytes, spec.home)
-        self._engine: Diarizer | Transcriber | None = None
+        self._engine: Diarizer | Transcriber | Synthesizer | None = None
         self._device = _device()
         self._working = threading.Lock()
         self._last_worked = time.monotonic()

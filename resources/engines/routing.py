@@ -30,6 +30,15 @@ class Audio:
 
 
 @dataclass(frozen=True)
+class WorkerIdentity:
+    """A process on another machine that runs engines."""
+
+    name: str
+    host: str
+    version: str
+
+
+@dataclass(frozen=True)
 class Done:
     """An episode's result, or the error that belongs to it."""
 
@@ -43,6 +52,8 @@ class Done:
     audio_ms: int | None = None
     utilization: float | None = None
     """Share of the time since the engine began to load in which it worked: it waited neither for audio nor for landings."""
+    ran_on: WorkerIdentity | None = None
+    """The worker on which the engine ran; None: this machine, or a node of the cluster."""
 
 
 class Host(Protocol):

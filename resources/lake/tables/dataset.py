@@ -84,6 +84,20 @@ class QualityRow(DerivedRow):
     publisher_wer_absent_reason: Annotated[
         str | None, "Why it is NULL: no_transcript, not_fetched, other_language or no_words."
     ] = None
+    n_utterances: Annotated[Int32 | None, "Utterances; this and their measures are NULL with a reason."] = None
+    utterance_ms: Annotated[Int32 | None, "Total length of the utterances."] = None
+    snr_db_median: Annotated[Float32 | None, "Median of their signal-to-noise ratios, dB."] = None
+    snr_db_p10: Annotated[Float32 | None, "10th percentile of these."] = None
+    dnsmos_overall_median: Annotated[Float32 | None, "Median DNSMOS OVRL of the sampled windows, 1–5."] = None
+    dnsmos_windows: Annotated[Int32 | None, "Windows sampled."] = None
+    bandwidth_hz_median: Annotated[Float32 | None, "Median of the highest frequencies that are used."] = None
+    loudness_lufs_median: Annotated[Float32 | None, "Median loudness of the utterances, LUFS."] = None
+    clip_rate_max: Annotated[Float32 | None, "Largest share of samples at full scale in an utterance."] = None
+    utterances_absent_reason: Annotated[
+        str | None, "Why they are NULL: not_landed (it failed, or is not made yet) or other_audio."
+    ] = None
+    tier: Annotated[str | None, "A, B or C: how good the episode is. profiles/tiers has the rules."] = None
+    tier_reasons: Annotated[tuple[str, ...] | None, "Why it is not in the tier above."] = None
 
 
 UTTERANCES = Table("utterances", "utterances", ("audio_sha256", "episode_id", "utterance_idx"), UtteranceRow)

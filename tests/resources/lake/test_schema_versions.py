@@ -109,7 +109,7 @@ def test_a_migrated_lake_says_so_and_what_was_current_stays_current(lake: Lake) 
     for stage, names in INPUTS.items():
         if stage == "utterances":
             continue  # the stage is newer
-        inputs = [name for name in names if name != "utterances"]
+        inputs = [name for name in names if name not in ("utterances", "publisher_transcript")]
         for key in (OPEN, LANDED_AGAIN):
             versions = {name: lake.current(name, [key])[key].data_version for name in inputs}
             assert lake.current(stage, [key])[key].inputs_version == inputs_version(versions), (stage, key)
