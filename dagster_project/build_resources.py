@@ -15,12 +15,16 @@ from resources.engines.devices import Devices, visible
 from resources.engines.local_host import LocalHost
 from resources.engines.ray_host import RayHost
 from resources.engines.routing import Engines, Host, parse_transcribers
+from resources.engines.voices import Voices, parse_voices
 from resources.fetch.addresses import AllowedHosts
 from resources.fetch.audio_store import AudioStore
 from resources.fetch.hosts import FetchPolicy
 from resources.lake.catalogue import Catalogue
 from resources.lake.home import Home
 from resources.lake.lake import Lake
+from resources.studio.feed import FeedSettings
+from resources.studio.files import StudioFiles
+from resources.studio.instance_ledger import InstanceLedger
 from resources.tiers import load_tiers
 from resources.workers.host import WorkerHost
 from speech.engines.protocols import EngineChoice
@@ -37,6 +41,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         diarizer=chosen_diarizer(settings),
         transcribers=chosen_transcribers(settings),
         host=_host(settings, waveforms),
+        saturated=second_diarizer(settings),
     )
     return {
         "home": home,
@@ -49,9 +54,23 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         "window": window(settings),
         "utterance_rule": utterance_rule(settings),
         "tiers": load_tiers(settings.tiers),
+        "site_url": settings.site_url.rstrip("/"),
         "audio_rule": audio_rule(settings),
         "episode_graph": EPISODE_GRAPH,
+        "voices": voices(settings),
+        "studio_files": StudioFiles(home, settings.cache_folder),
+        "podcast_feed": podcast_feed(settings),
+        "ledger": InstanceLedger(),
     }
+
+
+def voices(settings: Settings) -> Voices:
+    """The voices of scripts. They run on this machine, also if other engines run on a cluster."""
+    return Voices(parse_voices(settings.voices), Devices(visible(settings.gpus)), settings.engine_idle_s)
+
+
+def podcast_feed(settings: Settings) -> FeedSettings:
+    return FeedSettings(settings.podcasts_url.rstrip("/"), settings.podcasts_title)
 
 
 def fetch_policy(settings: Settings) -> FetchPolicy:
@@ -102,6 +121,13 @@ def _names(text: str) -> list[str]:
 
 def chosen_diarizer(settings: Settings) -> EngineChoice:
     return _placed(EngineChoice.parse(settings.diarizer, preset=settings.diarizer_preset), settings)
+
+
+def second_diarizer(settings: Settings) -> EngineChoice | None:
+    """For episodes in which the first has reached its limit; one without a limit needs none."""
+    if settings.diarizer_saturated in ("keep", chosen_diarizer(settings).name):
+        return None
+    return _placed(EngineChoice(settings.diarizer_saturated), settings)
 
 
 def chosen_transcribers(settings: Settings) -> dict[str, EngineChoice]:

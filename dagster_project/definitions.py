@@ -18,10 +18,16 @@ from dagster_project.stages import stage_assets
 def build(settings: Settings) -> dg.Definitions:
     """Assets, resources and automation for these settings."""
     resources = build_resources(settings)
-    assets = [feeds, *stage_assets(settings, resources["engines"]), sealed_tables, warehouse, audio_retention]
+    assets = [
+        feeds,
+        *stage_assets(settings, resources["engines"], resources["voices"]),
+        sealed_tables,
+        warehouse,
+        audio_retention,
+    ]
     return dg.Definitions(
         assets=dg.map_asset_specs(lambda spec: spec.replace_attributes(owners=[settings.owner]), assets),
-        asset_checks=[lake_checks],
+        asset_checks=lake_checks(),
         resources=resources,
         **automation(settings),
         executor=dg.in_process_executor,

@@ -102,7 +102,7 @@ def engine_versions(engines: Engines, catalogue: Mapping[str, Episode]) -> dict[
     """Engine stage → the versions of its configured engines, for the languages of the catalogue."""
     languages = {episode.language for episode in catalogue.values() if episode.language}
     found = {}
-    for name in GRAPH.engine_stages:
+    for name in EPISODE_GRAPH.engine_stages:
         by_language = {language: _version(engines, STAGES[name], language) for language in languages}
         found[name] = EngineVersions(_version(engines, STAGES[name], None), by_language)
     return found

@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from resources.engines.devices import visible
 from resources.engines.routing import parse_transcribers
+from resources.engines.voices import parse_voices
 from resources.fetch.addresses import AllowedHosts
 from resources.fetch.disk_space import DiskSpace
 from resources.lake.graph import StageSpec
@@ -50,6 +51,10 @@ class Settings(BaseSettings):
     diarizer_preset: str = Field(
         "high_latency",
         description="Sortformer preset: very_high_latency, high_latency, low_latency or ultra_low_latency.",
+    )
+    diarizer_saturated: Literal["keep", "campplus"] = Field(
+        "keep",
+        description="Where Sortformer finds four speakers, its limit: `keep` its result, or let `campplus` repeat the episode.",
     )
     transcriber: str = Field(
         "whisper",
@@ -148,6 +153,21 @@ class Settings(BaseSettings):
     tiers: str = Field(
         "", description="YAML file with the rules of the tiers of episodes. Empty: profiles/tiers/default.yaml."
     )
+    voices: str = Field(
+        "en.S1=piper,en.S2=espeak?variant=f2,S1=espeak,S2=espeak?variant=f2,S3=espeak?variant=m3,S4=espeak?variant=f4",
+        description="Voice of each speaker of a script, `[language.]S1=name[:model][?options]`: piper, espeak, soulx or openai. docs/studio.md has examples.",
+    )
+    podcasts_url: str = Field(
+        "http://127.0.0.1:8080/podcasts",
+        description="Where listeners reach the folder `podcasts` of the home: the feed of generated podcasts names it.",
+    )
+    podcasts_title: str = Field("podlake studio", description="Title of this feed.")
+    podcasts_at_once: int = Field(1, ge=1, description="Pending or processing podcasts of a user.")
+    podcasts_per_day: int = Field(5, ge=1, description="Podcasts that a user may request in a day of UTC.")
+    site_url: str = Field(
+        "http://127.0.0.1:3001",
+        description="Where the corpus site is, for links in Dagster's UI. `podlake ui` serves it at the port after its own.",
+    )
     owner: str = Field("team:podlake", description="Owner of the assets in the UI: an e-mail address or team:<name>.")
 
     def batch_size(self, stage: StageSpec) -> int:
@@ -184,6 +204,12 @@ class Settings(BaseSettings):
     def _contact_fits_a_header(cls, value: str) -> str:
         if not (value.isascii() and value.isprintable()):
             raise ValueError("only printable ASCII fits into the User-Agent")
+        return value
+
+    @field_validator("voices")
+    @classmethod
+    def _voices_are_readable(cls, value: str) -> str:
+        parse_voices(value)
         return value
 
     @field_validator("transcriber")

@@ -56,9 +56,9 @@ def principal_of(connection: HTTPConnection) -> Principal:
 
 
 def require(role: Role, scope: str = "read") -> Any:
-    """The dependency that guards a route: `principal: Annotated[Principal, require(Role.OPERATOR, "submit")]`.
+    """The dependency that guards a route.
 
-    Requests without a principal get 401, principals of a lower role or of other scopes 403.
+    A route has it as a parameter: `principal: Annotated[Principal, require(Role.OPERATOR, "submit")]`. Requests without a principal get 401, principals of a lower role or of other scopes 403.
     """
     return Depends(check(role, scope))
 

@@ -25,6 +25,7 @@ class ServeSettings(BaseSettings):
         validation_alias="ADMIN_PASSWORD",
         description="Their password, or its hash from `podlake users hash`.",
     )
+    dagster: bool = Field(True, description="Whether Dagster's web UI is started, and served at /dagster.")
     names: str = Field(
         "",
         description="Names under which users reach the service: `podlake.example.org`. Requests for other names are refused. Empty: `localhost` and addresses.",
@@ -48,6 +49,7 @@ class ServeSettings(BaseSettings):
     logins_per_minute: int = Field(10, ge=1, description="Wrong passwords from one address in a minute.")
     body_mb: float = Field(10.0, gt=0, description="Largest body of a request, in MB.")
     bulk_body_mb: float = Field(1_000.0, gt=0, description="Largest bulk list and largest upload of a worker, in MB.")
+    lease_s: float = Field(60.0, gt=0, description="Seconds that a worker may be silent before its jobs go to others.")
     event_clients: int = Field(500, ge=1, description="Clients that follow the events at once.")
 
     @field_validator("trusted_proxies", "oidc_proxies")

@@ -19,14 +19,16 @@ from dagster._core.definitions.reconstruct import ReconstructableRepository
 # A planned event of one partition: `DagsterEvent` is public, its data is not.
 from dagster._core.events import AssetMaterializationPlannedData
 
+# A run of an asset without its checks: the public call adds them, or does not record which asset was selected.
+from dagster._core.execution.api import execute_run
+
 # The active backfills: `get_backfills` is public, but without its filter it loads all backfills of the past.
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus, PartitionBackfill
 
 # The order of partition keys: the public calls remove one key per transaction, and cannot move a key.
 # The times of the last events: the public calls return no times, or load every event.
-# Every storage that Dagster offers (SQLite, PostgreSQL, MySQL, memory) is a `SqlEventLogStorage`.
+# Every storage that Dagster offers (SQLite, PostgreSQL, MySQL, memory) has the tables and connections that are used here.
 from dagster._core.storage.event_log.schema import DynamicPartitionsTable, SqlEventLogStorageTable
-from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 
 # Runs in threads must not redirect the output of the whole process: dagster.yaml says which manager an instance has,
 # and Dagster has no public way to leave it out for one process.
@@ -58,22 +60,27 @@ _AT_ONCE = 10_000
 """SQLite takes no more variables in one statement."""
 
 
-def execute_asset(
-    instance: dg.DagsterInstance, module: str, asset: str, tags: Mapping[str, str], run_config: Mapping[str, Any]
+def execute_assets(
+    instance: dg.DagsterInstance,
+    module: str,
+    assets: Sequence[str],
+    tags: Mapping[str, str],
+    run_config: Mapping[str, Any],
 ) -> dg.DagsterEvent | None:
-    """Run an asset of the module's definitions in this process. Returns the event of the run's failure, if it failed."""
+    """Run assets of the module's definitions in this process. Returns the event of the run's failure, if it failed."""
     job = ReconstructableRepository.for_module(module, "defs").get_reconstructable_job("__ASSET_JOB")
-    key = dg.AssetKey(asset)
-    has_checks = bool(job.get_definition().asset_layer.asset_graph.get_check_keys_for_assets({key}))
-    result = dg.execute_job(
-        # Without the checks of `warehouse`, which read the whole lake. Such a run does not record its selection.
-        job.get_subset(asset_selection={key}, asset_check_selection=frozenset()) if has_checks else job,
-        asset_selection=None if has_checks else [key],
-        instance=instance,
-        tags=tags,
+    keys = {dg.AssetKey(asset) for asset in assets}
+    job = job.get_subset(asset_selection=keys, asset_check_selection=frozenset())
+    run = instance.create_run_for_job(
+        job.get_definition(),
         run_config=run_config,
-        raise_on_error=False,
+        tags=tags,
+        asset_selection=keys,
+        job_code_origin=job.get_python_origin(),
     )
+    # Without this, the checks would be selected again.
+    without_checks = run._replace(asset_check_selection=frozenset())
+    result = execute_run(job, without_checks, instance, raise_on_error=False)
     return next((event for event in result.all_events if event.is_run_failure), None)
 
 
@@ -91,7 +98,7 @@ def allow_runs_in_threads(instance: dg.DagsterInstance) -> None:
 
 def last_event_times(instance: dg.DagsterInstance, asset: dg.AssetKey) -> dict[str, datetime]:
     """Partition → the time of its last materialization event, in one query."""
-    store, events = cast("SqlEventLogStorage", instance.event_log_storage), SqlEventLogStorageTable.c
+    store, events = cast("Any", instance.event_log_storage), SqlEventLogStorageTable.c
     query = (
         select(events.partition, func.max(events.timestamp))
         .where(events.asset_key == asset.to_string())
@@ -124,14 +131,14 @@ def _replace(
     instance: dg.DagsterInstance, definition: dg.DynamicPartitionsDefinition, old: Sequence[str], new: Sequence[str]
 ) -> None:
     """Remove and add in one transaction: a killed process loses no key."""
-    name, store = definition.name or "", cast("SqlEventLogStorage", instance.event_log_storage)
+    name, store = definition.name or "", cast("Any", instance.event_log_storage)
     try:
         _replace_rows(store, name, old, new)
     except IntegrityError:  # another process has added one of the keys in between
         _replace_rows(store, name, old, new)
 
 
-def _replace_rows(store: SqlEventLogStorage, name: str, old: Sequence[str], new: Sequence[str]) -> None:
+def _replace_rows(store: Any, name: str, old: Sequence[str], new: Sequence[str]) -> None:
     table = DynamicPartitionsTable
     with store.index_transaction() as connection:
         for some in _parts(old):

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from partitions.definitions import FEEDS
 from partitions.keys import feed_of
+from pipeline.row_checks import verify
 from pipeline.stage import Failure, Landing, Stage
 from resources.lake.commits import (
     NO_VERSION,
@@ -49,9 +50,12 @@ def write_rows(
     *,
     replaces: Commit | None,
 ) -> tuple[dict[str, pa.Table], Commit]:
-    """Write an episode's rows, which `commit_landing` makes visible. Returns the rows by table, and the commit to make."""
+    """Write an episode's rows, which `commit_landing` makes visible. Returns the rows by table, and the commit to make.
+
+    Raises `BadOutput` for rows that would make later stages wrong.
+    """
     constants: dict[str, object] = {"run_id": run.run_id, "landed_at": datetime.now(UTC)}
-    if stage.partition_kind == "episode":
+    if stage.partition_kind != "feed":
         constants |= {
             "audio_sha256": landing.cost.audio_sha256,
             "engine_fingerprint": landing.cost.engine_fingerprint,
@@ -62,6 +66,7 @@ def write_rows(
         tables[table.name] = table.of(
             landing.rows[table.name], **{name: value for name, value in own.items() if name in table.filled}
         )
+    verify(tables, landing.key, landing.cost.audio_ms)
     content = [
         rows.select(stage.data_version_columns) if stage.data_version_columns else rows for rows in tables.values()
     ]

@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 from dagster import DynamicPartitionsDefinition
 
-from partitions.definitions import EPISODES, FEEDS
+from partitions.definitions import EPISODES, FEEDS, PODCASTS
 from resources.lake.graph import StageSpec
 from resources.lake.lake import Lake
 from resources.lake.tables.pipeline import StageRunRow
@@ -95,6 +95,7 @@ class Cost:
     worker: str | None = None
     worker_host: str | None = None
     worker_version: str | None = None
+    redone_from: str | None = None
 
     @property
     def rtfx(self) -> float | None:
@@ -183,7 +184,7 @@ class Stage(StageSpec):
 
     @property
     def partitions(self) -> DynamicPartitionsDefinition:
-        return FEEDS if self.partition_kind == "feed" else EPISODES
+        return {"feed": FEEDS, "episode": EPISODES, "podcast": PODCASTS}[self.partition_kind]
 
     @property
     def needs(self) -> frozenset[str]:

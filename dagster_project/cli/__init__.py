@@ -7,7 +7,19 @@ from typing import Any
 
 import click
 
-from dagster_project.cli import catalogue, datasets, operations, pages, service, system, tables, voices, work, worker
+from dagster_project.cli import (
+    catalogue,
+    datasets,
+    operations,
+    pages,
+    podcasts,
+    service,
+    system,
+    tables,
+    voices,
+    work,
+    worker,
+)
 from dagster_project.cli.context import examples
 from speech.errors import EngineUnavailable, PodlakeError
 
@@ -42,6 +54,6 @@ def main(debug: bool) -> None:
     """Podcast feeds in; speaker-attributed, word-timed, queryable Parquet tables out."""
 
 
-for _module in (work, tables, catalogue, voices, pages, datasets, service, worker, operations, system):
+for _module in (work, tables, catalogue, voices, pages, datasets, podcasts, service, worker, operations, system):
     for _command in _module.COMMANDS:
         main.add_command(_command)

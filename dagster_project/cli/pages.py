@@ -74,7 +74,7 @@ def site(out: Path | None, audio: str, port: int, parent: int | None, ui_url: st
 )
 @click.argument("query", metavar="QUERY")
 @click.option("--feed", help="Only this feed.")
-@click.option("--speaker", help="Only turns of this speaker, by label or name.")
+@click.option("--speaker", help="Only turns of this speaker, by label, or by the name or id of the voice.")
 @click.option("--language", help="Only this language, such as en.")
 @click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="Published on this day or later.")
 @click.option("--until", type=click.DateTime(["%Y-%m-%d"]), help="Published on this day or before.")

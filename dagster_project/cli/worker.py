@@ -1,4 +1,4 @@
-"""The command `worker`: run engines for a service on another machine."""
+"""The commands `worker` and `workers`: engines on other machines, for a service."""
 
 from __future__ import annotations
 
@@ -76,4 +76,28 @@ def worker(
         ) from error
 
 
-COMMANDS = (worker,)
+@click.command(epilog=examples("podlake workers"))
+def workers() -> None:
+    """List the workers that were connected in the last day, and the jobs that they have now."""
+    from collections import Counter
+
+    from dagster_project.commands.terminal import render
+    from dagster_project.instance import database_url
+    from resources.workers.jobs import JobQueue
+
+    queue = JobQueue.at(database_url(read_settings()))
+    busy = Counter(job.worker for job in queue.running())
+    rows = [
+        (one.name, one.host, one.version, ", ".join(one.devices), ", ".join(one.languages) or "all", one.seen_at,
+         busy[one.name])
+        for one in queue.workers()
+    ]  # fmt: skip
+    columns = ("worker", "host", "version", "devices", "languages", "seen (UTC)", "jobs")
+    click.echo(
+        render(columns, rows) if rows else "No worker has been connected. On a machine with a GPU: podlake worker"
+    )
+    counts = queue.counts()
+    click.echo(f"{counts['queued']} jobs wait, {counts['leased']} are at workers.")
+
+
+COMMANDS = (worker, workers)

@@ -56,12 +56,13 @@ def read_lines(form: str, lines: Iterable[str], bad: Bad, kind: Kind | None = No
     """The lines that can be read. `kind` is that of lines that name none."""
     for number, record in _RECORDS[form](lines, bad):
         try:
-            yield _line(record, kind)
+            yield line_of(record, kind)
         except ValueError as error:
             bad.add(number, error)
 
 
-def _line(record: Mapping[str, object], kind: Kind | None) -> Line:
+def line_of(record: Mapping[str, object], kind: Kind | None = None) -> Line:
+    """A record of a list as a line. Raises ValueError, which says what is wrong."""
     url = _text(record, "url")
     if not url or not _URL.fullmatch(url):
         raise ValueError(f"{(url or '')[:80]!r} is no http(s) URL")

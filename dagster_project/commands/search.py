@@ -36,7 +36,7 @@ def to_text(result: SearchResult) -> str:
 
 
 def _where(hit: Hit) -> str:
-    return "  ".join(filter(None, (hit.episode_id, clock(hit.start_ms), hit.speaker, f"“{hit.title}”")))
+    return "  ".join(filter(None, (hit.episode_id, clock(hit.start_ms), hit.who, f"“{hit.title}”")))
 
 
 def _marked(hit: Hit) -> str:

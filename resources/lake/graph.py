@@ -10,8 +10,8 @@ from typing import Literal
 
 from resources.lake.tables import Table
 
-PartitionKind = Literal["feed", "episode"]
-EngineSlot = Literal["diarizer", "transcriber"]
+PartitionKind = Literal["feed", "episode", "podcast"]
+EngineSlot = Literal["diarizer", "transcriber", "synthesizer"]
 
 
 @dataclass(frozen=True, kw_only=True)

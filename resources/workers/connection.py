@@ -21,7 +21,7 @@ from speech.engines.protocols import Slot
 log = logging.getLogger("podlake")
 
 LEASE_HEADER = "X-Podlake-Lease"
-PATH = "/api/v1/work"
+PATH = "/api/v1/workers"
 RETRY_FOR_S = 600.0
 """How long a request is repeated while the gateway does not answer. A restart takes seconds."""
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 30.0
@@ -43,7 +43,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class ClaimRequest:
-    """Which jobs a worker asks for: the body of `POST /api/v1/work/claim`."""
+    """Which jobs a worker asks for: the body of `POST /api/v1/workers/claim`."""
 
     machine: Machine
     slot: Slot | None = None
@@ -53,7 +53,7 @@ class ClaimRequest:
 
 @dataclass(frozen=True)
 class RenewRequest:
-    """The leases that a worker holds: the body of `POST /api/v1/work/renew`."""
+    """The leases that a worker holds: the body of `POST /api/v1/workers/renew`."""
 
     machine: Machine
     held: Annotated[tuple[Progress, ...], Field(max_length=1000)] = ()

@@ -87,6 +87,8 @@ class Lease:
     work: Work
     fair_share: int = 1
     """How many jobs each device of the connected workers gets, if they share what waits."""
+    duration_s: float = LEASE.total_seconds()
+    """How long it holds. Renew it three times as often."""
 
 
 @dataclass(frozen=True)
@@ -216,7 +218,8 @@ class JobQueue:
                         tries=job["tries"] + 1, done_ms=0,
                     )
                 )  # fmt: skip
-                return Lease(job["job_id"], lease_id, _work(job), _fair_share(connection, now))
+                share = _fair_share(connection, now)
+                return Lease(job["job_id"], lease_id, _work(job), share, self.lease.total_seconds())
         return None
 
     def renew(self, worker: Worker, held: Iterable[Progress]) -> list[str]:

@@ -25,7 +25,6 @@ log = logging.getLogger("podlake")
 
 IDLE_WAIT_S = 5.0
 """How long a device waits before it asks again when there is no job."""
-RENEW_S = LEASE.total_seconds() / 3
 HELD_BYTES = 100_000_000
 """Audio that a device holds before it stops to claim; one recording is always held beside the one at work."""
 HELD_AT_LEAST = 3
@@ -90,7 +89,7 @@ class HeldJobs:
         return sum(self._held.get(lease.job_id, (lease, 0))[1] for lease in list(leases.values()))
 
     def renew_until_stopped(self) -> None:
-        while not self._connection.stop.wait(RENEW_S):
+        while not self._connection.stop.wait(self._pause_s()):
             at_work = {(one.episode_id, one.slot): one.done_ms for one in progress.at_work()}
             leases = [lease for lease, _ in list(self._held.values())]
             held = [
@@ -101,6 +100,11 @@ class HeldJobs:
                 self._lost |= self._connection.renew(held)
             except (LeaseLost, Refused, Stopped) as error:
                 log.warning("the leases could not be renewed: %s", error or type(error).__name__)
+
+    def _pause_s(self) -> float:
+        """A third of the shortest lease."""
+        leases = [lease.duration_s for lease, _ in list(self._held.values())]
+        return min(leases, default=LEASE.total_seconds()) / 3
 
     def give_back_all(self) -> None:
         """Of a worker that ends."""

@@ -9,9 +9,10 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from resources.engines.routing import Audio, Done, WorkerIdentity
 from speech import errors
-from speech.engines.protocols import EngineResult, EngineSpec, Slot
-from speech.engines.results import result_from_json, result_json
+from speech.engines.protocols import EngineSpec, Slot
+from speech.engines.results import RecordingResult, result_from_json, result_json
 from speech.errors import BadOutput, PodlakeError
+from speech.types import SpokenLine
 
 LONGEST_MESSAGE = 2_000
 LONGEST_AUDIO_MS = 7 * 24 * 3_600_000
@@ -50,6 +51,7 @@ _OUTCOME = TypeAdapter(JobOutcome)
 def outcome_json(done: Done, *, host: str, version: str) -> bytes:
     """What the worker's own engine host says of a job."""
     error = done.error
+    assert not isinstance(done.result, SpokenLine), "jobs are recordings"
     return _OUTCOME.dump_json(
         JobOutcome(
             host=host,
@@ -80,7 +82,7 @@ def done_from_json(data: bytes, slot: Slot, audio: Audio, spec: EngineSpec, work
     )  # fmt: skip
 
 
-def _read(data: bytes, slot: Slot) -> tuple[JobOutcome, EngineResult | None, PodlakeError | None]:
+def _read(data: bytes, slot: Slot) -> tuple[JobOutcome, RecordingResult | None, PodlakeError | None]:
     try:
         outcome = _OUTCOME.validate_json(data, strict=True)
     except ValidationError as error:

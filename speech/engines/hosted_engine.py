@@ -17,7 +17,7 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import replace
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 from speech.engines import hosts
 from speech.engines.protocols import ON_CPU, DeviceUse, EngineChoice, EngineResult, EngineSpec, Slot
@@ -32,7 +32,7 @@ EXITS_IN_A_ROW = 4
 _LOADS = 2
 """A process that exits during a load may have been ended for another client's work."""
 
-Work = TypeVar("Work", Recording, Line)
+Work = Recording | Line
 Outcome = tuple[Work, EngineResult | PodlakeError]
 
 
@@ -85,7 +85,7 @@ class HostedEngine:
             self._connection.close()
         self._connection, self._is_ready = None, False
 
-    def _stream(self, recordings: Iterable[Work]) -> Iterator[Outcome[Work]]:
+    def _stream(self, recordings: Iterable[Work]) -> Iterator[tuple[Any, Any]]:
         exits = 0
         coming: Iterator[Work] = iter(recordings)
         suspects: deque[Work] = deque()
@@ -107,13 +107,12 @@ class HostedEngine:
                 if len(held) > 1:
                     suspects += held.values()
                 else:
-                    crashed: list[Work] = list(held.values())
-                    for suspect in crashed:
-                        yield suspect, self._crashed(suspect, str(exited))  # type: ignore[misc]  # Work is unbound here
+                    for suspect in list(held.values()):
+                        yield suspect, self._crashed(suspect, str(exited))
         for one in (*suspects, *first, *coming):
             yield one, self._crashed(one, f"exited {exits} times in a row before this recording was tried")
 
-    def _call(self, coming: Iterator[Work], held: dict[int, Work]) -> Generator[Outcome[Work]]:
+    def _call(self, coming: Iterator[Work], held: dict[int, Work]) -> Generator[Outcome]:
         """One stream of the engine. `held` is what it was given and has not answered. Raises `_Exited`."""
         over = False
         try:

@@ -10,7 +10,7 @@ import wave
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import numpy as np
 
@@ -99,9 +99,9 @@ def spoken_line(path: Path, *, engine_ms: int = 0, was_there: bool = False) -> S
     return SpokenLine(duration_ms, sound.sample_rate_hz, digest, engine_ms, was_there)
 
 
-def read_wav(path: Path) -> Sound:
+def read_wav(source: Path | BinaryIO) -> Sound:
     """A WAV file of mono int16 samples."""
-    with wave.open(str(path), "rb") as file:
+    with wave.open(str(source) if isinstance(source, Path) else source, "rb") as file:
         return Sound(np.frombuffer(file.readframes(file.getnframes()), "<i2"), file.getframerate())
 
 

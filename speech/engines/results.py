@@ -9,10 +9,12 @@ from dataclasses import asdict, dataclass, field, fields
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from speech.engines.protocols import EngineResult, Slot
+from speech.engines.protocols import Slot
 from speech.errors import BadOutput
 from speech.types import Diarization, Segment, Transcript, Word
 
+RecordingResult = Diarization | Transcript
+"""What engines make of recordings."""
 LATEST_END_MS = 1_000
 """How far after the decoded end a time may lie: engines round up to their frames."""
 LONGEST_LABEL = 200
@@ -34,7 +36,7 @@ class _DiarizationJson:
 _TRANSCRIPT, _DIARIZATION = TypeAdapter(Transcript), TypeAdapter(_DiarizationJson)
 
 
-def result_json(result: EngineResult) -> bytes:
+def result_json(result: RecordingResult) -> bytes:
     """The result as UTF-8 JSON."""
     if isinstance(result, Transcript):
         return _TRANSCRIPT.dump_json(result)
@@ -43,7 +45,7 @@ def result_json(result: EngineResult) -> bytes:
     return _DIARIZATION.dump_json(_DiarizationJson(**{**own, "embeddings": vectors}))
 
 
-def result_from_json(slot: Slot, data: bytes, audio_ms: int) -> EngineResult:
+def result_from_json(slot: Slot, data: bytes, audio_ms: int) -> RecordingResult:
     """The result of an engine that worked on `audio_ms` of audio. Raises `BadOutput` for anything that it cannot be."""
     try:
         if slot == "transcriber":

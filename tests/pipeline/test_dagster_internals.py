@@ -92,8 +92,8 @@ def test_an_asset_of_a_module_runs_in_this_process(
 ) -> None:
     (tmp_path / "toy_definitions.py").write_text(TOY)
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])  # Dagster removes the first entry
-    assert internals.execute_asset(instance, "toy_definitions", "good", {"our": "tag"}, {}) is None
-    failed = internals.execute_asset(instance, "toy_definitions", "interrupted", {}, {})
+    assert internals.execute_assets(instance, "toy_definitions", ["good"], {"our": "tag"}, {}) is None
+    failed = internals.execute_assets(instance, "toy_definitions", ["interrupted"], {}, {})
     assert failed
     reason = failed.job_failure_data.failure_reason
     assert reason

@@ -17,7 +17,9 @@ class UtteranceRow(DerivedRow):
     start_ms: Annotated[Int32, "Start, with some of the pause before the first word."]
     end_ms: Annotated[Int32, "End, with some of the pause after the last word."]
     speaker: Annotated[str, "Speaker label, valid within the episode only."]
-    voice_id: Annotated[str | None, "The speaker across episodes; NULL where it is not linked to a voice."] = None
+    voice_id: Annotated[
+        str | None, "The speaker across episodes. The view `utterances` has it from `speaker_links`; NULL in the rows."
+    ] = None
     text: Annotated[str, "The words, joined."]
     language: Annotated[str, "Language of the transcriber that wrote the words."]
     turn_idx: Annotated[Int32, "The turn that it is cut from."]
@@ -49,6 +51,7 @@ class UtteranceRow(DerivedRow):
         Float32 | None, "Louder of the first and last 20 ms over the mean power, dB: near 0 the edge cuts a sound."
     ] = None
     absent: Annotated[tuple[str, ...] | None, "Why measures are NULL: `measure: reason`."] = None
+    diarization_version: Annotated[str | None, "Data version of the diarization that named the speaker."] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
