@@ -20,7 +20,7 @@ from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.events import AssetMaterializationPlannedData
 
 # A run of an asset without its checks: the public call adds them, or does not record which asset was selected.
-from dagster._core.execution.api import execute_run
+from dagster._core.execution.api import create_execution_plan, execute_run
 
 # The active backfills: `get_backfills` is public, but without its filter it loads all backfills of the past.
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus, PartitionBackfill
@@ -71,8 +71,11 @@ def execute_assets(
     job = ReconstructableRepository.for_module(module, "defs").get_reconstructable_job("__ASSET_JOB")
     keys = {dg.AssetKey(asset) for asset in assets}
     job = job.get_subset(asset_selection=keys, asset_check_selection=frozenset())
+    definition = job.get_definition()
     run = instance.create_run_for_job(
-        job.get_definition(),
+        definition,
+        # Without its own plan, Dagster would select the checks again, whose steps the run does not have.
+        execution_plan=create_execution_plan(definition, run_config=run_config, tags=tags),
         run_config=run_config,
         tags=tags,
         asset_selection=keys,
