@@ -21,7 +21,7 @@ from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.events import AssetMaterializationPlannedData
 
 # A run of an asset without its checks: the public call adds them, or does not record which asset was selected.
-from dagster._core.execution.api import execute_run
+from dagster._core.execution.api import create_execution_plan, execute_run
 
 # The active backfills: `get_backfills` is public, but without its filter it loads all backfills of the past.
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus, PartitionBackfill
@@ -73,8 +73,11 @@ def execute_assets(
     job = ReconstructableRepository.for_module(module, "defs").get_reconstructable_job("__ASSET_JOB")
     keys = {dg.AssetKey(asset) for asset in assets}
     job = job.get_subset(asset_selection=keys, asset_check_selection=frozenset())
+    definition = job.get_definition()
     run = instance.create_run_for_job(
-        job.get_definition(),
+        definition,
+        # Without its own plan, Dagster would select the checks again, whose steps the run does not have.
+        execution_plan=create_execution_plan(definition, run_config=run_config, tags=tags),
         run_config=run_config,
         tags=tags,
         asset_selection=keys,
@@ -121,7 +124,7 @@ def log_planned(instance: dg.DagsterInstance, run: dg.DagsterRun, asset: str, ke
 def log_materializations(context: dg.AssetExecutionContext, events: Sequence[dg.AssetMaterialization]) -> None:
     """Log events of the step that runs. SQLite takes 5 ms of CPU for one, so there they share a transaction."""
     store = context.instance.event_log_storage
-    is_sqlite = isinstance(store, SqlEventLogStorage) and store.is_run_sharded
+    is_sqlite = getattr(store, "is_run_sharded", False)  # a database for each run
     if len(events) < _WORTH_A_TRANSACTION or not is_sqlite:
         for event in events:
             context.log_event(event)
@@ -130,7 +133,7 @@ def log_materializations(context: dg.AssetExecutionContext, events: Sequence[dg.
     step = _UnloggedStep(op_context.get_step_execution_context())
     made = [dg.DagsterEvent.asset_materialization(cast("Any", step), event) for event in events]
     _store_together(
-        cast("SqlEventLogStorage", store),
+        store,
         [
             dg.EventLogEntry(
                 error_info=None, level=logging.DEBUG, user_message=event.message or "", run_id=context.run.run_id,
@@ -155,7 +158,7 @@ class _UnloggedStep:
         return getattr(self._step, name)
 
 
-def _store_together(store: SqlEventLogStorage, entries: Sequence[dg.EventLogEntry]) -> None:
+def _store_together(store: Any, entries: Sequence[dg.EventLogEntry]) -> None:
     """As `store_event` does for each: into the log of the run, and into the index of all assets."""
     rows, insert = [store._event_to_row(entry) for entry in entries], SqlEventLogStorageTable.insert()
     with store.run_connection(entries[0].run_id) as connection:
