@@ -30,10 +30,6 @@ from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 # The times of the last events: the public calls return no times, or load every event.
 # Every storage that Dagster offers (SQLite, PostgreSQL, MySQL, memory) has the tables and connections that are used here.
 from dagster._core.storage.event_log.schema import DynamicPartitionsTable, SqlEventLogStorageTable
-
-# Runs in threads must not redirect the output of the whole process: dagster.yaml says which manager an instance has,
-# and Dagster has no public way to leave it out for one process.
-from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 
@@ -94,11 +90,12 @@ def allow_runs_in_threads(instance: dg.DagsterInstance) -> None:
 
     Each start of a run calls `logging.config.dictConfig`, which locks all log handlers, also those of other runs. The
     handlers that dagster.yaml configures do not change, so they are made once. Each run also redirects the standard
-    output of the process to a file of its own and back; two that overlap would leave it redirected.
+    output of the process to a file of its own and back; two that overlap would leave it redirected. An ephemeral
+    instance has a log manager that does not.
     """
     handlers = instance.get_yaml_python_handlers()
     instance.get_yaml_python_handlers = lambda: handlers  # type: ignore[method-assign]
-    instance._compute_log_manager = NoOpComputeLogManager()
+    instance._compute_log_manager = dg.DagsterInstance.ephemeral().compute_log_manager
 
 
 def last_event_times(instance: dg.DagsterInstance, asset: dg.AssetKey) -> dict[str, datetime]:
