@@ -108,7 +108,7 @@ def test_a_browser_logs_in_and_sees_it(ui: Served, browser, tmp_path: Path) -> N
     page.wait_for_selector("text=turns", timeout=120_000)
     page.screenshot(path="/tmp/gateway-dagster.png")
     page.goto(f"{ui.url}/docs")
-    page.get_by_text("transcript", exact=False).first.wait_for(timeout=60_000)
+    page.get_by_text("/transcript").first.wait_for(timeout=60_000)
     page.screenshot(path="/tmp/gateway-docs.png")
     page.goto(f"{ui.url}/corpus/index.html")
     page.wait_for_selector("text=show")
