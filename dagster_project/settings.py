@@ -150,6 +150,11 @@ class Settings(BaseSettings):
         30.0, gt=0, description="Longest utterance, in seconds; longer ones are cut at a pause."
     )
     utterance_pause_ms: int = Field(800, ge=40, description="A pause of this length ends an utterance.")
+    embeddings: str = Field(
+        "",
+        description="Model for `podlake search --meaning`: a folder with model.onnx and tokenizer.json, or an OpenAI-compatible API with a model, `http://127.0.0.1:11434/v1#all-minilm`. Empty: none.",
+    )
+    embeddings_key: SecretStr = Field(SecretStr(""), description="API key of this endpoint.")
     tiers: str = Field(
         "", description="YAML file with the rules of the tiers of episodes. Empty: profiles/tiers/default.yaml."
     )

@@ -3,6 +3,9 @@
 import podlake
 podlake.lake().sql("from transcript").df()      # pandas; .pl() for Polars, .to_arrow_table() for Arrow
 podlake.export("huggingface", "my-set", profile="asr", split="98/1/1")
+
+hits = podlake.search('"night train"', language="en")      # an Arrow table, which SQL reads by its name
+podlake.lake().sql("from hits join episodes using (episode_id)").df()
 """
 
 from __future__ import annotations
@@ -10,6 +13,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from datetime import date
+
+    import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
     from resources.exports.dataset import Result
@@ -45,3 +51,35 @@ def summary(result: Result) -> str:
     from dagster_project.commands.export import summary as written
 
     return written(result) if result.selection.n_utterances else nothing(result)
+
+
+def search(
+    text: str,
+    *,
+    feed: str | None = None,
+    speaker: str | None = None,
+    language: str | None = None,
+    since: date | None = None,
+    until: date | None = None,
+    meaning: bool = False,
+    limit: int = 100,
+    home: str | None = None,
+) -> pa.Table:
+    """The turns that contain all words of `text`, or are near in meaning, best first, as an Arrow table.
+
+    Raises ValueError if the query is not understood, or no model is configured for `meaning`.
+    """
+    from dagster_project.settings import Settings
+    from resources.embeddings import load_embedder
+    from resources.search import SearchIndex, SearchQuery, hits_table
+    from resources.search_meaning import MeaningIndex
+
+    settings = Settings(home=home) if home else Settings()
+    folder = settings.cache_folder / "search"
+    index: SearchIndex | MeaningIndex = SearchIndex(folder)
+    if meaning:
+        index = MeaningIndex(folder, load_embedder(settings.embeddings, settings.embeddings_key.get_secret_value()))
+    with lake(settings.home) as connection:
+        index.update(connection)
+        query = SearchQuery(text, feed, speaker, language, since, until)
+        return hits_table(index.search(connection, query, limit=limit))

@@ -9,9 +9,9 @@ import click
 
 from dagster_project.cli import (
     alerts,
-    backups,
     catalogue,
     datasets,
+    operations,
     pages,
     podcasts,
     service,
@@ -55,6 +55,19 @@ def main(debug: bool) -> None:
     """Podcast feeds in; speaker-attributed, word-timed, queryable Parquet tables out."""
 
 
-for _module in (work, tables, catalogue, voices, pages, datasets, podcasts, service, worker, alerts, backups, system):
+for _module in (
+    work,
+    tables,
+    catalogue,
+    voices,
+    pages,
+    datasets,
+    podcasts,
+    service,
+    worker,
+    alerts,
+    operations,
+    system,
+):
     for _command in _module.COMMANDS:
         main.add_command(_command)

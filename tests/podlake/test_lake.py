@@ -1,4 +1,4 @@
-"""`podlake.lake()` answers in pandas and Arrow; `podlake.export()` writes data sets."""
+"""`podlake.lake()` answers in pandas, Polars and Arrow; `podlake.export()` writes data sets."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ def test_a_query_is_a_frame_in_one_line(tmp_path: Path, monkeypatch: pytest.Monk
     turns = "from turns select speaker, count(*) as n group by all order by speaker"
     assert podlake.lake().sql(turns).df().to_dict("list") == {"speaker": ["S1", "S2"], "n": [4, 3]}
     assert podlake.lake(str(tmp_path)).sql(turns).to_arrow_table().to_pydict() == {"speaker": ["S1", "S2"], "n": [4, 3]}
+    polars = pytest.importorskip("polars")
+    expected = polars.DataFrame({"speaker": ["S1", "S2"], "n": [4, 3]})
+    assert podlake.lake().sql(turns).pl().equals(expected)
 
 
 def test_export_and_summary(tmp_path: Path) -> None:
