@@ -108,7 +108,7 @@ def encode_mp3(path: Path, minutes: float, seed: int) -> None:
         stream = target.add_stream("libmp3lame", rate=RATE_HZ, layout="mono", bit_rate=96_000)
         for second in range(int(60 * minutes)):
             pitch_hz = random.uniform(90, 250)
-            tone = sum(np.sin(2 * np.pi * pitch_hz * k * time_s + k) / k for k in range(1, 20))
+            tone = sum(np.sin(2 * np.pi * pitch_hz * k * time_s + k) / k for k in range(1, 8))
             level = np.clip(np.sin(2 * np.pi * random.uniform(2, 5) * time_s), 0, 1)
             sound = (4000 * level * tone + random.normal(0, 30, RATE_HZ)).astype(np.int16)
             frame = av.AudioFrame.from_ndarray(sound[None, :], format="s16", layout="mono")

@@ -7,6 +7,7 @@ import dagster as dg
 from assets.audio.audio_retention import audio_retention
 from assets.catalogue.feeds import feeds
 from assets.exports.exports import EXPORTS
+from assets.exports.transcripts import export_transcripts
 from assets.lake.checks import lake_checks
 from assets.lake.sealed_tables import sealed_tables
 from assets.lake.warehouse import warehouse
@@ -26,6 +27,7 @@ def build(settings: Settings) -> dg.Definitions:
         warehouse,
         audio_retention,
         *EXPORTS,
+        export_transcripts,
     ]
     return dg.Definitions(
         assets=dg.map_asset_specs(lambda spec: spec.replace_attributes(owners=[settings.owner]), assets),

@@ -22,6 +22,7 @@ from pyarrow import fs
 from resources.exports.licenses import PERMISSIVE, identify, is_allowed
 from resources.exports.rows import MEASURES, PLACED
 from resources.exports.splits import Assignment, Speech, SplitRule, assign, groups
+from resources.lake.commits import digest
 from resources.lake.duckdb_files import retry_if_file_vanished
 from resources.lake.home import Home
 from resources.lake.lake import Lake
@@ -247,7 +248,7 @@ def _register_speakers(connection: DuckDBPyConnection, rule: SplitRule) -> Assig
 
 def _write_rows(connection: DuckDBPyConnection, choice: Choice, path: Path) -> tuple[str, int, int]:
     """Returns fingerprint, number and duration of the rows."""
-    digest = hashlib.sha256()
+    content = hashlib.sha256()
     n_utterances = duration_ms = 0
     statement = Template(_sql("rows")).safe_substitute(
         measures=", ".join(MEASURES), shard_ms=round(60_000 * choice.shard_minutes)
@@ -260,19 +261,16 @@ def _write_rows(connection: DuckDBPyConnection, choice: Choice, path: Path) -> t
             sink = pa.BufferOutputStream()
             with pa.ipc.new_stream(sink, PLACED.remove_metadata()) as stream:
                 stream.write_table(rows.cast(PLACED.remove_metadata()).combine_chunks())
-            digest.update(sink.getvalue())
+            content.update(sink.getvalue())
             n_utterances += rows.num_rows
             duration_ms += pc.sum(rows["duration_ms"]).as_py() or 0
-    return digest.hexdigest()[:16], n_utterances, duration_ms
+    return content.hexdigest()[:16], n_utterances, duration_ms
 
 
 def lake_state(lake: Lake, sources: Sequence[Source]) -> str:
     """A fingerprint of the landings that the rows are from: utterances, and catalogue and voices of their feeds."""
     keys = sorted({one.episode_id for one in sources})
     feeds = sorted({one.feed_id for one in sources})
-    digest = hashlib.sha256()
-    for stage, names in (("utterances", keys), ("episodes", feeds), ("voices", feeds)):
-        current = lake.current(stage, names)
-        for name in names:
-            digest.update(f"{stage} {name} {current[name].data_version if name in current else ''}\n".encode())
-    return digest.hexdigest()[:16]
+    return digest(
+        lake.state(stage, names) for stage, names in (("utterances", keys), ("episodes", feeds), ("voices", feeds))
+    )

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from resources.lake.commits import FAILED, Commit, open_commits
+from resources.lake.commits import FAILED, Commit, digest, open_commits
 from resources.lake.home import Home
 from resources.lake.sealed_files import SealedFiles
 from resources.lake.tables import FAILURES, STAGE_RUNS, Table
@@ -156,6 +156,11 @@ class Lake:
         rest = [key for key in keys if key not in commits]
         sealed = SealedFiles(self.home, STAGE_RUNS).newest_runs(stage, rest, _COMMIT_COLUMNS)
         return {key: commits[key] for key in keys if key in commits} | {key: row.commit for key, row in sealed.items()}
+
+    def state(self, stage: str, keys: Sequence[str]) -> str:
+        """A fingerprint of the keys' landings at the stage: the same for the same data."""
+        current = self.current(stage, keys)
+        return digest(f"{key}={current[key].data_version}" for key in sorted(current))
 
     def history(self, stage: str, key: str) -> pa.Table:
         """The records of all tries of the key at the stage, oldest first: landings and failed tries."""

@@ -10,10 +10,12 @@ import dagster as dg
 import pytest
 
 from assets.exports.exports import EXPORTS, export_asset
+from assets.exports.transcripts import export_transcripts
 from dagster_project.build_resources import build_resources
 from dagster_project.settings import Settings
 from resources.exports.registry import DATASETS
 from tests.exports import land_exportable, talk
+from tests.talks import RAIN, land_talks
 
 KEY = "show-20260101-00000001"
 
@@ -72,3 +74,19 @@ def test_nothing_to_export_fails_with_the_reasons(tmp_path: Path) -> None:
     with pytest.raises(dg.Failure, match="No utterance can be exported") as failed:
         materialized(tmp_path, "jsonl")
     assert "no license is stated" in str(failed.value.metadata["left_out"])
+
+
+def test_transcripts(tmp_path: Path) -> None:
+    lake = land_talks(tmp_path).home
+    resources = build_resources(Settings(home=str(tmp_path)))
+    config = {"ops": {"export_transcripts": {"config": {"formats": ["srt", "rttm"], "feeds": ["show"]}}}}
+    with dg.instance_for_test() as instance:
+        result = dg.materialize([export_transcripts], instance=instance, resources=resources, run_config=config)
+        (event,) = result.get_asset_materialization_events()
+    metadata = {name: value.value for name, value in event.materialization.metadata.items()}
+    assert (metadata["episodes"], metadata["dagster/row_count"], len(metadata["lake_state"])) == (2, 4, 10)
+    assert (Path(lake.path("exports")) / "srt" / f"{RAIN}.srt").read_text().startswith("1\n00:00:00,000 --> ")
+    assert (Path(lake.path("exports")) / "rttm" / f"{RAIN}.rttm").exists()
+    config["ops"]["export_transcripts"]["config"]["formats"] = ["doc"]
+    with dg.instance_for_test() as instance, pytest.raises(dg.Failure, match="There is no format doc"):
+        dg.materialize([export_transcripts], instance=instance, resources=resources, run_config=config)
