@@ -71,14 +71,16 @@ def execute_assets(
     job = ReconstructableRepository.for_module(module, "defs").get_reconstructable_job("__ASSET_JOB")
     keys = {dg.AssetKey(asset) for asset in assets}
     job = job.get_subset(asset_selection=keys, asset_check_selection=frozenset())
+    definition = job.get_definition()
+    # To record which assets are selected, the call selects them once more, and would add the checks.
+    definition.get_subset = lambda **_: definition  # type: ignore[method-assign]
     run = instance.create_run_for_job(
-        job.get_definition(),
+        definition,
         run_config=run_config,
         tags=tags,
         asset_selection=keys,
         job_code_origin=job.get_python_origin(),
     )
-    # Without this, the checks would be selected again.
     without_checks = run._replace(asset_check_selection=frozenset())
     result = execute_run(job, without_checks, instance, raise_on_error=False)
     return next((event for event in result.all_events if event.is_run_failure), None)
