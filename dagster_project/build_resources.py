@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from assets.stages import EPISODE_GRAPH
@@ -24,7 +25,7 @@ from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.studio.feed import FeedSettings
 from resources.studio.files import StudioFiles
-from resources.studio.instance_ledger import InstanceLedger
+from resources.studio.ledger import Ledger
 from resources.tiers import load_tiers
 from resources.workers.host import WorkerHost
 from speech.engines.protocols import EngineChoice
@@ -41,6 +42,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         diarizer=chosen_diarizer(settings),
         transcribers=chosen_transcribers(settings),
         host=_host(settings, waveforms),
+        saturated=second_diarizer(settings),
     )
     return {
         "home": home,
@@ -59,7 +61,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         "voices": voices(settings),
         "studio_files": StudioFiles(home, settings.cache_folder),
         "podcast_feed": podcast_feed(settings),
-        "ledger": InstanceLedger(),
+        "ledger": Ledger(partial(database_url, settings)),
     }
 
 
@@ -120,6 +122,13 @@ def _names(text: str) -> list[str]:
 
 def chosen_diarizer(settings: Settings) -> EngineChoice:
     return _placed(EngineChoice.parse(settings.diarizer, preset=settings.diarizer_preset), settings)
+
+
+def second_diarizer(settings: Settings) -> EngineChoice | None:
+    """For episodes in which the first has reached its limit; one without a limit needs none."""
+    if settings.diarizer_saturated in ("keep", chosen_diarizer(settings).name):
+        return None
+    return _placed(EngineChoice(settings.diarizer_saturated), settings)
 
 
 def chosen_transcribers(settings: Settings) -> dict[str, EngineChoice]:

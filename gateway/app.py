@@ -8,17 +8,35 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from gateway import login_page, site, work
+from gateway import (
+    api_changes,
+    api_docs,
+    api_episodes,
+    api_events,
+    background,
+    dagster_ui,
+    login_page,
+    site,
+    webservers,
+    work,
+)
 from gateway.authentication import Authenticator, is_open
 from gateway.errors import handle_errors
 from gateway.guard import Guard
 from gateway.service import Service
 
-ROUTERS = (login_page.router, work.router)
+ROUTERS = (
+    login_page.router,
+    api_docs.router,
+    api_episodes.router,
+    api_changes.router,
+    api_events.router,
+    work.router,
+)
 """Every route of a router has a `require` of `gateway.auth`."""
-MOUNTS = (("/corpus", site.corpus),)
+MOUNTS = (("/corpus", site.corpus), (webservers.PREFIX, dagster_ui.dagster_ui))
 """Path, and a function that makes the ASGI application for a service."""
-BACKGROUND: tuple = ()
+BACKGROUND = (background.watch_lake, background.send_webhooks, background.run_dagster)
 """Async context managers of a service, open while the application runs."""
 
 

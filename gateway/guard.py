@@ -23,6 +23,7 @@ METHODS = (*SAFE, "POST", "PUT", "PATCH", "DELETE")
 BULK_PATHS = ("/api/v1/bulk", "/api/v1/worker")
 """Prefixes of the paths whose bodies may be as large as `bulk_body_mb`."""
 _ONCE = ("host", "content-length", "transfer-encoding", "authorization", "content-type", "origin")
+_MOST_HEADER_BYTES = 64 << 10
 _STRANGE_PATH = re.compile(r"//|/\.{1,2}(/|$)|[\\\x00-\x1f\x7f]")
 _STRANGE_RAW = re.compile(rb"%2f|%5c|%00|%25", re.IGNORECASE)
 _HEADERS = {
@@ -112,6 +113,8 @@ class Guard:
 
 def _check_form(scope: Scope, headers: Headers) -> None:
     """Refuse what proxies and servers could read in different ways."""
+    if sum(len(name) + len(value) for name, value in scope["headers"]) > _MOST_HEADER_BYTES:
+        raise Problem(431, "The headers are too large.")
     for name in _ONCE:
         if len(headers.getlist(name)) > 1:
             raise Problem(400, f"The header {name} is there more than once.")
@@ -179,6 +182,8 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, error: Problem) ->
         await _refuse_websocket(scope, receive, send, error)
         return
     headers = dict(error.headers or {})
+    if error.status_code in (400, 413, 431):
+        headers["Connection"] = "close"  # another server may see the end of this request elsewhere
     if error.status_code == 401 and scope["method"] == "GET" and _wants_html(Headers(scope=scope).getlist("accept")):
         # Without WWW-Authenticate, so that the browser shows our form instead of its own.
         await login_page(401, next_path=_target(scope))(scope, receive, send)

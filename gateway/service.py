@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import sqlalchemy as sa
@@ -11,7 +11,13 @@ from starlette.requests import HTTPConnection
 
 from dagster_project.instance import database_url
 from dagster_project.settings import Settings
+from gateway import idempotency, webhooks
+from gateway.landings import Landings
 from gateway.settings import ServeSettings
+from gateway.statistics import Kept
+from gateway.status import Statuses
+from gateway.webservers import Webservers
+from podlake.api import Statistics
 from resources import accounts
 from resources.accounts import Accounts
 from resources.database import open_database
@@ -32,17 +38,25 @@ class Service:
     store: AudioStore
     index: SearchIndex
     database: sa.Engine
+    landings: Landings
+    statuses: Statuses
+    statistics: Kept[Statistics] = field(default_factory=lambda: Kept(10.0))
+    webservers: Webservers = field(default_factory=Webservers.planned)
 
     @classmethod
     def of(cls, settings: Settings, serve: ServeSettings) -> Service:
         home = Home.at(settings.home)
+        lake = Lake(home)
+        landings = Landings(lake)
         return cls(
             settings,
             serve,
-            Lake(home),
+            lake,
             AudioStore(home, settings.cache_folder, int(settings.cache_gb * 1e9)),
             SearchIndex(settings.cache_folder / "search"),
-            open_database(database_url(settings), accounts.SCHEMA, jobs.SCHEMA),
+            open_database(database_url(settings), accounts.SCHEMA, idempotency.SCHEMA, webhooks.SCHEMA, jobs.SCHEMA),
+            landings,
+            Statuses(lake, landings),
         )
 
     @property

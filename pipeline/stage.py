@@ -95,6 +95,7 @@ class Cost:
     worker: str | None = None
     worker_host: str | None = None
     worker_version: str | None = None
+    redone_from: str | None = None
 
     @property
     def rtfx(self) -> float | None:

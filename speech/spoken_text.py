@@ -153,7 +153,10 @@ def _writers(rules: _Language, language: str) -> dict[str, Callable[[str], str]]
     def amount(text: str) -> str:
         sign = next(one for one in _CURRENCIES if one in text)
         plain = _plain(text.replace(sign, "").strip(), rules)
-        return _words(float(plain), language, to="currency", currency=_CURRENCIES[sign]).replace(",", "")
+        given = {"to": "currency", "currency": _CURRENCIES[sign]}
+        if float(plain).is_integer():  # without "and zero cents"
+            return _words(float(plain), language, separator="|", **given).partition("|")[0]
+        return _words(float(plain), language, **given)
 
     def iso_date(text: str) -> str:
         try:

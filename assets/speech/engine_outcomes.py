@@ -69,7 +69,7 @@ def _cost_of(done: Done) -> Cost:
     result, spec, worker = done.result, done.spec, done.ran_on
     return Cost(
         audio_sha256=done.audio.audio_sha256,
-        engine_fingerprint=spec.fingerprint if spec else None,
+        engine_fingerprint=done.fingerprint or (spec.fingerprint if spec else None),
         engine=spec.name if spec else None,
         model=_model(spec) if spec else None,
         device=done.device,
@@ -86,6 +86,7 @@ def _cost_of(done: Done) -> Cost:
         worker=worker.name if worker else None,
         worker_host=worker.host if worker else None,
         worker_version=worker.version if worker else None,
+        redone_from=done.redone_from,
     )
 
 

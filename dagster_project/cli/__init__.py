@@ -8,9 +8,10 @@ from typing import Any
 import click
 
 from dagster_project.cli import (
-    backups,
+    alerts,
     catalogue,
     datasets,
+    operations,
     pages,
     podcasts,
     service,
@@ -54,6 +55,19 @@ def main(debug: bool) -> None:
     """Podcast feeds in; speaker-attributed, word-timed, queryable Parquet tables out."""
 
 
-for _module in (work, tables, catalogue, voices, pages, datasets, podcasts, service, worker, backups, system):
+for _module in (
+    work,
+    tables,
+    catalogue,
+    voices,
+    pages,
+    datasets,
+    podcasts,
+    service,
+    worker,
+    alerts,
+    operations,
+    system,
+):
     for _command in _module.COMMANDS:
         main.add_command(_command)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
 import subprocess
 from contextlib import closing
@@ -12,6 +11,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from resources.backup.store import BackupError
+from resources.postgres import program
 
 _BUSY_WAIT_S = 60
 
@@ -53,14 +53,6 @@ def has_runs(url: str) -> bool:
             return connection.execute(sa.text("select exists (select 1 from runs)")).scalar_one() is True
     finally:
         engine.dispose()
-
-
-def program(name: str) -> str:
-    """The path of one of PostgreSQL's programs, of the newest version. Raises `BackupError`."""
-    found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: int(path.parts[-3]))
-    if path := (str(found[-1]) if found else shutil.which(name)):
-        return path
-    raise BackupError(f"{name} is missing: apt-get install postgresql-client (the server's version or a later one).")
 
 
 def _run(name: str, url: str, *options: str) -> None:

@@ -19,7 +19,7 @@ from resources.lake.commits import FAILED, Commit
 from resources.lake.home import Home
 from resources.lake.tables import STAGE_RUNS, TABLES
 
-CACHES = {"waveforms", "parts", "pauses", "search", "dagster", "postgres", "logs"}
+CACHES = {"waveforms", "parts", "pauses", "search", "dagster", "dagster-postgres", "postgres", "logs"}
 """Folders of a local home that can be made again, and Dagster's own, which is copied as databases."""
 _CACHED_FILES = re.compile(r"(warehouse|service)\.(duckdb|version|db)(\.wal|-wal|-shm)?")
 _IMMUTABLE = re.compile(r"audio/|lake/[^/]+/(sealed|manifest)/|lake/.*@")

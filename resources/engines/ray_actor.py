@@ -16,7 +16,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from resources.engines import progress
 from resources.engines.local_host import work
+from resources.engines.progress import AtWork
 from resources.engines.routing import Audio, Done, Slot
 from resources.fetch.audio_store import AudioStore
 from resources.lake.home import Home
@@ -89,6 +91,10 @@ class EngineActor:
     def idle_s(self) -> float:
         """Seconds since the last work; 0 during work."""
         return 0.0 if self._working.locked() else time.monotonic() - self._last_worked
+
+    def at_work(self) -> list[AtWork]:
+        """What the engine works on, and how far it is."""
+        return progress.at_work()
 
     def pid(self) -> int:
         """The actor's process on its node."""

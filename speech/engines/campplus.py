@@ -109,7 +109,10 @@ def _segments(
         samples, active, embedder, pool, lambda share: report(round((1 + share) * duration_ms / 2))
     )
     voices, similarity = voices_per_frame(windows, len(active.speech))
-    scores = _WINDOW_WEIGHT * voices + (1 - _WINDOW_WEIGHT) * active.named(voices)
+    scores = active.named(voices)
+    scores *= 1 - _WINDOW_WEIGHT
+    voices *= np.float16(_WINDOW_WEIGHT)
+    scores += voices
     return _named_segments(_speakers_per_frame(active, scores), similarity, duration_ms)
 
 

@@ -56,9 +56,10 @@ class Activity:
             part = slice(window * HOP_FRAMES, window * HOP_FRAMES + WINDOW_FRAMES)
             speaks = local.astype(np.float32)[: len(voices[part])]
             single = speaks * (2 - speaks.sum(axis=1, keepdims=True)).clip(0, 1)
-            shares = single.T @ voices[part]
+            shares = single.T @ voices[part].astype(np.float32)
             total[part] += speaks @ (shares / np.maximum(shares.sum(axis=1, keepdims=True), 1e-6))
-        return total / _windows_per_frame(len(voices), len(self.local))[:, None]
+        total /= _windows_per_frame(len(voices), len(self.local))[:, None]
+        return total
 
 
 def activity(samples: np.ndarray, session: Any, pool: Executor, report: Callable[[float], None]) -> Activity:

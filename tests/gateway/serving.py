@@ -20,6 +20,7 @@ from dagster_project.settings import Settings
 from gateway.app import create_app
 from gateway.service import Service
 from gateway.settings import ServeSettings
+from podlake.client import Client
 
 ADMIN = ("ana", "correct horse")
 OPERATOR = ("olga", "battery staple")
@@ -42,13 +43,17 @@ class Served:
         headers = {**options.pop("headers", {}), **({"Authorization": f"Bearer {key}"} if key else {})}
         return httpx.Client(base_url=self.url, auth=user, headers=headers, timeout=60, **options)
 
+    def api(self, user: tuple[str, str]) -> Client:
+        """The typed client, with Basic authentication."""
+        return Client(self.url, user=user)
+
 
 @contextmanager
-def served(home: Path, *, has_users: bool = True, **serve: Any) -> Iterator[Served]:
+def served(home: Path, *, has_users: bool = True, dagster: bool = False, **serve: Any) -> Iterator[Served]:
     """A service of the lake in `home`, with an administrator, an operator and a viewer. `serve` are its settings."""
     settings = Settings(home=str(home), database_url=f"sqlite:///{home}/service.db")
     users = {"ADMIN_USERNAME": ADMIN[0], "ADMIN_PASSWORD": SecretStr(ADMIN[1])} if has_users else {}
-    service = Service.of(settings, ServeSettings(_env_file=None, **users, **serve))
+    service = Service.of(settings, ServeSettings(_env_file=None, dagster=dagster, **users, **serve))
     if has_users:
         service.accounts.set_user(OPERATOR[0], "operator", OPERATOR[1])
         service.accounts.set_user(VIEWER[0], "viewer", VIEWER[1])

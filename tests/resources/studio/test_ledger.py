@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +11,7 @@ import pytest
 
 from resources.studio.ledger import Asked, Ledger, Limits, Request
 from speech.script import ScriptRefused
+from tests.conftest import Storage
 
 NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
 SCRIPT = "[S1] Hello. [S2] Hi!"
@@ -32,45 +29,9 @@ def asked(user: str = "ann", script: str = SCRIPT) -> Asked:
     return Asked(user, script, "A talk")
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    """The URL of a database server of our own."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not found or not shutil.which("setpriv"):
-        pytest.skip("PostgreSQL is not installed")
-    pytest.importorskip("psycopg2")
-    with tempfile.TemporaryDirectory() as folder:
-        shutil.chown(folder, "postgres") if os.getuid() == 0 else None
-        own = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.getuid() == 0 else []
-        binaries = found[-1].parent
-        subprocess.run(
-            [*own, binaries / "initdb", "-D", f"{folder}/data", "-U", "podlake", "--no-sync"],
-            check=True,
-            capture_output=True,
-            cwd=folder,
-        )
-        control = [*own, str(binaries / "pg_ctl"), "-D", f"{folder}/data", "-w"]
-        options = f"-k {folder} -c listen_addresses='' -c fsync=off"
-        subprocess.run(
-            [*control, "-l", f"{folder}/log", "-o", options, "start"], check=True, capture_output=True, cwd=folder
-        )
-        try:
-            yield f"postgresql://podlake@/postgres?host={folder}"
-        finally:
-            subprocess.run([*control, "-m", "immediate", "stop"], check=True, capture_output=True, cwd=folder)
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
-    if request.param == "sqlite":
-        made = Ledger.in_file(tmp_path / "ledger.sqlite")
-    else:
-        made = Ledger(request.getfixturevalue("postgres"))
-        with made._engine.begin() as connection:
-            for table in ("podcast_requests", "podcast_request_keys", "podcast_attempts"):
-                connection.exec_driver_sql(f"delete from {table}")
-    yield made
-    made.close()
+@pytest.fixture
+def ledger(storage: Storage, tmp_path: Path) -> Ledger:
+    return Ledger(storage["storage"]["postgres"]["postgres_url"] if storage else f"sqlite:///{tmp_path}/service.db")
 
 
 def test_a_request_is_admitted_and_kept(ledger: Ledger) -> None:

@@ -1,4 +1,4 @@
-"""Commands about backups: backup, restore. Each imports what it needs when it runs, so that `--help` is fast."""
+"""Commands for whoever operates podlake: stack, backup, restore. Each imports what it needs when it runs, so that `--help` is fast."""
 
 from __future__ import annotations
 
@@ -72,7 +72,23 @@ def restore(place: str, snapshot: str | None) -> None:
     )
 
 
+@click.command(epilog=examples("podlake stack", "PODLAKE_GPUS=all podlake stack --port 8080"))
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address of the service; 0.0.0.0 for all.")
+@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True, help="Port of the service.")
+def stack(host: str, port: int) -> None:
+    """Run everything on this machine until Ctrl-C: PostgreSQL, Dagster's daemon, the service, and a worker.
+
+    PostgreSQL is a cluster of its own below the home, for which Debian's package `postgresql` is enough; no other user of
+    the machine can connect to it. Engines run in the daemon's runs; with PODLAKE_ENGINE_HOST=workers, in a worker.
+    """
+    from dagster_project.commands.stack import run_stack
+
+    if code := run_stack(read_settings(), host, port, click.echo):
+        raise SystemExit(code)
+
+
 COMMANDS = (
+    stack,
     backup,
     restore,
 )
