@@ -21,7 +21,7 @@ from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.events import AssetMaterializationPlannedData
 
 # A run of an asset without its checks: the public call adds them, or does not record which asset was selected.
-from dagster._core.execution.api import create_execution_plan, execute_run
+from dagster._core.execution.api import execute_run
 
 # The active backfills: `get_backfills` is public, but without its filter it loads all backfills of the past.
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus, PartitionBackfill
@@ -70,16 +70,15 @@ def execute_assets(
     keys = {dg.AssetKey(asset) for asset in assets}
     job = job.get_subset(asset_selection=keys, asset_check_selection=frozenset())
     definition = job.get_definition()
+    # To record which assets are selected, the call selects them once more, and would add the steps of the checks.
+    definition.get_subset = lambda **_: definition  # type: ignore[method-assign]
     run = instance.create_run_for_job(
         definition,
-        # Without its own plan, Dagster would select the checks again, whose steps the run does not have.
-        execution_plan=create_execution_plan(definition, run_config=run_config, tags=tags),
         run_config=run_config,
         tags=tags,
         asset_selection=keys,
         job_code_origin=job.get_python_origin(),
     )
-    # Without this, the checks would be selected again.
     without_checks = run._replace(asset_check_selection=frozenset())
     result = execute_run(job, without_checks, instance, raise_on_error=False)
     return next((event for event in result.all_events if event.is_run_failure), None)
