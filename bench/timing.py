@@ -24,9 +24,10 @@ class Measured:
 def table(rows: Sequence[Measured]) -> str:
     """A line per stage, with its rate as a multiple of the slowest one's."""
     slowest = min(row.rtfx for row in rows)
-    lines = [f"{'stage':<36}{'audio s':>9}{'wall s':>9}{'x real time':>13}{'x slowest':>11}"]
+    width = 2 + max(34, *(len(row.stage) for row in rows))
+    lines = [f"{'stage':<{width}}{'audio s':>9}{'wall s':>9}{'x real time':>13}{'x slowest':>11}"]
     lines += [
-        f"{row.stage:<36}{row.audio_s:>9.0f}{row.wall_s:>9.2f}{row.rtfx:>13.1f}{row.rtfx / slowest:>11.2f}"
+        f"{row.stage:<{width}}{row.audio_s:>9.0f}{row.wall_s:>9.2f}{row.rtfx:>13.1f}{row.rtfx / slowest:>11.2f}"
         for row in rows
     ]
     return "\n".join(lines)
