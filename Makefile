@@ -32,7 +32,7 @@ test: $(VENV)/.dev ## The test suite, without what needs NeMo
 
 test-nemo: $(NEMO_VENV)/.dev $(NEMO_VENV)/.firered $(VENV)/.dev ## The tests of the NeMo engines and FireRed, on small real models
 	OMP_NUM_THREADS=2 $(NEMO_BIN)/python -m pytest -m "nemo or firered" tests/speech/engines
-	OMP_NUM_THREADS=2 PODLAKE_NEMO_PYTHON=$(CURDIR)/$(NEMO_BIN)/python $(BIN)/python -m pytest -m nemo tests/assets/speech
+	OMP_NUM_THREADS=2 PODLAKE_NEMO_PYTHON=$(CURDIR)/$(NEMO_BIN)/python $(BIN)/python -m pytest -m nemo tests/assets/speech tests/resources/exports
 
 nemo: $(NEMO_VENV)/.nemo ## Install NeMo in a separate environment, which podlake then uses
 
@@ -46,8 +46,8 @@ lint: $(VENV)/.dev ## ruff, format, types, layers
 
 check: lint test ## What CI runs, without NeMo
 
-bench: $(VENV)/.dev ## Speed: landings, overlap, sealing, views, window, automation, decoding, pipeline
-	@set -e; for name in landings overlap sealing views window automation decode pipeline; do \
+bench: $(VENV)/.dev ## Speed: landings, overlap, sealing, views, window, automation, decoding, exports, pipeline
+	@set -e; for name in landings overlap sealing views window automation decode export pipeline; do \
 	  echo "== python -m bench.$$name"; $(BIN)/python -m bench.$$name; done
 
 bench-accuracy: $(VENV)/.dev ## Error rates of the embedded engines on the demo and ../shared/data
@@ -69,7 +69,8 @@ clean: ## Remove the virtual environments and the data
 	rm -rf $(VENV) $(NEMO_VENV) data
 
 # One stamp file per set of extras, renewed when the requirements change.
-INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# Bytecode of all packages would take 190 MB; Python writes that of the modules that are used.
+INSTALL = $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \

@@ -6,6 +6,7 @@
 * `seal`, hourly: compacts the tables if there are enough finished episodes;
 * `check`, daily: runs the checks of the whole lake, which `podlake status` then lists;
 * `requested_podcasts`, a sensor that is on: starts the runs of podcasts that users have requested;
+* `alerts`, a sensor that is on where a channel is set: tells people what they have to look at;
 * `dead_runs`, a sensor that is on: fails runs whose process has exited, so that they are retried.
 
 docs/automation.md explains why this is a sensor and not automation conditions.
@@ -19,6 +20,7 @@ import dagster as dg
 
 from assets.lake.checks import lake_checks
 from assets.stages import EPISODE_GRAPH, FEED_GRAPH, GATHERING, STAGES
+from dagster_project.alerts import alert_sensor
 from dagster_project.backfills import run_tags
 from dagster_project.flow_state import FlowState
 from dagster_project.gathering import gathering_batches
@@ -63,6 +65,7 @@ def automation(settings: Settings) -> dict[str, Any]:
             _episode_flow("flow", settings),
             dead_runs,
             requested_podcasts,
+            alert_sensor(settings),
         ],
         "schedules": [
             _poll_feeds(settings),

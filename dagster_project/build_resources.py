@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from assets.stages import EPISODE_GRAPH
@@ -24,7 +25,7 @@ from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.studio.feed import FeedSettings
 from resources.studio.files import StudioFiles
-from resources.studio.instance_ledger import InstanceLedger
+from resources.studio.ledger import Ledger
 from resources.tiers import load_tiers
 from resources.workers.host import WorkerHost
 from speech.engines.protocols import EngineChoice
@@ -60,7 +61,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         "voices": voices(settings),
         "studio_files": StudioFiles(home, settings.cache_folder),
         "podcast_feed": podcast_feed(settings),
-        "ledger": InstanceLedger(),
+        "ledger": Ledger(partial(database_url, settings)),
     }
 
 

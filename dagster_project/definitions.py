@@ -6,6 +6,7 @@ import dagster as dg
 
 from assets.audio.audio_retention import audio_retention
 from assets.catalogue.feeds import feeds
+from assets.exports.exports import EXPORTS
 from assets.lake.checks import lake_checks
 from assets.lake.sealed_tables import sealed_tables
 from assets.lake.warehouse import warehouse
@@ -24,6 +25,7 @@ def build(settings: Settings) -> dg.Definitions:
         sealed_tables,
         warehouse,
         audio_retention,
+        *EXPORTS,
     ]
     return dg.Definitions(
         assets=dg.map_asset_specs(lambda spec: spec.replace_attributes(owners=[settings.owner]), assets),

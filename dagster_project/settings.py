@@ -150,6 +150,11 @@ class Settings(BaseSettings):
         30.0, gt=0, description="Longest utterance, in seconds; longer ones are cut at a pause."
     )
     utterance_pause_ms: int = Field(800, ge=40, description="A pause of this length ends an utterance.")
+    embeddings: str = Field(
+        "",
+        description="Model for `podlake search --meaning`: a folder with model.onnx and tokenizer.json, or an OpenAI-compatible API with a model, `http://127.0.0.1:11434/v1#all-minilm`. Empty: none.",
+    )
+    embeddings_key: SecretStr = Field(SecretStr(""), description="API key of this endpoint.")
     tiers: str = Field(
         "", description="YAML file with the rules of the tiers of episodes. Empty: profiles/tiers/default.yaml."
     )
@@ -164,6 +169,21 @@ class Settings(BaseSettings):
     podcasts_title: str = Field("podlake studio", description="Title of this feed.")
     podcasts_at_once: int = Field(1, ge=1, description="Pending or processing podcasts of a user.")
     podcasts_per_day: int = Field(5, ge=1, description="Podcasts that a user may request in a day of UTC.")
+    alert_email: str = Field(
+        "", description="Addresses that alerts are sent to: `ops@example.org,…`. Needs PODLAKE_SMTP_URL."
+    )
+    alert_webhook: SecretStr = Field(
+        SecretStr(""), description='URL that alerts are posted to as Slack takes them: `{"text": …}`.'
+    )
+    alert_command: str = Field("", description="Command that is run for each alert, with JSON at its standard input.")
+    alert_feed_hours: float = Field(48.0, gt=0, description="Hours of failing polls after which a feed is an alert.")
+    alert_idle_hours: float = Field(
+        6.0, gt=0, description="Hours without a landing, while episodes wait, after which that is an alert."
+    )
+    smtp_url: SecretStr = Field(
+        SecretStr(""), description="Mail server: `smtp://user:password@host:587`, or `smtps://…`."
+    )
+    smtp_from: str = Field("podlake@localhost", description="Sender of e-mails.")
     site_url: str = Field(
         "http://127.0.0.1:3001",
         description="Where the corpus site is, for links in Dagster's UI. `podlake ui` serves it at the port after its own.",

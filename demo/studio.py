@@ -19,7 +19,6 @@ from demo.serve import HOST, serving
 from resources.lake.home import Home
 from resources.lake.warehouse import ask, connect
 from resources.studio.files import FOLDER
-from resources.studio.instance_ledger import ledger_of
 from resources.studio.ledger import Asked
 from speech.spoken_text import spoken_text
 from speech.word_errors import normalised_words, word_error_rate
@@ -41,7 +40,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     with open_instance(settings) as instance, serving(folder, PORT):
-        ledger = ledger_of(instance)
+        ledger = given["ledger"]
         asked = Asked(f"demo-{uuid.uuid4().hex[:8]}", SCRIPT.read_text(), TITLE)
         answer = ledger.admit(
             asked, limits(settings), lambda own: open_requests(instance, lake, own),

@@ -18,7 +18,7 @@ from dagster_project.commands import forget as forgetting
 from dagster_project.commands.add import register_feeds
 from dagster_project.commands.bulk_import import ImportedLines, import_lines
 from dagster_project.commands.import_lines import Bad, Line, line_of, read_lines
-from dagster_project.instance import open_instance
+from dagster_project.instance import database_url, open_instance
 from dagster_project.retry import bring_back, failed, retry_by_backfill
 from gateway.auth import Principal, Role, require
 from gateway.errors import Problem
@@ -197,7 +197,7 @@ def _forget(service: Service, name: str) -> Forgotten:
     except UpstreamMissing as error:
         raise Problem(404, f"There is no {name}.") from error
     with _importing, open_instance(service.settings) as instance:
-        forgetting.forget(instance, catalogue, service.settings.cache_folder, plan)
+        forgetting.forget(instance, catalogue, service.settings.cache_folder, database_url(service.settings), plan)
     return Forgotten(len(plan.feeds), len(plan.keys), plan.rows, len(plan.audio.files))
 
 

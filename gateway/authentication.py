@@ -42,6 +42,8 @@ class Authenticator:
     is_open: bool
     _admin_hash: str | None = None
     _cached: dict[bytes, tuple[float, Principal]] = field(default_factory=dict)
+    _verified: dict[bytes, str] = field(default_factory=dict)
+    """Name and password, as a keyed hash → the stored hash that they match: comparing again takes 50 ms."""
     _noted: dict[str, float] = field(default_factory=dict)
     _salt: bytes = field(default_factory=lambda: secrets.token_bytes(32))
     _unknown: str = field(default_factory=lambda: password_hash(secrets.token_hex()))
@@ -86,10 +88,15 @@ class Authenticator:
             raise Problem(429, "Too many wrong passwords. Wait a minute.", headers={"Retry-After": "60"})
         role, stored = await asyncio.to_thread(self._stored, name)
         async with self._at_once:
-            is_right = await asyncio.to_thread(password_matches, password, stored or self._unknown)
-        if not is_right or role is None:
+            is_right = stored is not None and self._verified.get(known) == stored
+            if not is_right:
+                is_right = await asyncio.to_thread(password_matches, password, stored or self._unknown)
+        if not is_right or role is None or stored is None:
             self._failures.count(client)
             return None
+        if len(self._verified) >= _MOST_CACHED:
+            self._verified.clear()
+        self._verified[known] = stored
         principal = Principal(name, role, "basic" if method == "basic" else "session")
         return self._remember(known, principal) if method == "basic" else principal
 

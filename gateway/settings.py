@@ -44,7 +44,7 @@ class ServeSettings(BaseSettings):
     oidc_viewers: str = Field("", description="Groups whose members are viewers. `*`: everybody.")
     session_hours: float = Field(12.0, gt=0, description="Hours after which a login ends.")
     requests_per_minute: int = Field(
-        6_000, ge=1, description="Requests of one user or key in a minute; more are refused with 429."
+        60_000, ge=1, description="Requests of one user or key in a minute; more are refused with 429."
     )
     logins_per_minute: int = Field(10, ge=1, description="Wrong passwords from one address in a minute.")
     body_mb: float = Field(10.0, gt=0, description="Largest body of a request, in MB.")

@@ -35,6 +35,7 @@ class Statuses:
     landings: Landings
     _kept: OrderedDict[str, tuple[tuple[str, ...], bytes]] = field(default_factory=OrderedDict)
     _feeds: OrderedDict[str, tuple[str, pa.Table]] = field(default_factory=OrderedDict)
+    _sealed: tuple[str | None, frozenset[str]] = (None, frozenset())
     _lock: Lock = field(default_factory=Lock)
 
     def kept(self, episode_id: str) -> bytes | None:
@@ -89,13 +90,22 @@ class Statuses:
                 except FileNotFoundError:  # sealed since the last look
                     continue
                 found += STAGE_RUNS.rows_of(rows)
-        if not all(names[stage] for stage in EPISODE_STAGES):
+        if episode_id in self._sealed_keys():
             for rows in SealedFiles(self.lake.home, STAGE_RUNS).landings([episode_id]).values():
                 found += STAGE_RUNS.rows_of(rows)
         by_stage: dict[str, list[StageRunRow]] = {}
         for row in sorted(found, key=lambda row: row.finished_at):
             by_stage.setdefault(row.stage, []).append(row)
         return by_stage
+
+    def _sealed_keys(self) -> frozenset[str]:
+        """The episodes that have sealed records, read again after each compaction."""
+        version, keys = self._sealed
+        if version != self.landings.sealed:
+            version = self.landings.sealed
+            keys = frozenset().union(*SealedFiles(self.lake.home, STAGE_RUNS).landed().values())
+            self._sealed = (version, keys)
+        return keys
 
     def _failure(self, episode_id: str, stage: str) -> FailureRow | None:
         return self.lake.last_failure(FAILURES.landing_key(episode_id, stage))

@@ -144,10 +144,21 @@ def _record(stage: Stage, of: Landing | Failure, run: Run, outcome: str, attempt
     )
 
 
-def landed_by(lake: Lake, stage: str, keys: Sequence[str], root_run_id: str) -> set[str]:
-    """The keys whose latest try at the stage landed, and within this run or the run that it re-executes."""
-    landed = {key for key, row in lake.runs(stage, keys).items() if row.root_run_id == root_run_id}
-    failed = set(lake.keys(FAILURES))
+def landed_by(
+    lake: Lake,
+    open_commits: Mapping[str, Commit],
+    stage: str,
+    keys: Sequence[str],
+    root_run_id: str,
+    since: datetime | None,
+) -> set[str]:
+    """The keys whose latest try at the stage landed, and within this run or the run that it re-executes.
+
+    Nothing that landed before `since` did; without it, all records are read.
+    """
+    recent = [key for key in keys if key not in open_commits or since is None or open_commits[key].landed_at >= since]
+    landed = {key for key, row in lake.runs(stage, recent).items() if row.root_run_id == root_run_id}
+    failed = set(lake.keys(FAILURES)) if landed else set()
     return {key for key in landed if FAILURES.landing_key(key, stage) not in failed}
 
 

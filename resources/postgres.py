@@ -72,16 +72,7 @@ def _initialize(data: Path, folder: Path, user: str | None) -> None:
     """In a folder of another name, so that an interrupted initdb is no cluster."""
     new = data.with_name("new")
     shutil.rmtree(new, ignore_errors=True)
-    command: list[str | Path] = [
-        program("initdb"),
-        "-D",
-        new,
-        "-U",
-        DATABASE,
-        "--auth=trust",
-        "--encoding=UTF8",
-        "--locale=C",
-    ]
+    command = [str(program("initdb")), "-D", str(new), "-U", DATABASE, "--auth=trust", "--encoding=UTF8", "--locale=C"]
     done = subprocess.run(command, user=user, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         hint = (

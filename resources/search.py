@@ -103,6 +103,21 @@ class SearchResult:
     hits: tuple[Hit, ...]
 
 
+_COLUMNS = pa.schema(
+    [
+        ("episode_id", pa.string()), ("feed_id", pa.string()), ("title", pa.string()), ("turn_idx", pa.int32()),
+        ("speaker", pa.string()), ("name", pa.string()), ("start_ms", pa.int32()), ("snippet", pa.string()),
+        ("score", pa.float64()),
+    ]
+)  # fmt: skip
+
+
+def hits_table(result: SearchResult) -> pa.Table:
+    """The hits as an Arrow table, best first, which SQL can join with the views."""
+    columns = {name: [getattr(hit, name) for hit in result.hits] for name in _COLUMNS.names}
+    return pa.table(columns, schema=_COLUMNS)
+
+
 @dataclass(frozen=True)
 class SearchIndex:
     """The index in a folder of its own. Several processes may search while one updates it."""
@@ -116,9 +131,9 @@ class SearchIndex:
 
         `progress` gets the number of indexed episodes and of those to index. A killed update is continued by the next.
         """
-        with self._locked():
+        with locked(self.folder):
             known = self._known()
-            current = dict(ask(connection, _LANDINGS))
+            current = dict(ask(connection, LANDINGS))
             gone = [episode for episode in known if episode not in current]
             new = sorted(episode for episode, stamp in current.items() if known.get(episode) != stamp)
             if not gone and not new:
@@ -166,14 +181,6 @@ class SearchIndex:
         index.register_tokenizer(_TOKENIZER, _analyzer())
         return index
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """One update at a time; a second one waits, and then finds little to do."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "lock").open("w") as lock:
-            wait_for_lock(lock)
-            yield
-
     def _known(self) -> dict[str, str]:
         """Episode → stamp of the landing that is in the index."""
         path = self.folder / f"{_VERSION}.parquet"
@@ -186,7 +193,16 @@ class SearchIndex:
         fresh.replace(self.folder / f"{_VERSION}.parquet")
 
 
-_LANDINGS = """
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """One update at a time; a second one waits, and then finds little to do."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        wait_for_lock(lock)
+        yield
+
+
+LANDINGS = """
 select episode_id, max(coalesce(stamp, finished_at::varchar))
 from stage_runs where stage = 'turns' and outcome = 'landed' group by episode_id
 """

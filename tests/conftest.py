@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pytest
 
 from speech.signals import sigterm_kept
 from tests.postgres import postgres_server, postgres_storage
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 os.environ.setdefault("PODLAKE_ENGINE_IDLE_S", "30")  # engines that a test has loaded do not stay for minutes
 
@@ -51,3 +55,20 @@ def postgres() -> Iterator[int]:
     """The port of a server with a database `migrated` that has Dagster's tables, and nothing in them."""
     with postgres_server() as port:
         yield port
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium, without a screen."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    path = next(
+        (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+    )
+    if path is None:
+        pytest.skip("needs Chromium: apt-get install chromium")
+    quiet = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--no-first-run",
+             "--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required"]  # fmt: skip
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=path, args=quiet)
+        yield browser
+        browser.close()

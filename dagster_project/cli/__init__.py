@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from dagster_project.cli import (
+    alerts,
     catalogue,
     datasets,
     operations,
@@ -54,6 +55,19 @@ def main(debug: bool) -> None:
     """Podcast feeds in; speaker-attributed, word-timed, queryable Parquet tables out."""
 
 
-for _module in (work, tables, catalogue, voices, pages, datasets, podcasts, service, worker, operations, system):
+for _module in (
+    work,
+    tables,
+    catalogue,
+    voices,
+    pages,
+    datasets,
+    podcasts,
+    service,
+    worker,
+    alerts,
+    operations,
+    system,
+):
     for _command in _module.COMMANDS:
         main.add_command(_command)

@@ -42,11 +42,10 @@ def submit(script: TextIO, title: str, language: str, seed: int, user: str | Non
     ui`); `podlake podcast run` makes it without the daemon.
     """
     from dagster_project.build_resources import voices
-    from dagster_project.instance import open_instance
+    from dagster_project.instance import database_url, open_instance
     from dagster_project.podcasts import limits, open_requests
     from partitions.languages import normalise_language
-    from resources.studio.instance_ledger import ledger_of
-    from resources.studio.ledger import Asked
+    from resources.studio.ledger import Asked, Ledger
 
     settings = read_settings()
     known = normalise_language(language)
@@ -57,7 +56,7 @@ def submit(script: TextIO, title: str, language: str, seed: int, user: str | Non
     asked = Asked(user or getpass.getuser(), script.read(), title, known, seed)
     with open_instance(settings) as instance:
         lake = lake_of(settings)
-        answer = ledger_of(instance).admit(
+        answer = Ledger(database_url(settings)).admit(
             asked, limits(settings), lambda own: open_requests(instance, lake, own), key=key,
             check_turns=voices(settings).check,
         )  # fmt: skip
@@ -71,13 +70,13 @@ def submit(script: TextIO, title: str, language: str, seed: int, user: str | Non
 @click.option("--newest", default=20, show_default=True, help="So many of the newest.")
 def list_podcasts(user: str | None, newest: int) -> None:
     """List requested podcasts, the newest first."""
-    from dagster_project.instance import open_instance
+    from dagster_project.instance import database_url, open_instance
     from dagster_project.podcasts import statuses
-    from resources.studio.instance_ledger import ledger_of
+    from resources.studio.ledger import Ledger
 
     settings = read_settings()
     with open_instance(settings) as instance:
-        found = statuses(instance, lake_of(settings), ledger_of(instance).requests(user, most=newest))
+        found = statuses(instance, lake_of(settings), Ledger(database_url(settings)).requests(user, most=newest))
     for one in found:
         click.echo(f"{one.request.podcast_id}  {one.state:10}  {one.request.user_id}  {one.request.title}")
     if not found:
@@ -88,13 +87,13 @@ def list_podcasts(user: str | None, newest: int) -> None:
 @click.argument("podcast_id", metavar="ID")
 def status(podcast_id: str) -> None:
     """Show what became of a requested podcast."""
-    from dagster_project.instance import open_instance
+    from dagster_project.instance import database_url, open_instance
     from dagster_project.podcasts import statuses
-    from resources.studio.instance_ledger import ledger_of
+    from resources.studio.ledger import Ledger
 
     settings = read_settings()
     with open_instance(settings) as instance:
-        request = ledger_of(instance).request(podcast_id)
+        request = Ledger(database_url(settings)).request(podcast_id)
         if request is None:
             raise _no_such(podcast_id)
         _show(statuses(instance, lake_of(settings), [request])[0])
@@ -106,13 +105,13 @@ def status(podcast_id: str) -> None:
 @click.argument("podcast_id", metavar="ID")
 def cancel(podcast_id: str) -> None:
     """Cancel a requested podcast. A finished one stays."""
-    from dagster_project.instance import open_instance
+    from dagster_project.instance import database_url, open_instance
     from dagster_project.podcasts import cancel as cancel_podcast
-    from resources.studio.instance_ledger import ledger_of
+    from resources.studio.ledger import Ledger
 
     settings = read_settings()
     with open_instance(settings) as instance:
-        found = cancel_podcast(instance, lake_of(settings), ledger_of(instance), podcast_id)
+        found = cancel_podcast(instance, lake_of(settings), Ledger(database_url(settings)), podcast_id)
     if found is None:
         raise _no_such(podcast_id)
     _show(found)
@@ -121,14 +120,14 @@ def cancel(podcast_id: str) -> None:
 @podcast.command()
 def run() -> None:
     """Make the requested podcasts that are due, in this process."""
-    from dagster_project.instance import open_instance
+    from dagster_project.instance import database_url, open_instance
     from dagster_project.podcasts import run_due, statuses
-    from resources.studio.instance_ledger import ledger_of
+    from resources.studio.ledger import Ledger
 
     log_to_screen()
     settings = read_settings()
     with open_instance(settings) as instance:
-        lake, ledger = lake_of(settings), ledger_of(instance)
+        lake, ledger = lake_of(settings), Ledger(database_url(settings))
         made = run_due(instance, lake, ledger)
         found = statuses(instance, lake, [one for one in map(ledger.request, made) if one])
     for one in found:

@@ -87,16 +87,18 @@ class Home:
             self.filesystem.delete_file(self.path(*parts))
 
     @contextmanager
-    def writing(self, *parts: str, exclusive: bool = False, private: bool = False) -> Iterator[BinaryIO]:
+    def writing(
+        self, *parts: str, exclusive: bool = False, private: bool = False, durable: bool = True
+    ) -> Iterator[BinaryIO]:
         """A stream whose bytes appear under the name at once when the block ends without an error.
 
         Raises `StorageError`; if `exclusive`, and the home is local, `FileExistsError` where the file exists already.
-        Only the user can read a local file that is `private`.
+        Only the user can read a local file that is `private`. A power failure can lose one that is not `durable`.
         """
         target = self.path(*parts)
         try:
             with (
-                _renamed(Path(target), exclusive=exclusive, private=private)
+                _renamed(Path(target), exclusive=exclusive, private=private, durable=durable)
                 if self.is_local
                 else self._uploaded(target) as stream
             ):
@@ -139,7 +141,7 @@ class Home:
 
 
 @contextmanager
-def _renamed(target: Path, *, exclusive: bool, private: bool) -> Iterator[BinaryIO]:
+def _renamed(target: Path, *, exclusive: bool, private: bool, durable: bool) -> Iterator[BinaryIO]:
     """A hidden local file that is synced and renamed when it is complete."""
     target.parent.mkdir(parents=True, exist_ok=True)
     hidden = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
@@ -149,7 +151,8 @@ def _renamed(target: Path, *, exclusive: bool, private: bool) -> Iterator[Binary
         with hidden.open("wb") as stream:
             yield stream
             stream.flush()
-            os.fsync(stream.fileno())
+            if durable:
+                os.fsync(stream.fileno())
         if exclusive:
             _link(hidden, target)
         else:

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from partitions.keys import episode_key
+from resources.database import open_database, writing
 from speech.script import ScriptRefused, ScriptTurn, parse_script
 
 FEED_ID = "studio"
@@ -35,9 +34,9 @@ LONGEST_KEY = 200
 REMEMBERED = timedelta(days=7)
 """Requests that have no end after this time are not started again."""
 
-_METADATA = sa.MetaData()
+SCHEMA = sa.MetaData()
 REQUESTS = sa.Table(
-    "podcast_requests", _METADATA,
+    "podcast_requests", SCHEMA,
     sa.Column("podcast_id", sa.String(120), primary_key=True),
     sa.Column("user_id", sa.String(200), nullable=False, index=True),
     sa.Column("title", sa.Text, nullable=False),
@@ -48,7 +47,7 @@ REQUESTS = sa.Table(
     sa.Column("cancelled_at", sa.Float),
 )  # fmt: skip
 KEYS = sa.Table(
-    "podcast_request_keys", _METADATA,
+    "podcast_request_keys", SCHEMA,
     sa.Column("user_id", sa.String(200), primary_key=True),
     sa.Column("key", sa.String(LONGEST_KEY), primary_key=True),
     sa.Column("content", sa.String(64), nullable=False),
@@ -56,7 +55,7 @@ KEYS = sa.Table(
     sa.Column("answer", sa.Text),
 )  # fmt: skip
 CLAIMS = sa.Table(
-    "podcast_attempts", _METADATA,
+    "podcast_attempts", SCHEMA,
     sa.Column("podcast_id", sa.String(120), primary_key=True),
     sa.Column("attempt", sa.Integer, primary_key=True),
     sa.Column("claimed_at", sa.Float, nullable=False),
@@ -123,39 +122,22 @@ CheckTurns = Callable[[Sequence[ScriptTurn], str], None]
 
 
 class Ledger:
-    """The requests in a database that several processes use at once: SQLite or PostgreSQL."""
+    """The requests, in the database that several processes use at once."""
 
-    def __init__(self, url: str) -> None:
-        self._url = re.sub(r"^postgres(ql)?://", "postgresql+psycopg2://", url)  # the driver that Dagster brings
-
-    @classmethod
-    def in_file(cls, path: Path) -> Ledger:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return cls(f"sqlite:///{path}")
+    def __init__(self, url: str | Callable[[], str]) -> None:
+        self._url = url
+        """A SQLAlchemy URL, or what finds it when the database is needed."""
 
     @cached_property
     def _engine(self) -> sa.Engine:
-        engine = sa.create_engine(self._url, **({"connect_args": {"timeout": 30}} if self._is_sqlite else {}))
-        if self._is_sqlite:
-            # The driver would begin a transaction only with the first write, after the reads that it depends on.
-            sa.event.listen(engine, "connect", _leave_transactions_to_us)
-            sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
-        with engine.begin() as connection:
-            if not self._is_sqlite:
-                connection.execute(sa.text("select pg_advisory_xact_lock(7018201)"))
-            _METADATA.create_all(connection)
-        return engine
-
-    @property
-    def _is_sqlite(self) -> bool:
-        return self._url.startswith("sqlite")
+        return open_database(self._url if isinstance(self._url, str) else self._url(), SCHEMA)
 
     @contextmanager
-    def _alone(self, user_id: str) -> Iterator[sa.Connection]:
-        """A transaction that no other one of this user runs beside."""
-        with self._engine.begin() as connection:
-            if not self._is_sqlite:
-                number = int.from_bytes(hashlib.sha256(f"podcasts of {user_id}".encode()).digest()[:8], signed=True)
+    def _alone(self, name: str) -> Iterator[sa.Connection]:
+        """A transaction that writes, and that no other one of this name runs beside."""
+        with writing(self._engine) as connection:
+            if connection.dialect.name == "postgresql":  # SQLite has one writer anyway
+                number = int.from_bytes(hashlib.sha256(f"podcasts {name}".encode()).digest()[:8], signed=True)
                 connection.execute(sa.text("select pg_advisory_xact_lock(:number)"), {"number": number})
             yield connection
 
@@ -255,7 +237,7 @@ class Ledger:
     def cancel(self, podcast_id: str, now: datetime | None = None) -> bool:
         """Note that the podcast is not wanted any more. Returns whether there is such a request."""
         at = (now or datetime.now(UTC)).timestamp()
-        with self._engine.begin() as connection:
+        with writing(self._engine) as connection:
             found = connection.execute(
                 REQUESTS.update()
                 .where(REQUESTS.c.podcast_id == podcast_id)
@@ -293,9 +275,6 @@ class Ledger:
                 connection.execute(CLAIMS.update().where(*here).values(claimed_at=now.timestamp()))
             return True
 
-    def close(self) -> None:
-        self._engine.dispose()
-
 
 def _insert(connection: sa.Connection, asked: Asked, now: datetime) -> str:
     """Write the request, and return its key: `studio-20261127-1a2b3c4d`."""
@@ -324,7 +303,3 @@ def _requests(connection: sa.Connection, query: sa.Select[Any]) -> list[Request]
         )
         for row in connection.execute(query)
     ]  # fmt: skip
-
-
-def _leave_transactions_to_us(connection: Any, _: object) -> None:
-    connection.isolation_level = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,9 +26,9 @@ from pipeline.records import land_failure
 from pipeline.stage import Failure
 from resources.lake.home import Home
 from resources.lake.lake import Lake
-from resources.studio.instance_ledger import ledger_of
 from resources.studio.ledger import Asked, Ledger, Limits
 from speech.errors import HttpRefused, NetworkError
+from tests.conftest import Storage
 
 LATER = timedelta(minutes=1, seconds=5)
 
@@ -40,10 +39,8 @@ def lake(tmp_path: Path) -> Lake:
 
 
 @pytest.fixture
-def ledger(instance: dg.DagsterInstance) -> Iterator[Ledger]:
-    ledger = ledger_of(instance)
-    yield ledger
-    ledger.close()
+def ledger(storage: Storage, tmp_path: Path) -> Ledger:
+    return Ledger(storage["storage"]["postgres"]["postgres_url"] if storage else f"sqlite:///{tmp_path}/service.db")
 
 
 def request(ledger: Ledger, user: str = "ann") -> str:

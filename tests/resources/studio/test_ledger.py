@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import dagster as dg
 import pytest
 
-from resources.studio.instance_ledger import ledger_of
 from resources.studio.ledger import Asked, Ledger, Limits, Request
 from speech.script import ScriptRefused
-from tests.conftest import URL
+from tests.conftest import Storage
 
 NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
 SCRIPT = "[S1] Hello. [S2] Hi!"
@@ -31,17 +29,9 @@ def asked(user: str = "ann", script: str = SCRIPT) -> Asked:
     return Asked(user, script, "A talk")
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
-    if request.param == "sqlite":
-        made = Ledger.in_file(tmp_path / "ledger.sqlite")
-    else:
-        made = Ledger(URL.format(port=request.getfixturevalue("postgres"), database="postgres"))
-        with made._engine.begin() as connection:
-            for table in ("podcast_requests", "podcast_request_keys", "podcast_attempts"):
-                connection.exec_driver_sql(f"delete from {table}")
-    yield made
-    made.close()
+@pytest.fixture
+def ledger(storage: Storage, tmp_path: Path) -> Ledger:
+    return Ledger(storage["storage"]["postgres"]["postgres_url"] if storage else f"sqlite:///{tmp_path}/service.db")
 
 
 def test_a_request_is_admitted_and_kept(ledger: Ledger) -> None:
@@ -160,13 +150,3 @@ def test_an_attempt_is_claimed_once(ledger: Ledger) -> None:
     assert ledger.claim("studio-1", 2, NOON)
     assert not ledger.claim("studio-1", 1, NOON + timedelta(seconds=119))
     assert ledger.claim("studio-1", 1, NOON + timedelta(seconds=121))
-
-
-def test_the_ledger_is_where_the_instance_is(instance: dg.DagsterInstance) -> None:
-    ledger = ledger_of(instance)
-    answer = ledger.admit(asked(), Limits(), nothing_is_open)
-    assert answer.podcast_id is not None
-    assert ledger_of(instance).request(answer.podcast_id) == ledger.request(answer.podcast_id)
-    is_postgres = "Postgres" in type(instance.run_storage).__name__
-    assert Path(instance.root_directory, "podcasts.sqlite").exists() is not is_postgres
-    ledger.close()
