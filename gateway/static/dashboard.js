@@ -49,7 +49,8 @@ function totals(seen) {
 
 // A bar for each of the last 24 hours.
 function hours(place, rows) {
-  const space = "http://www.w3.org/2000/svg", width = 960, height = 150, base = 126;
+  const space = "http://www.w3.org/2000/svg", height = 150, base = 126;
+  const width = Math.max(240, place.clientWidth), step = width / 24, every = width < 600 ? 6 : 3;
   const make = (name, attributes, text) => {
     const made = document.createElementNS(space, name);
     for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
@@ -61,13 +62,13 @@ function hours(place, rows) {
   const bars = Array.from({ length: 24 }, (_, index) => last - (23 - index) * 3.6e6);
   const most = Math.max(0.001, ...rows.map((row) => row.audio_hours));
   const total = rows.reduce((sum, row) => sum + row.audio_hours, 0);
-  const picture = make("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${number(total, 1)} hours of audio in 24 hours`, preserveAspectRatio: "none" });
+  const picture = make("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${number(total, 1)} hours of audio in 24 hours` });
   bars.forEach((hour, index) => {
-    const row = known.get(hour), tall = row ? (base - 20) * row.audio_hours / most : 0, x = index * 40 + 4;
-    const bar = make("rect", { x, y: base - tall, width: 32, height: tall, rx: 2 });
+    const row = known.get(hour), tall = row ? (base - 20) * row.audio_hours / most : 0, x = index * step + step / 10;
+    const bar = make("rect", { x, y: base - tall, width: step * 0.8, height: tall, rx: 2 });
     bar.append(make("title", {}, `${clock(hour)}: ${number(row?.audio_hours ?? 0, 2)} h, ${number(row?.episodes ?? 0)} episodes`));
     picture.append(bar);
-    if (index % 3 === 0) picture.append(make("text", { x, y: height - 6 }, clock(hour)));
+    if (index % every === 0) picture.append(make("text", { x, y: height - 6 }, clock(hour)));
   });
   picture.append(make("line", { x1: 0, x2: width, y1: base, y2: base }), make("text", { x: 4, y: 12 }, `most: ${number(most, 2)} h`));
   place.replaceChildren(picture);
