@@ -19,6 +19,7 @@ _MODULES = (
     "assets.speech.quality",
     "assets.dataset.utterances",
     "assets.speech.voices",
+    "assets.audio.repeated_audio",
 )
 
 

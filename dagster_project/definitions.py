@@ -5,6 +5,7 @@ from __future__ import annotations
 import dagster as dg
 
 from assets.audio.audio_retention import audio_retention
+from assets.audio.same_audio import same_audio
 from assets.catalogue.feeds import feeds
 from assets.lake.checks import lake_checks
 from assets.lake.sealed_tables import sealed_tables
@@ -18,7 +19,14 @@ from dagster_project.stages import stage_assets
 def build(settings: Settings) -> dg.Definitions:
     """Assets, resources and automation for these settings."""
     resources = build_resources(settings)
-    assets = [feeds, *stage_assets(settings, resources["engines"]), sealed_tables, warehouse, audio_retention]
+    assets = [
+        feeds,
+        *stage_assets(settings, resources["engines"]),
+        sealed_tables,
+        warehouse,
+        audio_retention,
+        same_audio,
+    ]
     return dg.Definitions(
         assets=dg.map_asset_specs(lambda spec: spec.replace_attributes(owners=[settings.owner]), assets),
         asset_checks=[lake_checks],

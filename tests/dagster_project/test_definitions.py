@@ -75,8 +75,8 @@ def test_stages_that_advance_independently_have_batches_of_different_sizes(defs:
         for assets_def in defs.assets or []
         if isinstance(assets_def, dg.AssetsDefinition) and (policy := assets_def.backfill_policy)
     ]
-    assert len(sizes) == 10
-    assert len(set(sizes)) == 10
+    assert len(sizes) == 11
+    assert len(set(sizes)) == 11
 
 
 def test_the_engine_s_fingerprint_is_part_of_the_code_version(tmp_path: Path) -> None:

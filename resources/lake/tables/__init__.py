@@ -1,9 +1,10 @@
 """Every table of the lake. The module of a group defines the rows, key and asset of each of its tables."""
 
-from resources.lake.tables import audio, catalogue, dataset, pipeline, publisher, speech, voices
+from resources.lake.tables import audio, catalogue, dataset, duplicates, pipeline, publisher, speech, voices
 from resources.lake.tables.audio import ACQUISITIONS, HASHES, REMOVED_AUDIO
 from resources.lake.tables.catalogue import EPISODES, POLLS, SUBSCRIPTIONS, UNCHANGED_POLLS
 from resources.lake.tables.dataset import QUALITY, UTTERANCES
+from resources.lake.tables.duplicates import REPEATED_AUDIO, SAME_AUDIO
 from resources.lake.tables.pipeline import CHECK_RESULTS, FAILURES, STAGE_RUNS
 from resources.lake.tables.publisher import CHAPTERS, PUBLISHER_SEGMENTS
 from resources.lake.tables.speech import SEGMENTS, SPEAKERS, TURNS, WORD_SPEAKERS, WORDS
@@ -12,14 +13,14 @@ from resources.lake.tables.voices import SPEAKER_LINKS, VOICES
 
 __all__ = [
     "ACQUISITIONS", "CHAPTERS", "CHECK_RESULTS", "EPISODES", "FAILURES", "HASHES", "POLLS", "PUBLISHER_SEGMENTS",
-    "QUALITY", "REMOVED_AUDIO", "SEGMENTS", "SPEAKERS", "SPEAKER_LINKS", "STAGE_RUNS", "SUBSCRIPTIONS", "TABLES",
+    "QUALITY", "REMOVED_AUDIO", "REPEATED_AUDIO", "SAME_AUDIO", "SEGMENTS", "SPEAKERS", "SPEAKER_LINKS", "STAGE_RUNS", "SUBSCRIPTIONS", "TABLES",
     "TURNS", "UNCHANGED_POLLS", "UTTERANCES", "VOICES", "WORDS",
     "WORD_SPEAKERS", "Table",
 ]  # fmt: skip
 
 TABLES: dict[str, Table] = {
     table.name: table
-    for group in (catalogue, audio, speech, publisher, dataset, voices, pipeline)
+    for group in (catalogue, audio, duplicates, speech, publisher, dataset, voices, pipeline)
     for table in vars(group).values()
     if isinstance(table, Table)
 }
