@@ -25,6 +25,7 @@ _MODULES = (
     "assets.studio.podcast_transcript",
     "assets.studio.stream_package",
     "assets.studio.podcast_hearing",
+    "assets.audio.repeated_audio",
 )
 
 

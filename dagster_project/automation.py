@@ -72,6 +72,7 @@ def automation(settings: Settings) -> dict[str, Any]:
             dg.ScheduleDefinition("nightly", job=nightly_backfill, cron_schedule="15 2 * * *"),
             _seal(settings),
             dg.ScheduleDefinition("retention", target=["audio_retention"], cron_schedule="25 3 * * *"),
+            dg.ScheduleDefinition("duplicates", target=["same_audio"], cron_schedule="35 3 * * *"),
             dg.ScheduleDefinition("check", job=check_lake, cron_schedule="45 4 * * *"),
         ],
         "jobs": [check_lake, nightly_backfill, _nightly_backfill("night", settings)],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dagster as dg
 
 from assets.audio.audio_retention import audio_retention
+from assets.audio.same_audio import same_audio
 from assets.catalogue.feeds import feeds
 from assets.exports.exports import EXPORTS
 from assets.exports.transcripts import export_transcripts
@@ -26,6 +27,7 @@ def build(settings: Settings) -> dg.Definitions:
         sealed_tables,
         warehouse,
         audio_retention,
+        same_audio,
         *EXPORTS,
         export_transcripts,
     ]

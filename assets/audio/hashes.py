@@ -14,7 +14,9 @@ from pipeline.stage import Batch, Cost, Landing, Outcome, Stage, each
 from resources.fetch.audio_store import AudioStore
 from resources.lake.lake import Lake
 from resources.lake.tables.audio import HASHES, HashesRow
+from speech.audio_matches import sketch_of
 from speech.facts import facts_of
+from speech.fingerprints import fingerprint_items
 from speech.types import mapped_samples
 from speech.waveforms import WaveformCache
 
@@ -56,7 +58,8 @@ def _hash(key: str, lake: Lake, store: AudioStore, waveforms: WaveformCache) -> 
     started = time.monotonic()
     with waveforms.using(fetched.audio_sha256, store.local(fetched.storage_uri)) as (waveform, report):
         decode_ms = round(1000 * (time.monotonic() - started))
-        facts = facts_of(mapped_samples(waveform))
+        samples = mapped_samples(waveform)
+        facts, items = facts_of(samples), fingerprint_items(samples)
     row = HashesRow(
         sha256=fetched.audio_sha256, md5=fetched.md5, pcm16k_sha256=report.pcm16k_sha256,
         chromaprint=facts.chromaprint, chromaprint_absent_reason=facts.chromaprint_absent_reason,
@@ -66,6 +69,7 @@ def _hash(key: str, lake: Lake, store: AudioStore, waveforms: WaveformCache) -> 
         decode_errors=report.decode_errors, clock_jumps=report.clock_jumps, truncated=report.truncated,
         loudness_lufs=facts.loudness_lufs, loudness_absent_reason=facts.loudness_absent_reason,
         peak_dbfs=report.peak_dbfs, clip_rate=report.clip_rate, silence_ratio=facts.silence_ratio,
+        fingerprint=items.astype("<u4").tobytes(), sketch=tuple(sketch_of(items).tolist()),
     )  # fmt: skip
     cost = Cost(fetched.audio_sha256, f"av-{version('av')}", decode_ms=decode_ms, audio_ms=report.duration_ms)
     return Landing(key, {"hashes": [row]}, cost)

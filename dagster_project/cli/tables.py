@@ -50,6 +50,33 @@ def list_(
     click.echo(render(names, rows) if rows else nothing)
 
 
+@click.command(epilog=examples("podlake duplicates --find", "podlake duplicates --feed my-show"))
+@click.option("--feed", help="Only copies and repeated audio of this feed.")
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="Rows of each list.")
+@click.option("--find", is_flag=True, help="Search now for what is new. The schedule `duplicates` does so daily.")
+def duplicates(feed: str | None, limit: int, find: bool) -> None:
+    """List episodes with the audio of another one, and the ads, jingles and intros that recur in feeds."""
+    from dagster_project.commands import duplicates as command
+    from dagster_project.commands.terminal import render
+
+    settings = read_settings()
+    lake = lake_of(settings)
+    require_feeds(settings, [feed] if feed else [])
+    if find:
+        from dagster_project.gathering import gather
+        from dagster_project.in_process import materialize
+        from dagster_project.instance import open_instance
+
+        with open_instance(settings) as instance:
+            gather(instance, lake, settings)
+            materialize(instance, "same_audio")
+    for (names, rows), nothing in (
+        (command.copies(lake.home, feed, limit), "No copies are known. `podlake duplicates --find` searches for them."),
+        (command.repeated(lake.home, feed, limit), "No repeated audio is known."),
+    ):
+        click.echo(render(names, rows) if rows else nothing)
+
+
 @click.command(epilog=examples("podlake status", "podlake status my-show-20260102-1a2b3c4d"))
 @click.argument("key", required=False, metavar="[EPISODE]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -145,6 +172,7 @@ def check() -> None:
 
 COMMANDS = (
     list_,
+    duplicates,
     status,
     sql,
     report,

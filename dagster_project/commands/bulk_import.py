@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -17,6 +18,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from dagster_project.commands.import_lines import FORMATS, Bad, Kind, Line, read_lines
+from partitions.credentials import without_credentials
 from partitions.languages import normalise_language
 from resources.lake import warehouse
 from resources.lake.catalogue import Catalogue, Imported
@@ -34,7 +36,7 @@ FEED_EPISODES = 10_000
 _AT_ONCE = 50_000
 _MEMORY = "400MB"
 _SCHEMA = pa.schema(
-    [("number", pa.int64()), ("url", pa.string()), ("language_declared", pa.string()), ("language", pa.string()),
+    [("number", pa.int64()), ("url", pa.string()), ("secret_url", pa.string()), ("language_declared", pa.string()), ("language", pa.string()),
      ("title", pa.string()), ("guid", pa.string()), ("published_at", pa.timestamp("us", "UTC"))]
 )  # fmt: skip
 
@@ -147,7 +149,8 @@ def _load(connection: DuckDBPyConnection, lines: Iterable[Line]) -> None:
     remaining = iter(lines)
     while some := list(islice(remaining, _AT_ONCE)):
         columns = zip(
-            *((number + n, line.url, line.language, normalise_language(line.language), line.title, line.guid,
+            *((number + n, *_shown_and_secret(line.url), line.language, normalise_language(line.language),
+               line.title and without_credentials(line.title), line.guid and without_credentials(line.guid),
                line.published_at) for n, line in enumerate(some)),
             strict=True,
         )  # fmt: skip
@@ -157,6 +160,12 @@ def _load(connection: DuckDBPyConnection, lines: Iterable[Line]) -> None:
         connection.register("some_lines", rows)
         connection.execute("insert into lines from some_lines")
         number += len(some)
+
+
+def _shown_and_secret(url: str) -> tuple[str, str | None]:
+    """The URL that tables show, and the one to fetch if that has credentials. Two that differ only in them are two."""
+    shown = without_credentials(url)
+    return (url, None) if shown == url else (f"{shown}#{sha256(url.encode()).hexdigest()[:8]}", url)
 
 
 def _land(connection: DuckDBPyConnection, catalogue: Catalogue, done: ImportedLines) -> None:
@@ -204,6 +213,8 @@ def _land_part(catalogue: Catalogue, feed: Imported, new: pa.Table) -> None:
         for one in EPISODES.schema
     ]
     rows = pa.Table.from_arrays(columns, schema=EPISODES.schema)
+    secrets = zip(*(new[name].to_pylist() for name in ("episode_id", "url", "secret_url")), strict=True)
+    catalogue.episode_secrets(feed.feed_id).add({f"{key} {shown}": url for key, shown, url in secrets if url})
     before = catalogue.lake.read(EPISODES, feed.feed_id)
     rows = rows if before is None else pa.concat_tables([before, rows])
     poll = PollRow(title="Imported", categories=(), last_polled_at=now, n_episodes=rows.num_rows, problems=())

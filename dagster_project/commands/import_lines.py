@@ -15,6 +15,7 @@ from pathlib import PurePosixPath
 from typing import Literal
 from urllib.parse import urlsplit
 
+from partitions.credentials import without_credentials
 from partitions.feeds.enclosures import is_media_name
 from partitions.feeds.opml import parse_opml
 from partitions.feeds.times import parse_date
@@ -65,7 +66,7 @@ def line_of(record: Mapping[str, object], kind: Kind | None = None) -> Line:
     """A record of a list as a line. Raises ValueError, which says what is wrong."""
     url = _text(record, "url")
     if not url or not _URL.fullmatch(url):
-        raise ValueError(f"{(url or '')[:80]!r} is no http(s) URL")
+        raise ValueError(f"{without_credentials(url or '')[:80]!r} is no http(s) URL")
     language, date, guid = _text(record, "language"), _text(record, "date"), _text(record, "guid")
     if language and normalise_language(language) is None:
         raise ValueError(f"{language[:40]!r} names no language")

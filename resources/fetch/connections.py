@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterable
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import Any
 
 import httpcore
@@ -17,6 +19,8 @@ SLOWEST_BYTES_PER_S = 16_000
 """128 kbit/s, the speed of playback."""
 READ_BYTES = 1 << 19
 """Read at most at once. httpcore asks for 64 KiB, for which its own work on a chunk takes as long as the hashing."""
+LOOK_UP_S = 20.0
+"""For the address of a name, and less where the request has less time left."""
 _OVERHEAD_BYTES = 1 << 16
 """More than a coding adds to a body that does not shrink."""
 
@@ -62,9 +66,9 @@ def transport(tls: Any, allowed: AllowedHosts, clock: Clock) -> httpx.HTTPTransp
     return _Transport(tls, _Backend(allowed, clock))
 
 
-def require_permitted(allowed: AllowedHosts, host: str, port: int) -> list[str]:
-    """The addresses of the host that may be connected to. Raises `AddressRefused` if it has only others."""
-    found = [str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+def require_permitted(allowed: AllowedHosts, host: str, port: int, within_s: float) -> list[str]:
+    """The addresses of the host that may be connected to. Raises `AddressRefused` if it has only others, and `OSError`."""
+    found = [str(info[4][0]) for info in _looked_up(host, port, within_s)]
     permitted = [address for address in dict.fromkeys(found) if allowed.permits(host, port, address)]
     if not permitted:
         raise AddressRefused(
@@ -72,6 +76,26 @@ def require_permitted(allowed: AllowedHosts, host: str, port: int) -> list[str]:
             f"If you trust it, set PODLAKE_ALLOW_HOSTS={host}:{port} and try again."
         )
     return permitted
+
+
+def _looked_up(host: str, port: int, within_s: float) -> list[Any]:
+    """`getaddrinfo`, which has no limit of its own: a thread that lasts longer is left alone. Raises `OSError`."""
+    answers: SimpleQueue[list[Any] | Exception] = SimpleQueue()
+
+    def look_up() -> None:
+        try:
+            answers.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except Exception as error:  # noqa: BLE001 - raised by the caller
+            answers.put(error)
+
+    Thread(target=look_up, daemon=True, name=f"look up {host}").start()
+    try:
+        answer = answers.get(timeout=within_s)
+    except Empty:
+        raise TimeoutError(f"the name {host} was not resolved in {within_s:.0f} s") from None
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
 class _Transport(httpx.HTTPTransport):
@@ -94,7 +118,7 @@ class _Backend(httpcore.NetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
         try:
-            addresses = require_permitted(self._allowed, host, port)
+            addresses = require_permitted(self._allowed, host, port, min(LOOK_UP_S, self._clock.left_s()))
         except (OSError, UnicodeError) as error:  # UnicodeError: `a..b`, or a label of over 63 letters
             raise httpcore.ConnectError(str(error)) from error
         for last, address in zip([False] * (len(addresses) - 1) + [True], addresses, strict=True):

@@ -17,7 +17,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 import httpx
 
-from resources.fetch.connections import Clock, require_permitted, transport
+from partitions.credentials import without_credentials
+from resources.fetch.connections import LOOK_UP_S, Clock, require_permitted, transport
 from resources.fetch.hosts import FetchPolicy
 from speech.errors import (
     Gone,
@@ -71,7 +72,7 @@ def get(url: str, headers: dict[str, str], policy: FetchPolicy) -> Iterator[Exch
             with policy.turn(host_of(request.url)):
                 clock.extend(time.monotonic() - asked_at)
                 if _proxies():
-                    _require_permitted_behind_proxy(policy, request.url)
+                    _require_permitted_behind_proxy(policy, request.url, clock)
                 response = client.send(request, stream=True)
                 try:
                     if response.next_request is None:
@@ -112,9 +113,10 @@ def _client(policy: FetchPolicy, clock: Clock) -> httpx.Client:
     return httpx.Client(timeout=_TIMEOUT, headers=agent, transport=transport(_tls(), policy.allowed, clock))
 
 
-def _require_permitted_behind_proxy(policy: FetchPolicy, url: httpx.URL) -> None:
+def _require_permitted_behind_proxy(policy: FetchPolicy, url: httpx.URL, clock: Clock) -> None:
+    port, within_s = url.port or {"https": 443}.get(url.scheme, 80), min(LOOK_UP_S, clock.left_s())
     try:
-        require_permitted(policy.allowed, url.host, url.port or {"https": 443}.get(url.scheme, 80))
+        require_permitted(policy.allowed, url.host, port, within_s)
     except (OSError, UnicodeError):
         return  # a name that only the proxy resolves
 
@@ -212,7 +214,7 @@ def shown(url: str) -> str:
         shown = httpx.URL(url)
     except httpx.InvalidURL:
         return repr(url[:200])
-    return str(shown.copy_with(query=None, userinfo=b"")) + ("?…" if shown.query else "")
+    return without_credentials(str(shown.copy_with(query=None, userinfo=b""))) + ("?…" if shown.query else "")
 
 
 @cache

@@ -100,6 +100,7 @@ def _duckdb_type(kind: pa.DataType) -> str:
 
 _DUCKDB_TYPES = {
     pa.string(): "VARCHAR",
+    pa.binary(): "BLOB",
     pa.bool_(): "BOOLEAN",
     pa.int16(): "SMALLINT",
     pa.int32(): "INTEGER",

@@ -5,8 +5,9 @@ Each step can be repeated: a removal that was killed is completed by the next on
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,7 +20,7 @@ from resources.lake.compaction import exclusive, remove, supersede
 from resources.lake.home import Home
 from resources.lake.lake import OPEN, Lake
 from resources.lake.sealed_files import SealedFiles
-from resources.lake.tables import ACQUISITIONS, FAILURES, REMOVED_AUDIO, STAGE_RUNS
+from resources.lake.tables import ACQUISITIONS, FAILURES, REMOVED_AUDIO, REPEATED_AUDIO, SAME_AUDIO, STAGE_RUNS
 from resources.lake.tombstones import IMPORTED
 from resources.lake.unchanged_polls import forget_unchanged
 from resources.lake.voice_decisions import FOLDER as VOICES
@@ -74,12 +75,22 @@ def forget_episodes(lake: Lake, keys: Collection[str]) -> None:
     remove(lake, keys)
     feeds = sorted({feed_of(key) for key in keys})
     with exclusive(lake.home):
+        _forget_copies(lake, keys)
         for feed_id in feeds:
             forget_pins(lake.home, feed_id, keys)
             for stage in FEED_TABLES:
                 _reland(lake, stage, feed_id, keys)
         _remove_superseded(lake, feeds)
     _remove_unfinished(lake.home, keys)
+
+
+def _forget_copies(lake: Lake, keys: Collection[str]) -> None:
+    """Remove the rows that name the episodes as copies or as originals. The next search finds other originals."""
+    found = lake.read_file(SAME_AUDIO, SAME_AUDIO.landing_key())
+    if found is not None:
+        forgotten = pa.array(sorted(keys), pa.string())
+        named = [pc.is_in(found[column], forgotten) for column in ("episode_id", "original_episode_id")]
+        lake.replace(SAME_AUDIO, SAME_AUDIO.landing_key(), found.filter(pc.invert(pc.or_(*named))))
 
 
 def forget_removed_audio(lake: Lake, sha256: Collection[str]) -> None:
@@ -124,9 +135,23 @@ def _reland(lake: Lake, stage: str, feed_id: str, keys: Collection[str]) -> None
     if "voices" in found and "speaker_links" in found:  # a voice that only they have
         linked = pc.unique(found["speaker_links"]["voice_id"])
         found["voices"] = found["voices"].filter(pc.is_in(found["voices"]["voice_id"], linked))
+    if REPEATED_AUDIO.name in found:
+        found[REPEATED_AUDIO.name] = _counted_again(found[REPEATED_AUDIO.name])
     commit = land_feed(lake, feed_id, found, "podlake-forget", stage=stage)
     for table in tables:
         _remove_landings(lake.home, (table.name, OPEN), feed_id, but=commit.name)
+
+
+def _counted_again(repeated: pa.Table) -> pa.Table:
+    """The occurrences that are left, with their number. What occurs once is not repeated."""
+    rows = REPEATED_AUDIO.rows_of(repeated)
+    occurrences = Counter(row.repeat_id for row in rows)
+    episodes = Counter(repeat_id for repeat_id, _ in {(row.repeat_id, row.episode_id) for row in rows})
+    return REPEATED_AUDIO.of(
+        replace(row, n_episodes=episodes[row.repeat_id], n_occurrences=occurrences[row.repeat_id])
+        for row in rows
+        if occurrences[row.repeat_id] > 1
+    )
 
 
 def _remove_superseded(lake: Lake, feed_ids: Sequence[str]) -> None:

@@ -136,3 +136,21 @@ def test_an_export_can_be_imported(home: Home, form: str, monkeypatch: pytest.Mo
     if form == "jsonl":
         exported = [json.loads(line) for line in Path("first.jsonl").read_text().splitlines()]
         assert exported == [lines[2], lines[0], {**lines[1], "guid": "https://a.test/2.mp3"}]
+
+
+def test_credentials_of_lines_are_kept_for_the_fetcher_only(home: Home) -> None:
+    urls = [
+        "https://me:PASSWORD@a.test/1.mp3", "https://a.test/2.mp3?token=QUERYSECRET",
+        "https://a.test/private/pAth5ECret9x8Y7/3.mp3", "https://a.test/private/oTh3r5ECret9x8Z/3.mp3",
+    ]  # fmt: skip
+    lines = [{"url": url, "guid": f"{url}#{n}"} for n, url in enumerate(urls)]
+    Path("list.jsonl").write_text("\n".join(map(json.dumps, [*lines, {"url": "ftp://me:PASSWORD@a.test/x"}])))
+    summary = add(home, "list.jsonl")
+    assert summary.startswith("4 audio files and 0 feeds added, 0 already present, 1 bad lines")
+    assert add(home, "list.jsonl").startswith("0 audio files and 0 feeds added, 4 already present")
+    secrets = Catalogue(Lake(home)).episode_secrets("imported-0001")
+    assert [secrets.real(row.enclosure_url, row.episode_id) for row in rows(home)] == urls
+    told = [summary, repr(rows(home))]
+    told += [path.read_bytes().decode("latin-1") for path in Path(home.root).rglob("*") if path.is_file()]
+    for secret in ("PASSWORD", "QUERYSECRET", "pAth5ECret9x8Y7", "oTh3r5ECret9x8Z"):
+        assert not any(secret in text for text in told)

@@ -83,8 +83,8 @@ def test_stages_that_advance_independently_have_batches_of_different_sizes(defs:
         if isinstance(assets_def, dg.AssetsDefinition) and (policy := assets_def.backfill_policy)
         if assets_def.key.to_user_string() not in PODCAST_GRAPH.names  # these are made in one run of all stages
     ]
-    assert len(sizes) == 10
-    assert len(set(sizes)) == 10
+    assert len(sizes) == 11
+    assert len(set(sizes)) == 11
 
 
 def test_the_engine_s_fingerprint_is_part_of_the_code_version(tmp_path: Path) -> None:

@@ -61,6 +61,12 @@ ROWS = {
          "n_words": 8, "n_speakers": 2, "language_declared": "de", "language_detected": "en", "flags": ["unassigned_words"]},
         {"episode_id": "e2", "audio_sha256": "a2", "duration_ms": 1_800_000, "flags": ["no_speech"]},
     ],
+    "repeated_audio": [
+        {"episode_id": "e1", "audio_sha256": "a1", "feed_id": "show", "repeat_id": "show-r0001", "n_episodes": 2,
+         "n_occurrences": 2, "start_ms": 0, "end_ms": 1_500},
+        {"episode_id": "e2", "audio_sha256": "a2", "feed_id": "show", "repeat_id": "show-r0001", "n_episodes": 2,
+         "n_occurrences": 2, "start_ms": 8_000, "end_ms": 9_500},
+    ],
     "stage_runs": [
         {"episode_id": e, "stage": s, "run_id": r, "outcome": "landed", "engine": n, "engine_fingerprint": f,
          "audio_ms": audio_ms, "engine_ms": engine_ms, "finished_at": NOON + timedelta(hours=hour)}

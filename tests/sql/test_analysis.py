@@ -49,6 +49,7 @@ ANSWERS = {
     ],
     "longest_silences": [("e1", "00:40", 6.0)],
     "questions_and_answers": [("e1", "A", "B", 1, 3.0)],
+    "repeated_audio": [("show", "show-r0001", 2, 2, 1.5, 4.0, "What happened next?")],
     "talk_time_share": [("e1", "One", "A", 0.83, 78.1, 2), ("e1", "One", "B", 0.23, 21.9, 1)],
     "words_per_minute": [("e1", "B", 3, 12.9), ("e1", "A", 4, 4.8)],
 }  # fmt: skip

@@ -80,6 +80,12 @@ class HashesRow(DerivedRow):
     clock_jumps: Annotated[
         Int32 | None, "Jumps of the file's time stamps, as at an inserted ad; samples are followed."
     ] = None
+    fingerprint: Annotated[
+        bytes | None, "Chromaprint items of the whole audio, a little-endian uint32 per 124 ms; NULL: older landing."
+    ] = None
+    sketch: Annotated[tuple[Int32, ...] | None, "Words that stand for the fingerprint in an index of all episodes."] = (
+        None
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

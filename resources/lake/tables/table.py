@@ -22,7 +22,9 @@ Int16 = Annotated[int, pa.int16()]
 Int32 = Annotated[int, pa.int32()]
 Int64 = Annotated[int, pa.int64()]
 Float32 = Annotated[float, pa.float32()]
-_ARROW_TYPES = {str: pa.string(), bool: pa.bool_(), float: pa.float64(), datetime: pa.timestamp("us", tz="UTC")}
+_ARROW_TYPES = {
+    str: pa.string(), bool: pa.bool_(), float: pa.float64(), bytes: pa.binary(), datetime: pa.timestamp("us", tz="UTC"),
+}  # fmt: skip
 
 FILLED: Any = None
 """Default of a column that the batch contract fills when it lands the row."""

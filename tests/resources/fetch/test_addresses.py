@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -129,3 +130,13 @@ def test_the_address_that_was_checked_is_the_one_that_is_connected(
     with pytest.raises(NetworkError):
         fetch_document(f"http://rebind.test:{port}/", FetchPolicy())
     assert (connected, asked) == (["1.1.1.1"], [])
+
+
+def test_a_name_that_is_not_resolved_ends_with_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    released = Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: released.wait(60) and [])
+    started = time.monotonic()
+    with pytest.raises(NetworkError, match=r"slow\.test was not resolved"):
+        fetch_document("http://slow.test/", FetchPolicy(answer_within_s=0.3))
+    assert time.monotonic() - started < 10
+    released.set()

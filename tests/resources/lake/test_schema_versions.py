@@ -66,7 +66,15 @@ def test_it_answers_lands_and_compacts(lake: Lake) -> None:
     assert done["words"].landings == 2
     assert words(lake) == after
     with connect(lake.home) as connection:
-        new = {"voices", "speaker_links", "check_results", "unchanged_polls", "removed_audio"}
+        new = {
+            "voices",
+            "speaker_links",
+            "check_results",
+            "unchanged_polls",
+            "removed_audio",
+            "same_audio",
+            "repeated_audio",
+        }
         new |= {name for name, table in TABLES.items() if table.landing == ("podcast_id",)}
         for name in TABLES.keys() - new:
             assert ask(connection, f"select count(*) from lake.{name}") != [(0,)]
