@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from assets.stages import EPISODE_GRAPH, STAGES
+from assets.stages import EPISODE_GRAPH, FEED_GRAPH, STAGES
 from dagster_project.batch_loop import Work, run_batches
 from dagster_project.build_resources import window
 from dagster_project.gathering import gather
@@ -61,6 +61,8 @@ def run(instance: dg.DagsterInstance, settings: Settings, lake: Lake, engines: E
     gone = Catalogue(lake).ended()
     known = [key for key in instance.get_dynamic_partitions("feeds") if key not in gone]
     feeds = [key for key in known if not selection.feeds or key in selection.feeds]
+    for name in FEED_GRAPH.names:
+        _report_lost_events(instance, lake, STAGES[name], feeds, code_version(STAGES[name], engines))
     keys = _poll(instance, settings, lake, feeds, selection)
     for name in EPISODE_GRAPH.names:
         _report_lost_events(instance, lake, STAGES[name], keys, code_version(STAGES[name], engines))

@@ -24,7 +24,7 @@ from dagster_project.backfills import request_backfill
 from dagster_project.run import _report_lost_events, requested_elsewhere
 from dagster_project.settings import Settings
 from demo.serve import serving
-from partitions.definitions import EPISODES, add_keys
+from partitions.definitions import EPISODES, FEEDS, add_keys
 from resources.lake.catalogue import Catalogue
 from resources.lake.home import Home
 from resources.lake.lake import Lake
@@ -162,3 +162,15 @@ def test_a_second_landing_whose_event_was_lost_is_reported(tmp_path: Path) -> No
             _report_lost_events(instance, lake, hashes, [key], "1")
             events = instance.fetch_materializations(dg.AssetRecordsFilter(asset, asset_partitions=[key]), limit=9)
             assert len(events.records) == expected
+
+
+def test_a_poll_whose_event_was_lost_is_reported(tmp_path: Path) -> None:
+    settings, asset = Settings(home=str(tmp_path)), dg.AssetKey("episodes")
+    lake = Lake(Home.at(settings.home))
+    with dg.instance_for_test() as instance:
+        add_keys(instance, FEEDS, ["show"])
+        land_stage(lake, "episodes", "show", {"polls": [{"title": "Show"}]}, outcome="landed")
+        for _ in range(2):
+            _report_lost_events(instance, lake, STAGES["episodes"], ["show"], "1")
+            events = instance.fetch_materializations(dg.AssetRecordsFilter(asset, asset_partitions=["show"]), limit=9)
+            assert len(events.records) == 1
