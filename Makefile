@@ -57,7 +57,7 @@ chaos: $(VENV)/.dev ## kill -9 at 100 random moments, and at 20 with S3 and Post
 	CHAOS_KILLS=$${CHAOS_KILLS:-100} CHAOS_KILLS_S3=$${CHAOS_KILLS_S3:-20} $(BIN)/python -m pytest -s tests/chaos
 
 soak: $(VENV)/.dev ## Everything at once under faults, for SOAK_MINUTES (10): nothing leaks, every row is accounted for
-	$(BIN)/python -m bench.soak --minutes $${SOAK_MINUTES:-10}
+	SOAK_MINUTES=$${SOAK_MINUTES:-10} $(BIN)/python -m pytest -s tests/soak
 
 pictures: $(VENV)/.dev ## The README's pictures, from the lake of `make demo`
 	$(BIN)/python -m demo.pictures
