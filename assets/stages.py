@@ -20,6 +20,12 @@ _MODULES = (
     "assets.dataset.utterances",
     "assets.speech.voices",
     "assets.audio.repeated_audio",
+    "assets.studio.script",
+    "assets.studio.speech_lines",
+    "assets.studio.podcast_audio",
+    "assets.studio.podcast_transcript",
+    "assets.studio.stream_package",
+    "assets.studio.podcast_hearing",
 )
 
 
@@ -35,5 +41,7 @@ STAGES: Mapping[str, Stage] = {name: _DECLARED[name] for name in GRAPH.names}
 EPISODE_GRAPH = GRAPH.of_kind("episode")
 FEED_GRAPH = StageGraph(tuple(stage for stage in GRAPH.of_kind("feed") if not stage.gathers))
 """The stages that poll feeds."""
+PODCAST_GRAPH = GRAPH.of_kind("podcast")
+"""The stages that make podcasts from scripts."""
 GATHERING = tuple(stage for stage in GRAPH.of_kind("feed") if stage.gathers)
 """The stages of feeds that read the landings of their episodes. No episode waits for them."""

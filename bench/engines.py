@@ -4,25 +4,30 @@
     python -m bench.engines --random-weights --device cuda:0 --minutes 60
     python -m bench.engines --batching --transcriber nemo:tests/nemo/parakeet_tdt_tiny.nemo
 
-`--random-weights` builds models as large as the published ones, so that throughput on a GPU can be
-measured without a model hub; what they say means nothing. Every rate is also given as a ratio to the
-slowest stage: what the pipeline as a whole cannot exceed. What the pipeline adds: `bench.pipeline`.
+`--random-weights` builds models as large as the published ones (Sortformer, Parakeet, Whisper large-v3-turbo; CAM++ has
+its own weights), so that throughput on a GPU can be measured without a model hub; what they say means nothing. Engines
+of the other environment run there: NeMo's in that of `make nemo`. It also forces batches to run out of memory. With
+`--tiny` the same runs on a CPU in a minute, to see that it works.
+
+Every rate is also given as a ratio to the slowest stage: what the pipeline as a whole cannot exceed. What the pipeline
+adds: `bench.pipeline`.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
-import time
 import wave
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from bench import random_models
-from speech.engines import nemo_parakeet, nemo_sortformer, nemo_tdt, registry
+from bench import random_engines
+from bench.timing import Measured, measured, table
+from speech.engines import nemo_tdt, registry
 from speech.engines.protocols import Diarizer, EngineChoice, Transcriber
 from speech.types import SAMPLE_RATE_HZ, Recording
 from speech.vad import FOR_TRANSCRIPTION, speech_spans
@@ -30,44 +35,17 @@ from speech.vad import FOR_TRANSCRIPTION, speech_spans
 HELDOUT = Path(__file__).parents[1] / "tests" / "nemo"
 
 
-@dataclass(frozen=True)
-class Measured:
-    """One stage on one amount of audio."""
-
-    stage: str
-    audio_s: float
-    wall_s: float
-
-    @property
-    def rtfx(self) -> float:
-        """Seconds of audio per second."""
-        return self.audio_s / self.wall_s
-
-
 def main() -> None:
     options = _options()
     with tempfile.TemporaryDirectory() as folder:
         recordings = recordings_of(Path(folder), options.episodes, options.minutes)
-        rows = list(_batching(options, recordings) if options.batching else _stages(options, recordings))
+        rows = []
+        for row in _batching(options, recordings) if options.batching else _stages(options, recordings):
+            print(f"{row.stage}: {row.wall_s:.1f} s", file=sys.stderr, flush=True)
+            rows.append(row)
     print(table(rows))
-
-
-def table(rows: Sequence[Measured]) -> str:
-    """A line per stage, with its rate as a multiple of the slowest one's."""
-    slowest = min(row.rtfx for row in rows)
-    lines = [f"{'stage':<36}{'audio s':>9}{'wall s':>9}{'x real time':>13}{'x slowest':>11}"]
-    lines += [
-        f"{row.stage:<36}{row.audio_s:>9.0f}{row.wall_s:>9.2f}{row.rtfx:>13.1f}{row.rtfx / slowest:>11.2f}"
-        for row in rows
-    ]
-    return "\n".join(lines)
-
-
-def measured(stage: str, audio_s: float, work: Callable[[], object]) -> Measured:
-    """The wall time of `work`; it has to do the work, not promise it."""
-    began = time.perf_counter()
-    work()
-    return Measured(stage, audio_s, time.perf_counter() - began)
+    if options.random_weights:
+        print(random_engines.bottleneck(rows))
 
 
 def recordings_of(folder: Path, episodes: int, minutes: float) -> list[Recording]:
@@ -99,13 +77,16 @@ def _stages(options: argparse.Namespace, recordings: Sequence[Recording]) -> Ite
         audio_s,
         lambda: [speech_spans(recording.samples(), FOR_TRANSCRIPTION) for recording in recordings],
     )
-    if options.random_weights or options.diarizer:
-        diarizer = _diarizer(options)
-        list(diarizer.diarize(recordings[:1]))  # warm
-        yield measured(f"diarize ({_named(diarizer)})", audio_s, lambda: list(diarizer.diarize(recordings)))
-        diarizer.close()
-    if options.random_weights or options.transcriber:
-        transcriber = _transcriber(options)
+    if options.random_weights:
+        yield from random_engines.stages(options.device, recordings, audio_s, tiny=options.tiny)
+        return
+    if options.diarizer:
+        engine = registry.load_diarizer(EngineChoice.parse(options.diarizer), options.device)
+        list(engine.diarize(recordings[:1]))  # warm
+        yield measured(f"diarize ({_named(engine)})", audio_s, lambda: list(engine.diarize(recordings)))
+        engine.close()
+    if options.transcriber:
+        transcriber = registry.load_transcriber(EngineChoice.parse(options.transcriber), options.device)
         list(transcriber.transcribe(recordings[:1]))
         yield measured(f"transcribe ({_named(transcriber)})", audio_s, lambda: list(transcriber.transcribe(recordings)))
         transcriber.close()
@@ -125,7 +106,8 @@ def _decoding(recordings: Sequence[Recording]) -> Measured:
 
 def _batching(options: argparse.Namespace, recordings: Sequence[Recording]) -> Iterator[Measured]:
     """64 short chunks in one batch and one at a time."""
-    model = _transcriber(options)._model
+    transcriber: Any = registry.load_transcriber(EngineChoice.parse(options.transcriber), options.device)
+    model = transcriber._model
     samples = np.asarray(recordings[0].samples())
     lengths = np.random.default_rng(0).integers(16_000, 64_000, 64)
     chunks = [samples[i * 8_000 : i * 8_000 + length] for i, length in enumerate(lengths)]
@@ -133,24 +115,6 @@ def _batching(options: argparse.Namespace, recordings: Sequence[Recording]) -> I
     nemo_tdt.decode(model, chunks[:2])
     yield measured("64 chunks, one at a time", audio_s, lambda: [nemo_tdt.decode(model, [chunk]) for chunk in chunks])
     yield measured("64 chunks, one batch", audio_s, lambda: nemo_tdt.decode(model, chunks))
-
-
-def _diarizer(options: argparse.Namespace) -> Diarizer:
-    if not options.random_weights:
-        return registry.load_diarizer(EngineChoice.parse(options.diarizer), options.device)
-    return nemo_sortformer.Sortformer(
-        nemo_sortformer.describe(EngineChoice("nemo", "random/sortformer-118m")),
-        random_models.sortformer(options.device),
-    )
-
-
-def _transcriber(options: argparse.Namespace) -> Transcriber:
-    if not options.random_weights:
-        return registry.load_transcriber(EngineChoice.parse(options.transcriber), options.device)
-    model = random_models.parakeet(options.device)
-    nemo_tdt.set_decoding(model, cuda_graphs=False)
-    batch_s = nemo_parakeet.BATCH_S[options.device.partition(":")[0]]
-    return nemo_parakeet.Parakeet(nemo_parakeet.describe(EngineChoice("nemo", "random/parakeet-0.6b")), model, batch_s)
 
 
 def _named(engine: Diarizer | Transcriber) -> str:
@@ -169,6 +133,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--diarizer", help="engine[:model], as in PODLAKE_DIARIZER")
     parser.add_argument("--transcriber", help="engine[:model], as in PODLAKE_TRANSCRIBER")
     parser.add_argument("--random-weights", action="store_true", help="models of the published sizes, without a hub")
+    parser.add_argument("--tiny", action="store_true", help="with --random-weights: small models, to try the command")
     parser.add_argument("--device", default="cpu", help="cpu or cuda:N")
     parser.add_argument("--episodes", type=int, default=4)
     parser.add_argument("--minutes", type=float, default=5.0, help="length of every episode")

@@ -18,7 +18,8 @@ from pathlib import Path
 import dagster as dg
 
 from assets.catalogue.feeds import feeds
-from bench.engines import Measured, measured, recordings_of, table, write_mp3
+from bench.engines import recordings_of, write_mp3
+from bench.timing import Measured, measured, table
 from dagster_project.build_resources import build_resources
 from dagster_project.in_process import QUIET
 from dagster_project.settings import Settings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,38 +47,57 @@ _FASTCONFORMER = {
 }
 
 
-def parakeet(device: str) -> Any:
-    """617 M parameters, like parakeet-tdt-0.6b. Says three words a second, as people do."""
+@dataclass(frozen=True)
+class Sizes:
+    """Layers and dimensions of the two models."""
+
+    parakeet_layers: int
+    parakeet_width: int
+    parakeet_hidden: int
+    sortformer_layers: int
+    sortformer_width: int
+    transformer_layers: int
+    transformer_width: int
+
+
+PUBLISHED = Sizes(24, 1024, 640, 17, 512, 18, 192)
+"""617 M parameters, like parakeet-tdt-0.6b; 118 M, like diar_streaming_sortformer_4spk-v2."""
+TINY = Sizes(1, 64, 64, 1, 64, 1, 32)
+
+
+def parakeet(device: str, sizes: Sizes = PUBLISHED) -> Any:
+    """Says three words a second, as people do."""
     import torch
     from omegaconf import OmegaConf
 
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
-        config = OmegaConf.create(_parakeet_config(_tokenizer(Path(folder))))
+        config = OmegaConf.create(_parakeet_config(_tokenizer(Path(folder)), sizes))
         model = nemo_runtime.nemo_models().EncDecRNNTBPEModel(cfg=config, trainer=None)
     with torch.no_grad():
         model.joint.joint_net[-1].bias[-1] += 100  # every token lasts four frames: the decoder's usual number of steps
     return nemo_runtime.prepared(model, device)
 
 
-def sortformer(device: str) -> Any:
-    """118 M parameters, like diar_streaming_sortformer_4spk-v2."""
+def sortformer(device: str, sizes: Sizes = PUBLISHED) -> Any:
     import torch
     from omegaconf import OmegaConf
 
     torch.manual_seed(0)
-    model = nemo_runtime.nemo_models().SortformerEncLabelModel(cfg=OmegaConf.create(_sortformer_config()), trainer=None)
+    model = nemo_runtime.nemo_models().SortformerEncLabelModel(
+        cfg=OmegaConf.create(_sortformer_config(sizes)), trainer=None
+    )
     return nemo_runtime.prepared(model, device)
 
 
-def _parakeet_config(tokenizer: Path) -> dict[str, Any]:
-    hidden = 640
+def _parakeet_config(tokenizer: Path, sizes: Sizes) -> dict[str, Any]:
+    hidden, width = sizes.parakeet_hidden, sizes.parakeet_width
     no_data = {"manifest_filepath": None, "sample_rate": 16_000, "batch_size": 1, "shuffle": False}
     return {
         "sample_rate": 16_000,
         "compute_eval_loss": False,
         "model_defaults": {
-            "enc_hidden": 1024,
+            "enc_hidden": width,
             "pred_hidden": hidden,
             "joint_hidden": hidden,
             "tdt_durations": DURATIONS,
@@ -88,7 +108,7 @@ def _parakeet_config(tokenizer: Path) -> dict[str, Any]:
         "test_ds": no_data,
         "tokenizer": {"dir": str(tokenizer), "type": "bpe"},
         "preprocessor": {**_MELS, "normalize": "per_feature"},
-        "encoder": {**_FASTCONFORMER, "n_layers": 24, "d_model": 1024},
+        "encoder": {**_FASTCONFORMER, "n_layers": sizes.parakeet_layers, "d_model": width},
         "decoder": {
             "_target_": "nemo.collections.asr.modules.RNNTDecoder",
             "normalization_mode": None,
@@ -116,24 +136,25 @@ def _parakeet_config(tokenizer: Path) -> dict[str, Any]:
     }
 
 
-def _sortformer_config() -> dict[str, Any]:
+def _sortformer_config(sizes: Sizes) -> dict[str, Any]:
+    width, inner = sizes.sortformer_width, sizes.transformer_width
     return {
         "sample_rate": 16_000,
         "max_num_of_spks": 4,
         "streaming_mode": True,
         "async_streaming": False,
-        "model_defaults": {"fc_d_model": 512, "tf_d_model": 192},
+        "model_defaults": {"fc_d_model": width, "tf_d_model": inner},
         "train_ds": None,
         "validation_ds": None,
         "test_ds": None,
         "preprocessor": {**_MELS, "normalize": "NA"},
-        "encoder": {**_FASTCONFORMER, "n_layers": 17, "d_model": 512},
+        "encoder": {**_FASTCONFORMER, "n_layers": sizes.sortformer_layers, "d_model": width},
         "sortformer_modules": {
             "_target_": "nemo.collections.asr.modules.sortformer_modules.SortformerModules",
             "num_spks": 4,
             "dropout_rate": 0.0,
-            "fc_d_model": 512,
-            "tf_d_model": 192,
+            "fc_d_model": width,
+            "tf_d_model": inner,
             "subsampling_factor": 8,
             "spkcache_len": 188,
             "fifo_len": 124,
@@ -144,9 +165,9 @@ def _sortformer_config() -> dict[str, Any]:
         },
         "transformer_encoder": {
             "_target_": "nemo.collections.asr.modules.transformer.transformer_encoders.TransformerEncoder",
-            "num_layers": 18,
-            "hidden_size": 192,
-            "inner_size": 768,
+            "num_layers": sizes.transformer_layers,
+            "hidden_size": inner,
+            "inner_size": 4 * inner,
             "num_attention_heads": 8,
             "attn_score_dropout": 0.0,
             "attn_layer_dropout": 0.0,

@@ -314,7 +314,8 @@ class Simulation:
         return None
 
     def _commit(self, stage: StageSpec, key: str, time_text: str, engine: str | None = None) -> Commit:
-        inputs = inputs_version({name: self.commits[name][key].data_version for name in stage.inputs})
+        read = [name for name in stage.inputs + stage.optional_inputs if key in self.commits[name]]
+        inputs = inputs_version({name: self.commits[name][key].data_version for name in read})
         engine = engine or self._engine(stage)
         return Commit(key, stage.name, f"{time_text}-{engine if stage.engine_slot else inputs}-{inputs}-{engine}")
 

@@ -27,7 +27,8 @@ from speech.engines.registry import load_diarizer
 from speech.engines.speaker_embeddings import EMBEDDING_MODEL, SpeakerEmbedder, embedding_mean, with_speaker_embeddings
 from speech.errors import PodlakeError
 from speech.types import SAMPLE_RATE_HZ, Diarization, Recording, Segment, mapped_samples
-from speech.voices import SAME_VOICE, DiarizedEpisode, EpisodeSpeaker, Link, link_feed
+from speech.voices import SAME_VOICE, DiarizedEpisode, EpisodeSpeaker, Link, feed_of_voice, link_feed
+from speech.voices_across import link_across
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 EPISODES_EACH = 5
@@ -42,6 +43,7 @@ CHANNELS = (
     ("opus", "libopus", 16_000, 1.0, 15),
 )
 """Container, codec, bits per second, gain, and dB of speech above the noise of each round."""
+ACROSS_THRESHOLDS = (0.40, 0.45, 0.50, 0.55, 0.60, 0.65, 0.70, 0.75)
 THRESHOLDS = (0.25, 0.30, 0.35, 0.40, 0.45, 0.50, 0.55, 0.60)
 
 
@@ -64,6 +66,12 @@ def main(n_speakers: int) -> None:
             for threshold in THRESHOLDS:
                 print(f"  threshold {threshold:.2f}: F1 {f1(linked(found, threshold), readers_of(true, found)):.3f}")
             print(f"  relabelled while episodes arrive one by one: {relabelled(found)}")
+            print("  across feeds, each round a feed")
+            for threshold in ACROSS_THRESHOLDS:
+                pairs = pairs_across(found, threshold, readers_of(true, found))
+                print(
+                    f"  threshold {threshold:.2f}: F1 {pairs.f1:.3f}, precision {pairs.precision:.3f}, recall {pairs.recall:.3f}"
+                )
     print()
     scale(n_speakers)
 
@@ -196,6 +204,44 @@ def f1(voices: Mapping[tuple[str, str], str | None], truth: Mapping[tuple[str, s
     same = [(voices[a] is not None and voices[a] == voices[b], truth[a] == truth[b]) for a, b in pairs]
     both = sum(found and true for found, true in same)
     return 2 * both / max(1, sum(found for found, _ in same) + sum(true for _, true in same))
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of voices of different feeds: linked, of one reader, and both."""
+
+    linked: int
+    same: int
+    both: int
+
+    @property
+    def precision(self) -> float:
+        return self.both / max(1, self.linked)
+
+    @property
+    def recall(self) -> float:
+        return self.both / max(1, self.same)
+
+    @property
+    def f1(self) -> float:
+        return 2 * self.both / max(1, self.linked + self.same)
+
+
+def pairs_across(found: Sequence[DiarizedEpisode], threshold: float, truth: Mapping[tuple[str, str], str]) -> Pairs:
+    """Each round is a feed of its own, in which a reader is heard once: what `podlake voices link --across` links."""
+    voices, reader = [], {}
+    for feed in sorted({one.episode_id.partition("-")[0] for one in found}):
+        links, of_feed = link_feed(feed, [one for one in found if one.episode_id.partition("-")[0] == feed], {})
+        voices += list(of_feed)
+        for episode, of_one in links.items():
+            reader |= {
+                link.voice_id: truth[episode, link.speaker] for link in of_one if (episode, link.speaker) in truth
+            }
+    person = {name: same.voice_id for name, same in link_across(voices, {}, threshold).items()}
+    pairs = [(a, b) for a, b in combinations(sorted(reader), 2) if feed_of_voice(a) != feed_of_voice(b)]
+    linked = {pair for pair in pairs if len({person.get(one, one) for one in pair}) == 1}
+    same = {pair for pair in pairs if reader[pair[0]] == reader[pair[1]]}
+    return Pairs(len(linked), len(same), len(linked & same))
 
 
 def relabelled(found: Sequence[DiarizedEpisode]) -> int:

@@ -5,6 +5,8 @@
 * `nightly`: requests a backfill of what is missing, due for a retry, or outdated, within a budget of audio hours;
 * `seal`, hourly: compacts the tables if there are enough finished episodes;
 * `check`, daily: runs the checks of the whole lake, which `podlake status` then lists;
+* `requested_podcasts`, a sensor that is on: starts the runs of podcasts that users have requested;
+* `alerts`, a sensor that is on where a channel is set: tells people what they have to look at;
 * `dead_runs`, a sensor that is on: fails runs whose process has exited, so that they are retried.
 
 docs/automation.md explains why this is a sensor and not automation conditions.
@@ -18,11 +20,13 @@ import dagster as dg
 
 from assets.lake.checks import lake_checks
 from assets.stages import EPISODE_GRAPH, FEED_GRAPH, GATHERING, STAGES
+from dagster_project.alerts import alert_sensor
 from dagster_project.backfills import run_tags
 from dagster_project.flow_state import FlowState
 from dagster_project.gathering import gathering_batches
 from dagster_project.nightly import archived_of_other_engines, request_nightly_backfill
 from dagster_project.planning import Situation, engine_versions, move_scattered, plan_settings
+from dagster_project.podcasts import requested_podcasts
 from dagster_project.settings import Settings
 from partitions.definitions import EPISODES, add_keys
 from partitions.window import Window, leaving
@@ -51,12 +55,18 @@ def automation(settings: Settings) -> dict[str, Any]:
     nightly_backfill = _nightly_backfill("nightly_backfill", settings)
     check_lake = dg.define_asset_job(
         "check_lake",
-        dg.AssetSelection.checks(lake_checks),
+        dg.AssetSelection.checks(*lake_checks()),
         tags=run_tags(settings),
         description="Checks the whole lake.",
     )
     return {
-        "sensors": [_episode_flow("episode_flow", settings), _episode_flow("flow", settings), dead_runs],
+        "sensors": [
+            _episode_flow("episode_flow", settings),
+            _episode_flow("flow", settings),
+            dead_runs,
+            requested_podcasts,
+            alert_sensor(settings),
+        ],
         "schedules": [
             _poll_feeds(settings),
             dg.ScheduleDefinition("nightly", job=nightly_backfill, cron_schedule="15 2 * * *"),
@@ -229,7 +239,8 @@ def request(settings: Settings, batch: Batch, *, run_key: str | None = None) -> 
         PRIORITY_TAG: str(batch.priority),
         "podlake/reason": batch.reason,
     }
-    return dg.RunRequest(run_key, asset_selection=[dg.AssetKey(batch.stage)], tags=tags)
+    # Without checks: the job check_lake runs them for the whole lake, and a run of a batch would read it too.
+    return dg.RunRequest(run_key, asset_selection=[dg.AssetKey(batch.stage)], asset_check_keys=[], tags=tags)
 
 
 def _is_running(instance: dg.DagsterInstance, sensor: str) -> bool:

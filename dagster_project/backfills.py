@@ -9,7 +9,7 @@ import dagster as dg
 
 from assets.stages import STAGES
 from dagster_project.settings import Settings
-from partitions.definitions import EPISODES, FEEDS
+from partitions.definitions import EPISODES, FEEDS, PODCASTS
 from pipeline.batches import grouped
 from pipeline.dagster_internals import add_backfill, move_to_end
 from pipeline.in_flight import in_flight
@@ -32,10 +32,10 @@ def request_backfill(
 
 
 def with_downstream(wanted: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """Stage → the keys wanted there or at one of its inputs, in the order of the stages."""
+    """Stage → the keys wanted there or at an input that backfills wait for, in the order of the stages."""
     found: dict[str, list[str]] = {}
     for stage in STAGES.values():
-        upstream = [key for name in stage.inputs for key in found.get(name, ())]
+        upstream = [key for name in stage.inputs + stage.ordered for key in found.get(name, ())]
         if keys := list(dict.fromkeys([*wanted.get(stage.name, ()), *upstream])):
             found[stage.name] = keys
     return found
@@ -43,7 +43,7 @@ def with_downstream(wanted: Mapping[str, Sequence[str]]) -> dict[str, list[str]]
 
 def make_neighbours(instance: dg.DagsterInstance, wanted: Mapping[str, Sequence[str]]) -> None:
     """Move scattered keys to the end of their order."""
-    for definition in (FEEDS, EPISODES):
+    for definition in (FEEDS, EPISODES, PODCASTS):
         stages = [stage for stage in STAGES.values() if stage.partitions is definition]
         keys = list(dict.fromkeys(key for stage in stages for key in wanted.get(stage.name, ())))
         order = instance.get_dynamic_partitions(definition.name or "")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from assets.stages import EPISODE_GRAPH
+from dagster_project.instance import database_url
 from dagster_project.settings import Settings
 from pipeline.retention import AudioRule
 from resources.admission_window import AdmissionWindow
@@ -14,12 +16,18 @@ from resources.engines.devices import Devices, visible
 from resources.engines.local_host import LocalHost
 from resources.engines.ray_host import RayHost
 from resources.engines.routing import Engines, Host, parse_transcribers
+from resources.engines.voices import Voices, parse_voices
 from resources.fetch.addresses import AllowedHosts
 from resources.fetch.audio_store import AudioStore
 from resources.fetch.hosts import FetchPolicy
 from resources.lake.catalogue import Catalogue
 from resources.lake.home import Home
 from resources.lake.lake import Lake
+from resources.studio.feed import FeedSettings
+from resources.studio.files import StudioFiles
+from resources.studio.ledger import Ledger
+from resources.tiers import load_tiers
+from resources.workers.host import WorkerHost
 from speech.engines.protocols import EngineChoice
 from speech.utterances import UtteranceRule
 from speech.waveforms import WaveformCache
@@ -34,6 +42,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         diarizer=chosen_diarizer(settings),
         transcribers=chosen_transcribers(settings),
         host=_host(settings, waveforms),
+        saturated=second_diarizer(settings),
     )
     return {
         "home": home,
@@ -45,9 +54,24 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         "engines": engines,
         "window": window(settings),
         "utterance_rule": utterance_rule(settings),
+        "tiers": load_tiers(settings.tiers),
+        "site_url": settings.site_url.rstrip("/"),
         "audio_rule": audio_rule(settings),
         "episode_graph": EPISODE_GRAPH,
+        "voices": voices(settings),
+        "studio_files": StudioFiles(home, settings.cache_folder),
+        "podcast_feed": podcast_feed(settings),
+        "ledger": Ledger(partial(database_url, settings)),
     }
+
+
+def voices(settings: Settings) -> Voices:
+    """The voices of scripts. They run on this machine, also if other engines run on a cluster."""
+    return Voices(parse_voices(settings.voices), Devices(visible(settings.gpus)), settings.engine_idle_s)
+
+
+def podcast_feed(settings: Settings) -> FeedSettings:
+    return FeedSettings(settings.podcasts_url.rstrip("/"), settings.podcasts_title)
 
 
 def fetch_policy(settings: Settings) -> FetchPolicy:
@@ -100,6 +124,13 @@ def chosen_diarizer(settings: Settings) -> EngineChoice:
     return _placed(EngineChoice.parse(settings.diarizer, preset=settings.diarizer_preset), settings)
 
 
+def second_diarizer(settings: Settings) -> EngineChoice | None:
+    """For episodes in which the first has reached its limit; one without a limit needs none."""
+    if settings.diarizer_saturated in ("keep", chosen_diarizer(settings).name):
+        return None
+    return _placed(EngineChoice(settings.diarizer_saturated), settings)
+
+
 def chosen_transcribers(settings: Settings) -> dict[str, EngineChoice]:
     """Language → transcriber; `*` is any other language."""
     return {
@@ -124,6 +155,8 @@ def _placed(choice: EngineChoice, settings: Settings) -> EngineChoice:
 def _host(settings: Settings, waveforms: WaveformCache) -> Host:
     if settings.engine_host == "local":
         return LocalHost(waveforms, Devices(visible(settings.gpus)), settings.engine_idle_s)
+    if settings.engine_host == "workers":
+        return WorkerHost(database_url(settings))
     home = Home.at(settings.home)
     return RayHost(
         address=settings.ray_address,

@@ -7,6 +7,7 @@ import dagster as dg
 from assets.audio.audio_retention import audio_retention
 from assets.audio.same_audio import same_audio
 from assets.catalogue.feeds import feeds
+from assets.exports.exports import EXPORTS
 from assets.lake.checks import lake_checks
 from assets.lake.sealed_tables import sealed_tables
 from assets.lake.warehouse import warehouse
@@ -21,15 +22,16 @@ def build(settings: Settings) -> dg.Definitions:
     resources = build_resources(settings)
     assets = [
         feeds,
-        *stage_assets(settings, resources["engines"]),
+        *stage_assets(settings, resources["engines"], resources["voices"]),
         sealed_tables,
         warehouse,
         audio_retention,
         same_audio,
+        *EXPORTS,
     ]
     return dg.Definitions(
         assets=dg.map_asset_specs(lambda spec: spec.replace_attributes(owners=[settings.owner]), assets),
-        asset_checks=[lake_checks],
+        asset_checks=lake_checks(),
         resources=resources,
         **automation(settings),
         executor=dg.in_process_executor,

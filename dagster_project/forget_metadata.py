@@ -43,23 +43,28 @@ class Traces:
         return sorted({*self.keys, *texts, *(json.dumps(text)[1:-1] for text in texts)}, key=len, reverse=True)
 
 
-def remove_traces(instance: dg.DagsterInstance, traces: Traces) -> int:
-    """Remove the traces from the instance's databases and logs. Returns the number of rows that were deleted."""
+def remove_traces(instance: dg.DagsterInstance, traces: Traces, service_url: str) -> int:
+    """Remove the traces from the instance's databases and logs, and from the database of jobs, alerts and requests.
+
+    Returns the number of rows that were deleted.
+    """
     count = 0
-    for database in _databases(instance):
+    for database in _databases(instance, service_url):
         count += _clean(database, traces)
     for log in _logs(instance):
         _drop_lines(log, [needle.encode() for needle in traces.needles])
     return count
 
 
-def _databases(instance: dg.DagsterInstance) -> Iterator[sa.Engine]:
-    """Those of a server, and the SQLite files of DAGSTER_HOME."""
+def _databases(instance: dg.DagsterInstance, service_url: str) -> Iterator[sa.Engine]:
+    """Those of a server, the SQLite files of DAGSTER_HOME, and the service's."""
     import sqlalchemy as sa
 
     stores = (instance.event_log_storage, instance.run_storage, instance.schedule_storage)
-    for url in {url for store in stores if (url := getattr(store, "postgres_url", None))}:
-        yield sa.create_engine(url)
+    for url in {url for store in stores if (url := getattr(store, "postgres_url", None))} | {service_url}:
+        file = sa.make_url(url).database if url.startswith("sqlite") else None
+        if file is None or Path(file).exists():
+            yield sa.create_engine(url, **({"connect_args": {"timeout": 60}} if file else {}))
     for path in sorted(Path(instance.root_directory).rglob("*.db")):
         yield sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 60})
 

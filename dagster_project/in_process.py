@@ -10,7 +10,7 @@ import dagster as dg
 
 from assets.stages import STAGES
 from dagster_project.planning import move_scattered
-from pipeline.dagster_internals import execute_asset
+from pipeline.dagster_internals import execute_assets
 from pipeline.planner import Batch
 from pipeline.run_keys import key_tags
 from pipeline.run_process import process_tags
@@ -32,14 +32,17 @@ def run_batch(instance: dg.DagsterInstance, batch: Batch) -> None:
 
 def materialize_range(instance: dg.DagsterInstance, asset: str, keys: Sequence[str]) -> None:
     """Run the stage for keys that are neighbours. Episodes that fail are in the tables."""
-    log.info("%s: %d %s", asset, len(keys), "feeds" if STAGES[asset].partition_kind == "feed" else "episodes")
+    log.info("%s: %d %s", asset, len(keys), f"{STAGES[asset].partition_kind}s")
     materialize(instance, asset, key_tags(keys, with_range=STAGES[asset].note_unchanged is None))
 
 
-def materialize(instance: dg.DagsterInstance, asset: str, tags: Mapping[str, str] = MappingProxyType({})) -> None:
-    """Run the asset. Raises `KeyboardInterrupt` if interrupted, `RuntimeError` for errors outside of the step."""
+def materialize(
+    instance: dg.DagsterInstance, assets: str | Sequence[str], tags: Mapping[str, str] = MappingProxyType({})
+) -> None:
+    """Run the asset, or several in one run. Raises `KeyboardInterrupt` if interrupted, `RuntimeError` for errors outside of the step."""
     with sigterm_kept():
-        failed = execute_asset(instance, DEFINITIONS, asset, {**process_tags(), **tags}, QUIET)
+        names = [assets] if isinstance(assets, str) else assets
+        failed = execute_assets(instance, DEFINITIONS, names, {**process_tags(), **tags}, QUIET)
     if failed is None:
         return
     # Dagster does not raise interrupts and errors outside of steps; it only logs them.

@@ -40,8 +40,8 @@ def open_instance(settings: Settings) -> DagsterInstance:
 
     is_own = prepare_home(settings) == settings.cache_folder / "dagster"
     instance = DagsterInstance.get()
-    if is_own and _engine_limit(instance) != _engine_runs(settings):
-        instance.event_log_storage.set_concurrency_slots(ENGINE_POOL, _engine_runs(settings))
+    if is_own and _engine_limit(instance) != engine_runs(settings):
+        instance.event_log_storage.set_concurrency_slots(ENGINE_POOL, engine_runs(settings))
     return instance
 
 
@@ -57,7 +57,7 @@ def prepare_home(settings: Settings) -> Path:
     home.mkdir(parents=True, exist_ok=True)
     config = home / CONFIG
     before = config.read_text() if config.exists() else None
-    wanted = _own_config(settings) if before is None or home == default else _without_old_event_log(before, config)
+    wanted = own_config(settings) if before is None or home == default else _without_old_event_log(before, config)
     if before != wanted:
         new = config.with_name(f".{CONFIG}.{os.getpid()}")
         new.write_text(wanted)
@@ -122,10 +122,11 @@ def _create_databases(home: Path) -> None:
                 created.rename(place)
 
 
-def _own_config(settings: Settings) -> str:
+def own_config(settings: Settings) -> str:
+    """Our dagster.yaml, with limits of runs from the settings."""
     limit_s = round(settings.job_timeout_hours * 3600)
     config = re.sub(r"(?m)^(  max_runtime_seconds:) \d+", rf"\1 {limit_s}", DEFAULTS.read_text())
-    return re.sub(r"(?m)^(    max_concurrent_runs:) \d+", rf"\1 {OTHER_RUNS + _engine_runs(settings)}", config)
+    return re.sub(r"(?m)^(    max_concurrent_runs:) \d+", rf"\1 {OTHER_RUNS + engine_runs(settings)}", config)
 
 
 def _engine_limit(instance: DagsterInstance) -> int:
@@ -133,6 +134,6 @@ def _engine_limit(instance: DagsterInstance) -> int:
     return limits.get(ENGINE_POOL, 1)
 
 
-def _engine_runs(settings: Settings) -> int:
+def engine_runs(settings: Settings) -> int:
     """Runs with an engine at once: one for each device, and one that starts meanwhile. On a CPU, one."""
     return settings.n_devices + 1 if settings.n_devices else 1

@@ -22,6 +22,7 @@ from resources.lake.commits import engine_version
 from resources.lake.graph import StageGraph
 from resources.lake.lake import Lake
 from resources.lake.unchanged_polls import unchanged_at
+from resources.tiers import load_tiers
 from speech.engines import registry
 from speech.errors import LanguageWithoutEngine
 
@@ -92,6 +93,7 @@ def plan_settings(settings: Settings) -> PlanSettings:
         runs_ahead=settings.runs_ahead or 2 * max(1, settings.n_devices),
         ahead_episodes=settings.ahead_episodes,
         ahead_bytes=settings.ahead_gb * 1e9,
+        rules={"quality": engine_version(load_tiers(settings.tiers).fingerprint, STAGES["quality"].version)},
         shortage=settings.space.shortage(),
     )
 
@@ -100,7 +102,7 @@ def engine_versions(engines: Engines, catalogue: Mapping[str, Episode]) -> dict[
     """Engine stage → the versions of its configured engines, for the languages of the catalogue."""
     languages = {episode.language for episode in catalogue.values() if episode.language}
     found = {}
-    for name in GRAPH.engine_stages:
+    for name in EPISODE_GRAPH.engine_stages:
         by_language = {language: _version(engines, STAGES[name], language) for language in languages}
         found[name] = EngineVersions(_version(engines, STAGES[name], None), by_language)
     return found

@@ -10,12 +10,16 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from resources.engines.devices import visible
 from resources.engines.routing import parse_transcribers
+from resources.engines.voices import parse_voices
 from resources.fetch.addresses import AllowedHosts
 from resources.fetch.disk_space import DiskSpace
 from resources.lake.graph import StageSpec
+from resources.tiers import load_tiers
 
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout, or the folder of packages in which podlake is installed."""
+WORKER_BATCHES = 4
+"""A run that waits for workers is an idle process. Four keep about a hundred jobs queued; batch sizes do the rest."""
 NEMO_PYTHON = ROOT / ".venv-nemo" / "bin" / "python"
 """Made by `make nemo`: NeMo and Dagster need different versions of antlr4-python3-runtime."""
 
@@ -48,6 +52,10 @@ class Settings(BaseSettings):
         "high_latency",
         description="Sortformer preset: very_high_latency, high_latency, low_latency or ultra_low_latency.",
     )
+    diarizer_saturated: Literal["keep", "campplus"] = Field(
+        "keep",
+        description="Where Sortformer finds four speakers, its limit: `keep` its result, or let `campplus` repeat the episode.",
+    )
     transcriber: str = Field(
         "whisper",
         description="Transcriber, `name[:model]`, for every language or per language: `en=nemo,zh=firered:/models/FireRedASR-AED-L,*=whisper:large-v3-turbo`.",
@@ -62,9 +70,9 @@ class Settings(BaseSettings):
     )
     firered_python: str | None = Field(None, description="The same for FireRedASR. Default: as for NeMo.")
     gpus: str = Field("all", description="Devices to lease: `all`, `none`, or numbers such as `0,1,3`.")
-    engine_host: Literal["local", "ray"] = Field(
+    engine_host: Literal["local", "ray", "workers"] = Field(
         "local",
-        description="Where engines run: `local`, in host processes of this machine, or `ray`, in actors of a Ray cluster.",
+        description="Where engines run: `local`, in host processes of this machine, `ray`, in actors of a Ray cluster, or `workers`, on machines that run `podlake worker`.",
     )
     engine_idle_s: float = Field(
         600.0, ge=0, description="Seconds without work after which a host process exits and frees its memory."
@@ -142,6 +150,44 @@ class Settings(BaseSettings):
         30.0, gt=0, description="Longest utterance, in seconds; longer ones are cut at a pause."
     )
     utterance_pause_ms: int = Field(800, ge=40, description="A pause of this length ends an utterance.")
+    embeddings: str = Field(
+        "",
+        description="Model for `podlake search --meaning`: a folder with model.onnx and tokenizer.json, or an OpenAI-compatible API with a model, `http://127.0.0.1:11434/v1#all-minilm`. Empty: none.",
+    )
+    embeddings_key: SecretStr = Field(SecretStr(""), description="API key of this endpoint.")
+    tiers: str = Field(
+        "", description="YAML file with the rules of the tiers of episodes. Empty: profiles/tiers/default.yaml."
+    )
+    voices: str = Field(
+        "en.S1=piper,en.S2=espeak?variant=f2,S1=espeak,S2=espeak?variant=f2,S3=espeak?variant=m3,S4=espeak?variant=f4",
+        description="Voice of each speaker of a script, `[language.]S1=name[:model][?options]`: piper, espeak, soulx or openai. docs/studio.md has examples.",
+    )
+    podcasts_url: str = Field(
+        "http://127.0.0.1:8080/podcasts",
+        description="Where listeners reach the folder `podcasts` of the home: the feed of generated podcasts names it.",
+    )
+    podcasts_title: str = Field("podlake studio", description="Title of this feed.")
+    podcasts_at_once: int = Field(1, ge=1, description="Pending or processing podcasts of a user.")
+    podcasts_per_day: int = Field(5, ge=1, description="Podcasts that a user may request in a day of UTC.")
+    alert_email: str = Field(
+        "", description="Addresses that alerts are sent to: `ops@example.org,…`. Needs PODLAKE_SMTP_URL."
+    )
+    alert_webhook: SecretStr = Field(
+        SecretStr(""), description='URL that alerts are posted to as Slack takes them: `{"text": …}`.'
+    )
+    alert_command: str = Field("", description="Command that is run for each alert, with JSON at its standard input.")
+    alert_feed_hours: float = Field(48.0, gt=0, description="Hours of failing polls after which a feed is an alert.")
+    alert_idle_hours: float = Field(
+        6.0, gt=0, description="Hours without a landing, while episodes wait, after which that is an alert."
+    )
+    smtp_url: SecretStr = Field(
+        SecretStr(""), description="Mail server: `smtp://user:password@host:587`, or `smtps://…`."
+    )
+    smtp_from: str = Field("podlake@localhost", description="Sender of e-mails.")
+    site_url: str = Field(
+        "http://127.0.0.1:3001",
+        description="Where the corpus site is, for links in Dagster's UI. `podlake ui` serves it at the port after its own.",
+    )
     owner: str = Field("team:podlake", description="Owner of the assets in the UI: an e-mail address or team:<name>.")
 
     def batch_size(self, stage: StageSpec) -> int:
@@ -153,6 +199,13 @@ class Settings(BaseSettings):
     def _batch_by_stage(cls, value: dict[str, str]) -> dict[str, str]:
         """Without PODLAKE_BATCH_SIZES, which is a setting of its own, and with the new name of the stage `feeds`."""
         return {{"feeds": "episodes"}.get(name, name): size for name, size in value.items() if name != "sizes" and size}
+
+    @field_validator("tiers")
+    @classmethod
+    def _tiers_are_readable(cls, value: str) -> str:
+        if value:
+            load_tiers(value)
+        return value
 
     @field_validator("gpus")
     @classmethod
@@ -173,6 +226,12 @@ class Settings(BaseSettings):
             raise ValueError("only printable ASCII fits into the User-Agent")
         return value
 
+    @field_validator("voices")
+    @classmethod
+    def _voices_are_readable(cls, value: str) -> str:
+        parse_voices(value)
+        return value
+
     @field_validator("transcriber")
     @classmethod
     def _transcribers_are_readable(cls, value: str) -> str:
@@ -181,7 +240,12 @@ class Settings(BaseSettings):
 
     @property
     def n_devices(self) -> int:
-        """Devices of this machine that runs lease; 0 if engines run on its CPU, or on a cluster."""
+        """Devices of this machine that runs lease; 0 if engines run on its CPU, or on a cluster.
+
+        With workers, the batches whose jobs wait for them at once.
+        """
+        if self.engine_host == "workers":
+            return WORKER_BATCHES
         return len(visible(self.gpus)) if self.engine_host == "local" else 0
 
     @property

@@ -36,11 +36,11 @@ def main() -> None:
     arguments = _arguments()
     os.environ["PODLAKE_ALLOW_HOSTS"] = f"{Settings().allow_hosts},{HOST}"  # the demo's own server, also for runs
     settings = Settings()
-    _log_to_console()
+    log_to_console()
     given = build_resources(settings)
     started = time.monotonic()
     with _feed(arguments.feed) as url, open_instance(settings) as instance:
-        feed_id = _subscribe(given["catalogue"], url, given["fetch_policy"])
+        feed_id = subscribe(given["catalogue"], url, given["fetch_policy"])
         run(instance, settings, given["lake"], given["engines"], Selection(feeds=(feed_id,), newest=arguments.newest))
     took_s = time.monotonic() - started
     _report(given["home"], feed_id, took_s)
@@ -59,7 +59,7 @@ def _feed(url: str | None) -> Iterator[str]:
         yield base if url else f"{base}/feed.xml"
 
 
-def _subscribe(catalogue: Catalogue, url: str, policy: FetchPolicy) -> str:
+def subscribe(catalogue: Catalogue, url: str, policy: FetchPolicy) -> str:
     """The feed's id; named by its title when it is new."""
     for subscription in catalogue.subscriptions():
         if subscription.url == url:
@@ -147,7 +147,7 @@ def _text(value: object) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
 
 
-def _log_to_console() -> None:
+def log_to_console() -> None:
     """The pipeline's own lines, with the seconds since the start."""
     handler = logging.StreamHandler(sys.stderr)
     started = time.monotonic()

@@ -33,6 +33,9 @@ CONTENT_TYPES = {
     ".mp3": "audio/mpeg",
     ".m4a": "audio/mp4",
     ".opus": "audio/ogg",
+    ".webm": "audio/webm",
+    ".vtt": "text/vtt; charset=utf-8",
+    ".json": "application/json",
     ".flac": "audio/flac",
 }
 """Suffix → content type; other files are not served."""

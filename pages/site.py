@@ -17,10 +17,13 @@ from starlette.routing import Route
 from pages.corpus import load_corpus, load_feed
 from pages.episode import load_episode
 from pages.render import corpus_html, episode_html, feed_html, search_html
+from resources.exports.transcripts import load_document
 from resources.fetch.audio_store import AudioStore
+from resources.lake.home import Home
 from resources.lake.warehouse import ask, connect
 from resources.search import SearchIndex, SearchQuery
 from speech.errors import PodlakeError
+from speech.formats.registry import FORMATS
 from speech.opus_copy import MEDIA_TYPE
 
 if TYPE_CHECKING:
@@ -55,7 +58,7 @@ def corpus_site(store: AudioStore, index: SearchIndex, *, ui_url: str = "") -> S
         source = page.audio_url
         if page.audio_uri is not None and store.has(page.audio_uri):
             source = f"../audio/{page.audio_uri.rpartition('/')[2]}"
-        links = {"Dagster": f"{ui_url}/assets/turns?partition={page.episode_id}"} if ui_url else {}
+        links = _links(page.episode_id, ui_url)
         return episode_html(page, audio_src=source, links=links, home_href="../index.html")
 
     def feed(connection: DuckDBPyConnection, request: Request) -> str:
@@ -82,7 +85,7 @@ def corpus_site(store: AudioStore, index: SearchIndex, *, ui_url: str = "") -> S
                 result = index.search(connection, query, limit=limit)
         except ValueError as error:
             return JSONResponse({"detail": str(error)}, status_code=400, headers=_HEADERS)
-        hits = [{**asdict(hit), "text": hit.snippet, "title": hit.title} for hit in result.hits]
+        hits = [{**asdict(hit), "text": hit.snippet, "speaker": hit.who} for hit in result.hits]
         return JSONResponse({"total": result.total, "hits": hits}, headers=_HEADERS)
 
     return Starlette(
@@ -94,8 +97,27 @@ def corpus_site(store: AudioStore, index: SearchIndex, *, ui_url: str = "") -> S
             Route("/feeds/{feed_id}.html", page(feed)),
             Route("/episodes/{episode_id}.html", page(episode)),
             Route("/audio/{name}", audio),
+            Route("/exports/{name}", lambda request: _export(store.home, request.path_params["name"])),
         ]
     )
+
+
+def _links(episode_id: str, ui_url: str) -> dict[str, str]:
+    """The files of the transcript, and the episode in Dagster."""
+    links = {form.SUFFIX.upper(): f"../exports/{episode_id}.{form.SUFFIX}" for form in FORMATS.values()}
+    return {**links, "Dagster": f"{ui_url}/assets/turns?partition={episode_id}"} if ui_url else links
+
+
+def _export(home: Home, name: str) -> Response:
+    """The transcript as a file of one of the formats."""
+    episode_id, _, suffix = name.partition(".")
+    form = next((form for form in FORMATS.values() if suffix == form.SUFFIX), None)
+    with connect(home) as connection:
+        if form is None or not ask(connection, "select 1 from turns where episode_id = ? limit 1", [episode_id]):
+            raise HTTPException(404, "There is no such file.")
+        text = form.write(load_document(connection, episode_id))
+    attached = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(text, media_type="text/plain; charset=utf-8", headers={**_HEADERS, **attached})
 
 
 def _asked(request: Request) -> tuple[SearchQuery, int]:

@@ -14,10 +14,14 @@ from typing import TYPE_CHECKING
 from pages.corpus import load_corpus, load_feed
 from pages.episode import EpisodePage, load_episode
 from pages.render import corpus_html, episode_html, feed_html, search_html
+from resources.exports.transcripts import load_document
+from speech.formats.registry import FORMATS
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+EXPORTED = ("srt", "vtt", "txt", "json")
+"""The formats that a static site has of each episode."""
 Places = dict[str, list[tuple[int, int]]]
 """Word → the (number of the episode, position of the turn) in which it stands."""
 
@@ -36,7 +40,7 @@ def write_site(connection: DuckDBPyConnection, out: Path, *, audio_src: Callable
     Memory holds the search index: about 100 bytes for each word of each turn.
     """
     corpus = load_corpus(connection)
-    for folder in ("feeds", "episodes", "search"):
+    for folder in ("feeds", "episodes", "search", "exports"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     _write(out / "index.html", corpus_html(corpus))
     _write(out / "search.html", search_html(api=""))
@@ -55,7 +59,12 @@ def _write_episodes(
     for number, episode_id in enumerate(episode_ids):
         page = load_episode(connection, episode_id)
         home = "../index.html"
-        html = episode_html(page, audio_src=audio_src(page), links={}, home_href=home)
+        document = load_document(connection, episode_id)
+        links = {}
+        for form in (FORMATS[name] for name in EXPORTED):
+            _write(out / "exports" / f"{episode_id}.{form.SUFFIX}", form.write(document))
+            links[form.SUFFIX.upper()] = f"../exports/{episode_id}.{form.SUFFIX}"
+        html = episode_html(page, audio_src=audio_src(page), links=links, home_href=home)
         _write(out / "episodes" / f"{episode_id}.html", html)
         turns = [(turn.start_ms, page.name_of(turn.speaker), turn.text) for turn in page.turns]
         _part(out, f"e{number}", {"episode_id": episode_id, "title": page.title, "turns": turns})

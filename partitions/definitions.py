@@ -1,4 +1,4 @@
-"""The two kinds of partitions: feeds and episodes."""
+"""The kinds of partitions: feeds, episodes, and podcasts that are made from scripts."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dagster import DagsterInstance, DynamicPartitionsDefinition
 
 FEEDS = DynamicPartitionsDefinition(name="feeds")
 EPISODES = DynamicPartitionsDefinition(name="episodes")
+PODCASTS = DynamicPartitionsDefinition(name="podcasts")
 
 _AT_ONCE = 10_000
 """Keys per statement: SQLite limits the variables of one statement."""

@@ -15,7 +15,9 @@ EMPTY_MAPPING = dg.SpecificPartitionsPartitionMapping([])
 def as_asset(stage: Stage, *, batch_size: int, code_version: str) -> dg.AssetsDefinition:
     """The asset whose materializations run the stage under the batch contract."""
     deps = [dg.AssetDep(name) for name in stage.inputs]
-    deps += [dg.AssetDep(name, partition_mapping=EMPTY_MAPPING) for name in stage.optional_inputs + stage.gathers]
+    unordered = [name for name in stage.optional_inputs + stage.gathers if name not in stage.ordered]
+    deps += [dg.AssetDep(name) for name in stage.ordered]
+    deps += [dg.AssetDep(name, partition_mapping=EMPTY_MAPPING) for name in unordered]
     deps += [dg.AssetDep(name, partition_mapping=_mapping(stage)) for name in stage.catalogue]
     spec = dg.AssetSpec(
         stage.name,

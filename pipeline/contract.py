@@ -15,13 +15,13 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pyarrow as pa
 
 from pipeline.crashes import watching
-from pipeline.dagster_internals import ROOT_RUN_ID_TAG, log_planned
+from pipeline.dagster_internals import ROOT_RUN_ID_TAG, log_materializations, log_planned
 from pipeline.events import EVENTS_LOGGED, materialization
 from pipeline.records import Run, commit_landing, landed_by, record_failure, remove_failure, write_rows
 from pipeline.reporting import cost_metadata, log_outcome, progress_lines, step_failure
@@ -46,8 +46,41 @@ log = logging.getLogger("podlake")
 
 ENGINE_RESTARTS = 3
 """Unexpected errors after which a run starts its engine no more: the rest of the batch fails, and is retried later."""
+FAILED_EPISODES_TAG = "podlake/failed_episodes"
+"""Of a run that failed because episodes did. The planner decides about them; the run is none to worry about."""
 REMEMBERED_BYTES = 64 << 20
 """Landed rows that are kept for `Stage.after_batch`."""
+EVENTS_AT_ONCE, EVENTS_EVERY_S = 100, 1.0
+"""Events of feeds that wait to be logged in one transaction, and how long they wait while others land. One by one they
+cost more than a poll. A killed run loses them, as it may lose one: `podlake run` logs them later."""
+CLOCKS_DIFFER = timedelta(seconds=10)
+"""How much the clocks of two machines may differ at most. A run takes longer to start."""
+
+
+@dataclass
+class _Remembered:
+    """The tables of landings that `after_batch` has not seen."""
+
+    tables: list[Mapping[str, pa.Table]] = field(default_factory=list)
+    n_bytes: int = 0
+
+    def add(self, landed: Mapping[str, pa.Table]) -> None:
+        self.tables.append(landed)
+        self.n_bytes += sum(rows.nbytes for rows in landed.values())
+
+    def clear(self) -> None:
+        self.tables, self.n_bytes = [], 0
+
+
+@dataclass
+class _Events:
+    """Events of landings that are not logged yet."""
+
+    waiting: list[dg.AssetMaterialization] = field(default_factory=list)
+    logged_at_s: float = field(default_factory=time.monotonic)
+
+    def is_due(self) -> bool:
+        return len(self.waiting) >= EVENTS_AT_ONCE or time.monotonic() - self.logged_at_s >= EVENTS_EVERY_S
 
 
 @dataclass(frozen=True)
@@ -61,10 +94,16 @@ class _Step:
     run: Run
     keys: tuple[str, ...]
     upstream: Mapping[str, Mapping[str, StageRunRow]]
+    optional: Mapping[str, Mapping[str, StageRunRow]]
     replaced: Mapping[str, Commit]
     """Key → its open commit before this run."""
-    landed: list[Mapping[str, pa.Table]] = field(default_factory=list)
-    """The tables of landings that `after_batch` has not seen."""
+    landed: _Remembered = field(default_factory=_Remembered)
+    events: _Events = field(default_factory=_Events)
+
+    @property
+    def read(self) -> Mapping[str, Mapping[str, StageRunRow]]:
+        """Stage → key → the landing that its rows are made from, of all inputs."""
+        return {**self.upstream, **self.optional}
 
 
 def run_stage(context: dg.AssetExecutionContext, stage: Stage, code_version: str) -> Iterator[dg.MaterializeResult]:
@@ -76,26 +115,33 @@ def run_stage(context: dg.AssetExecutionContext, stage: Stage, code_version: str
     root_run_id = context.run.root_run_id or context.run.tags.get(ROOT_RUN_ID_TAG) or context.run.run_id
     run = Run(context.run.run_id, root_run_id, datetime.now(UTC), len(keys))
     upstream = {name: lake.runs(name, keys) for name in stage.inputs}
-    step = _Step(context, stage, code_version, lake, run, keys, upstream, open_commits(lake.home, stage.name))
-    done = landed_by(lake, stage.name, keys, root_run_id)
+    optional = {name: lake.runs(name, keys) for name in stage.optional_inputs}
+    replaced = open_commits(lake.home, stage.name)
+    step = _Step(context, stage, code_version, lake, run, keys, upstream, optional, replaced)
+    started_at = _root_created_at(context.instance, root_run_id)
+    done = landed_by(lake, step.replaced, stage.name, keys, root_run_id, started_at)
     for key in sorted(done):
         log.info("%s: %s is skipped because this run landed it before it was interrupted", stage.name, key)
         report_if_unknown(context.instance, lake, stage, key, code_version)
     todo = tuple(key for key in keys if key not in done)
     failures: list[Failure] = []
     unchanged: list[object] = []
-    with progress_lines(context.log, stage, todo):
-        for count, (outcome, attempts) in enumerate(_outcomes(step, todo), start=1):
-            final = _land(step, outcome, attempts)
-            if isinstance(final, Failure):
-                failures.append(final)
-            if isinstance(final, Unchanged):
-                unchanged.append(final.row)
-            log_outcome(stage, final, count, len(todo))
+    try:
+        with progress_lines(context.log, stage, todo):
+            for count, (outcome, attempts) in enumerate(_outcomes(step, todo), start=1):
+                final = _land(step, outcome, attempts)
+                if isinstance(final, Failure):
+                    failures.append(final)
+                if isinstance(final, Unchanged):
+                    unchanged.append(final.row)
+                log_outcome(stage, final, count, len(todo))
+    finally:
+        _log_waiting(step)
     if unchanged and stage.note_unchanged:
         stage.note_unchanged(lake, unchanged)
     _after_batch(step)
     if failures:
+        context.instance.add_run_tags(run.run_id, {FAILED_EPISODES_TAG: str(len(failures))})
         raise step_failure(stage, failures, len(keys))
     yield dg.MaterializeResult(asset_key=stage.name, metadata=EVENTS_LOGGED)
 
@@ -107,11 +153,17 @@ def report_if_unknown(instance: dg.DagsterInstance, lake: Lake, stage: Stage, ke
     known = instance.fetch_materializations(asset, limit=1).records
     if known and known[0].timestamp >= landed.finished_at.timestamp() - 1:
         return False
-    upstream = {name: lake.runs(name, [key]) for name in stage.inputs}
+    upstream = {name: lake.runs(name, [key]) for name in stage.inputs + stage.optional_inputs}
     tables = {table.name: lake.read(table, key) for table in stage.tables}
     shown = stage.ui_metadata({name: rows for name, rows in tables.items() if rows is not None})
     instance.report_runless_asset_event(materialization(stage, key, landed, upstream, code_version, shown))
     return True
+
+
+def _root_created_at(instance: dg.DagsterInstance, root_run_id: str) -> datetime | None:
+    """When the run that this one re-executes, or this one, was requested; None if Dagster has deleted it."""
+    record = instance.get_run_record_by_id(root_run_id)
+    return record.create_timestamp.replace(tzinfo=UTC) - CLOCKS_DIFFER if record else None
 
 
 def _outcomes(step: _Step, todo: Sequence[str]) -> Iterator[tuple[Outcome, int]]:
@@ -179,7 +231,7 @@ def _attempt(step: _Step, keys: tuple[str, ...]) -> Iterator[Outcome]:
 
 def _work(step: _Step, keys: tuple[str, ...]) -> Iterator[Outcome]:
     resources = {name: getattr(step.context.resources, name) for name in step.stage.needs}
-    return step.stage.work(Batch(keys, step.upstream), **resources)
+    return step.stage.work(Batch(keys, step.upstream, step.optional), **resources)
 
 
 def _suspect(error: Exception, left: Mapping[str, None]) -> str:
@@ -203,7 +255,7 @@ def _land(step: _Step, outcome: Outcome, attempts: int) -> Outcome:
             outcome = Failure(outcome.key, _storage_error(outcome.key, error), outcome.cost)
         else:
             _log_event(step, event)
-            if sum(rows.nbytes for tables in step.landed for rows in tables.values()) > REMEMBERED_BYTES:
+            if step.landed.n_bytes > REMEMBERED_BYTES:
                 _after_batch(step)
             return outcome
     if isinstance(outcome, Unchanged):
@@ -225,13 +277,13 @@ def _keep(step: _Step, outcome: Unchanged) -> None:
     remove_failure(step.lake, step.stage, outcome.key)
     if has_planned_events(step.context.run.tags):
         landed = step.lake.runs(step.stage.name, [outcome.key])[outcome.key]
-        _log_event(step, materialization(step.stage, outcome.key, landed, step.upstream, step.code_version, {}))
+        _log_event(step, materialization(step.stage, outcome.key, landed, step.read, step.code_version, {}))
 
 
 def _write(step: _Step, landing: Landing, attempts: int) -> dg.AssetMaterialization:
     """Write the rows, then the commit. Returns the event of the landing."""
     started = time.monotonic()
-    upstream = {name: landed[landing.key] for name, landed in step.upstream.items()}
+    upstream = {name: landed[landing.key] for name, landed in step.read.items() if landing.key in landed}
     tables, commit = write_rows(
         step.lake, step.stage, landing, step.run, upstream, replaces=step.replaced.get(landing.key)
     )
@@ -241,26 +293,34 @@ def _write(step: _Step, landing: Landing, attempts: int) -> dg.AssetMaterializat
         step.lake, step.stage, landing, step.run, upstream, commit, write_ms=write_ms, attempts=attempts
     )
     if step.stage.after_batch:
-        step.landed.append(tables)
-    return materialization(step.stage, landing.key, landed, step.upstream, step.code_version, shown)
+        step.landed.add(tables)
+    return materialization(step.stage, landing.key, landed, step.read, step.code_version, shown)
 
 
 def _after_batch(step: _Step) -> None:
     """Call the stage's `after_batch` with what has landed since its last call."""
-    if step.stage.after_batch and step.landed:
+    if step.stage.after_batch and step.landed.tables:
         more = {name: getattr(step.context.resources, name) for name in step.stage.needs_after_batch}
-        step.stage.after_batch(step.context.instance, step.landed, **more)
+        step.stage.after_batch(step.context.instance, step.landed.tables, **more)
         step.landed.clear()
 
 
 def _log_event(step: _Step, event: dg.AssetMaterialization) -> None:
+    """Log the event of a landing; that of a feed with others."""
+    step.events.waiting.append(event)
+    if step.stage.partition_kind == "episode" or step.events.is_due():
+        _log_waiting(step)
+
+
+def _log_waiting(step: _Step) -> None:
     """An event that Dagster does not take is no failure of the episode: its rows count."""
+    events, step.events.waiting = step.events.waiting, []
+    step.events.logged_at_s = time.monotonic()
     try:
-        step.context.log_event(event)
+        log_materializations(step.context, events)
     except Exception:
-        log.exception(
-            "%s: the event of %s could not be logged. `podlake run` logs it later", step.stage.name, event.partition
-        )
+        names = ", ".join(str(event.partition) for event in events)
+        log.exception("%s: the event of %s could not be logged. `podlake run` logs it later", step.stage.name, names)
 
 
 def _storage_error(key: str, error: Exception) -> Exception:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from time import time
@@ -19,18 +20,16 @@ from dagster._core.definitions.reconstruct import ReconstructableRepository
 # A planned event of one partition: `DagsterEvent` is public, its data is not.
 from dagster._core.events import AssetMaterializationPlannedData
 
+# A run of an asset without its checks: the public call adds them, or does not record which asset was selected.
+from dagster._core.execution.api import create_execution_plan, execute_run
+
 # The active backfills: `get_backfills` is public, but without its filter it loads all backfills of the past.
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus, PartitionBackfill
 
 # The order of partition keys: the public calls remove one key per transaction, and cannot move a key.
 # The times of the last events: the public calls return no times, or load every event.
-# Every storage that Dagster offers (SQLite, PostgreSQL, MySQL, memory) is a `SqlEventLogStorage`.
+# Every storage that Dagster offers (SQLite, PostgreSQL, MySQL, memory) has the tables and connections that are used here.
 from dagster._core.storage.event_log.schema import DynamicPartitionsTable, SqlEventLogStorageTable
-from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
-
-# Runs in threads must not redirect the output of the whole process: dagster.yaml says which manager an instance has,
-# and Dagster has no public way to leave it out for one process.
-from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 
@@ -47,31 +46,42 @@ INPUT_DATA_VERSION_TAG = "dagster/input_data_version"
 INPUT_EVENT_POINTER_TAG = "dagster/input_event_pointer"
 NO_EVENT_POINTER = "NULL"
 """The value of an input's event pointer if the input has no event."""
+NO_DATA_VERSION = "NULL"
+"""The data version of an asset that has not been materialized: what reads it is outdated when it lands."""
 
 _FINISHED = ("SUCCESS", "FAILURE", "CANCELED", "MANAGED")
 UNFINISHED = tuple(status for status in dg.DagsterRunStatus if status.value not in _FINISHED)
 
 _ACTIVE = [BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING, BulkActionStatus.FAILING]
+_WORTH_A_TRANSACTION = 2
 _AT_ONCE = 10_000
 """SQLite takes no more variables in one statement."""
 
 
-def execute_asset(
-    instance: dg.DagsterInstance, module: str, asset: str, tags: Mapping[str, str], run_config: Mapping[str, Any]
+def execute_assets(
+    instance: dg.DagsterInstance,
+    module: str,
+    assets: Sequence[str],
+    tags: Mapping[str, str],
+    run_config: Mapping[str, Any],
 ) -> dg.DagsterEvent | None:
-    """Run an asset of the module's definitions in this process. Returns the event of the run's failure, if it failed."""
+    """Run assets of the module's definitions in this process. Returns the event of the run's failure, if it failed."""
     job = ReconstructableRepository.for_module(module, "defs").get_reconstructable_job("__ASSET_JOB")
-    key = dg.AssetKey(asset)
-    has_checks = bool(job.get_definition().asset_layer.asset_graph.get_check_keys_for_assets({key}))
-    result = dg.execute_job(
-        # Without the checks of `warehouse`, which read the whole lake. Such a run does not record its selection.
-        job.get_subset(asset_selection={key}, asset_check_selection=frozenset()) if has_checks else job,
-        asset_selection=None if has_checks else [key],
-        instance=instance,
-        tags=tags,
+    keys = {dg.AssetKey(asset) for asset in assets}
+    job = job.get_subset(asset_selection=keys, asset_check_selection=frozenset())
+    definition = job.get_definition()
+    run = instance.create_run_for_job(
+        definition,
+        # Without its own plan, Dagster would select the checks again, whose steps the run does not have.
+        execution_plan=create_execution_plan(definition, run_config=run_config, tags=tags),
         run_config=run_config,
-        raise_on_error=False,
+        tags=tags,
+        asset_selection=keys,
+        job_code_origin=job.get_python_origin(),
     )
+    # Without this, the checks would be selected again.
+    without_checks = run._replace(asset_check_selection=frozenset())
+    result = execute_run(job, without_checks, instance, raise_on_error=False)
     return next((event for event in result.all_events if event.is_run_failure), None)
 
 
@@ -80,16 +90,17 @@ def allow_runs_in_threads(instance: dg.DagsterInstance) -> None:
 
     Each start of a run calls `logging.config.dictConfig`, which locks all log handlers, also those of other runs. The
     handlers that dagster.yaml configures do not change, so they are made once. Each run also redirects the standard
-    output of the process to a file of its own and back; two that overlap would leave it redirected.
+    output of the process to a file of its own and back; two that overlap would leave it redirected. An ephemeral
+    instance has a log manager that does not.
     """
     handlers = instance.get_yaml_python_handlers()
     instance.get_yaml_python_handlers = lambda: handlers  # type: ignore[method-assign]
-    instance._compute_log_manager = NoOpComputeLogManager()
+    instance._compute_log_manager = dg.DagsterInstance.ephemeral().compute_log_manager
 
 
 def last_event_times(instance: dg.DagsterInstance, asset: dg.AssetKey) -> dict[str, datetime]:
     """Partition → the time of its last materialization event, in one query."""
-    store, events = cast("SqlEventLogStorage", instance.event_log_storage), SqlEventLogStorageTable.c
+    store, events = cast("Any", instance.event_log_storage), SqlEventLogStorageTable.c
     query = (
         select(events.partition, func.max(events.timestamp))
         .where(events.asset_key == asset.to_string())
@@ -107,6 +118,54 @@ def log_planned(instance: dg.DagsterInstance, run: dg.DagsterRun, asset: str, ke
     instance.report_dagster_event(event, run.run_id)
 
 
+def log_materializations(context: dg.AssetExecutionContext, events: Sequence[dg.AssetMaterialization]) -> None:
+    """Log events of the step that runs. SQLite takes 5 ms of CPU for one, so there they share a transaction."""
+    store = context.instance.event_log_storage
+    is_sqlite = getattr(store, "is_run_sharded", False)  # a database for each run
+    if len(events) < _WORTH_A_TRANSACTION or not is_sqlite:
+        for event in events:
+            context.log_event(event)
+        return
+    op_context = context.op_execution_context
+    step = _UnloggedStep(op_context.get_step_execution_context())
+    made = [dg.DagsterEvent.asset_materialization(cast("Any", step), event) for event in events]
+    _store_together(
+        store,
+        [
+            dg.EventLogEntry(
+                error_info=None, level=logging.DEBUG, user_message=event.message or "", run_id=context.run.run_id,
+                timestamp=time(), step_key=event.step_key, job_name=event.job_name, dagster_event=event,
+            )
+            for event in made
+        ],
+    )  # fmt: skip
+    op_context._events.extend(made)  # as `log_event` does, for those who ask for the result of the run
+
+
+class _UnloggedStep:
+    """The step, as a source of events that are not logged when they are made."""
+
+    def __init__(self, step: object) -> None:
+        self._step, self.log = step, self
+
+    def log_dagster_event(self, **_: object) -> None:
+        return
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._step, name)
+
+
+def _store_together(store: Any, entries: Sequence[dg.EventLogEntry]) -> None:
+    """As `store_event` does for each: into the log of the run, and into the index of all assets."""
+    rows, insert = [store._event_to_row(entry) for entry in entries], SqlEventLogStorageTable.insert()
+    with store.run_connection(entries[0].run_id) as connection:
+        connection.execute(insert, rows)
+    with store.index_transaction() as connection:
+        ids = [cast("Any", connection.execute(insert, row)).inserted_primary_key[0] for row in rows]
+        store._store_asset_event_tags(connection, entries, ids)
+        store._store_asset_event(connection, entries[-1], ids[-1])  # the asset's row has its last event only
+
+
 def remove_keys(instance: dg.DagsterInstance, definition: dg.DynamicPartitionsDefinition, keys: Iterable[str]) -> None:
     """Remove partition keys. Their events stay."""
     _replace(instance, definition, list(keys), [])
@@ -122,14 +181,14 @@ def _replace(
     instance: dg.DagsterInstance, definition: dg.DynamicPartitionsDefinition, old: Sequence[str], new: Sequence[str]
 ) -> None:
     """Remove and add in one transaction: a killed process loses no key."""
-    name, store = definition.name or "", cast("SqlEventLogStorage", instance.event_log_storage)
+    name, store = definition.name or "", cast("Any", instance.event_log_storage)
     try:
         _replace_rows(store, name, old, new)
     except IntegrityError:  # another process has added one of the keys in between
         _replace_rows(store, name, old, new)
 
 
-def _replace_rows(store: SqlEventLogStorage, name: str, old: Sequence[str], new: Sequence[str]) -> None:
+def _replace_rows(store: Any, name: str, old: Sequence[str], new: Sequence[str]) -> None:
     table = DynamicPartitionsTable
     with store.index_transaction() as connection:
         for some in _parts(old):

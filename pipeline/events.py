@@ -13,6 +13,7 @@ from pipeline.dagster_internals import (
     DATA_VERSION_TAG,
     INPUT_DATA_VERSION_TAG,
     INPUT_EVENT_POINTER_TAG,
+    NO_DATA_VERSION,
     NO_EVENT_POINTER,
 )
 from pipeline.stage import Stage
@@ -44,7 +45,10 @@ def materialization(
         DATA_VERSION_TAG: landed.data_version,
         DATA_VERSION_IS_GIVEN_TAG: "true",
     }
-    versions = {name: upstream[name][key].data_version for name in stage.inputs}
+    versions = {
+        name: upstream[name][key].data_version if key in upstream[name] else NO_DATA_VERSION
+        for name in stage.inputs + stage.optional_inputs
+    }
     for name, version in (versions | dict.fromkeys(stage.catalogue, CATALOGUE_VERSION)).items():
         tags[f"{INPUT_DATA_VERSION_TAG}/{name}"] = version
         tags[f"{INPUT_EVENT_POINTER_TAG}/{name}"] = NO_EVENT_POINTER

@@ -143,12 +143,16 @@ def _waits_for_more(found: Readiness, stage: StageSpec, keys: Collection[str]) -
 
     A run costs one CPU-second, for one episode or a hundred. An idle engine does not wait.
     """
-    if not any(found.pending[name] for name in found.graph.all_inputs(stage.name)):
+    if not any(found.pending[name] for name in found.graph.awaited(stage.name)):
         return False
     if stage.engine_slot and not found.in_flight.runs.get(stage.name):
         return False
-    ready_since = min(max(found.commits[name][key].landed_at for name in stage.inputs) for key in keys)
-    return found.now - ready_since < found.settings.patience
+    return found.now - min(_ready_since(found, stage, key) for key in keys) < found.settings.patience
+
+
+def _ready_since(found: Readiness, stage: StageSpec, key: str) -> datetime:
+    landed = [found.commits.get(name, {}) for name in stage.inputs + stage.optional_inputs]
+    return max(commits[key].landed_at for commits in landed if key in commits)
 
 
 def _text(keys: Collection[str], ready: Mapping[str, Reason]) -> str:

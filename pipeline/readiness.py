@@ -19,6 +19,7 @@ class Reason(StrEnum):
     AUDIO = "its audio was removed"
     RETRY = "retry after a failure"
     INPUTS = "made from other inputs"
+    RULE = "made by another rule"
     ENGINE = "made by another engine"
 
 
@@ -87,6 +88,8 @@ class PlanSettings:
     ahead_bytes: float = 20e9
     engines: Mapping[str, EngineVersions] = field(default_factory=dict)
     """Stage → its configured engine. A stage that is absent is never outdated because of its engine."""
+    rules: Mapping[str, str] = field(default_factory=dict)
+    """Stage whose rule is configured → the engine version of its landings. To repeat it costs nothing worth a budget."""
     redo_hours: float = 0.0
     """Hours of audio that may be repeated only because the engine has changed."""
     retry_before: datetime | None = None
@@ -187,7 +190,9 @@ class _StageRules:
     refetch: Set[str]
     """Keys for which a stage that reads this one did not find the audio that this one had fetched."""
     inputs: tuple[tuple[str, Mapping[str, Commit]], ...]
+    optional: tuple[tuple[str, Mapping[str, Commit]], ...]
     engine: EngineVersions | None
+    rule: str | None
     retry_before: datetime | None
     now: datetime
 
@@ -203,10 +208,14 @@ class _StageRules:
     ) -> _StageRules:
         landed = commits.get(stage.name, {})
         inputs = tuple((name, commits.get(name, {})) for name in stage.inputs)
+        optional = tuple((name, commits.get(name, {})) for name in stage.optional_inputs)
         failed = {
             key: failure
             for key, failure in failures.get(stage.name, {}).items()
-            if all(key not in one or one[key].landed_at < failure.at for one in (landed, *dict(inputs).values()))
+            if all(
+                key not in one or one[key].landed_at < failure.at
+                for one in (landed, *dict(inputs).values(), *dict(optional).values())
+            )
         }
         readers = () if stage.inputs else (one.name for one in graph if stage.name in one.inputs)
         refetch = {
@@ -215,7 +224,8 @@ class _StageRules:
             for key, failure in failures.get(name, {}).items()
             if failure.needs_audio and key in landed and landed[key].landed_at < failure.at
         }
-        return cls(landed, failed, refetch, inputs, settings.engines.get(stage.name), settings.retry_before, now)
+        engine, rule = settings.engines.get(stage.name), settings.rules.get(stage.name)
+        return cls(landed, failed, refetch, inputs, optional, engine, rule, settings.retry_before, now)
 
     def reason(self, key: str, episode: Episode) -> Reason | None:
         """Why the stage has to run, whether or not its inputs have landed. None: it does not."""
@@ -228,9 +238,9 @@ class _StageRules:
             return Reason.AUDIO
         if not self._is_made_from_inputs(commit):
             return Reason.INPUTS
-        if self.engine and not self.engine.has_made(commit, episode):
-            return Reason.ENGINE
-        return None
+        if self.rule and commit.engine_version not in (self.rule, UNKNOWN):
+            return Reason.RULE
+        return Reason.ENGINE if self.engine and not self.engine.has_made(commit, episode) else None
 
     def has_inputs(self, key: str) -> bool:
         return all(key in landed for _, landed in self.inputs)
@@ -250,7 +260,8 @@ class _StageRules:
             return True
         if not self.has_inputs(commit.key):  # an input has been removed: there is nothing newer
             return True
-        versions = ((name, landed[commit.key].data_version) for name, landed in self.inputs)
+        read = (*self.inputs, *((name, landed) for name, landed in self.optional if commit.key in landed))
+        versions = ((name, landed[commit.key].data_version) for name, landed in read)
         return _inputs_version(*versions) == commit.inputs_version
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from partitions.definitions import FEEDS
 from partitions.keys import feed_of
+from pipeline.row_checks import verify
 from pipeline.stage import Failure, Landing, Stage
 from resources.lake.commits import (
     NO_VERSION,
@@ -49,9 +50,12 @@ def write_rows(
     *,
     replaces: Commit | None,
 ) -> tuple[dict[str, pa.Table], Commit]:
-    """Write an episode's rows, which `commit_landing` makes visible. Returns the rows by table, and the commit to make."""
+    """Write an episode's rows, which `commit_landing` makes visible. Returns the rows by table, and the commit to make.
+
+    Raises `BadOutput` for rows that would make later stages wrong.
+    """
     constants: dict[str, object] = {"run_id": run.run_id, "landed_at": datetime.now(UTC)}
-    if stage.partition_kind == "episode":
+    if stage.partition_kind != "feed":
         constants |= {
             "audio_sha256": landing.cost.audio_sha256,
             "engine_fingerprint": landing.cost.engine_fingerprint,
@@ -62,6 +66,7 @@ def write_rows(
         tables[table.name] = table.of(
             landing.rows[table.name], **{name: value for name, value in own.items() if name in table.filled}
         )
+    verify(tables, landing.key, landing.cost.audio_ms)
     content = [
         rows.select(stage.data_version_columns) if stage.data_version_columns else rows for rows in tables.values()
     ]
@@ -139,10 +144,21 @@ def _record(stage: Stage, of: Landing | Failure, run: Run, outcome: str, attempt
     )
 
 
-def landed_by(lake: Lake, stage: str, keys: Sequence[str], root_run_id: str) -> set[str]:
-    """The keys whose latest try at the stage landed, and within this run or the run that it re-executes."""
-    landed = {key for key, row in lake.runs(stage, keys).items() if row.root_run_id == root_run_id}
-    failed = set(lake.keys(FAILURES))
+def landed_by(
+    lake: Lake,
+    open_commits: Mapping[str, Commit],
+    stage: str,
+    keys: Sequence[str],
+    root_run_id: str,
+    since: datetime | None,
+) -> set[str]:
+    """The keys whose latest try at the stage landed, and within this run or the run that it re-executes.
+
+    Nothing that landed before `since` did; without it, all records are read.
+    """
+    recent = [key for key in keys if key not in open_commits or since is None or open_commits[key].landed_at >= since]
+    landed = {key for key, row in lake.runs(stage, recent).items() if row.root_run_id == root_run_id}
+    failed = set(lake.keys(FAILURES)) if landed else set()
     return {key for key in landed if FAILURES.landing_key(key, stage) not in failed}
 
 

@@ -6,11 +6,15 @@ other keys.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import count, takewhile
 
 from pipeline.dagster_internals import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
 
 KEYS_TAG = "podlake/keys"
+"""More keys than fit into one tag go on in `podlake/keys.1`, `podlake/keys.2`, …"""
+TAG_CHARACTERS = 1_500
+"""PostgreSQL indexes the values of tags, and refuses one of more than about 2 700 bytes."""
 
 
 def key_tags(keys: Sequence[str], *, with_range: bool = True) -> dict[str, str]:
@@ -19,7 +23,7 @@ def key_tags(keys: Sequence[str], *, with_range: bool = True) -> dict[str, str]:
     Without a range, Dagster logs no planned event per key, which costs more than a poll.
     """
     tags = {RANGE_START_TAG: keys[0], RANGE_END_TAG: keys[-1]} if with_range else {}
-    return {**tags, KEYS_TAG: ",".join(keys)}
+    return {**tags, **{_tag(number): ",".join(part) for number, part in enumerate(_parts(keys))}}
 
 
 def has_planned_events(tags: Mapping[str, str]) -> bool:
@@ -29,7 +33,26 @@ def has_planned_events(tags: Mapping[str, str]) -> bool:
 
 def named_keys(tags: Mapping[str, str]) -> tuple[str, ...]:
     """The keys that our tag lists. Runs that the UI or a backfill requests have no such tag."""
-    return tuple(tags[KEYS_TAG].split(",")) if KEYS_TAG in tags else ()
+    parts = takewhile(bool, (tags.get(_tag(number), "") for number in count()))
+    return tuple(key for part in parts for key in part.split(","))
+
+
+def _tag(number: int) -> str:
+    return f"{KEYS_TAG}.{number}" if number else KEYS_TAG
+
+
+def _parts(keys: Sequence[str]) -> Iterator[list[str]]:
+    """Keys whose names fit into one tag."""
+    part: list[str] = []
+    size = 0
+    for key in keys:
+        if part and size + len(key) + 1 > TAG_CHARACTERS:
+            yield part
+            part, size = [], 0
+        part.append(key)
+        size += len(key) + 1
+    if part:
+        yield part
 
 
 def keys_of(tags: Mapping[str, str], order: Sequence[str], position: Mapping[str, int]) -> Sequence[str]:

@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 from dagster import DynamicPartitionsDefinition
 
-from partitions.definitions import EPISODES, FEEDS
+from partitions.definitions import EPISODES, FEEDS, PODCASTS
 from resources.lake.graph import StageSpec
 from resources.lake.lake import Lake
 from resources.lake.tables.pipeline import StageRunRow
@@ -33,6 +33,8 @@ class Batch:
     keys: tuple[str, ...]
     upstream: Mapping[str, Mapping[str, StageRunRow]]
     """Stage → key → the record of its last landing. Every key has one for each upstream stage."""
+    optional: Mapping[str, Mapping[str, StageRunRow]] = field(default_factory=dict)
+    """The same for the optional inputs, of the keys for which they have landed."""
 
     def audio_sha256(self, key: str) -> str:
         """The acquisition that all upstream rows of the episode were made from.
@@ -52,10 +54,21 @@ class Batch:
 
         Raises `UpstreamMissing` if another landing has replaced it: its rows would not fit the others.
         """
-        rows = lake.read_landing(table, self.upstream[table.asset][key].commit)
-        if rows is None:
-            raise UpstreamMissing(f"{table.asset} of {key} has landed again while this run worked. It is tried again.")
-        return table.rows_of(rows)
+        return _landed_rows(lake, table, self.upstream[table.asset][key])
+
+    def optional_rows(self, lake: Lake, table: Table[Row_co], key: str) -> list[Row_co] | None:
+        """The same for an optional input; None if it has not landed."""
+        landed = self.optional[table.asset].get(key)
+        return None if landed is None else _landed_rows(lake, table, landed)
+
+
+def _landed_rows(lake: Lake, table: Table[Row_co], landed: StageRunRow) -> list[Row_co]:
+    rows = lake.read_landing(table, landed.commit)
+    if rows is None:
+        raise UpstreamMissing(
+            f"{table.asset} of {landed.episode_id} has landed again while this run worked. It is tried again."
+        )
+    return table.rows_of(rows)
 
 
 @dataclass(frozen=True)
@@ -79,6 +92,10 @@ class Cost:
     audio_ms: int | None = None
     engine_utilization: float | None = None
     reused_from: str | None = None
+    worker: str | None = None
+    worker_host: str | None = None
+    worker_version: str | None = None
+    redone_from: str | None = None
 
     @property
     def rtfx(self) -> float | None:
@@ -167,7 +184,7 @@ class Stage(StageSpec):
 
     @property
     def partitions(self) -> DynamicPartitionsDefinition:
-        return FEEDS if self.partition_kind == "feed" else EPISODES
+        return {"feed": FEEDS, "episode": EPISODES, "podcast": PODCASTS}[self.partition_kind]
 
     @property
     def needs(self) -> frozenset[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from resources.lake.warehouse import ask
+from resources.search_passages import Fold, Passage, passage, word_at
 from speech.errors import PodlakeError
 from speech.file_locks import wait_for_lock
 
@@ -33,13 +34,14 @@ SNIPPET_CHARACTERS = 200
 _TOKENIZER = "words"
 _FIELDS = (
     "episode_id", "title", "feed_id", "language", "published", "speaker", "speaker_folded", "turn_idx", "start_ms",
-    "first_word_idx", "text",
+    "first_word_idx", "n_words", "text", "speaker_key",
 )  # fmt: skip
 _TURNS = """
 select turn.episode_id, coalesce(episode.title, turn.episode_id), episode.feed_id,
     coalesce(quality.language_detected, episode.language),
     year(published_at) * 10000 + month(published_at) * 100 + day(published_at),
-    turn.speaker, lower(turn.speaker), turn.turn_idx, turn.start_ms, turn.first_word_idx, turn.text
+    turn.speaker, lower(turn.speaker), turn.turn_idx, turn.start_ms, turn.first_word_idx, turn.n_words, turn.text,
+    concat_ws('/', turn.episode_id, coalesce(turn.diarization_version, ''), turn.speaker)
 from turns as turn
 join episodes as episode using (episode_id)
 left join quality on quality.episode_id = turn.episode_id and quality.audio_sha256 = turn.audio_sha256
@@ -60,7 +62,7 @@ class SearchQuery:
     text: str
     feed: str | None = None
     speaker: str | None = None
-    """The label or name, whatever its case."""
+    """The label, the name of the voice whatever its case, or the voice's id."""
     language: str | None = None
     since: date | None = None
     """First day of publication."""
@@ -79,11 +81,18 @@ class Hit:
     speaker: str | None
     turn_start_ms: int
     start_ms: int
-    """Start of the first searched word in the turn."""
+    """Start of the phrase, or of the first searched word, in the turn."""
     snippet: str
     marks: tuple[tuple[int, int], ...]
     """Where the searched words are in the snippet: first character, and the one after the last."""
     score: float
+    name: str | None = None
+    """The name of the speaker's voice, if it has one."""
+
+    @property
+    def who(self) -> str | None:
+        """The name, else the label."""
+        return self.name or self.speaker
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +101,21 @@ class SearchResult:
 
     total: int
     hits: tuple[Hit, ...]
+
+
+_COLUMNS = pa.schema(
+    [
+        ("episode_id", pa.string()), ("feed_id", pa.string()), ("title", pa.string()), ("turn_idx", pa.int32()),
+        ("speaker", pa.string()), ("name", pa.string()), ("start_ms", pa.int32()), ("snippet", pa.string()),
+        ("score", pa.float64()),
+    ]
+)  # fmt: skip
+
+
+def hits_table(result: SearchResult) -> pa.Table:
+    """The hits as an Arrow table, best first, which SQL can join with the views."""
+    columns = {name: [getattr(hit, name) for hit in result.hits] for name in _COLUMNS.names}
+    return pa.table(columns, schema=_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -107,9 +131,9 @@ class SearchIndex:
 
         `progress` gets the number of indexed episodes and of those to index. A killed update is continued by the next.
         """
-        with self._locked():
+        with locked(self.folder):
             known = self._known()
-            current = dict(ask(connection, _LANDINGS))
+            current = dict(ask(connection, LANDINGS))
             gone = [episode for episode in known if episode not in current]
             new = sorted(episode for episode, stamp in current.items() if known.get(episode) != stamp)
             if not gone and not new:
@@ -136,12 +160,13 @@ class SearchIndex:
         index = self._open()
         index.reload()
         searcher = index.searcher()
-        parsed = _parse(index, query)
+        parsed = _parse(index, query, _speakers(connection, query.speaker) if query.speaker else ())
         found: Any = searcher.search(parsed, limit)  # its types do not know `count`
         snippets = tantivy.SnippetGenerator.create(searcher, parsed, index.schema, "text")
         snippets.set_max_num_chars(SNIPPET_CHARACTERS)
-        hits = [_hit(score, searcher.doc(address), snippets) for score, address in found.hits]
-        return SearchResult(found.count, tuple(_with_word_times(connection, hits)))
+        fold = _analyzer().analyze
+        hits = [_hit(query.text, score, searcher.doc(address), snippets, fold) for score, address in found.hits]
+        return SearchResult(found.count, tuple(_with_names(connection, _with_word_times(connection, hits))))
 
     def remove(self) -> None:
         """Delete the index, for example when an episode is forgotten; the next update makes it again."""
@@ -153,18 +178,8 @@ class SearchIndex:
         place = self.folder / _VERSION
         place.mkdir(parents=True, exist_ok=True)
         index = tantivy.Index(_schema(), path=str(place))
-        folded = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple())
-        folded = folded.filter(tantivy.Filter.lowercase()).filter(tantivy.Filter.ascii_fold())
-        index.register_tokenizer(_TOKENIZER, folded.build())
+        index.register_tokenizer(_TOKENIZER, _analyzer())
         return index
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """One update at a time; a second one waits, and then finds little to do."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "lock").open("w") as lock:
-            wait_for_lock(lock)
-            yield
 
     def _known(self) -> dict[str, str]:
         """Episode → stamp of the landing that is in the index."""
@@ -178,24 +193,49 @@ class SearchIndex:
         fresh.replace(self.folder / f"{_VERSION}.parquet")
 
 
-_LANDINGS = """
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """One update at a time; a second one waits, and then finds little to do."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        wait_for_lock(lock)
+        yield
+
+
+LANDINGS = """
 select episode_id, max(coalesce(stamp, finished_at::varchar))
 from stage_runs where stage = 'turns' and outcome = 'landed' group by episode_id
 """
 _WORDS = """
-select episode_id, word_idx, start_ms from words
+select episode_id, word_idx, word, start_ms from words
 where episode_id in (select unnest($1)) and word_idx in (select unnest($2))
 """
+_SPEAKERS = """
+select episode_id, unnest(['', diarization_version]), speaker from speaker_links
+where voice_id is not null and (lower(name) = lower($1) or voice_id = $1)
+"""
+_NAMES = """
+select episode_id, unnest(['', diarization_version]), speaker, name from speaker_links
+where name is not null and episode_id in (select unnest($1))
+"""
+
+
+def _analyzer() -> tantivy.TextAnalyzer:
+    """Words without case and accents."""
+    import tantivy
+
+    simple = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple())
+    return simple.filter(tantivy.Filter.lowercase()).filter(tantivy.Filter.ascii_fold()).build()
 
 
 def _schema() -> tantivy.Schema:
     import tantivy
 
     builder = tantivy.SchemaBuilder()
-    for name in ("episode_id", "title", "feed_id", "language", "speaker", "speaker_folded"):
+    for name in ("episode_id", "title", "feed_id", "language", "speaker", "speaker_folded", "speaker_key"):
         builder.add_text_field(name, stored=name != "speaker_folded", tokenizer_name="raw", index_option="basic")
     builder.add_integer_field("published", indexed=True)
-    for name in ("turn_idx", "start_ms", "first_word_idx"):
+    for name in ("turn_idx", "start_ms", "first_word_idx", "n_words"):
         builder.add_integer_field(name, stored=True)
     builder.add_text_field("text", stored=True, tokenizer_name=_TOKENIZER)
     return builder.build()
@@ -209,7 +249,12 @@ def _add_turns(writer: tantivy.IndexWriter, connection: DuckDBPyConnection, epis
         writer.add_document(tantivy.Document(**values))
 
 
-def _parse(index: tantivy.Index, query: SearchQuery) -> tantivy.Query:
+def _speakers(connection: DuckDBPyConnection, speaker: str) -> list[str]:
+    """The keys of the speakers that are a voice, given by name or id. Voices land after turns, so the index has none."""
+    return ["/".join(row) for row in ask(connection, _SPEAKERS, [speaker])]
+
+
+def _parse(index: tantivy.Index, query: SearchQuery, speakers: Sequence[str]) -> tantivy.Query:
     import tantivy
 
     if not query.text.strip():
@@ -218,8 +263,12 @@ def _parse(index: tantivy.Index, query: SearchQuery) -> tantivy.Query:
         parts = [index.parse_query(query.text, ["text"], conjunction_by_default=True)]
     except ValueError as error:
         raise QueryRefused(f'The query {query.text!r} is not understood: {error}. Put a phrase in "quotes".') from error
-    speaker = query.speaker.lower() if query.speaker else None
-    filters = {"feed_id": query.feed, "language": query.language, "speaker_folded": speaker}
+    if query.speaker:
+        labelled = tantivy.Query.term_query(index.schema, "speaker_folded", query.speaker.lower())
+        named = tantivy.Query.term_set_query(index.schema, "speaker_key", list(speakers))
+        either = [(tantivy.Occur.Should, one) for one in (labelled, named)]
+        parts.append(tantivy.Query.boolean_query(either))
+    filters = {"feed_id": query.feed, "language": query.language}
     parts += [tantivy.Query.term_query(index.schema, name, value) for name, value in filters.items() if value]
     if query.since or query.until:
         first, last = (int(day.strftime("%Y%m%d")) for day in (query.since or date.min, query.until or date.max))
@@ -229,35 +278,54 @@ def _parse(index: tantivy.Index, query: SearchQuery) -> tantivy.Query:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A hit, and the word that it begins with."""
+    """A hit, its turn's text and words, and where in the text it begins."""
 
     hit: Hit
-    word_idx: int | None
+    speaker_key: str | None
+    text: str
+    at: int
+    words: range
 
 
-def _hit(score: float, document: Any, snippets: tantivy.SnippetGenerator) -> _Found:
+def _hit(query: str, score: float, document: Any, snippets: tantivy.SnippetGenerator, fold: Fold) -> _Found:
     row = {name: values[0] for name, values in document.to_dict().items()}
-    snippet = snippets.snippet_from_doc(document)
-    text, fragment = row["text"], snippet.fragment()
-    # Tantivy counts bytes.
-    data = fragment.encode()
-    marks = tuple((len(data[: mark.start].decode()), len(data[: mark.end].decode())) for mark in snippet.highlighted())
-    at = text.find(fragment) + marks[0][0] if marks else 0
-    first = row.get("first_word_idx")
-    word_idx = first + len(text[:at].split()) if first is not None and text[:at].endswith(" ") else first
+    text = row["text"]
+    part = passage(text, query, fold, length=SNIPPET_CHARACTERS) or _of_words(text, snippets.snippet_from_doc(document))
     hit = Hit(
         row["episode_id"], row["title"], row["feed_id"], row["turn_idx"], row.get("speaker"), row["start_ms"],
-        row["start_ms"], fragment, marks, score,
+        row["start_ms"], part.snippet, part.marks, score,
     )  # fmt: skip
-    return _Found(hit, word_idx)
+    first = row.get("first_word_idx") or 0
+    return _Found(hit, row.get("speaker_key"), text, part.at, range(first, first + (row.get("n_words") or 0)))
 
 
-def _with_word_times(connection: DuckDBPyConnection, found: list[_Found]) -> Iterator[Hit]:
-    """The hits with the start of their first searched word, read for all hits by one query."""
+def _of_words(text: str, snippet: tantivy.Snippet) -> Passage:
+    """Tantivy's snippet: the part with most of the searched words."""
+    fragment = snippet.fragment()
+    data = fragment.encode()  # Tantivy counts bytes
+    marks = tuple((len(data[: mark.start].decode()), len(data[: mark.end].decode())) for mark in snippet.highlighted())
+    return Passage(text.find(fragment) + marks[0][0] if marks else 0, fragment, marks)
+
+
+def _with_word_times(connection: DuckDBPyConnection, found: list[_Found]) -> list[_Found]:
+    """The hits with the start of the word that they begin with. One query reads the words of all turns."""
     episodes = sorted({one.hit.episode_id for one in found})
-    indexes = sorted({one.word_idx for one in found if one.word_idx is not None})
+    indexes = sorted({index for one in found for index in one.words})
     rows = ask(connection, _WORDS, [episodes, indexes]) if indexes else []
-    starts = {(episode, word_idx): start_ms for episode, word_idx, start_ms in rows}
+    known = {(episode, word_idx): (word, start_ms) for episode, word_idx, word, start_ms in rows}
+    return [replace(one, hit=_timed(one, known)) for one in found]
+
+
+def _timed(one: _Found, known: Mapping[tuple[str, int], tuple[str, int]]) -> Hit:
+    words = [known.get((one.hit.episode_id, index)) for index in one.words]
+    index = word_at(one.text, [word[0] if word else "" for word in words], one.at) if words else None
+    word = None if index is None else words[index]
+    return replace(one.hit, start_ms=max(word[1], one.hit.turn_start_ms)) if word else one.hit
+
+
+def _with_names(connection: DuckDBPyConnection, found: list[_Found]) -> Iterator[Hit]:
+    """The hits with the names of the voices."""
+    rows = ask(connection, _NAMES, [sorted({one.hit.episode_id for one in found})])
+    names = {"/".join(key): name for *key, name in rows}
     for one in found:
-        start_ms = starts.get((one.hit.episode_id, one.word_idx), one.hit.start_ms)
-        yield replace(one.hit, start_ms=max(start_ms, one.hit.turn_start_ms))
+        yield replace(one.hit, name=names.get(one.speaker_key or ""))

@@ -132,7 +132,7 @@ class OutOfMemory(PodlakeError):
 
 
 class BadOutput(PodlakeError):
-    """The engine gave NaN, or nothing where there is speech."""
+    """The engine gave NaN, nothing where there is speech, or rows that would make later stages wrong."""
 
     error_class = "bad_output"
 
@@ -141,6 +141,18 @@ class EngineCrashed(PodlakeError):
     """The engine's process exited while it worked."""
 
     error_class = "engine_crash"
+
+
+class VoiceUnavailable(PodlakeError):
+    """The voice of a speaker cannot be loaded: not installed, no file, no server named."""
+
+    error_class = "voice_unavailable"
+
+
+class BadScript(PodlakeError):
+    """There is no such script, or it is against a rule."""
+
+    error_class = "bad_script"
 
 
 class UpstreamMissing(PodlakeError):
@@ -205,9 +217,13 @@ POLICIES: dict[str, Policy] = {
     NotAudio.error_class: Policy(retryable=False),
     Undecodable.error_class: Policy(retryable=False),
     LanguageWithoutEngine.error_class: Policy(retryable=False),
-    OutOfMemory.error_class: Policy(retryable=True, tries_in_step=1, max_attempts=3, next_try_after_h=6.0),
+    OutOfMemory.error_class: Policy(  # idle engines have given their memory back by the next try
+        retryable=True, tries_in_step=3, first_wait_s=2.0, max_attempts=3, next_try_after_h=6.0
+    ),
     BadOutput.error_class: Policy(retryable=True, tries_in_step=1, max_attempts=2, next_try_after_h=24.0),
     EngineCrashed.error_class: Policy(retryable=True, tries_in_step=2, max_attempts=3, next_try_after_h=1.0),
+    VoiceUnavailable.error_class: Policy(retryable=False),
+    BadScript.error_class: Policy(retryable=False),
     UpstreamMissing.error_class: Policy(retryable=True, tries_in_step=1, max_attempts=6, next_try_after_h=1.0),
     AudioRemoved.error_class: Policy(retryable=False),
     StorageError.error_class: Policy(

@@ -137,3 +137,41 @@ class Transcript:
     """The likeliest first; empty where none was identified."""
     spoken_languages_absent: str | None = None
     """Why none was identified."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A turn of a script, normalised for speech: the input of a synthesizer."""
+
+    podcast_id: str
+    line_idx: int
+    text: str
+    path: Path
+    """Where the WAV file is put. Its name changes with the voice, the text and the seed."""
+    language: str = "en"
+    seed: int = 0
+    """The same seed gives the same samples, where the engine can do that."""
+    report: Callable[[int], None] = field(default=lambda _: None, compare=False, repr=False)
+    """An engine calls this during its work: how much it has said. It may raise to end the work."""
+
+    @property
+    def episode_id(self) -> str:
+        """What progress and error messages call it."""
+        return f"{self.podcast_id} turn {self.line_idx}"
+
+    @property
+    def duration_ms(self) -> int:
+        """Estimated: fifteen characters a second."""
+        return len(self.text) * 1000 // 15
+
+
+@dataclass(frozen=True, slots=True)
+class SpokenLine:
+    """What a synthesizer made of a line. The samples are in the file that the line names: WAV, mono, int16."""
+
+    duration_ms: int
+    sample_rate_hz: int
+    samples_sha256: str
+    engine_ms: int = 0
+    was_there: bool = False
+    """Whether an earlier run had made the file."""

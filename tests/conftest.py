@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
-import signal
-import socket
-import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pytest
 
 from speech.signals import sigterm_kept
+from tests.postgres import postgres_server, postgres_storage
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 os.environ.setdefault("PODLAKE_ENGINE_IDLE_S", "30")  # engines that a test has loaded do not stay for minutes
 
 Storage = dict[str, Any]
 """What dagster.yaml says of it."""
-
-URL = "postgresql+psycopg2://podlake@127.0.0.1:{port}/{database}"
 
 
 @pytest.fixture(autouse=True)
@@ -45,10 +41,7 @@ def storage(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     if request.param == "sqlite":
         return {}
     monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", "500")
-    port = request.getfixturevalue("postgres")
-    database = f"test_{time.monotonic_ns()}"
-    _ask(port, f"create database {database} template migrated")
-    return _postgres(port, database)
+    return postgres_storage(request.getfixturevalue("postgres"), f"test_{time.monotonic_ns()}")
 
 
 @pytest.fixture
@@ -60,70 +53,22 @@ def instance(storage: Storage) -> Iterator[dg.DagsterInstance]:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[int]:
     """The port of a server with a database `migrated` that has Dagster's tables, and nothing in them."""
-    pytest.importorskip("dagster_postgres", reason="needs the extra `postgres`")
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    binaries = found[-1].parent if found else Path(shutil.which("initdb") or "/").parent
-    if not (binaries / "initdb").exists():
-        pytest.skip("needs a PostgreSQL server: apt-get install postgresql")
-    with tempfile.TemporaryDirectory(prefix="podlake-postgres-") as folder:
-        user = _not_root(Path(folder))
-        data = Path(folder) / "data"
-        subprocess.run(
-            [binaries / "initdb", "-D", data, "-U", "podlake", "--auth=trust", "--no-sync", "--encoding=UTF8"],
-            user=user, cwd=folder, check=True, stdout=subprocess.DEVNULL,
-        )  # fmt: skip
-        port = _free_port()
-        server = subprocess.Popen(
-            [binaries / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", folder, "-F"],
-            user=user, cwd=folder, stdout=subprocess.DEVNULL, stderr=(Path(folder) / "log").open("wb"),
-        )  # fmt: skip
-        try:
-            _wait_for(server, port, Path(folder) / "log")
-            _ask(port, "create database migrated")
-            with dg.instance_for_test(_postgres(port, "migrated")):
-                pass
-            yield port
-        finally:
-            server.send_signal(signal.SIGINT)  # its "fast shutdown": it waits for nobody
-            server.wait(timeout=30)
+    with postgres_server() as port:
+        yield port
 
 
-def _postgres(port: int, database: str) -> Storage:
-    return {"storage": {"postgres": {"postgres_url": URL.format(port=port, database=database)}}}
-
-
-def _not_root(folder: Path) -> str | None:
-    """PostgreSQL does not run as root. Another user gets the folder; None: we are another user already."""
-    if os.geteuid() != 0:
-        return None
-    known = {entry.pw_name for entry in pwd.getpwall()}
-    user = "postgres" if "postgres" in known else "nobody"
-    shutil.chown(folder, user)
-    return user
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
-def _wait_for(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        assert server.poll() is None, log.read_text()
-        try:
-            return _ask(port, "select 1")
-        except Exception:  # noqa: BLE001 - not up yet, whatever it says
-            time.sleep(0.1)
-    raise AssertionError(log.read_text())
-
-
-def _ask(port: int, statement: str) -> None:
-    import psycopg2
-
-    connection = psycopg2.connect(host="127.0.0.1", port=port, user="podlake", dbname="postgres")
-    connection.autocommit = True
-    try:
-        connection.cursor().execute(statement)
-    finally:
-        connection.close()
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium, without a screen."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    path = next(
+        (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+    )
+    if path is None:
+        pytest.skip("needs Chromium: apt-get install chromium")
+    quiet = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--no-first-run",
+             "--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required"]  # fmt: skip
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=path, args=quiet)
+        yield browser
+        browser.close()

@@ -31,7 +31,7 @@ NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
 INPUTS = {
     "hashes": ["audio"], "diarization": ["audio"], "transcript": ["audio"], "turns": ["diarization", "transcript"],
-    "utterances": ["turns", "transcript", "diarization", "audio"], "quality": ["hashes", "turns", "utterances"],
+    "utterances": ["turns", "transcript", "diarization", "audio"], "quality": ["hashes", "turns", "utterances", "publisher_transcript"],
 }  # fmt: skip
 """The inputs of the stages, as far as they have landed when a test lands a stage."""
 
@@ -139,7 +139,7 @@ def land_outcome(lake: Lake, stage: Stage, outcome: Outcome, run: Run, *, attemp
     cost = outcome.cost
     known = {"audio_sha256": cost.audio_sha256 or "a" * 64, "engine_fingerprint": cost.engine_fingerprint or "f" * 16}
     landing = replace(outcome, rows=rows, cost=replace(cost, **known))
-    found = {name: lake.runs(name, [outcome.key]) for name in stage.inputs}
+    found = {name: lake.runs(name, [outcome.key]) for name in stage.inputs + stage.optional_inputs}
     upstream = {name: landed[outcome.key] for name, landed in found.items() if landed}
     _, commit = write_rows(
         lake, stage, landing, run, upstream, replaces=open_commits(lake.home, stage.name).get(landing.key)

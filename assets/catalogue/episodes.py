@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from partitions.credentials import without_credentials
 from partitions.feeds.details import Details
@@ -27,6 +28,7 @@ from resources.lake.catalogue import SINGLES, Catalogue, Subscription
 from resources.lake.commits import Commit, open_commits
 from resources.lake.home import Home
 from resources.lake.lake import Lake
+from resources.lake.sealed_files import SealedFiles
 from resources.lake.secret_urls import SecretUrls
 from resources.lake.tables import FAILURES
 from resources.lake.tables.catalogue import EPISODES, POLLS, EpisodeRow, PollRow, UnchangedPollRow
@@ -43,12 +45,19 @@ _CHANGES = (
     "title", "published_at", "duration_declared_ms", "enclosure_url", "enclosure_type", "enclosure_length", "listed",
 )  # fmt: skip
 """A change of one of these columns is a change of the episode."""
+_DETAILS = tuple(field.name for field in fields(Details))
+_EPISODE_DETAILS = tuple(name for name in _DETAILS if name in EPISODES.schema.names)
+_POLL_DETAILS = tuple(name for name in _DETAILS if name in POLLS.schema.names and name != "license")
+"""A feed's license is its own column, with more sources."""
 
 
 def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
     (poll,) = POLLS.rows_of(tables["polls"])
-    newest = sorted(EPISODES.rows_of(tables["episodes"]), key=lambda row: str(row.published_at), reverse=True)[:10]
-    lines = [f"- {str(row.published_at or 'undated')[:10]} {markdown_text(row.title or row.guid)}" for row in newest]
+    shown = tables["episodes"].select(["published_at", "title", "guid"])
+    newest = shown.take(pc.sort_indices(shown["published_at"], sort_keys=[("", "descending")])[:10]).to_pylist()
+    lines = [
+        f"- {str(row['published_at'] or 'undated')[:10]} {markdown_text(row['title'] or row['guid'])}" for row in newest
+    ]
     return {
         "dagster/row_count": tables["episodes"].num_rows,
         "title": poll.title or "",
@@ -61,8 +70,59 @@ def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True)
+class _LastPoll:
+    """What a conditional GET needs of a feed's last landing."""
+
+    url: str | None
+    etag: str | None
+    last_modified: str | None
+    problems: tuple[str, ...]
+
+
+_OF_LAST_POLL = tuple(field.name for field in fields(_LastPoll))
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is known of the feeds of a batch before they are polled."""
+
+    catalogue: Catalogue
+    subscriptions: Mapping[str, Subscription]
+    listed: Mapping[str, Commit]
+    """Feed → its open landing."""
+    sealed: Mapping[str, pa.Table]
+    """Feed → its row of `polls`, for those whose last landing is sealed: one query for all."""
+
+    @classmethod
+    def of(cls, catalogue: Catalogue, keys: Sequence[str]) -> _Known:
+        listed = open_commits(catalogue.home, EPISODES.asset)
+        sealed = SealedFiles(catalogue.home, POLLS).landings([key for key in keys if key not in listed])
+        subscriptions = {feed.feed_id: feed for feed in catalogue.subscriptions(frozenset(keys))}
+        return cls(catalogue, subscriptions, listed, sealed)
+
+    def last_poll(self, feed_id: str) -> _LastPoll | None:
+        rows = self.sealed.get(feed_id)
+        if rows is None and feed_id in self.listed:
+            rows = self.catalogue.lake.read(POLLS, feed_id, self.listed, _OF_LAST_POLL)
+        if rows is None:
+            return None
+        (row,) = rows.select(_OF_LAST_POLL).to_pylist()
+        return _LastPoll(**{**row, "problems": tuple(row["problems"])})
+
+    def poll(self, feed_id: str) -> PollRow | None:
+        """All of its last landing."""
+        return next(iter(self.catalogue.lake.rows(POLLS, feed_id, self.listed)), None)
+
+    def episodes(self, feed_id: str) -> list[EpisodeRow]:
+        return self.catalogue.lake.rows(EPISODES, feed_id, self.listed) if self._has_landed(feed_id) else []
+
+    def _has_landed(self, feed_id: str) -> bool:
+        return feed_id in self.listed or feed_id in self.sealed
+
+
 @Stage(
-    tables=(EPISODES, POLLS), ui_metadata=_ui_metadata, group="catalogue", batch_size=500, version="1", catalogue=("feeds",), partition_kind="feed",
+    tables=(EPISODES, POLLS), ui_metadata=_ui_metadata, group="catalogue", batch_size=1000, version="1", catalogue=("feeds",), partition_kind="feed",
     pool="feeds", kinds=frozenset({"rss", "parquet"}), after_batch=admit_from_feeds, note_unchanged=note_unchanged,
 )  # fmt: skip
 def episodes(batch: Batch, catalogue: Catalogue, fetch_policy: FetchPolicy) -> Iterator[Outcome]:
@@ -70,11 +130,10 @@ def episodes(batch: Batch, catalogue: Catalogue, fetch_policy: FetchPolicy) -> I
 
     An episode's key never changes, even if its title, date or URL does.
     """
-    subscriptions = {feed.feed_id: feed for feed in catalogue.subscriptions(frozenset(batch.keys))}
-    listed = open_commits(catalogue.home, EPISODES.asset)
+    known = _Known.of(catalogue, batch.keys)
     return each(
         batch.keys,
-        lambda key: _without_forgotten(_poll(key, subscriptions, listed, catalogue, fetch_policy), catalogue.home),
+        lambda key: _without_forgotten(_poll(key, known, fetch_policy), catalogue.home),
         workers=POLLS_AT_ONCE,
     )
 
@@ -87,50 +146,47 @@ def _without_forgotten(landing: Landing | Unchanged, home: Home) -> Landing | Un
     return replace(landing, rows={**landing.rows, "episodes": Tombstones.read(home).without(landing.key, rows)})
 
 
-def _poll(
-    feed_id: str,
-    subscriptions: Mapping[str, Subscription],
-    listed: Mapping[str, Commit],
-    catalogue: Catalogue,
-    policy: FetchPolicy,
-) -> Landing | Unchanged:
+def _poll(feed_id: str, known: _Known, policy: FetchPolicy) -> Landing | Unchanged:
+    catalogue = known.catalogue
     if feed_id == SINGLES:
-        known = catalogue.lake.rows(EPISODES, feed_id, listed)
-        return _landing(catalogue, feed_id, _feed_of_singles(catalogue), None, known, None, None)
-    if feed_id not in subscriptions:
+        return _landing(catalogue, feed_id, _feed_of_singles(catalogue), None, known.episodes(feed_id), None, None)
+    if feed_id not in known.subscriptions:
         raise UpstreamMissing(f"There is no subscription {feed_id}. Add the feed again with `podlake add <url>`.")
-    subscription = subscriptions[feed_id]
-    last = next(iter(catalogue.lake.rows(POLLS, feed_id, listed)), None)
+    subscription = known.subscriptions[feed_id]
     if not subscription.url.lower().startswith(("http://", "https://")):
-        feed = parse_feed(_local(subscription.url), url=subscription.url)
-        known = catalogue.lake.rows(EPISODES, feed_id, listed)
-        return _landing(catalogue, feed_id, feed, subscription, known, None, last)
-    is_same = last is not None and last.url in (None, subscription.url)
-    document = _fetched(subscription, last if is_same else None, catalogue, policy)
+        feed, last = parse_feed(_local(subscription.url), url=subscription.url), known.poll(feed_id)
+        return _landing(catalogue, feed_id, feed, subscription, known.episodes(feed_id), None, last)
+    last_poll = known.last_poll(feed_id)
+    is_same = last_poll is not None and last_poll.url in (None, subscription.url)
+    document = _fetched(subscription, last_poll if is_same else None, catalogue, policy)
     if subscription.ended_at:
         subscription = replace(subscription, ended_at=None)
         catalogue.end(subscription, undo=True)
     moved_to = _moved_to(document, None)
     if isinstance(document, NotModified):
-        assert last, "a server says `not modified` only to a conditional request"
-        is_noted = any(problem.startswith(MOVED) for problem in last.problems)
-        known = catalogue.lake.rows(EPISODES, feed_id, listed) if moved_to or is_noted or subscription.language else []
-        if not moved_to and not is_noted and all(row.language_declared == subscription.language for row in known):
+        assert last_poll, "a server says `not modified` only to a conditional request"
+        is_noted = any(problem.startswith(MOVED) for problem in last_poll.problems)
+        before = known.episodes(feed_id) if moved_to or is_noted or subscription.language else []
+        if not moved_to and not is_noted and all(row.language_declared == subscription.language for row in before):
             now = datetime.now(UTC)
             return Unchanged(
                 feed_id, UnchangedPollRow(feed_id=feed_id, http_status=document.http_status, polled_at=now)
             )
-        landing = _unchanged(feed_id, subscription, last, known, document)
-        return _followed(landing, subscription, last, moved_to, catalogue)
+        last = known.poll(feed_id)
+        assert last, "a landing is replaced, and never removed while its feed is polled"
+        return _followed(
+            _unchanged(feed_id, subscription, last, before, document), subscription, last, moved_to, catalogue
+        )
     feed = parse_feed(document.content, url=document.final_url, content_type=document.content_type)
-    moved_to = _moved_to(document, feed.moved_to)
-    known = catalogue.lake.rows(EPISODES, feed_id, listed)
-    landing = _landing(catalogue, feed_id, _with_pages(feed, policy), subscription, known, document, last)
+    document = replace(document, content=b"")  # may be large, and is not needed any more
+    moved_to, last = _moved_to(document, feed.moved_to), known.poll(feed_id) if last_poll else None
+    pages = _with_pages(feed, policy)
+    landing = _landing(catalogue, feed_id, pages, subscription, known.episodes(feed_id), document, last)
     return _followed(landing, subscription, last, moved_to, catalogue)
 
 
 def _fetched(
-    subscription: Subscription, last: PollRow | None, catalogue: Catalogue, policy: FetchPolicy
+    subscription: Subscription, last: _LastPoll | None, catalogue: Catalogue, policy: FetchPolicy
 ) -> Document | NotModified:
     """The feed's document, unless it is as at the last poll. The answer 410 ends the subscription."""
     etag, last_modified = (last.etag, last.last_modified) if last else (None, None)
@@ -228,22 +284,18 @@ def _landing(
         canonical_url=feed.canonical_url and without_credentials(feed.canonical_url), podcast_guid=feed.podcast_guid, title=feed.title, author=feed.author,
         language_declared=feed.language, language=normalise_language(feed.language), categories=feed.categories,
         license=feed.license, last_polled_at=now, n_episodes=len(feed.episodes), problems=feed.problems,
-        **_details(feed.details, PollRow),
+        **_details(feed.details, _POLL_DETAILS),
         url=subscription.url if subscription else None,
     )  # fmt: skip
     return Landing(feed_id, {"episodes": rows, "polls": [poll]})
 
 
-def _details(details: Details | None, row: type[EpisodeRow | PollRow]) -> dict[str, Any]:
-    """The details that are columns of the row, NULL where the feed says nothing. A feed's license is its own."""
-    names = {field.name for field in fields(row)} - ({"license"} if row is PollRow else set())
-    return {
-        field.name: getattr(details, field.name) or None
-        if field.type.startswith("tuple")
-        else getattr(details, field.name)
-        for field in fields(Details)
-        if details is not None and field.name in names
-    }
+def _details(details: Details | None, columns: Sequence[str]) -> dict[str, Any]:
+    """The details that are columns of the row, NULL where the feed says nothing."""
+    if details is None:
+        return {}
+    found = {name: getattr(details, name) for name in columns}
+    return {name: None if value == () else value for name, value in found.items()}
 
 
 def _public(episode: Episode) -> Episode:
@@ -320,7 +372,7 @@ def _row(
         episode_no=episode.episode_no, language_declared=language_declared, language=normalise_language(language_declared),
         transcript_urls=episode.transcript_urls, chapters_url=episode.chapters_url, listed=True, first_seen_at=now,
         last_changed_at=now, alternative_urls=episode.alternative_urls or None,
-        **_details(episode.details, EpisodeRow),
+        **_details(episode.details, _EPISODE_DETAILS),
     )  # fmt: skip
     old = before.get(key)
     if old is None:

@@ -67,10 +67,11 @@ def _utterances(
             rule=rule,
         )
         measured = list(measure(mapped_samples(waveform), found, spoken, segments, language=language))
-    rows = [_row(one, quality, language) for one, quality in zip(found, measured, strict=True)]
+    version = batch.upstream["diarization"][key].data_version
+    rows = [_row(one, quality, language, version) for one, quality in zip(found, measured, strict=True)]
     fingerprint = hashlib.sha256(f"{rule.fingerprint}.{VERSION}.{is_installed()}".encode()).hexdigest()[:16]
     return Landing(key, {"utterances": rows}, Cost(audio_sha256, fingerprint, audio_ms=report.duration_ms))
 
 
-def _row(one: Utterance, quality: UtteranceQuality, language: str) -> UtteranceRow:
-    return UtteranceRow(**asdict(one), **asdict(quality), language=language)
+def _row(one: Utterance, quality: UtteranceQuality, language: str, diarization_version: str) -> UtteranceRow:
+    return UtteranceRow(**asdict(one), **asdict(quality), language=language, diarization_version=diarization_version)

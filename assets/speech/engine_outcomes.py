@@ -12,7 +12,7 @@ from pipeline.stage import Batch, Cost, Failure, Landing, Outcome, Stage
 from resources.engines.routing import Audio, Done
 from resources.fetch.audio_store import AudioStore
 from resources.lake.catalogue import Catalogue
-from speech.engines.protocols import EngineSpec
+from speech.engines.protocols import EngineResult, EngineSpec
 from speech.types import Diarization, Transcript
 
 
@@ -66,10 +66,10 @@ def _outcome(
 
 
 def _cost_of(done: Done) -> Cost:
-    result, spec = done.result, done.spec
+    result, spec, worker = done.result, done.spec, done.ran_on
     return Cost(
         audio_sha256=done.audio.audio_sha256,
-        engine_fingerprint=spec.fingerprint if spec else None,
+        engine_fingerprint=done.fingerprint or (spec.fingerprint if spec else None),
         engine=spec.name if spec else None,
         model=_model(spec) if spec else None,
         device=done.device,
@@ -83,10 +83,14 @@ def _cost_of(done: Done) -> Cost:
         engine_ms=result.engine_ms if result else None,
         audio_ms=done.audio_ms,
         engine_utilization=done.utilization,
+        worker=worker.name if worker else None,
+        worker_host=worker.host if worker else None,
+        worker_version=worker.version if worker else None,
+        redone_from=done.redone_from,
     )
 
 
-def _no_language(result: Diarization | Transcript | None) -> str | None:
+def _no_language(result: EngineResult | None) -> str | None:
     if not isinstance(result, Transcript) or result.spoken_languages:
         return None
     return result.spoken_languages_absent or "the transcriber identifies no language"

@@ -4,21 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from statistics import median
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from partitions.languages import normalise_language
 from pipeline.stage import Batch, Cost, Landing, Outcome, Stage, each
 from resources.lake.catalogue import Catalogue
 from resources.lake.lake import Lake
-from resources.lake.tables import HASHES, PUBLISHER_SEGMENTS, QUALITY, SEGMENTS, SPEAKERS, TURNS, WORD_SPEAKERS, WORDS
+from resources.lake.tables import (
+    HASHES,
+    PUBLISHER_SEGMENTS,
+    QUALITY,
+    SEGMENTS,
+    SPEAKERS,
+    TURNS,
+    UTTERANCES,
+    WORD_SPEAKERS,
+    WORDS,
+)
 from resources.lake.tables.audio import HashesRow
 from resources.lake.tables.catalogue import EpisodeRow
 from resources.lake.tables.dataset import QualityRow
 from resources.lake.tables.pipeline import StageRunRow
 from resources.lake.tables.publisher import PublisherSegmentRow
 from resources.lake.tables.speech import TurnRow, WordRow, WordSpeakerRow
+from resources.tiers import Tiers
 from speech.overlaps import overlap_ms, union_ms
 from speech.spoken_language import disagreeing
 from speech.text_language import detect_language
@@ -44,17 +57,22 @@ def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
         "usable_seconds": row.usable_ms / 1000,
         "language": f"declared {row.language_declared or '–'}, detected {row.language_detected or '–'}",
         "flags": ", ".join(row.flags) or "none",
+        "tier": row.tier or "–",
+        "not in the tier above because of": "; ".join(row.tier_reasons or ()) or "–",
     }
 
 
 @Stage(
     tables=(QUALITY,), ui_metadata=_ui_metadata, group="speech", batch_size=128, version="1",
-    inputs=("hashes", "turns", "utterances"), optional_inputs=("publisher_transcript",),
+    inputs=("hashes", "turns"), optional_inputs=("publisher_transcript", "utterances"), ordered=("utterances",),
 )  # fmt: skip
-def quality(batch: Batch, catalogue: Catalogue, lake: Lake) -> Iterator[Outcome]:
-    """Summarises an episode: durations, speakers, words, languages, and flags for what a user should check."""
+def quality(batch: Batch, catalogue: Catalogue, lake: Lake, tiers: Tiers) -> Iterator[Outcome]:
+    """Summarises an episode: durations, speakers, words, languages, sound, a tier, and flags for what to check.
+
+    It does without the publisher's transcript and utterances where they have failed, and is made again if they land.
+    """
     entries = catalogue.entries(batch.keys)
-    return each(batch.keys, lambda key: _quality(key, batch, entries[key], lake))
+    return each(batch.keys, lambda key: _quality(key, batch, entries[key], lake, tiers))
 
 
 @dataclass(frozen=True)
@@ -74,10 +92,9 @@ class EpisodeResults:
     """None: `publisher_transcript` has not landed."""
 
 
-def _quality(key: str, batch: Batch, entry: EpisodeRow, lake: Lake) -> Landing:
+def _quality(key: str, batch: Batch, entry: EpisodeRow, lake: Lake, tiers: Tiers) -> Landing:
     audio_sha256 = batch.audio_sha256(key)
     (facts,) = batch.rows(lake, HASHES, key)
-    published = lake.read(PUBLISHER_SEGMENTS, key)
     results = EpisodeResults(
         hashes=facts,
         segments=[Segment(row.speaker, row.start_ms, row.end_ms, row.confidence) for row in lake.rows(SEGMENTS, key)],
@@ -87,11 +104,14 @@ def _quality(key: str, batch: Batch, entry: EpisodeRow, lake: Lake) -> Landing:
         word_speakers=batch.rows(lake, WORD_SPEAKERS, key),
         turns=batch.rows(lake, TURNS, key),
         transcribed=lake.runs("transcript", [key])[key],
-        published=None if published is None else PUBLISHER_SEGMENTS.rows_of(published),
+        published=batch.optional_rows(lake, PUBLISHER_SEGMENTS, key),
     )
-    row = _summary(results, entry)
-    fingerprint = str(batch.upstream["turns"][key].engine_fingerprint)
-    return Landing(key, {"quality": [replace(row, flags=_flags(row, results, entry))]}, Cost(audio_sha256, fingerprint))
+    row = replace(_summary(results, entry), **_of_utterances(key, batch, lake))
+    row = replace(row, flags=_flags(row, results, entry))
+    if row.utterances_absent_reason is None:
+        tier, reasons = tiers.of(row)
+        row = replace(row, tier=tier, tier_reasons=reasons)
+    return Landing(key, {"quality": [row]}, Cost(audio_sha256, tiers.fingerprint))
 
 
 def _summary(results: EpisodeResults, entry: EpisodeRow) -> QualityRow:
@@ -123,6 +143,34 @@ def _summary(results: EpisodeResults, entry: EpisodeRow) -> QualityRow:
         spoken_language_absent_reason=results.transcribed.spoken_language_absent_reason,
         **_publisher_wer(results, entry),
     )
+
+
+def _of_utterances(key: str, batch: Batch, lake: Lake) -> dict[str, Any]:
+    """The columns that sum up utterances, or why there are none."""
+    rows = batch.optional_rows(lake, UTTERANCES, key)
+    if rows is None:
+        return {"utterances_absent_reason": "not_landed"}
+    if batch.optional["utterances"][key].audio_sha256 != batch.audio_sha256(key):
+        return {"utterances_absent_reason": "other_audio"}
+
+    def known(measure: str) -> list[float]:
+        return [value for row in rows if (value := getattr(row, measure)) is not None]
+
+    def middle(measure: str) -> float | None:
+        return median(values) if (values := known(measure)) else None
+
+    snr_db = known("snr_db")
+    return {
+        "n_utterances": len(rows),
+        "utterance_ms": sum(row.end_ms - row.start_ms for row in rows),
+        "snr_db_median": middle("snr_db"),
+        "snr_db_p10": float(np.percentile(snr_db, 10)) if snr_db else None,
+        "dnsmos_overall_median": middle("dnsmos_overall"),
+        "dnsmos_windows": sum(row.dnsmos_windows or 0 for row in rows),
+        "bandwidth_hz_median": middle("bandwidth_hz"),
+        "loudness_lufs_median": middle("loudness_lufs"),
+        "clip_rate_max": max(known("clip_rate"), default=None),
+    }
 
 
 def _publisher_wer(results: EpisodeResults, entry: EpisodeRow) -> dict[str, Any]:

@@ -72,6 +72,6 @@ def _landing(stage: Stage, lake: Lake, key: str, audio_sha256: str, run: StageRu
         audio_sha256=audio_sha256, engine_fingerprint=run.engine_fingerprint, engine=run.engine, model=run.model,
         speaker_capacity=run.speaker_capacity, speech_ms=run.speech_ms, dropped_words=run.dropped_words,
         spoken_languages=run.spoken_languages, spoken_language_absent_reason=run.spoken_language_absent_reason,
-        reused_from=run.reused_from or run.episode_id,
+        reused_from=run.reused_from or run.episode_id, redone_from=run.redone_from,
     )  # fmt: skip
     return Landing(key, {name: list(some) for name, some in rows.items()}, cost)

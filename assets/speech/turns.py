@@ -42,12 +42,12 @@ def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
     tables=(WORD_SPEAKERS, TURNS), ui_metadata=_ui_metadata, group="speech", batch_size=96, version=RULES_VERSION,
     inputs=("diarization", "transcript"),
 )  # fmt: skip
-def turns(batch: Batch, lake: Lake) -> Iterator[Outcome]:
+def turns(batch: Batch, lake: Lake, site_url: str) -> Iterator[Outcome]:
     """Gives every word a speaker, with the rule that chose it, and joins a speaker's consecutive words to turns."""
-    return each(batch.keys, lambda key: _turns(key, batch, lake))
+    return each(batch.keys, lambda key: _turns(key, batch, lake, site_url))
 
 
-def _turns(key: str, batch: Batch, lake: Lake) -> Landing:
+def _turns(key: str, batch: Batch, lake: Lake, site_url: str) -> Landing:
     audio_sha256 = batch.audio_sha256(key)
     words = [
         Word(row.word, row.start_ms, row.end_ms, row.confidence, row.chunk_idx, row.times_estimated)
@@ -73,7 +73,8 @@ def _turns(key: str, batch: Batch, lake: Lake) -> Landing:
     made_by = [str(batch.upstream[name][key].engine_fingerprint) for name in ("diarization", "transcript")]
     fingerprint = hashlib.sha256("\n".join([*made_by, RULES_VERSION]).encode()).hexdigest()[:16]
     turn_rows = [TurnRow(**asdict(turn), diarization_version=diarization_version) for turn in built]
-    return Landing(key, {"word_speakers": rows, "turns": turn_rows}, Cost(audio_sha256, fingerprint))
+    links = {"reading page": f"{site_url}/episodes/{key}.html"}
+    return Landing(key, {"word_speakers": rows, "turns": turn_rows}, Cost(audio_sha256, fingerprint), links)
 
 
 def _clock(at_ms: int) -> str:

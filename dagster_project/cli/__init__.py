@@ -7,7 +7,20 @@ from typing import Any
 
 import click
 
-from dagster_project.cli import catalogue, datasets, pages, system, tables, voices, work
+from dagster_project.cli import (
+    alerts,
+    catalogue,
+    datasets,
+    operations,
+    pages,
+    podcasts,
+    service,
+    system,
+    tables,
+    voices,
+    work,
+    worker,
+)
 from dagster_project.cli.context import examples
 from speech.errors import EngineUnavailable, PodlakeError
 
@@ -42,6 +55,19 @@ def main(debug: bool) -> None:
     """Podcast feeds in; speaker-attributed, word-timed, queryable Parquet tables out."""
 
 
-for _module in (work, tables, catalogue, voices, pages, datasets, system):
+for _module in (
+    work,
+    tables,
+    catalogue,
+    voices,
+    pages,
+    datasets,
+    podcasts,
+    service,
+    worker,
+    alerts,
+    operations,
+    system,
+):
     for _command in _module.COMMANDS:
         main.add_command(_command)

@@ -20,7 +20,7 @@ def forget(names: tuple[str, ...], dry_run: bool, yes: bool) -> None:
     """
     from dagster_project.commands import forget as command
     from dagster_project.commands.add import register_feeds
-    from dagster_project.instance import open_instance
+    from dagster_project.instance import database_url, open_instance
     from resources.lake.catalogue import Catalogue
     from resources.lake.home import Home
     from resources.lake.lake import Lake
@@ -34,7 +34,7 @@ def forget(names: tuple[str, ...], dry_run: bool, yes: bool) -> None:
     if not yes:
         click.confirm("This cannot be undone. Remove all of it?", abort=True)
     with open_instance(settings) as instance:
-        command.forget(instance, catalogue, settings.cache_folder, plan)
+        command.forget(instance, catalogue, settings.cache_folder, database_url(settings), plan)
     if plan.feeds:
         register_feeds(settings)
     click.echo("Removed.")

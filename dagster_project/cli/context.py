@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from resources.fetch.audio_store import AudioStore
     from resources.lake.lake import Lake
     from resources.search import SearchIndex
+    from resources.search_meaning import MeaningIndex
 
 ui_url_option = click.option(
     "--ui-url",
@@ -67,6 +68,19 @@ def search_index() -> SearchIndex:
     from resources.search import SearchIndex
 
     return SearchIndex(read_settings().cache_folder / "search")
+
+
+def meaning_index() -> MeaningIndex:
+    """Raises click.ClickException if no model is configured."""
+    from resources.embeddings import EmbeddingsUnavailable, load_embedder
+    from resources.search_meaning import MeaningIndex
+
+    settings = read_settings()
+    try:
+        embedder = load_embedder(settings.embeddings, settings.embeddings_key.get_secret_value())
+    except EmbeddingsUnavailable as error:
+        raise click.ClickException(str(error)) from error
+    return MeaningIndex(settings.cache_folder / "search", embedder)
 
 
 def log_to_screen() -> None:

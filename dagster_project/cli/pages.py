@@ -12,6 +12,7 @@ import click
 from dagster_project.cli.context import (
     audio_store,
     examples,
+    meaning_index,
     read_settings,
     search_index,
     ui_url_option,
@@ -70,19 +71,21 @@ def site(out: Path | None, audio: str, port: int, parent: int | None, ui_url: st
         "podlake search train",
         """podlake search '"night train"' --speaker S1""",
         "podlake search climate --since 2026-01-01",
+        'podlake search --meaning "how a child learns to read" --language en',
     )
 )
 @click.argument("query", metavar="QUERY")
 @click.option("--feed", help="Only this feed.")
-@click.option("--speaker", help="Only turns of this speaker, by label or name.")
+@click.option("--speaker", help="Only turns of this speaker, by label, or by the name or id of the voice.")
 @click.option("--language", help="Only this language, such as en.")
 @click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="Published on this day or later.")
 @click.option("--until", type=click.DateTime(["%Y-%m-%d"]), help="Published on this day or before.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Turns to show, best first.")
+@click.option("--meaning", is_flag=True, help="Find what is near in meaning (needs PODLAKE_EMBEDDINGS).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def search(
     query: str, feed: str | None, speaker: str | None, language: str | None,
-    since: datetime | None, until: datetime | None, limit: int, as_json: bool,
+    since: datetime | None, until: datetime | None, limit: int, meaning: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Find turns that contain all words of QUERY; a phrase stands in double quotes."""
     from dagster_project.commands.search import find, to_text
@@ -90,7 +93,8 @@ def search(
     from resources.search import SearchQuery
 
     asked = SearchQuery(query, feed, speaker, language, since and since.date(), until and until.date())
-    result = find(Home.at(read_settings().home), search_index(), asked, limit=limit)
+    index = meaning_index() if meaning else search_index()
+    result = find(Home.at(read_settings().home), index, asked, limit=limit)
     if as_json:
         click.echo(json.dumps(asdict(result), indent=1, ensure_ascii=False))
     else:

@@ -55,6 +55,8 @@ def ui(port: int) -> None:
 
     with open_instance(read_settings()):  # the daemon takes the limits of pools from its databases
         pass
+    # Runs link to the site that is started here, unless a setting names another.
+    os.environ.setdefault("PODLAKE_SITE_URL", f"http://127.0.0.1:{port + 1}")
     reset_signals()  # in the background of a shell, Dagster would ignore SIGTERM
     site = ["site", "--port", str(port + 1), "--ui-url", f"http://127.0.0.1:{port}", "--parent", str(os.getpid())]
     subprocess.Popen([sys.executable, "-m", "dagster_project.cli", *site])

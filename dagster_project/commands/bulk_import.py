@@ -98,7 +98,9 @@ def import_file(
     done = ImportedLines()
     with _opened(name) as stream, _progress(name) as lines_read:
         lines = read_lines(form, lines_read(stream), done.bad, kind)
-        import_lines(catalogue, (replace(line, language=line.language or language) for line in lines), done)
+        if language:
+            lines = (line if line.language else replace(line, language=language) for line in lines)
+        import_lines(catalogue, lines, done)
     return done
 
 

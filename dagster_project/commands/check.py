@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
-from resources.lake.checks import run_checks
+from resources.lake.checks import land_results, run_checks
 from resources.lake.lake import Lake
-from resources.lake.tables import CHECK_RESULTS
 from resources.lake.tables.pipeline import CheckResultRow
 from resources.lake.warehouse import connect
 
@@ -19,8 +17,7 @@ def check(lake: Lake) -> Iterator[tuple[str, bool]]:
         for row in run_checks(connection):
             results.append(row)
             yield from _lines(row)
-    landed = CHECK_RESULTS.of(results, run_id="podlake check", landed_at=datetime.now(UTC))
-    lake.replace(CHECK_RESULTS, "all", landed)
+    land_results(lake, results, "podlake check")
 
 
 def _lines(row: CheckResultRow) -> Iterator[tuple[str, bool]]:

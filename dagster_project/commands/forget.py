@@ -21,6 +21,8 @@ from partitions.keys import feed_of
 from pipeline.contract import report_if_unknown
 from pipeline.dagster_internals import remove_keys
 from pipeline.in_flight import in_flight
+from resources.exports.known import KnownExport, forget_commands, known_exports
+from resources.exports.registry import DATASETS
 from resources.lake.catalogue import SINGLES, Catalogue
 from resources.lake.commits import all_open_commits
 from resources.lake.forgetting import StoredAudio, audio_of, forget_episodes, forget_feeds, forget_removed_audio
@@ -57,6 +59,10 @@ class Plan:
     audio: StoredAudio
     rows: int
     """Rows of the tables that hold most of it."""
+    exports: tuple[KnownExport, ...] = ()
+    """Exports that contain one of the episodes."""
+    unseen: tuple[KnownExport, ...] = ()
+    """Exports on other machines, which may contain one."""
 
 
 def plan(catalogue: Catalogue, names: Sequence[str]) -> Plan:
@@ -73,7 +79,15 @@ def plan(catalogue: Catalogue, names: Sequence[str]) -> Plan:
     with connect(catalogue.home) as connection:
         counts = [ask(connection, _ROWS.format(table=table), {"keys": sorted(keys)}) for table in _SHOWN]
     n_rows = sum(count for ((count,),) in counts)
-    return Plan(feeds, tuple(rows.values()), keys, audio_of(catalogue.lake, keys), n_rows)
+    audio = audio_of(catalogue.lake, keys)
+    return Plan(feeds, tuple(rows.values()), keys, audio, n_rows, *_exports(catalogue.home, keys))
+
+
+def _exports(home: Home, keys: Collection[str]) -> tuple[tuple[KnownExport, ...], tuple[KnownExport, ...]]:
+    """Those that contain one of the episodes, and those that this machine cannot see."""
+    known = list(known_exports(home))
+    here = (export for export in known if export.is_here)
+    return tuple(one for one in here if one.contained(keys)), tuple(one for one in known if not one.is_here)
 
 
 def summary(plan: Plan) -> str:
@@ -82,10 +96,15 @@ def summary(plan: Plan) -> str:
     if len(plan.episodes) > _TITLES_SHOWN:
         titles.append(f"  … and {len(plan.episodes) - _TITLES_SHOWN} more")
     head = f"{len(plan.feeds)} feeds, {len(plan.keys)} episodes, {plan.rows} rows, "
-    return "\n".join([f"{head}{len(plan.audio.files)} audio files of {plan.audio.bytes / 1e6:.1f} MB:", *titles])
+    exports = [
+        f"  export {one.folder}: what has them is removed. To write it again: {one.command}" for one in plan.exports
+    ]
+    exports += [f"  export {one.folder} on {one.host}: not seen from here. Remove it there." for one in plan.unseen]
+    audio = f"{len(plan.audio.files)} audio files of {plan.audio.bytes / 1e6:.1f} MB:"
+    return "\n".join([f"{head}{audio}", *titles, *exports])
 
 
-def forget(instance: dg.DagsterInstance, catalogue: Catalogue, cache: Path, plan: Plan) -> None:
+def forget(instance: dg.DagsterInstance, catalogue: Catalogue, cache: Path, service_url: str, plan: Plan) -> None:
     """Carry out the plan. Raises `InWork`. A removal that is interrupted is completed when it is repeated."""
     _refuse_if_in_work(instance, plan)
     home, lake = catalogue.home, catalogue.lake
@@ -99,7 +118,7 @@ def forget(instance: dg.DagsterInstance, catalogue: Catalogue, cache: Path, plan
     _remove_cached(cache, home, plan)
     _remove_exports(home, plan)
     traces = _traces(plan, subscriptions)
-    count = remove_traces(instance, traces)
+    count = remove_traces(instance, traces, service_url)
     for row in plan.episodes:
         if row.feed_id == SINGLES:
             catalogue.forget_single(row)
@@ -158,13 +177,17 @@ def _remove_cached(cache: Path, home: Home, plan: Plan) -> None:
 
 
 def _remove_exports(home: Home, plan: Plan) -> None:
-    """Remove exported files that are named after an episode, and warn of others that contain one."""
+    """Remove exports that contain an episode; in the home also files that nothing notes, by their names and content."""
     from pyarrow import fs
 
+    for export in plan.exports:
+        export.remove(plan.keys)
+    forget_commands(home, [*plan.keys, *plan.feeds])
+    noted = tuple(f"{Home.at(one.folder).root}/" for one in known_exports(home) if one.format in DATASETS)
     names: Collection[str] = plan.keys | plan.audio.sha256
     selector = fs.FileSelector(home.path("exports"), recursive=True, allow_not_found=True)
     for info in home.filesystem.get_file_info(selector):
-        if info.type == fs.FileType.File:
+        if info.type == fs.FileType.File and not info.path.startswith(noted):
             words = {info.base_name.partition(".")[0], *re.split(r"[./@]", info.path.removeprefix(home.root))}
             if not words.isdisjoint(names):
                 home.filesystem.delete_file(info.path)

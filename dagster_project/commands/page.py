@@ -6,12 +6,17 @@ from pathlib import Path
 
 from pages.episode import EpisodePage, load_episode
 from pages.render import data_uri, episode_html
+from resources.exports.transcripts import load_document
 from resources.fetch.audio_store import AudioStore
 from resources.lake.warehouse import connect
+from speech.formats.document import Document
+from speech.formats.registry import FORMATS
 from speech.opus_copy import MEDIA_TYPE, opus_copy
 
 EMBEDDED_UP_TO_MS = 2 * 3_600_000
 """Longer audio makes a page of more than 30 MB: the page then links to the publisher's file."""
+EMBEDDED_FORMATS = ("srt", "vtt", "txt")
+"""The other formats are large: `podlake export` and the corpus site have them."""
 AUDIO = ("auto", "embed", "link", "none")
 
 
@@ -19,9 +24,17 @@ def write_page(store: AudioStore, episode_id: str, out: Path, *, audio: str, ui_
     """Write the page. Raises PodlakeError if the episode has no transcript, OSError if the file cannot be written."""
     with connect(store.home) as connection:
         page = load_episode(connection, episode_id)
-    links = {"Dagster": f"{ui_url}/assets/turns?partition={episode_id}"}
+        document = load_document(connection, episode_id) if page.turns else None
+    links = {} if document is None else _files(document)
+    links["Dagster"] = f"{ui_url}/assets/turns?partition={episode_id}"
     out.write_text(episode_html(page, audio_src=_source(page, store, audio), links=links), encoding="utf-8")
     return page
+
+
+def _files(document: Document) -> dict[str, str]:
+    """Files for other tools, inside the page."""
+    forms = [FORMATS[name] for name in EMBEDDED_FORMATS]
+    return {form.SUFFIX.upper(): data_uri(form.write(document).encode(), "text/plain") for form in forms}
 
 
 def _source(page: EpisodePage, store: AudioStore, audio: str) -> str:

@@ -8,9 +8,10 @@ from pages.render import clock
 from resources.lake.home import Home
 from resources.lake.warehouse import connect
 from resources.search import Hit, SearchIndex, SearchQuery, SearchResult
+from resources.search_meaning import MeaningIndex
 
 
-def find(home: Home, index: SearchIndex, query: SearchQuery, *, limit: int) -> SearchResult:
+def find(home: Home, index: SearchIndex | MeaningIndex, query: SearchQuery, *, limit: int) -> SearchResult:
     """Index what has landed since the last search, with a progress bar if that takes long, and search."""
     from rich.console import Console
     from rich.progress import Progress
@@ -36,7 +37,7 @@ def to_text(result: SearchResult) -> str:
 
 
 def _where(hit: Hit) -> str:
-    return "  ".join(filter(None, (hit.episode_id, clock(hit.start_ms), hit.speaker, f"“{hit.title}”")))
+    return "  ".join(filter(None, (hit.episode_id, clock(hit.start_ms), hit.who, f"“{hit.title}”")))
 
 
 def _marked(hit: Hit) -> str:

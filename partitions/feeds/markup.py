@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import pairwise
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from lxml import etree
 
+T = TypeVar("T")
 Fields: TypeAlias = dict[str, list[etree._Element]]
 """The elements of one item or channel by name: `title`, `itunes:duration`, `podcast:transcript`.
 
@@ -31,19 +32,23 @@ def from_root(text: str, roots: tuple[str, ...]) -> str | None:
     return text[found.start() :] if found else None
 
 
-def read_items(text: str, *, url: str, items: tuple[str, ...]) -> tuple[Fields, list[Fields], list[str]]:
-    """The fields around the items, the fields of each item, and what was repaired.
+def read_items(
+    text: str, *, url: str, items: tuple[str, ...], read: Callable[[Fields], T]
+) -> tuple[Fields, list[T], list[str]]:
+    """The fields around the items, what `read` makes of the fields of each item, and what was repaired.
 
-    `text` begins at the root element. An item is an element named by `items`, at any depth.
+    `text` begins at the root element. An item is an element named by `items`, at any depth. The elements of an item are
+    removed after it is read: the tree of a feed takes ten times as much memory as its text.
     """
     try:
-        return *_split_tree(_tree(text, url), items), []
+        return *_streamed(text, url, items, read), []
     except etree.XMLSyntaxError as error:
         reason = str(error.msg).split(", line")[0]
     try:
-        return *_split_tree(_tree(_repaired(text), url), items), [f"repaired: {reason}"]
+        return *_streamed(_repaired(text), url, items, read), [f"repaired: {reason}"]
     except etree.XMLSyntaxError:
-        return *_split_text(text, url, items), [f"not well-formed, each item was read separately: {reason}"]
+        head, found = _split_text(text, url, items)
+        return head, [read(item) for item in found], [f"not well-formed, each item was read separately: {reason}"]
 
 
 def read_tree(text: str) -> etree._Element | None:
@@ -109,24 +114,49 @@ _CONTAINERS = ("channel", "media:group")
 """Elements whose children count as children of their parent."""
 
 
+_OPTIONS: dict[str, Any] = {
+    "encoding": "utf-8",
+    "resolve_entities": False,
+    "load_dtd": False,
+    "no_network": True,
+    "huge_tree": False,  # keeps libxml2's limits on depth and on the size of one text
+    "remove_comments": True,
+    "remove_pis": True,
+}
+_CHUNK = 1 << 20
+
+
 def _tree(text: str, url: str | None, *, recover: bool = False) -> etree._Element:
-    parser = etree.XMLParser(
-        recover=recover,
-        encoding="utf-8",
-        resolve_entities=False,
-        load_dtd=False,
-        no_network=True,
-        huge_tree=False,  # keeps libxml2's limits on depth and on the size of one text
-        remove_comments=True,
-        remove_pis=True,
-    )
+    parser = etree.XMLParser(recover=recover, **_OPTIONS)
     return etree.fromstring(text.encode("utf-8", "replace"), parser, base_url=url)
 
 
-def _split_tree(root: etree._Element, items: tuple[str, ...]) -> tuple[Fields, list[Fields]]:
-    head = _fields(element for element in _children(root) if name_of(element) not in items)
-    found = (element for element in root.iter() if name_of(element) in items)
-    return head, [_fields(_children(item)) for item in found]
+def _streamed(text: str, url: str, items: tuple[str, ...], read: Callable[[Fields], T]) -> tuple[Fields, list[T]]:
+    tags = [tag for name in items for tag in (name, f"{{*}}{name}")]
+    parser = etree.XMLPullParser(("end",), tag=tags, base_url=url, **_OPTIONS)
+    found: list[T] = []
+    last: etree._Element | None = None
+    for start in range(0, len(text), _CHUNK):
+        parser.feed(text[start : start + _CHUNK].encode("utf-8", "replace"))
+        for _, element in parser.read_events():
+            if _is_item(element, items) and not any(_is_item(one, items) for one in element.iterancestors()):
+                found += [read(_fields(_children(item))) for item in element.iter() if _is_item(item, items)]
+                _remove(last)  # not the element itself: the parser may still add text after it
+                last = element
+    root = parser.close()
+    _remove(last)
+    # What is left has a name in capitals, or other elements of its name around it.
+    found += [read(_fields(_children(item))) for item in root.iter() if _is_item(item, items)]
+    return _fields(element for element in _children(root) if not _is_item(element, items)), found
+
+
+def _is_item(element: etree._Element, items: tuple[str, ...]) -> bool:
+    return name_of(element) in items
+
+
+def _remove(element: etree._Element | None) -> None:
+    if element is not None and (parent := element.getparent()) is not None:
+        parent.remove(element)
 
 
 def _split_text(text: str, url: str, items: tuple[str, ...]) -> tuple[Fields, list[Fields]]:

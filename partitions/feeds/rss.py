@@ -88,9 +88,9 @@ def parse_feed(document: bytes, *, url: str, content_type: str | None = None) ->
     feed_xml = from_root(text, ("rss", "RDF", "feed", "channel"))
     if feed_xml is None or _PAGE.search(text[: min(len(text) - len(feed_xml), 4096)]):
         raise NotAFeed(f"{url} is not a podcast feed: {_what_it_is(text)}. Check the address in a browser.")
-    head, items, repaired = read_items(feed_xml, url=url, items=("item", "entry"))
-    notes: Counter[str] = Counter()
-    episodes = _distinct([episode for item in items if (episode := _readable(item, notes))], notes)
+    head, items, repaired = read_items(feed_xml, url=url, items=("item", "entry"), read=_readable)
+    notes = Counter(note for _, own in items for note in own)
+    episodes = _distinct([episode for episode, _ in items if episode], notes)
     noted = [f"{count} × {note}" if count > 1 else note for note, count in notes.items()]
     problems += repaired + noted[:MOST_NOTES]
     problems += [f"and {len(noted) - MOST_NOTES} other kinds of problems"] if len(noted) > MOST_NOTES else []
@@ -120,30 +120,31 @@ LONGEST_GUID = 1000
 MOST_ALTERNATIVES = 5
 
 
-def _readable(item: Fields, notes: Counter[str]) -> Episode | None:
+def _readable(item: Fields) -> tuple[Episode | None, tuple[str, ...]]:
+    """The item, and what is noted of it."""
+    notes: list[str] = []
     try:
-        return _episode(item, notes)
+        return _episode(item, notes), tuple(notes)
     except Exception as error:  # noqa: BLE001 - whatever is wrong with an item, the others are read
-        notes[f"item that cannot be read skipped ({type(error).__name__})"] += 1
-        return None
+        return None, (*notes, f"item that cannot be read skipped ({type(error).__name__})")
 
 
-def _episode(item: Fields, notes: Counter[str]) -> Episode | None:
+def _episode(item: Fields, notes: list[str]) -> Episode | None:
     if not item:
-        notes["empty item skipped"] += 1
+        notes.append("empty item skipped")
         return None
     enclosures = audio_enclosures(item)
     if not enclosures:
-        notes["item without audio or video skipped"] += 1
+        notes.append("item without audio or video skipped")
         return None
     enclosure = enclosures[0]
     date_text = _first_text(item, "pubdate", "published", "dc:date", "updated", "date")
     published_at = parse_date(date_text)
     if published_at is None:
-        notes["item without a date" if date_text is None else f"date not understood: {date_text[:60]!r}"] += 1
+        notes.append("item without a date" if date_text is None else f"date not understood: {date_text[:60]!r}")
     guid = _first_text(item, "guid", "id")
     if guid is None:
-        notes["item without a guid: known by its enclosure"] += 1
+        notes.append("item without a guid: known by its enclosure")
     elif len(guid) > LONGEST_GUID:
         guid = f"{guid[: LONGEST_GUID - 65]}#{hashlib.sha256(guid.encode('utf-8', 'replace')).hexdigest()}"
     duration_text = _first_text(item, "itunes:duration")

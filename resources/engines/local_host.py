@@ -23,7 +23,7 @@ from speech.cores import usable_cores
 from speech.engines import hosts
 from speech.engines.embedding_diarizer import EmbeddingDiarizer
 from speech.engines.hosted_engine import HostedEngine
-from speech.engines.protocols import Diarizer, EngineChoice, EngineSpec, Transcriber
+from speech.engines.protocols import Diarizer, EngineChoice, EngineSpec, Synthesizer, Transcriber
 from speech.errors import EngineFailed, EngineUnavailable, PodlakeError
 from speech.types import Recording
 from speech.waveforms import WaveformCache
@@ -85,7 +85,7 @@ class LocalHost:
 
 def work(
     slot: Slot,
-    engine: Diarizer | Transcriber,
+    engine: Diarizer | Transcriber | Synthesizer,
     waveforms: WaveformCache,
     audio: Iterable[Audio],
     started: float | None = None,
@@ -121,7 +121,7 @@ def work(
 
 
 def _results(
-    slot: Slot, engine: Diarizer | Transcriber, recordings: Decoded
+    slot: Slot, engine: Diarizer | Transcriber | Synthesizer, recordings: Decoded
 ) -> Iterator[tuple[Recording, EngineResult | PodlakeError]]:
     run: Callable[..., Iterator[tuple[Recording, EngineResult | PodlakeError]]]
     run = engine.diarize if slot == "diarizer" else engine.transcribe  # type: ignore[union-attr]

@@ -16,13 +16,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from resources.engines import progress
 from resources.engines.local_host import work
+from resources.engines.progress import AtWork
 from resources.engines.routing import Audio, Done, Slot
 from resources.fetch.audio_store import AudioStore
 from resources.lake.home import Home
 from speech.decoding import DecodeReport
 from speech.engines import registry
-from speech.engines.protocols import Diarizer, EngineChoice, Transcriber
+from speech.engines.protocols import Diarizer, EngineChoice, Synthesizer, Transcriber
 from speech.errors import EngineUnavailable, PodlakeError, StorageError
 from speech.waveforms import WaveformCache
 
@@ -54,7 +56,7 @@ class EngineActor:
         self._spec = spec
         cache = Path(spec.cache).expanduser()
         self._waveforms = NodeWaveforms(cache, spec.cache_limit_bytes, spec.home)
-        self._engine: Diarizer | Transcriber | None = None
+        self._engine: Diarizer | Transcriber | Synthesizer | None = None
         self._device = _device()
         self._working = threading.Lock()
         self._last_worked = time.monotonic()
@@ -89,6 +91,10 @@ class EngineActor:
     def idle_s(self) -> float:
         """Seconds since the last work; 0 during work."""
         return 0.0 if self._working.locked() else time.monotonic() - self._last_worked
+
+    def at_work(self) -> list[AtWork]:
+        """What the engine works on, and how far it is."""
+        return progress.at_work()
 
     def pid(self) -> int:
         """The actor's process on its node."""

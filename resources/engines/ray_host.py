@@ -11,11 +11,14 @@ import logging
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice, product
 from typing import Any
 
+from resources.engines import progress
+from resources.engines.progress import AtWork
 from resources.engines.ray_actor import ActorSpec, EngineActor
 from resources.engines.ray_cluster import CONTROL_GROUP, EngineName, connect, evict_idle, places
 from resources.engines.routing import Audio, Done, Slot
@@ -30,6 +33,8 @@ MAX_FAILURES = 3
 """An episode fails after this many actors died on it; a slot fails after this many starts of its actor."""
 WAIT_S = 3600.0
 """The step fails when the cluster has no free place for this long."""
+PLACED_WITHIN_S = 30.0
+"""So long an engine that is loaded ahead of its first episode waits for a place."""
 READ_AHEAD = 128
 """Episodes read from the audio stream before they are assigned to an actor."""
 _GROUPS_PER_ACTOR = 2
@@ -53,7 +58,16 @@ class RayHost:
     idle_s: float = IDLE_S
 
     def preload(self, slot: Slot, choice: EngineChoice, spec: EngineSpec) -> None:
-        """Nothing: actors load while the first episodes of their run are decoded."""
+        """Start one actor, if the cluster has a place for it. Raises `EngineUnavailable`."""
+        import ray
+
+        connect(self.address)
+        for actor_slot in self._slots(slot, choice, spec, at_most=1):
+            actor_slot.start()
+            if ray.wait([actor_slot.placed], timeout=PLACED_WITHIN_S)[0]:
+                actor_slot.wait_until_loaded()
+            else:
+                actor_slot.release()
 
     def run(self, slot: Slot, choice: EngineChoice, spec: EngineSpec, audio: Iterable[Audio]) -> Iterator[Done]:
         """Each episode exactly once, in any order. Raises `EngineUnavailable`."""
@@ -61,17 +75,20 @@ class RayHost:
         if not batch.fresh:
             return
         connect(self.address)
-        gpus = self.gpus_per_engine if spec.needs_gpu else 0.0
-        actor_spec = ActorSpec(slot, choice, self.home, self.cache, self.cache_limit_bytes, self.idle_s)
-        slots = [
-            ActorSlot(EngineName(slot, spec.fingerprint, actor_spec.digest, gpus, index), actor_spec, where)
-            for index, where in enumerate(places(gpus, at_most=len(batch.fresh)))
-        ]
+        slots = self._slots(slot, choice, spec, at_most=len(batch.fresh))
         try:
             yield from dispatch(batch, slots)
         finally:
             for actor_slot in slots:
                 actor_slot.release()
+
+    def _slots(self, slot: Slot, choice: EngineChoice, spec: EngineSpec, at_most: int) -> list[ActorSlot]:
+        gpus = self.gpus_per_engine if spec.needs_gpu else 0.0
+        actor_spec = ActorSpec(slot, choice, self.home, self.cache, self.cache_limit_bytes, self.idle_s)
+        return [
+            ActorSlot(EngineName(slot, spec.fingerprint, actor_spec.digest, gpus, index), actor_spec, where)
+            for index, where in enumerate(places(gpus, at_most=at_most))
+        ]
 
 
 def dispatch(batch: _Batch, slots: list[ActorSlot]) -> Iterator[Done]:
@@ -89,6 +106,8 @@ def dispatch(batch: _Batch, slots: list[ActorSlot]) -> Iterator[Done]:
         for pending in ready:
             answered_at = time.monotonic()
             yield from slot_of[pending].next_result(batch)
+        for slot in slots:
+            slot.follow()
         if time.monotonic() - polled_at >= _POLL_EVERY_S and any(slot.loading is not None for slot in slots):
             evict_idle([slot.name for slot in slots])
             polled_at = time.monotonic()
@@ -188,11 +207,15 @@ class ActorSlot:
     is_ready: bool = False
     failed_starts: int = 0
     last_error: str = ""
+    asked: Any = None
+    """Resolves to what the actor works on."""
+    at_work: dict[str, AtWork] = field(default_factory=dict)
+    """As it answered last, shown as the progress of this process."""
 
     def take(self, batch: _Batch, n_slots: int, n_held: int) -> None:
         """Start the actor if there is none. Assign it a group if it has fewer than `n_held`."""
         if self.actor is None and batch.has_more:
-            self._start()
+            self.start()
         if self.is_ready and len(self.groups) < n_held and (group := batch.next_group(n_slots)):
             if self.groups:
                 self.actor.decode.options(concurrency_group=CONTROL_GROUP).remote(group)
@@ -225,12 +248,41 @@ class ActorSlot:
         """Cancel the work of this run and keep the actor. An actor that has no place yet is ended."""
         import ray
 
+        self._show([])
         for group in self.groups:
             ray.cancel(group.results)
         if self.actor is not None and not ray.wait([self.placed], timeout=0)[0]:
             ray.kill(self.actor)
 
-    def _start(self) -> None:
+    def follow(self) -> None:
+        """Show what the actor works on, as it answered since the last call, and ask again."""
+        import ray
+        from ray.exceptions import RayError
+
+        if self.asked is not None and ray.wait([self.asked], timeout=0)[0]:
+            with suppress(RayError):  # `next_result` handles an actor that has died
+                self._show(ray.get(self.asked))
+            self.asked = None
+        if self.asked is None and self.groups:
+            self.asked = self.actor.at_work.options(concurrency_group=CONTROL_GROUP).remote()
+
+    def _show(self, at_work: Sequence[AtWork]) -> None:
+        theirs = {one.episode_id: one for one in at_work}
+        for episode_id in self.at_work.keys() - theirs.keys():
+            progress.end(self.at_work.pop(episode_id))
+        for episode_id, one in theirs.items():
+            if episode_id not in self.at_work:
+                self.at_work[episode_id] = progress.begin(episode_id, one.slot, one.audio_ms)
+            self.at_work[episode_id].report(one.done_ms)
+
+    def wait_until_loaded(self) -> None:
+        """Raises `EngineUnavailable`."""
+        import ray
+
+        self._loaded(ray.get(self.loading))
+
+    def start(self) -> None:
+        """Start the actor, or take the one that an earlier run has left."""
         import ray
 
         as_actor: Any = ray.remote  # its annotations do not know concurrency groups
@@ -253,6 +305,8 @@ class ActorSlot:
         self.failed_starts += not self.is_ready
         self.last_error = why
         held = list(self.groups)
+        self.asked = None
+        self._show([])
         self.actor, self.loading, self.is_ready, self.groups = None, None, False, deque()
         for one in [one for group in held[1:] for one in group.open.values()]:
             batch.fresh.appendleft(one)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from threading import Thread
@@ -14,6 +14,7 @@ from partitions.languages import normalise_language
 from speech.engines import registry
 from speech.engines.protocols import EngineChoice, EngineResult, EngineSpec, Slot
 from speech.errors import EngineUnavailable, LanguageWithoutEngine
+from speech.types import Diarization
 
 ASSUMED_LANGUAGE = "en"
 """The language of an episode without a declared one; `quality` compares it with the text."""
@@ -30,6 +31,15 @@ class Audio:
 
 
 @dataclass(frozen=True)
+class WorkerIdentity:
+    """A process on another machine that runs engines."""
+
+    name: str
+    host: str
+    version: str
+
+
+@dataclass(frozen=True)
 class Done:
     """An episode's result, or the error that belongs to it."""
 
@@ -43,6 +53,12 @@ class Done:
     audio_ms: int | None = None
     utilization: float | None = None
     """Share of the time since the engine began to load in which it worked: it waited neither for audio nor for landings."""
+    ran_on: WorkerIdentity | None = None
+    """The worker on which the engine ran; None: this machine, or a node of the cluster."""
+    fingerprint: str | None = None
+    """Of the rows, where it is not that of `spec`: two diarizers are set, and either may have made them."""
+    redone_from: str | None = None
+    """The diarizer whose result this one replaces, because it found as many speakers as it can."""
 
 
 class Host(Protocol):
@@ -65,9 +81,12 @@ class Engines:
     transcribers: Mapping[str, EngineChoice]
     """Language → engine; `*` for every other language that the engine knows."""
     host: Host
+    saturated: EngineChoice | None = None
+    """The diarizer that repeats the episodes in which the first one finds as many speakers as it can; None: none."""
 
     def diarizer_spec(self) -> EngineSpec:
-        return registry.describe_diarizer(self.diarizer)
+        """With the second diarizer among the settings, if there is one: rows of both have one fingerprint."""
+        return self._with_second(registry.describe_diarizer(self.diarizer))
 
     def transcriber_for(self, language: str | None) -> EngineChoice:
         """The transcriber for a language. Raises `LanguageWithoutEngine`."""
@@ -100,7 +119,28 @@ class Engines:
 
     def diarize(self, audio: Iterable[Audio]) -> Iterator[Done]:
         """Each episode exactly once, in any order. Raises `EngineUnavailable`."""
-        return self.host.run("diarizer", self.diarizer, self.diarizer_spec(), audio)
+        first = registry.describe_diarizer(self.diarizer)
+        if self.saturated is None:
+            yield from self.host.run("diarizer", self.diarizer, first, audio)
+            return
+        full: dict[str, tuple[Audio, str]] = {}
+        fingerprint = self.diarizer_spec().fingerprint
+        for done in self.host.run("diarizer", self.diarizer, first, audio):
+            spec = done.spec or first
+            if _is_saturated(done.result):
+                full[done.audio.episode_id] = done.audio, f"{spec.name} {spec.model} {spec.revision}"
+            else:
+                yield replace(done, fingerprint=self._with_second(spec).fingerprint)
+        if full:
+            second = registry.describe_diarizer(self.saturated)
+            for done in self.host.run("diarizer", self.saturated, second, (one for one, _ in full.values())):
+                yield replace(done, fingerprint=fingerprint, redone_from=full[done.audio.episode_id][1])
+
+    def _with_second(self, spec: EngineSpec) -> EngineSpec:
+        if self.saturated is None:
+            return spec
+        second = registry.describe_diarizer(self.saturated)
+        return replace(spec, settings={**spec.settings, "saturated": f"{second.name} {second.fingerprint}"})
 
     def transcribe(self, audio: Iterable[Audio]) -> Iterator[Done]:
         """Each episode exactly once, in any order. Raises `EngineUnavailable`.
@@ -123,6 +163,12 @@ class Engines:
                 yield one, self.transcriber_for(one.language)
             except LanguageWithoutEngine as error:
                 refused.append(Done(one, None, error))
+
+
+def _is_saturated(result: EngineResult | None) -> bool:
+    if not isinstance(result, Diarization) or result.speaker_capacity is None:
+        return False
+    return len({segment.speaker for segment in result.segments}) >= result.speaker_capacity
 
 
 def _of_engine(

@@ -8,10 +8,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from resources.exports.registry import TRANSCRIPTS
 from resources.lake.warehouse import ask
 from speech.errors import PodlakeError
 from speech.formats.document import Document, Passage
-from speech.formats.registry import FORMATS
 from speech.types import Segment, Word
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def write_transcripts(
     connection: DuckDBPyConnection, name: str, episode_ids: Sequence[str], folder: Path
 ) -> Iterator[Path]:
     """Write a file for each episode, and yield its path. A file appears complete or not at all."""
-    form = FORMATS[name]
+    form = TRANSCRIPTS[name]
     folder.mkdir(parents=True, exist_ok=True)
     for episode_id in episode_ids:
         path = folder / f"{episode_id}.{form.SUFFIX}"

@@ -69,8 +69,7 @@ class AudioStore:
         """Move fetched bytes into the store. Returns the URI relative to the home."""
         uri = f"audio/{sha256[:2]}/{sha256}.{extension(url, content_type)}"
         if not self.home.exists(uri):
-            with self.home.writing(uri) as stream, fetched.open("rb") as source:
-                shutil.copyfileobj(source, stream, 1 << 20)
+            self.home.add(fetched, uri)
         fetched.unlink()
         return uri
 

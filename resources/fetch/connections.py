@@ -19,6 +19,8 @@ SLOWEST_BYTES_PER_S = 16_000
 """128 kbit/s, the speed of playback."""
 LOOK_UP_S = 20.0
 """For the address of a name, and less where the request has less time left."""
+READ_BYTES = 1 << 19
+"""Read at most at once. httpcore asks for 64 KiB, for which its own work on a chunk takes as long as the hashing."""
 _OVERHEAD_BYTES = 1 << 16
 """More than a coding adds to a body that does not shrink."""
 
@@ -139,7 +141,7 @@ class _Stream(httpcore.NetworkStream):
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         try:
-            found = self._stream.read(max_bytes, _limit_s(timeout, self._clock))
+            found = self._stream.read(max(max_bytes, READ_BYTES), _limit_s(timeout, self._clock))
         except httpcore.ReadTimeout:
             self._clock.left_s()
             raise

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resources.lake.duckdb_files import retry_if_file_vanished
-from resources.lake.tables import TABLES
+from resources.lake.lake import Lake
+from resources.lake.tables import CHECK_RESULTS, TABLES
 from resources.lake.tables.pipeline import CheckResultRow
 from resources.lake.warehouse import SQL
 
@@ -37,10 +39,16 @@ def checks() -> list[Check]:
     return [*_unique_keys(), *map(_of_file, sorted((SQL / "checks").glob("*.sql")))]
 
 
-def run_checks(connection: DuckDBPyConnection) -> Iterator[CheckResultRow]:
-    """The result of each check, one after the other: a check reads whole columns."""
-    for check in checks():
-        found = retry_if_file_vanished(lambda: connection.execute(_counted(check.sql)).fetchall())  # noqa: B023
+def run_checks(
+    connection: DuckDBPyConnection, chosen: Iterable[Check] | None = None, partitions: Sequence[str] | None = None
+) -> Iterator[CheckResultRow]:
+    """The result of each check, one after the other: a check reads whole columns.
+
+    `partitions`: only these are checked.
+    """
+    for check in checks() if chosen is None else chosen:
+        sql = _counted(check.sql, partitions)
+        found = retry_if_file_vanished(lambda: connection.execute(sql).fetchall())  # noqa: B023
         n_wrong = found[0][2] if found else 0
         examples = tuple(f"{partition}: {detail}" for partition, detail, _ in found)
         yield CheckResultRow(
@@ -49,8 +57,37 @@ def run_checks(connection: DuckDBPyConnection) -> Iterator[CheckResultRow]:
         )  # fmt: skip
 
 
-def _counted(sql: str) -> str:
-    return f"with wrong as ({sql}) select partition, detail, count(*) over () from wrong order by 1, 2 limit {EXAMPLES}"
+def land_results(lake: Lake, rows: Sequence[CheckResultRow], run_id: str) -> None:
+    """Put the results into `check_results`, beside those of other assets."""
+    assets = {row.asset for row in rows}
+    found = lake.read_file(CHECK_RESULTS, "all")
+    known = {check.name for check in checks()}
+    others = [] if found is None else CHECK_RESULTS.rows_of(found)
+    kept = [row for row in others if row.asset not in assets and row.check_name in known]
+    made = CHECK_RESULTS.rows_of(CHECK_RESULTS.of(rows, run_id=run_id, landed_at=datetime.now(UTC)))
+    lake.replace(CHECK_RESULTS, "all", CHECK_RESULTS.of([*kept, *made]))
+
+
+def elsewhere(lake: Lake, check: str, partitions: Collection[str]) -> CheckResultRow | None:
+    """The last result of the check for the whole lake, if it failed for other partitions than these."""
+    found = lake.read_file(CHECK_RESULTS, "all")
+    for row in [] if found is None else CHECK_RESULTS.rows_of(found):
+        other = [one for one in row.examples if one.split(": ")[0] not in partitions]
+        if row.check_name == check and (other or row.n_wrong > len(row.examples)):
+            return row
+    return None
+
+
+def _counted(sql: str, partitions: Sequence[str] | None) -> str:
+    chosen = "true"
+    if partitions is not None:
+        # A list of constants reaches the files: DuckDB rules them out by name.
+        names = ", ".join("'" + key.replace("'", "''") + "'" for key in partitions)
+        chosen = f"partition in ({names})" if names else "false"
+    return (
+        f"with wrong as ({sql}) select partition, detail, count(*) over () from wrong where {chosen} "
+        f"order by 1, 2 limit {EXAMPLES}"
+    )
 
 
 def _of_file(path: Path) -> Check:

@@ -8,9 +8,11 @@ made, so that readers and the planner decide by file names alone.
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pyarrow as pa
 from pyarrow import fs
@@ -102,11 +104,24 @@ def data_version(tables: Iterable[pa.Table]) -> str:
     digest = hashlib.sha256()
     for table in tables:
         content = table.drop_columns([name for name in table.column_names if name in _PROVENANCE])
-        sink = pa.BufferOutputStream()
+        sink = pa.PythonFile(_Hashed(digest), mode="w")  # no copy in memory: a feed can have 100 000 episodes
         with pa.ipc.new_stream(sink, content.schema.remove_metadata()) as writer:
             writer.write_table(content.combine_chunks())
-        digest.update(sink.getvalue())
     return digest.hexdigest()[:10]
+
+
+class _Hashed(io.RawIOBase):
+    """A file whose bytes are hashed and not kept."""
+
+    def __init__(self, digest: hashlib._Hash) -> None:
+        self._digest = digest
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, some: Any) -> int:
+        self._digest.update(some)
+        return len(some)
 
 
 def open_commits(home: Home, stage: str) -> dict[str, Commit]:

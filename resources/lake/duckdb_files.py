@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import pyarrow as pa
 
 from resources.lake.home import Home
+from resources.object_store import duckdb_filesystem
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -52,9 +53,7 @@ def prepare(connection: DuckDBPyConnection, home: Home) -> None:
     """Time zone and, where the lake lies in an object store, its file system."""
     connection.execute("set timezone = 'UTC'")
     if not home.is_local:
-        from fsspec.implementations.arrow import ArrowFSWrapper
-
-        filesystem = ArrowFSWrapper(home.filesystem)
+        filesystem = duckdb_filesystem(home.filesystem)
         with _REGISTERING:
             # The connections of a process to one database file have its file systems in common.
             if not connection.filesystem_is_registered(filesystem.protocol):

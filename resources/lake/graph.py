@@ -10,8 +10,8 @@ from typing import Literal
 
 from resources.lake.tables import Table
 
-PartitionKind = Literal["feed", "episode"]
-EngineSlot = Literal["diarizer", "transcriber"]
+PartitionKind = Literal["feed", "episode", "podcast"]
+EngineSlot = Literal["diarizer", "transcriber", "synthesizer"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +23,11 @@ class StageSpec:
     inputs: tuple[str, ...] = ()
     """Stages of the same partition whose landings it reads."""
     optional_inputs: tuple[str, ...] = ()
-    """Stages of the same partition that it waits for while they can run, and does without if they have failed. Another
-    landing of theirs does not make it outdated."""
+    """Stages of the same partition that it waits for while they can run, and does without if they have failed. It is
+    outdated when one of them lands later, or with other rows."""
+    ordered: tuple[str, ...] = ()
+    """The optional inputs that Dagster's backfills wait for too. They skip the partitions for which these have failed,
+    which the planner requests then."""
     gathers: tuple[str, ...] = ()
     """Of a stage of feeds: stages of episodes. It reads their landings of all episodes of the feed."""
     partition_kind: PartitionKind = "episode"
@@ -101,6 +104,11 @@ class StageGraph:
         """The stages that a stage reads, directly or through others."""
         direct = self[name].inputs
         return frozenset(direct).union(*(self.all_inputs(one) for one in direct))
+
+    def awaited(self, name: str) -> frozenset[str]:
+        """The stages that it waits for while they can run."""
+        direct = self[name].inputs + self[name].optional_inputs
+        return frozenset(direct).union(*(self.awaited(one) for one in direct))
 
     @cached_property
     def terminal(self) -> tuple[str, ...]:

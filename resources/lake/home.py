@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from typing import BinaryIO
 
 from pyarrow import fs
 
+from resources.object_store import SCHEME, is_s3, open_filesystem, upload
 from speech.errors import StorageError
 
 
@@ -31,7 +33,7 @@ class Home:
     @classmethod
     def at(cls, uri: str) -> Home:
         if "://" in uri:
-            filesystem, root = fs.FileSystem.from_uri(uri)
+            filesystem, root = open_filesystem(uri) if uri.startswith(f"{SCHEME}://") else fs.FileSystem.from_uri(uri)
             return cls(uri.rstrip("/"), filesystem, root.rstrip("/"))
         return cls(uri, fs.LocalFileSystem(), str(Path(uri).absolute()))
 
@@ -81,20 +83,22 @@ class Home:
 
     def remove(self, *parts: str) -> None:
         """Remove a file if it exists."""
-        if self.exists(*parts):
+        with suppress(FileNotFoundError):
             self.filesystem.delete_file(self.path(*parts))
 
     @contextmanager
-    def writing(self, *parts: str, exclusive: bool = False, private: bool = False) -> Iterator[BinaryIO]:
+    def writing(
+        self, *parts: str, exclusive: bool = False, private: bool = False, durable: bool = True
+    ) -> Iterator[BinaryIO]:
         """A stream whose bytes appear under the name at once when the block ends without an error.
 
         Raises `StorageError`; if `exclusive`, and the home is local, `FileExistsError` where the file exists already.
-        Only the user can read a local file that is `private`.
+        Only the user can read a local file that is `private`. A power failure can lose one that is not `durable`.
         """
         target = self.path(*parts)
         try:
             with (
-                _renamed(Path(target), exclusive=exclusive, private=private)
+                _renamed(Path(target), exclusive=exclusive, private=private, durable=durable)
                 if self.is_local
                 else self._uploaded(target) as stream
             ):
@@ -108,7 +112,7 @@ class Home:
 
     @contextmanager
     def _uploaded(self, target: str) -> Iterator[BinaryIO]:
-        """A temporary local file that is uploaded in one call when it is complete.
+        """A temporary local file that is uploaded when it is complete.
 
         A direct upload stream would publish an incomplete object if an exception or a signal closed it.
         """
@@ -116,11 +120,28 @@ class Home:
             collected = Path(folder) / "collected"
             with collected.open("wb") as stream:
                 yield stream
-            fs.copy_files(str(collected), target, fs.LocalFileSystem(), self.filesystem)
+            self._put(collected, target)
+
+    def add(self, source: Path, *parts: str) -> None:
+        """Copy a local file into the home, where it appears complete. Raises `StorageError`."""
+        if self.is_local:
+            with self.writing(*parts) as stream, source.open("rb") as file:
+                shutil.copyfileobj(file, stream, 1 << 20)
+            return
+        try:
+            self._put(source, self.path(*parts))
+        except OSError as error:
+            raise StorageError(f"{self.path(*parts)} could not be written: {error}.") from error
+
+    def _put(self, source: Path, target: str) -> None:
+        if is_s3(self.filesystem):
+            upload(source, target)
+        else:
+            fs.copy_files(str(source), target, fs.LocalFileSystem(), self.filesystem)
 
 
 @contextmanager
-def _renamed(target: Path, *, exclusive: bool, private: bool) -> Iterator[BinaryIO]:
+def _renamed(target: Path, *, exclusive: bool, private: bool, durable: bool) -> Iterator[BinaryIO]:
     """A hidden local file that is synced and renamed when it is complete."""
     target.parent.mkdir(parents=True, exist_ok=True)
     hidden = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
@@ -130,7 +151,8 @@ def _renamed(target: Path, *, exclusive: bool, private: bool) -> Iterator[Binary
         with hidden.open("wb") as stream:
             yield stream
             stream.flush()
-            os.fsync(stream.fileno())
+            if durable:
+                os.fsync(stream.fileno())
         if exclusive:
             _link(hidden, target)
         else:

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -19,8 +20,14 @@ from resources.lake.sealed_files import SealedFiles
 from resources.lake.tables import FAILURES, STAGE_RUNS, Table
 from resources.lake.tables.pipeline import FailureRow, StageRunRow
 from resources.lake.tables.table import Row_co
+from speech.errors import StorageError
 
 OPEN = "open"
+SMALL_BYTES = 64 << 10
+"""Below this, compression saves a few blocks of the disk until compaction, and takes more time than all the rest of
+writing and reading the file."""
+READ_TRIES, READ_AGAIN_AFTER_S = 5, 0.2
+"""A listing of an object store may be older than the removal of a file."""
 _COMMIT_COLUMNS = "episode_id, stage, stamp, audio_sha256, engine_fingerprint, finished_at"
 """The columns of `stage_runs` that a commit is made of."""
 
@@ -44,28 +51,43 @@ class Lake:
         """Write the row of `stage_runs` of a try that landed nothing. Raises `StorageError`."""
         self._write(STAGE_RUNS, STAGE_RUNS.of([record]), OPEN, FAILED, f"{record.commit.name}.parquet")
 
-    def read(self, table: Table, key: str, listed: Mapping[str, Commit] | None = None) -> pa.Table | None:
+    def read(
+        self,
+        table: Table,
+        key: str,
+        listed: Mapping[str, Commit] | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> pa.Table | None:
         """The rows of the key's newest landing in the table; None if there is no landing.
 
-        `listed` are the open commits of the table's stage, if they have been listed already.
+        `listed` are the open commits of the table's stage, if they have been listed already; without `columns`, all.
         """
+        missing = _Missing()
         while True:
             commit = (open_commits(self.home, table.asset) if listed is None else listed).get(key)
             listed = None
             if commit is None:
-                return SealedFiles(self.home, table).landings([key]).get(key)
-            with suppress(FileNotFoundError):  # compaction removed the landing after it was listed
-                return self.read_name(table, commit.name)
+                rows = SealedFiles(self.home, table).landings([key]).get(key)
+                return rows if rows is None or columns is None else rows.select(columns)
+            try:
+                return self.read_name(table, commit.name, columns=columns)
+            except FileNotFoundError as error:  # compaction removed the landing after it was listed
+                missing.note(commit, error)
 
     def read_many(self, table: Table, keys: Sequence[str]) -> dict[str, pa.Table]:
         """Key → rows, for the keys that have landed. Lists the commits once; sealed rows come from one query."""
+        missing = _Missing()
         while True:
-            commits = open_commits(self.home, table.asset)
-            try:
-                found = {key: self.read_name(table, commits[key].name) for key in keys if key in commits}
-            except FileNotFoundError:  # compaction removed a landing after it was listed
-                continue
-            return found | SealedFiles(self.home, table).landings([key for key in keys if key not in commits])
+            commits, found = open_commits(self.home, table.asset), {}
+            opened = [commits[key] for key in keys if key in commits]
+            for commit in opened:
+                try:
+                    found[commit.key] = self.read_name(table, commit.name)
+                except FileNotFoundError as error:  # compaction removed the landing after it was listed
+                    missing.note(commit, error)
+                    break
+            if len(found) == len(opened):
+                return found | SealedFiles(self.home, table).landings([key for key in keys if key not in commits])
 
     def read_landing(self, table: Table, commit: Commit) -> pa.Table | None:
         """The rows of this landing in the table; None if it is no longer there, because another has replaced it."""
@@ -113,15 +135,20 @@ class Lake:
 
     def runs(self, stage: str, keys: Sequence[str]) -> dict[str, StageRunRow]:
         """Key → the row of `stage_runs` of its newest landing at the stage, for those of the keys that have one."""
+        missing = _Missing()
         while True:
-            commits = open_commits(self.home, stage)
-            try:
-                found = [self.read_name(STAGE_RUNS, stage, commits[key].name) for key in keys if key in commits]
-            except FileNotFoundError:  # compaction removed a commit after it was listed
-                continue
-            rest = [key for key in keys if key not in commits]
-            opened = {row.episode_id: row for rows in found for row in STAGE_RUNS.rows_of(rows)}
-            return opened | SealedFiles(self.home, STAGE_RUNS).newest_runs(stage, rest)
+            commits, found = open_commits(self.home, stage), []
+            opened = [commits[key] for key in keys if key in commits]
+            for commit in opened:
+                try:
+                    found.append(self.read_name(STAGE_RUNS, stage, commit.name))
+                except FileNotFoundError as error:  # compaction removed the commit after it was listed
+                    missing.note(commit, error)
+                    break
+            if len(found) == len(opened):
+                rest = [key for key in keys if key not in commits]
+                rows = {row.episode_id: row for table in found for row in STAGE_RUNS.rows_of(table)}
+                return rows | SealedFiles(self.home, STAGE_RUNS).newest_runs(stage, rest)
 
     def current(self, stage: str, keys: Sequence[str]) -> Mapping[str, Commit]:
         """Key → its newest commit at the stage, open or sealed."""
@@ -146,12 +173,32 @@ class Lake:
     def _write(self, table: Table, rows: pa.Table, *place: str) -> None:
         if rows.schema != table.schema:
             raise TypeError(f"rows for {table.name} have another schema:\n{rows.schema}")
+        is_small = rows.nbytes < SMALL_BYTES
         with self.home.writing("lake", table.name, *place) as stream:
-            pq.write_table(rows, stream, compression="zstd")
+            pq.write_table(rows, stream, compression="none" if is_small else "zstd", use_dictionary=not is_small)
 
-    def read_name(self, table: Table, *name: str) -> pa.Table:
+    def read_name(self, table: Table, *name: str, columns: Sequence[str] | None = None) -> pa.Table:
         """The rows of an open file, committed or not. Raises `FileNotFoundError`."""
         path = self.home.path("lake", table.name, OPEN, *name) + ".parquet"
         with self.home.filesystem.open_input_file(path) as file:
             # Not read_table: it looks for partitions and starts threads, which takes twice as long as a small file.
-            return table.conform(pq.ParquetFile(file).read(use_threads=False))
+            return table.conform(pq.ParquetFile(file).read(columns, use_threads=False), columns)
+
+
+class _Missing:
+    """Files of commits that were listed, and were not there. Compaction removes a commit before its rows."""
+
+    def __init__(self) -> None:
+        self._tries: Counter[Commit] = Counter()
+
+    def note(self, commit: Commit, error: FileNotFoundError) -> None:
+        """Raises `StorageError` if the same commit was listed again and again: its rows are lost."""
+        self._tries[commit] += 1
+        if self._tries[commit] == READ_TRIES:
+            raise StorageError(
+                f"The lake is damaged: {commit.stage} of {commit.key} has the commit {commit.name}, whose file is missing "
+                f"({error}). Restore the file from a backup. Without one, remove lake/{STAGE_RUNS.name}/{OPEN}/"
+                f"{commit.stage}/{commit.name}.parquet, and materialize {commit.stage} of {commit.key} again."
+            ) from error
+        if self._tries[commit] > 1:
+            time.sleep(READ_AGAIN_AFTER_S)

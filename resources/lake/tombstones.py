@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from partitions.keys import media_identity
 from resources.lake.home import Home
@@ -19,6 +20,19 @@ FOLDER = "forgotten"
 IMPORTED = "imported"
 """Feeds of imported audio begin with this. An episode can be imported into any of them, so they share tombstones."""
 DIGITS = 32
+
+
+class Identity(Protocol):
+    """What tells an episode from the others of its feed."""
+
+    @property
+    def guid(self) -> str: ...
+
+    @property
+    def enclosure_url(self) -> str: ...
+
+    @property
+    def published_at(self) -> datetime | None: ...
 
 
 @dataclass(frozen=True)
@@ -32,7 +46,7 @@ class Tombstones:
         names = (name.removesuffix(".json") for name in home.names(FOLDER))
         return cls(frozenset(part for name in names for part in name.split("-")))
 
-    def has(self, feed_id: str, episode: EpisodeRow) -> bool:
+    def has(self, feed_id: str, episode: Identity) -> bool:
         return bool(self.hashes) and not self.hashes.isdisjoint(_hashes(feed_id, episode))
 
     def has_feed(self, url: str) -> bool:
@@ -58,7 +72,7 @@ def digest(kind: str, *parts: str) -> str:
     return hashlib.sha256("\n".join((kind, *parts)).encode("utf-8", "replace")).hexdigest()[:DIGITS]
 
 
-def _hashes(feed_id: str, episode: EpisodeRow) -> tuple[str, str]:
+def _hashes(feed_id: str, episode: Identity) -> tuple[str, str]:
     """By the guid; and by URL and date, for feeds that give their episodes new guids. Both within the feed."""
     feed = IMPORTED if feed_id.startswith(f"{IMPORTED}-") else feed_id
     published: datetime | None = episode.published_at

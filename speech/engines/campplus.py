@@ -35,7 +35,7 @@ from speech.types import SAMPLE_RATE_HZ, Diarization, Recording, Segment
 MAX_PAUSE_MS = 1_200
 """Shorter pauses of one speaker belong to the segment unless another speaks in them."""
 PAD_MS = 100
-_METHOD = 2
+_METHOD = 3
 """Counts up when the method changes what it finds."""
 _LEAST_SECOND = 0.05
 """The second speaker of a frame has at least this score."""
@@ -90,10 +90,8 @@ class Campplus:
         try:
             segments = _segments(samples, self._segmentation, self._embedder, self._pool, recording.report)
             found = with_speaker_embeddings(Diarization(segments), samples, self._embedder)
-        except Exception as error:
-            if self._device == ON_CPU.name or "Failed to allocate memory" not in str(error):
-                raise
-            raise OutOfMemory(f"{recording.episode_id}: {self._device} has too little free memory.") from None
+        except OutOfMemory as error:
+            raise OutOfMemory(f"{recording.episode_id}: {self._device}: {error}") from None
         return replace(found, engine_ms=round((time.perf_counter() - started_s) * 1000))
 
 
@@ -111,7 +109,10 @@ def _segments(
         samples, active, embedder, pool, lambda share: report(round((1 + share) * duration_ms / 2))
     )
     voices, similarity = voices_per_frame(windows, len(active.speech))
-    scores = _WINDOW_WEIGHT * voices + (1 - _WINDOW_WEIGHT) * active.named(voices)
+    scores = active.named(voices)
+    scores *= 1 - _WINDOW_WEIGHT
+    voices *= np.float16(_WINDOW_WEIGHT)
+    scores += voices
     return _named_segments(_speakers_per_frame(active, scores), similarity, duration_ms)
 
 

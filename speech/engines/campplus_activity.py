@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from speech.engines.onnx_models import run
+
 STEP_SAMPLES = 270
 """Samples between two frames: 16.875 ms."""
 FIRST_CENTRE = 495
@@ -54,9 +56,10 @@ class Activity:
             part = slice(window * HOP_FRAMES, window * HOP_FRAMES + WINDOW_FRAMES)
             speaks = local.astype(np.float32)[: len(voices[part])]
             single = speaks * (2 - speaks.sum(axis=1, keepdims=True)).clip(0, 1)
-            shares = single.T @ voices[part]
+            shares = single.T @ voices[part].astype(np.float32)
             total[part] += speaks @ (shares / np.maximum(shares.sum(axis=1, keepdims=True), 1e-6))
-        return total / _windows_per_frame(len(voices), len(self.local))[:, None]
+        total /= _windows_per_frame(len(voices), len(self.local))[:, None]
+        return total
 
 
 def activity(samples: np.ndarray, session: Any, pool: Executor, report: Callable[[float], None]) -> Activity:
@@ -70,7 +73,7 @@ def activity(samples: np.ndarray, session: Any, pool: Executor, report: Callable
         for row, window in zip(inputs[:, 0], batch, strict=True):
             part = samples[window * hop : window * hop + _WINDOW_SAMPLES]
             row[: len(part)] = part / np.float32(32768)
-        return np.exp(session.run(None, {"samples": inputs})[0])
+        return np.exp(run(session, inputs))
 
     frames = HOP_FRAMES * (windows - 1) + WINDOW_FRAMES
     speech, overlap = np.zeros(frames, np.float32), np.zeros(frames, np.float32)

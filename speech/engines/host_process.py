@@ -33,10 +33,10 @@ from typing import Any
 from speech.engines import registry
 from speech.engines.hosts import code_version
 from speech.engines.protocols import ON_CPU, EngineChoice, Slot
-from speech.engines.wire import Connection, HungUp, Message, recording_of
+from speech.engines.wire import Connection, HungUp, Message, unpacked
 from speech.errors import EngineUnavailable
 from speech.signals import reset_signals
-from speech.types import Recording
+from speech.types import Line, Recording
 
 ENGINES_AT_ONCE = 4
 """Warm engines of a process at most. One more closes the one that has been idle longest."""
@@ -45,6 +45,9 @@ ABANDONED_S = 5.0
 PROGRESS_EVERY_S = 0.5
 _TICK_S = 0.5
 _NO_MEMORY = ("out of memory", "Failed to allocate memory", "ALLOC_FAILED")
+
+_WORK: dict[Slot, str] = {"diarizer": "diarize", "transcriber": "transcribe", "synthesizer": "synthesize"}
+"""The method of an engine that does its work."""
 
 
 @dataclass(eq=False)
@@ -75,7 +78,7 @@ class _Work:
     """A recording that the engine has taken."""
 
     number: int
-    recording: Recording
+    recording: Recording | Line
     audio_ms: int
     started_at: float
     done_ms: int = 0
@@ -242,9 +245,8 @@ class HostProcess:
         warm.engine.close()
 
     def _stream(self, use: _Use, warm: _Warm) -> None:
-        work = warm.engine.diarize if warm.slot == "diarizer" else warm.engine.transcribe
         try:
-            for recording, result in work(self._asked_for(use)):
+            for recording, result in getattr(warm.engine, _WORK[warm.slot])(self._asked_for(use)):
                 number = use.at_work.pop(id(recording)).number  # an engine gives back the recording that it was given
                 use.connection.tell({"done": number, "result": result, "use": warm.engine.device_use()})
             use.connection.tell({"over": True})
@@ -260,14 +262,14 @@ class HostProcess:
                 os._exit(1)
             raise HungUp from error
 
-    def _asked_for(self, use: _Use) -> Iterator[Recording]:
+    def _asked_for(self, use: _Use) -> Iterator[Any]:
         number = 0
         while True:
             use.connection.tell({"next": number})
             packed = use.connection.receive()["recording"]
             if packed is None:
                 return
-            recording = recording_of(packed, partial(_report, use, number))
+            recording = unpacked(packed, partial(_report, use, number))
             use.at_work[id(recording)] = _Work(number, recording, recording.duration_ms, time.monotonic())
             yield recording
             number += 1

@@ -1,4 +1,4 @@
-"""An engine in a host process, as its client sees it: a `Diarizer` or a `Transcriber`.
+"""An engine in a host process, as its client sees it: a `Diarizer`, a `Transcriber` or a `Synthesizer`.
 
 The host process (`host_process`) asks for a recording when its engine does, so that batches and read-ahead are the
 engine's own. Only paths, progress and results cross the socket.
@@ -21,9 +21,9 @@ from typing import Any
 
 from speech.engines import hosts
 from speech.engines.protocols import ON_CPU, DeviceUse, EngineChoice, EngineResult, EngineSpec, Slot
-from speech.engines.wire import Connection, HungUp, packed_choice, packed_recording
+from speech.engines.wire import Connection, HungUp, packed, packed_choice
 from speech.errors import EngineCrashed, EngineUnavailable, OutOfMemory, PodlakeError
-from speech.types import Recording
+from speech.types import Line, Recording
 
 log = logging.getLogger("podlake")
 
@@ -32,7 +32,8 @@ EXITS_IN_A_ROW = 4
 _LOADS = 2
 """A process that exits during a load may have been ended for another client's work."""
 
-Outcome = tuple[Recording, EngineResult | PodlakeError]
+Work = Recording | Line
+Outcome = tuple[Work, EngineResult | PodlakeError]
 
 
 class HostedEngine:
@@ -66,6 +67,10 @@ class HostedEngine:
         """Each recording exactly once, in any order. Raises `EngineUnavailable`."""
         return self._stream(recordings)
 
+    def synthesize(self, lines: Iterable[Line]) -> Iterator[tuple[Line, Any]]:
+        """Each line exactly once, in any order. Raises `EngineUnavailable`."""
+        return self._stream(lines)
+
     def device_use(self) -> DeviceUse:
         """As the engine said with its last result."""
         return self._use
@@ -80,11 +85,13 @@ class HostedEngine:
             self._connection.close()
         self._connection, self._is_ready = None, False
 
-    def _stream(self, recordings: Iterable[Recording]) -> Iterator[Outcome]:
-        coming, suspects, exits = iter(recordings), deque[Recording](), 0
-        first = deque(islice(coming, 1))  # made while the engine loads
+    def _stream(self, recordings: Iterable[Work]) -> Iterator[tuple[Any, Any]]:
+        exits = 0
+        coming: Iterator[Work] = iter(recordings)
+        suspects: deque[Work] = deque()
+        first: deque[Work] = deque(islice(coming, 1))  # made while the engine loads
         while exits < EXITS_IN_A_ROW:
-            held: dict[int, Recording] = {}
+            held: dict[int, Work] = {}
             alone = bool(suspects)
             try:
                 own = _taken(suspects, ()) if alone else _taken(first, coming)
@@ -100,11 +107,12 @@ class HostedEngine:
                 if len(held) > 1:
                     suspects += held.values()
                 else:
-                    yield from ((one, self._crashed(one, str(exited))) for one in held.values())
+                    for suspect in list(held.values()):
+                        yield suspect, self._crashed(suspect, str(exited))
         for one in (*suspects, *first, *coming):
             yield one, self._crashed(one, f"exited {exits} times in a row before this recording was tried")
 
-    def _call(self, coming: Iterator[Recording], held: dict[int, Recording]) -> Generator[Outcome]:
+    def _call(self, coming: Iterator[Work], held: dict[int, Work]) -> Generator[Outcome]:
         """One stream of the engine. `held` is what it was given and has not answered. Raises `_Exited`."""
         over = False
         try:
@@ -115,7 +123,7 @@ class HostedEngine:
                 if "next" in message:
                     if (recording := next(coming, None)) is not None:
                         held[message["next"]] = recording
-                    connection.tell({"recording": recording and packed_recording(recording)})
+                    connection.tell({"recording": recording and packed(recording)})
                 elif "at" in message:
                     held[message["at"]].report(message["ms"])
                 elif "done" in message:
@@ -174,11 +182,11 @@ class HostedEngine:
             f"The engine's process under {self._place.python} exited while it loaded: {self._place.last_error()}"
         )
 
-    def _crashed(self, recording: Recording, how: str) -> EngineCrashed:
+    def _crashed(self, recording: Recording | Line, how: str) -> EngineCrashed:
         return EngineCrashed(f"{recording.episode_id}: the process of the engine {self.spec.name} {how}")
 
 
-def _taken(waiting: deque[Recording], coming: Iterable[Recording]) -> Iterator[Recording]:
+def _taken(waiting: deque[Work], coming: Iterable[Work]) -> Iterator[Work]:
     """Removed when they are asked for, so that those that were never asked for stay."""
     while waiting:
         yield waiting.popleft()

@@ -7,9 +7,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from speech.engines.installed import require
 from speech.engines.protocols import ON_CPU
-from speech.errors import EngineUnavailable
+from speech.errors import EngineUnavailable, OutOfMemory
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -19,6 +21,8 @@ SHA256 = {
     "segmentation-3.0": "f49ff7a175a3b5cbea8324d17288caebe0a3627b1ab08ccf3bdd70cecacbb0b8",
     "campplus": "88759e10ab385a35c623ccb5fb29f4222ff7bd9f750eb5d258e9602279482818",
 }
+_NO_MEMORY = ("Failed to allocate memory", "is smaller than requested bytes")
+"""What onnxruntime says when the device is full, and when its own limit is reached."""
 
 
 def session(name: str, device: str) -> onnxruntime.InferenceSession:
@@ -33,6 +37,24 @@ def session(name: str, device: str) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     return onnxruntime.InferenceSession(str(verified(name)), options, providers=_providers(device))
+
+
+def run(session: onnxruntime.InferenceSession, inputs: np.ndarray) -> np.ndarray:
+    """The model's output for a batch, in halves where the device's memory does not suffice. Raises `OutOfMemory`."""
+    (named,) = session.get_inputs()
+    try:
+        (output,) = session.run(None, {named.name: inputs})
+    except Exception as error:
+        if not any(text in str(error) for text in _NO_MEMORY):
+            raise
+        if len(inputs) == 1:
+            raise OutOfMemory(
+                "onnxruntime could not allocate the memory for one window: other programs use the device."
+            ) from None
+    else:
+        return np.asarray(output)
+    middle = len(inputs) // 2
+    return np.concatenate([run(session, inputs[:middle]), run(session, inputs[middle:])])
 
 
 @cache

@@ -1,4 +1,4 @@
-"""What a diarizer and a transcriber must do; nothing else in the code names an engine.
+"""What a diarizer, a transcriber and a synthesizer must do; nothing else in the code names an engine.
 
 An engine is made by its module's `load(choice, device)` and is then warm. It takes a stream of
 recordings, may put several of them into one batch, and yields each recording's result, or the error that
@@ -15,13 +15,14 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
+from urllib.parse import parse_qsl
 
 from speech.errors import PodlakeError
-from speech.types import Diarization, Recording, Transcript
+from speech.types import Diarization, Line, Recording, SpokenLine, Transcript
 
-Slot = Literal["diarizer", "transcriber"]
+Slot = Literal["diarizer", "transcriber", "synthesizer"]
 """What an engine is for."""
-EngineResult = Diarization | Transcript
+EngineResult = Diarization | Transcript | SpokenLine
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,13 @@ class EngineSpec:
     """Identifies the weights: a version, a commit, or a hash of the file."""
     settings: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     languages: frozenset[str] | None = None
-    """Languages it transcribes; None where that does not apply or is not limited."""
+    """Languages it transcribes or speaks; None where that does not apply or is not limited."""
     needs_gpu: bool = False
     """Whether it gains from a GPU, so that a device is leased for it."""
     gpu_package: str = "torch"
     """The package through which it uses a GPU."""
+    longest_turn_characters: int | None = None
+    """A synthesizer cannot say a longer turn; None: no limit."""
 
     @property
     def fingerprint(self) -> str:
@@ -65,6 +68,12 @@ class EngineChoice:
         """`nemo`, `nemo:nvidia/parakeet-tdt-0.6b-v3`, `nemo:/models/parakeet.nemo`."""
         name, _, model = text.strip().partition(":")
         return cls(name.strip(), model.strip() or None, options)
+
+    @classmethod
+    def parse_voice(cls, text: str) -> EngineChoice:
+        """`piper`, `espeak:en-gb?variant=f2`, `openai:http://127.0.0.1:8880/v1?voice=af_sky`: what follows `?` are options."""
+        engine, _, query = text.strip().partition("?")
+        return cls.parse(engine, **dict(parse_qsl(query, strict_parsing=True) if query else ()))
 
 
 @dataclass(frozen=True)
@@ -107,6 +116,28 @@ class Transcriber(Protocol):
 
     def transcribe(self, recordings: Iterable[Recording]) -> Iterator[tuple[Recording, Transcript | PodlakeError]]:
         """Each recording exactly once, in any order."""
+        ...
+
+    def device_use(self) -> DeviceUse:
+        """Use since the current stream began."""
+        ...
+
+    def close(self) -> None:
+        """Give back processes and memory."""
+        ...
+
+
+class Synthesizer(Protocol):
+    """Says lines of a script. Each voice of a script is one synthesizer."""
+
+    @property
+    def spec(self) -> EngineSpec: ...
+
+    def synthesize(self, lines: Iterable[Line]) -> Iterator[tuple[Line, SpokenLine | PodlakeError]]:
+        """Each line exactly once, in any order. A line whose file is there already is not said again.
+
+        A line that comes out silent, or much shorter or longer than its text, is an error.
+        """
         ...
 
     def device_use(self) -> DeviceUse:

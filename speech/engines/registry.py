@@ -14,7 +14,8 @@ from typing import Any
 from speech.cores import usable_cores
 from speech.engines.embedding_diarizer import EmbeddingDiarizer
 from speech.engines.hosted_engine import HostedEngine
-from speech.engines.protocols import Diarizer, EngineChoice, EngineSpec, Slot, Transcriber
+from speech.engines.line_synthesizer import LineSynthesizer
+from speech.engines.protocols import Diarizer, EngineChoice, EngineSpec, Slot, Synthesizer, Transcriber
 from speech.errors import EngineUnavailable
 
 DIARIZERS = {
@@ -26,8 +27,20 @@ TRANSCRIBERS = {
     "nemo": "speech.engines.nemo_parakeet",
     "firered": "speech.engines.firered",
 }
+SYNTHESIZERS = {
+    "piper": "speech.engines.piper",
+    "espeak": "speech.engines.espeak",
+    "soulx": "speech.engines.soulx",
+    "openai": "speech.engines.openai_speech",
+}
+"""Their `load` gives a voice, which says one line at a time; `LineSynthesizer` does the rest."""
 
 
+_SLOTS: dict[Slot, tuple[dict[str, str], str]] = {
+    "diarizer": (DIARIZERS, "PODLAKE_DIARIZER"),
+    "transcriber": (TRANSCRIBERS, "PODLAKE_TRANSCRIBER"),
+    "synthesizer": (SYNTHESIZERS, "PODLAKE_VOICES"),
+}
 _REMOVED = {"mfcc": "campplus", "pocketsphinx": "whisper"}
 """Engines of earlier versions, and what replaces them."""
 
@@ -48,12 +61,22 @@ def load_transcriber(choice: EngineChoice, device: str) -> Transcriber:
     return _load("transcriber", choice, device)
 
 
+def load_synthesizer(choice: EngineChoice, device: str) -> Synthesizer:
+    if "python" in choice.options:
+        return HostedEngine(
+            "synthesizer", choice, describe("synthesizer", choice), device, idle_s=0.0, threads=usable_cores()
+        )
+    return LineSynthesizer(_module("synthesizer", choice.name).load(choice, device))
+
+
 def describe(slot: Slot, choice: EngineChoice) -> EngineSpec:
     return _module(slot, choice.name).describe(choice)
 
 
-def load(slot: Slot, choice: EngineChoice, device: str) -> Diarizer | Transcriber:
+def load(slot: Slot, choice: EngineChoice, device: str) -> Diarizer | Transcriber | Synthesizer:
     """A warm engine. Raises `EngineUnavailable`."""
+    if slot == "synthesizer":
+        return load_synthesizer(choice, device)
     return load_diarizer(choice, device) if slot == "diarizer" else load_transcriber(choice, device)
 
 
@@ -64,7 +87,7 @@ def _load(slot: Slot, choice: EngineChoice, device: str) -> Any:
 
 
 def _module(slot: Slot, name: str) -> ModuleType:
-    modules, setting = (DIARIZERS, "PODLAKE_DIARIZER") if slot == "diarizer" else (TRANSCRIBERS, "PODLAKE_TRANSCRIBER")
+    modules, setting = _SLOTS[slot]
     if name in _REMOVED:
         raise EngineUnavailable(f"{setting} names the {slot} {name!r}, which was removed. Use {_REMOVED[name]!r}.")
     if name not in modules:

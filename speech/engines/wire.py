@@ -5,12 +5,13 @@ from __future__ import annotations
 import pickle
 import socket
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from speech.engines.protocols import EngineChoice
-from speech.types import Recording
+from speech.types import Line, Recording
 
 Message = dict[str, Any]
 
@@ -70,15 +71,15 @@ def packed_choice(choice: EngineChoice) -> list[Any]:
     return [choice.name, model, dict(choice.options)]
 
 
-def packed_recording(recording: Recording) -> dict[str, str | None]:
-    """The path of its waveform, not the samples."""
-    return {
-        "episode_id": recording.episode_id,
-        "audio_sha256": recording.audio_sha256,
-        "waveform_path": str(recording.waveform_path.absolute()),
-        "language": recording.language,
-    }
+def packed(work: Recording | Line) -> Message:
+    """What an engine is to work on, with paths and without samples."""
+    path = "path" if isinstance(work, Line) else "waveform_path"
+    values = {one.name: getattr(work, one.name) for one in fields(work) if one.name != "report"}
+    return {**values, path: str(values[path].absolute())}
 
 
-def recording_of(packed: Message, report: Callable[[int], None]) -> Recording:
-    return Recording(**{**packed, "waveform_path": Path(packed["waveform_path"])}, report=report)
+def unpacked(values: Message, report: Callable[[int], None]) -> Recording | Line:
+    """The inverse of `packed`."""
+    if "path" in values:
+        return Line(**{**values, "path": Path(values["path"])}, report=report)
+    return Recording(**{**values, "waveform_path": Path(values["waveform_path"])}, report=report)

@@ -1,4 +1,4 @@
-"""Reads chapters that publishers offer, in the JSON format of Podcasting 2.0.
+"""Chapters in the JSON format of Podcasting 2.0: reads those that publishers offer, and writes our own.
 
 Format: https://github.com/Podcastindex-org/podcast-namespace/blob/main/docs/examples/chapters/jsonChapters.md
 """
@@ -6,6 +6,7 @@ Format: https://github.com/Podcastindex-org/podcast-namespace/blob/main/docs/exa
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +39,19 @@ def read_chapters(content: bytes) -> list[Chapter]:
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         raise BadTranscript(f"The chapters are no valid JSON chapters: {error}") from error
     return sorted(found[:MOST_CHAPTERS], key=lambda chapter: chapter.start_ms)
+
+
+def write_chapters(chapters: Sequence[Chapter]) -> str:
+    """The document of these chapters."""
+    items = [
+        {
+            "startTime": chapter.start_ms / 1000,
+            **({"endTime": chapter.end_ms / 1000} if chapter.end_ms is not None else {}),
+            "title": chapter.title,
+        }
+        for chapter in chapters
+    ]
+    return json.dumps({"version": "1.2.0", "chapters": items}, ensure_ascii=False, indent=1) + "\n"
 
 
 def _chapter(item: dict[str, Any]) -> Chapter | None:

@@ -1,12 +1,13 @@
 """kill -9 at random moments of a backfill of 40 episodes: the tables end up as those of an undisturbed backfill.
 
 Lap after lap, each in a home of its own, until so many processes have been killed: CHAOS_KILLS with a home on the local
-disk (a few in every run of the suite, 100 in `make chaos`), CHAOS_KILLS_S3 with one on S3 (none; 20). CHAOS_SEED
-decides which processes are killed, and when. The S3 server is a process that is not killed.
+disk and SQLite (a few in every run of the suite, 100 in `make chaos`), CHAOS_KILLS_S3 with one on S3 and Dagster's
+storage in PostgreSQL (none; 20). CHAOS_SEED decides which processes are killed, and when. The two servers are not killed.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -31,7 +32,7 @@ from pyarrow import fs
 
 from assets.stages import EPISODE_GRAPH
 from dagster_project.backfills import request_backfill
-from dagster_project.instance import open_instance
+from dagster_project.instance import DEFAULTS, open_instance
 from dagster_project.planning import Situation, plan_settings
 from dagster_project.settings import ROOT, Settings
 from demo.serve import serving
@@ -46,6 +47,7 @@ from resources.lake.tables import TABLES
 from resources.lake.warehouse import connect
 from speech.engines.hosts import MODULE as HOSTS
 from tests.object_store import s3_server
+from tests.postgres import postgres_storage
 
 KILLS = {"local": int(os.environ.get("CHAOS_KILLS", "5")), "s3": int(os.environ.get("CHAOS_KILLS_S3", "0"))}
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
@@ -81,32 +83,33 @@ COMPARED = [
 
 
 @pytest.fixture(params=sorted(KILLS))
-def homes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
-    """The URI below which homes are made (none: beside the test's other files), and the number of kills."""
+def homes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int, int]]:
+    """The URI below which homes are made (none: beside the test's other files), the port of PostgreSQL, and the kills."""
     kills = KILLS[request.param]
     if not kills:
         pytest.skip(f"make chaos kills processes with a home on {request.param}")
     if request.param == "local":
-        yield "", kills
+        yield "", 0, kills
         return
+    port = request.getfixturevalue("postgres")
     with s3_server() as environment:
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         filesystem, bucket = fs.FileSystem.from_uri("s3://chaos?allow_bucket_creation=true")
         filesystem.create_dir(bucket)
-        yield "s3://chaos/", kills
+        yield "s3://chaos/", port, kills
 
 
 @pytest.mark.timeout(7200)
 def test_after_any_kills_every_episode_has_landed_once_with_the_same_rows(
-    tmp_path: Path, homes: tuple[str, int]
+    tmp_path: Path, homes: tuple[str, int, int]
 ) -> None:
-    below, kills = homes
+    below, port, kills = homes
     chance = random.Random(SEED)
     _write_site(tmp_path / "site")
     killed: Counter[str] = Counter()
     with serving(tmp_path / "site") as base:
-        calm = Place(tmp_path / "calm", base, below)
+        calm = Place(tmp_path / "calm", base, below, port)
         with calm.podlake_run() as run:
             assert run.wait(PATIENCE_S) == 0, calm.log()
         expected = calm.rows()
@@ -114,7 +117,7 @@ def test_after_any_kills_every_episode_has_landed_once_with_the_same_rows(
         lap = 0
         while killed.total() < kills:
             lap += 1
-            place = Place(tmp_path / f"lap{lap}", base, below)
+            place = Place(tmp_path / f"lap{lap}", base, below, port)
             killed += _lap(place, chance, kills - killed.total(), killed.total())
             sys.stderr.write(f"lap {lap} (seed {SEED}): {dict(killed)}\n")
             for name, rows in place.rows().items():
@@ -175,7 +178,7 @@ def _kill(place: Place, victim: str, delay_s: float) -> bool:
 class Place:
     """A home and the processes that work on it."""
 
-    def __init__(self, folder: Path, base: str, below: str) -> None:
+    def __init__(self, folder: Path, base: str, below: str, port: int) -> None:
         folder.mkdir()
         self._folder = folder
         self.home = Home.at(f"{below}{folder.name}" if below else str(folder / "home"))
@@ -187,6 +190,8 @@ class Place:
             "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent / "node"), str(ROOT)]),
             **{f"PODLAKE_BATCH_{name.upper()}": "16" for name in STAGES},
         }  # fmt: skip
+        if port:
+            self._environment["DAGSTER_HOME"] = str(_home_on_postgres(folder / "dagster", port))
         Catalogue(self.lake).subscribe([(f"{base}/feed.xml", "Noises")], language="en")
 
     def log(self) -> str:
@@ -327,6 +332,14 @@ class Place:
         finally:
             os.environ.clear()
             os.environ.update(before)
+
+
+def _home_on_postgres(folder: Path, port: int) -> Path:
+    """A DAGSTER_HOME with podlake's own configuration, and the storage in a database of its own."""
+    folder.mkdir()
+    storage = json.dumps(postgres_storage(port, f"chaos_{folder.parent.name}_{time.monotonic_ns()}"))
+    (folder / "dagster.yaml").write_text(f"{DEFAULTS.read_text()}\n{storage[1:-1]}\n")
+    return folder
 
 
 def _assert_complete(place: Place) -> None:

@@ -26,7 +26,7 @@ from partitions.definitions import EPISODES, FEEDS, add_keys
 from partitions.window import Window
 from pipeline.live_window import admit
 from pipeline.records import Run
-from pipeline.run_keys import KEYS_TAG
+from pipeline.run_keys import named_keys
 from pipeline.stage import Cost, Failure, Landing
 from resources.engines.routing import Engines
 from resources.lake.catalogue import Catalogue
@@ -158,7 +158,7 @@ def test_feeds_are_polled_longest_ago_first_and_a_dead_one_not_at_all(
     land(lake, "episodes", feeds[:10])
     fail(lake, "episodes", [feeds[3]], NotFound("gone"))
     requests = polls(instance, lake, settings, "tick")
-    batches = [request.tags[KEYS_TAG].split(",") for request in requests]
+    batches = [list(named_keys(request.tags)) for request in requests]
     assert len(requests) == 3
     assert len({request.run_key for request in requests}) == 3
     assert sorted(key for batch in batches for key in batch) == feeds[:3] + feeds[4:]

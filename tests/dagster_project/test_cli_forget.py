@@ -16,11 +16,12 @@ from click.testing import CliRunner
 from assets.stages import STAGES
 from dagster_project.build_resources import build_resources
 from dagster_project.cli import main
-from dagster_project.instance import open_instance
+from dagster_project.instance import database_url, open_instance
 from dagster_project.settings import Settings
 from demo.serve import serving
 from partitions.definitions import EPISODES, FEEDS
 from pipeline.asset_definition import as_asset
+from resources.alerts.ledger import Alert, AlertLedger
 from resources.lake.catalogue import Catalogue
 from resources.lake.home import Home
 from resources.lake.lake import Lake
@@ -28,6 +29,8 @@ from resources.lake.tables import ACQUISITIONS, TABLES
 from resources.lake.tables import EPISODES as EPISODE_ROWS
 from resources.lake.warehouse import connect
 from resources.search import SearchIndex
+from resources.workers.jobs import JobQueue, Work, Worker
+from speech.engines.protocols import EngineChoice
 from tests.landings import land_stage, seal_settled
 
 SPEECH = Path(__file__).parents[1] / "nemo" / "pod_solo.flac"
@@ -116,6 +119,13 @@ def fill(home: Home, site: str) -> None:
         )
     with connect(home) as connection:
         SearchIndex(Path(home.root) / "search").update(connection)
+    job = Work("transcriber", EngineChoice("whisper"), "f" * 16, secret, "ab" * 32)
+    queue = JobQueue.at(database_url(Settings()))
+    queue.submit("run", [job])
+    lease = queue.claim(Worker("gpu", "host", "1", ("cpu",)))
+    assert lease is not None
+    queue.finish(lease.job_id, lease.lease_id, b"secret words")
+    AlertLedger.at(database_url(Settings())).update([Alert("lost_run", "r1", f"{secret} hangs")])
     exports = Path(home.root) / "exports" / "captions"
     exports.mkdir(parents=True)
     (exports / f"{secret}.srt").write_text("secret words")

@@ -14,6 +14,7 @@ from pages.site import corpus_site
 from pages.static_site import search_words, write_site
 from resources.lake.warehouse import connect
 from resources.search import SearchIndex
+from speech.formats.registry import FORMATS
 from tests.talks import AUDIO, BREAD, RAIN, SCRIPT
 
 
@@ -50,7 +51,12 @@ def test_a_visitor_goes_from_the_corpus_to_a_word(address, browser, violations) 
     page.click(f"text={RAIN}")
     assert page.inner_text("#t2 p") == "Yes."
     assert page.get_attribute("audio", "src") == f"../audio/{'ab' * 32}.flac"
-    assert page.get_attribute(".links a", "href") == f"http://ui.test/assets/turns?partition={RAIN}"
+    links = page.locator(".links a")
+    assert links.last.get_attribute("href") == f"http://ui.test/assets/turns?partition={RAIN}"
+    with page.expect_download() as download:
+        links.first.click()
+    assert download.value.suggested_filename == f"{RAIN}.srt"
+    assert "Listen to the rain" in download.value.path().read_text()
     page.click("#t1 .at")
     page.wait_for_selector("#t1[aria-current]")
     page.close()
@@ -80,6 +86,25 @@ def test_the_search_says_what_it_does_not_understand(address) -> None:
     assert httpx.get(f"{address}/search.json", params={"q": "rain", "since": "soon"}).status_code == 400
     found = httpx.get(f"{address}/search.json", params={"q": "rain", "speaker": "s2", "feed": "show"}).json()
     assert {hit["episode_id"] for hit in found["hits"]} == {RAIN, BREAD}
+
+
+def test_every_transcript_format_is_served(address) -> None:
+    for form in FORMATS.values():
+        answer = httpx.get(f"{address}/exports/{RAIN}.{form.SUFFIX}")
+        assert answer.status_code == 200
+        assert answer.headers["content-disposition"] == f'attachment; filename="{RAIN}.{form.SUFFIX}"'
+        assert answer.text
+    for name in (f"{RAIN}.exe", "nothing.srt", RAIN):
+        assert httpx.get(f"{address}/exports/{name}").status_code == 404
+
+
+def test_a_static_site_has_the_files_beside_its_pages(files, browser) -> None:
+    page = browser.new_page()
+    page.goto((files / "episodes" / f"{RAIN}.html").as_uri())
+    hrefs = [link.get_attribute("href") for link in page.locator(".links a").all()]
+    assert hrefs == [f"../exports/{RAIN}.{suffix}" for suffix in ("srt", "vtt", "txt", "json")]
+    assert all((files / "episodes" / href).is_file() for href in hrefs)
+    page.close()
 
 
 def test_audio_is_answered_in_ranges_and_nothing_else_is(address, store) -> None:

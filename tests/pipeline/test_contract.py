@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import boto3
 import dagster as dg
 import pyarrow as pa
 import pytest
@@ -16,12 +19,14 @@ from pipeline.asset_definition import as_asset
 from pipeline.contract import ENGINE_RESTARTS, report_if_unknown
 from pipeline.dagster_internals import move_to_end
 from pipeline.run_keys import key_tags
-from pipeline.stage import Batch, Cost, Landing, Outcome, Stage, each
+from pipeline.stage import Batch, Cost, Failure, Landing, Outcome, Stage, each
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import FAILURES, SPEAKERS, Table
-from speech.errors import EngineFailed, EngineUnavailable, NetworkError, NotFound, UpstreamMissing
+from speech.errors import EngineFailed, EngineUnavailable, NetworkError, NotFound, OutOfMemory, UpstreamMissing
 from tests.landings import open_keys
+from tests.object_store import s3_server
+from tests.postgres import postgres_storage
 
 KEYS = [f"show-2026010{n}-0000000{n}" for n in range(1, 7)]
 GONE, FLAKY = KEYS[1], KEYS[4]
@@ -71,9 +76,34 @@ def toy(name: str, upstream: tuple[str, ...] = ()) -> Stage:
 FIRST, SECOND = toy("first"), toy("second", upstream=("first",))
 
 
+@pytest.fixture(params=["sqlite", "postgres", "postgres and s3"])
+def place(request: pytest.FixtureRequest) -> str:
+    """Where Dagster keeps its events and, if it is not the local disk, the home."""
+    return str(request.param)
+
+
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(Lake(Home.at(str(tmp_path / "home"))))
+def storage(place: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    if place == "sqlite":
+        return {}
+    monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", "500")
+    return postgres_storage(request.getfixturevalue("postgres"), f"contract_{time.monotonic_ns()}")
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[dict[str, str]]:
+    with s3_server() as environment:
+        yield environment
+
+
+@pytest.fixture
+def world(place: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    if not place.endswith("s3"):
+        return World(Lake(Home.at(str(tmp_path / "home"))))
+    for name, value in {**request.getfixturevalue("s3"), "HOME": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    boto3.client("s3").create_bucket(Bucket="contract")
+    return World(Lake(Home.at(f"s3://contract/{tmp_path.name}")))
 
 
 @pytest.fixture(autouse=True)
@@ -254,6 +284,27 @@ def test_an_episode_with_an_unexpected_error_is_set_aside_after_three_runs(
     failure = row(world, FAILURES, f"{KEYS[2]}.first")
     assert failure is not None
     assert (failure["attempts"], failure["next_retry_at"]) == (3, None)
+
+
+def test_an_episode_for_which_memory_did_not_suffice_is_tried_again_in_the_step(
+    instance: dg.DagsterInstance, world: World
+) -> None:
+    """As on a GPU that another engine had filled: the next try finds its memory free."""
+
+    def work(batch: Batch, world: World) -> Iterator[Outcome]:
+        world.asked["starts", ""] += 1
+        for key in batch.keys:
+            world.asked["first", key] += 1
+            if key in (GONE, FLAKY) and world.asked["first", key] == 1:
+                yield Failure(key, OutOfMemory(f"{key}: CUDA out of memory"))
+            else:
+                yield Landing(key, {"first_rows": [SPEAKER]}, Cost(SHA, "f" * 16))
+
+    assert materialize_stage(instance, world, replace(FIRST, work=work))
+    assert world.asked["starts", ""] == 2
+    assert {key: world.asked["first", key] for key in KEYS} == {key: 2 if key in (GONE, FLAKY) else 1 for key in KEYS}
+    assert events(instance, "first") == Counter(KEYS)
+    assert open_keys(world.lake, FAILURES) == []
 
 
 def test_the_suspect_is_the_episode_that_the_engine_names(instance: dg.DagsterInstance, world: World) -> None:

@@ -92,8 +92,8 @@ def test_an_asset_of_a_module_runs_in_this_process(
 ) -> None:
     (tmp_path / "toy_definitions.py").write_text(TOY)
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])  # Dagster removes the first entry
-    assert internals.execute_asset(instance, "toy_definitions", "good", {"our": "tag"}, {}) is None
-    failed = internals.execute_asset(instance, "toy_definitions", "interrupted", {}, {})
+    assert internals.execute_assets(instance, "toy_definitions", ["good"], {"our": "tag"}, {}) is None
+    failed = internals.execute_assets(instance, "toy_definitions", ["interrupted"], {}, {})
     assert failed
     reason = failed.job_failure_data.failure_reason
     assert reason
@@ -157,3 +157,42 @@ def test_runs_in_threads_do_not_redirect_the_output_of_the_process(capfd: pytest
     before, redirected, kept = outputs
     assert os.path.samestat(before, kept)
     assert not os.path.samestat(before, redirected)
+
+
+def _two_events(context: dg.AssetExecutionContext, how: str) -> None:
+    events = [
+        dg.AssetMaterialization("words", partition=key, metadata={"n": n}, tags={internals.DATA_VERSION_TAG: f"v{n}"})
+        for n, key in enumerate("ab")
+    ]
+    if how == "together":
+        internals.log_materializations(context, events)
+    else:
+        for event in events:
+            context.log_event(event)
+
+
+@pytest.mark.parametrize("how", ["together", "one by one"])
+def test_events_that_are_logged_together_are_as_those_that_dagster_logs(instance: dg.DagsterInstance, how: str) -> None:
+    @dg.multi_asset(specs=[dg.AssetSpec("words", partitions_def=EPISODES, skippable=True)], name="words_step")
+    def words_step(context):  # type: ignore[no-untyped-def]
+        _two_events(context, how)
+        yield from ()
+
+    result = dg.materialize([words_step], instance=instance, partition_key="c")
+    made = [event.partition for event in result.get_asset_materialization_events()]
+    assert made == ["a", "b"]
+    in_run = instance.get_records_for_run(result.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION).records
+    assert [record.partition_key for record in in_run] == ["a", "b"]
+    assert {record.event_log_entry.step_key for record in in_run} == {"words_step"}
+    latest = instance.get_latest_materialization_event(dg.AssetKey("words"))
+    assert latest is not None
+    assert latest.dagster_event is not None
+    assert latest.dagster_event.partition == "b"
+    found = instance.fetch_materializations(dg.AssetKey("words"), limit=10).records
+    assert [record.asset_materialization.metadata["n"].value for record in found if record.asset_materialization] == [
+        1,
+        0,
+    ]
+    tags = instance.get_event_tags_for_asset(dg.AssetKey("words"), filter_tags={internals.DATA_VERSION_TAG: "v0"})
+    assert tags == [{internals.DATA_VERSION_TAG: "v0"}]
+    assert instance.get_materialized_partitions(dg.AssetKey("words")) == {"a", "b"}

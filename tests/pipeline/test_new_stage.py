@@ -17,6 +17,7 @@ from pipeline.stage import Cost, Landing
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import EPISODES as CATALOGUE
+from resources.tiers import load_tiers
 from tests.landings import backlog, land, land_outcome, seal_settled
 
 ROOT = Path(__file__).parents[2]
@@ -95,7 +96,8 @@ def lake(tmp_path: Path) -> Lake:
     for key in KEYS:
         for stage in EPISODE_GRAPH.names:
             run = Run("run", "run", datetime.now(UTC), 1)
-            land_outcome(lake, STAGES[stage], Landing(key, {}, Cost("a" * 64, "f" * 16)), run)
+            fingerprint = load_tiers().fingerprint if stage == "quality" else "f" * 16
+            land_outcome(lake, STAGES[stage], Landing(key, {}, Cost("a" * 64, fingerprint)), run)
     seal_settled(lake)
     assert backlog(lake) == 0
     return lake

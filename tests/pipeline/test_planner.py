@@ -276,8 +276,26 @@ def test_an_optional_input_is_awaited_while_it_can_run_and_done_without_after_a_
     assert with_notes([*before, *notes]) == {"quality": "ab"}
     assert with_notes(before, FailedTry(NOW, None)) == {"quality": "ab"}
     assert with_notes(before, FailedTry(NOW, NOW + HOUR)) == {"quality": "ab"}
-    later = Commit(A, "notes", commit(A, "audio", "2", at=NOW).stamp)
-    assert with_notes([*everything(A, B), later, notes[1]]) == {}
+
+
+def test_what_lands_later_at_an_optional_input_makes_its_reader_outdated() -> None:
+    before = [commit(key, name) for key in (A, B) for name in ("audio", "hashes", "words")]
+    notes = [Commit(key, "notes", commit(key, "audio").stamp) for key in (A, B)]
+    of_all = {"hashes": "1", "words": "1", "notes": "1"}
+    without = commit(A, "quality"), commit(B, "quality", inputs=of_all)
+    assert with_notes([*before, *notes, *without]) == {"quality": "a"}
+    other = Commit(B, "notes", commit(B, "audio", "2", at=NOW).stamp)
+    assert with_notes([*before, notes[0], other, commit(A, "quality", inputs=of_all), without[1]]) == {"quality": "b"}
+    assert with_notes([*before, *(commit(key, "quality") for key in (A, B))], FailedTry(NOW, None)) == {}
+
+
+def test_another_rule_is_applied_without_a_budget() -> None:
+    settings = replace(SETTINGS, rules={"quality": engine_version("rule", "1")})
+    assert [
+        (one.stage, one.keys, one.reason) for one in planned("ab", landed(*everything(A, B)), settings=settings)
+    ] == [("quality", (A, B), "2 made by another rule")]
+    same = replace(SETTINGS, rules={"quality": engine_version(None, "1")})
+    assert planned("ab", landed(*everything(A, B)), settings=same) == ()
 
 
 def test_what_an_optional_stage_downloads_takes_nothing_from_the_budget_for_audio() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from partitions.definitions import EPISODES, add_keys
 from pipeline.asset_definition import as_asset
 from pipeline.dagster_internals import move_to_end
 from pipeline.in_flight import in_flight
-from pipeline.run_keys import key_tags
+from pipeline.run_keys import key_tags, named_keys
 from pipeline.stage import Batch, Cost, Landing, Outcome, Stage
 from resources.lake.commits import open_commits
 from resources.lake.home import Home
@@ -21,6 +22,21 @@ from resources.lake.tables import QUALITY
 from tests.landings import filled
 
 KEYS = ["a", "b", "c", "d", "e"]
+
+
+def test_every_storage_takes_the_tags_of_a_thousand_keys(storage):
+    draw = random.Random(1)
+    keys = tuple(f"feed-{draw.getrandbits(80):x}" for _ in range(1000))
+    with dg.instance_for_test(storage) as made:
+        run = made.create_run_for_job(_job, tags=key_tags(keys))
+        again = made.get_run_by_id(run.run_id)
+    assert again is not None
+    assert named_keys(again.tags) == keys
+
+
+@dg.job
+def _job() -> None:
+    pass
 
 
 @pytest.fixture

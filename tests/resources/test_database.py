@@ -74,7 +74,6 @@ def _insert_twice(connection: sa.Connection) -> None:
 
 def test_an_error_in_the_block_takes_all_of_it_back(url):
     engine = open_database(url, SCHEMA)
-    row = COUNTERS.insert().values(name="n", value=0)
     with pytest.raises(sa.exc.IntegrityError), writing(engine) as connection:
         _insert_twice(connection)
     with engine.connect() as connection:

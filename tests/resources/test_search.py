@@ -9,9 +9,10 @@ import pytest
 from resources.lake.compaction import remove
 from resources.lake.home import Home
 from resources.lake.lake import Lake
-from resources.lake.tables import EPISODES
+from resources.lake.tables import EPISODES, SPEAKER_LINKS, TURNS
 from resources.lake.warehouse import connect
 from resources.search import QueryRefused, SearchIndex, SearchQuery
+from resources.search_passages import word_at
 from tests.landings import NOON, land
 from tests.talks import land_talk
 
@@ -47,6 +48,48 @@ def test_words_phrases_and_accents(lake, tmp_path) -> None:
         found(lake, index, "train AND (")
     with pytest.raises(QueryRefused, match="Give words"):
         found(lake, index, " ")
+
+
+def test_a_phrase_is_found_where_it_begins(lake, tmp_path) -> None:
+    index = SearchIndex(tmp_path / "index")
+    text = "train is late, night falls: and so the (night-train) left; the train of night"
+    land_talk(lake, TWO, [("S1", text)], "a2")
+    # Words that stand before the phrase do not count. "(night-train)" is the ninth word.
+    assert found(lake, index, '"night train"') == [(ONE, 400), (TWO, 8 * 400)]
+    with connect(lake.home) as connection:
+        hits = index.search(connection, SearchQuery('"NIGHT train" AND late'), limit=10).hits
+    (hit,) = hits
+    assert [hit.snippet[start:stop] for start, stop in hit.marks] == ["late", "night-train"]
+    assert found(lake, index, '"the night" "train left"') == [(TWO, 7 * 400)]
+
+
+def test_words_without_spaces_have_their_times(lake, tmp_path) -> None:
+    texts = ["今天", "我们", "来谈", "天气"]
+    land_talk(lake, TWO, [("S1", " ".join(texts))], "a2")
+    rows = [{**row, "text": "".join(texts)} for row in lake.read(TURNS, TWO).to_pylist()]
+    land(lake, TURNS, TWO, rows)
+    assert word_at("".join(texts), texts, 4) == 2
+    assert word_at("".join(texts), texts, 8) is None
+
+
+def test_speakers_are_found_by_the_names_of_their_voices(lake, tmp_path) -> None:
+    index = SearchIndex(tmp_path / "index")
+    assert found(lake, index, "train", speaker="ada") == []
+    of = {"audio_sha256": "a1", "voice_id": "v-1", "method": "new", "diarization_version": "d1"}
+    links = [
+        {**of, "episode_id": ONE, "speaker": "S2", "name": "Ada"},
+        {**of, "episode_id": TWO, "speaker": "S1", "name": "Ada"},
+    ]
+    land(lake, SPEAKER_LINKS, "show", links)
+    assert found(lake, index, "train", speaker="ADA") == found(lake, index, "train", speaker="v-1") == [(ONE, 2_000)]
+    with connect(lake.home) as connection:
+        hits = index.search(connection, SearchQuery("train"), limit=10).hits
+    assert {(hit.speaker, hit.name, hit.who) for hit in hits} == {("S1", None, "S1"), ("S2", "Ada", "Ada")}
+    # Another diarization's S2 may be somebody else.
+    land(lake, TURNS, ONE, [{**row, "diarization_version": "d2"} for row in lake.read(TURNS, ONE).to_pylist()])
+    assert found(lake, index, "train", speaker="Ada") == []
+    land(lake, SPEAKER_LINKS, "show", [{**one, "diarization_version": "d2"} for one in links])
+    assert found(lake, index, "train", speaker="Ada") == [(ONE, 2_000)]
 
 
 def test_filters(lake, tmp_path) -> None:

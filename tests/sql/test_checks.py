@@ -11,12 +11,26 @@ from click.testing import CliRunner
 
 from assets.lake.checks import lake_checks
 from dagster_project.cli import main
+from partitions.definitions import EPISODES as EPISODE_KEYS
+from partitions.definitions import add_keys
+from pipeline.dagster_internals import PARTITION_TAG
 from resources.lake.checks import checks, run_checks
 from resources.lake.lake import Lake
-from resources.lake.tables import EPISODES, HASHES, POLLS, QUALITY, SEGMENTS, SUBSCRIPTIONS, TABLES, TURNS, WORDS
+from resources.lake.tables import (
+    CHECK_RESULTS,
+    EPISODES,
+    HASHES,
+    POLLS,
+    QUALITY,
+    SEGMENTS,
+    SUBSCRIPTIONS,
+    TABLES,
+    TURNS,
+    WORDS,
+)
 from resources.lake.warehouse import connect
 from tests.landings import land
-from tests.talks import RAIN, land_talks
+from tests.talks import BREAD, RAIN, land_talks
 
 NOW = datetime.now(UTC)
 OF = {"episode_id": RAIN, "audio_sha256": "ab" * 32}
@@ -120,18 +134,28 @@ def test_every_check_is_of_an_asset_and_says_what_holds() -> None:
         assert check.description.endswith(".")
 
 
+def evaluated(lake: Lake, instance: dg.DagsterInstance, tags: dict[str, str] | None = None) -> dict[str, Any]:
+    """Check → its evaluation, by the job of all checks, or by a run over partitions with these tags."""
+    assets = [dg.AssetSpec(name) for name in sorted({check.asset for check in checks()})]
+    found = lake_checks()
+    job = dg.Definitions(
+        assets=assets, asset_checks=found, resources={"lake": lake},
+        jobs=[dg.define_asset_job("check", dg.AssetSelection.checks(*found))],
+    ).resolve_job_def("check")  # fmt: skip
+    result = job.execute_in_process(instance=instance, tags=tags, raise_on_error=False)
+    return {one.check_name: one for one in result.get_asset_check_evaluations()}
+
+
 def test_the_ui_and_the_status_show_what_fails(lake) -> None:
     land(lake, QUALITY, RAIN, [quality(words_per_minute=500)])
-    assets = [dg.AssetSpec("warehouse")]
     with dg.instance_for_test() as instance:
-        job = dg.Definitions(
-            assets=assets, asset_checks=[lake_checks], resources={"lake": lake},
-            jobs=[dg.define_asset_job("check", dg.AssetSelection.checks(lake_checks))],
-        ).resolve_job_def("check")  # fmt: skip
-        result = job.execute_in_process(instance=instance)
-    evaluations = {one.check_name: one for one in result.get_asset_check_evaluations()}
+        evaluations = evaluated(lake, instance)
+    assert set(evaluations) == {check.name for check in checks()}
     assert [name for name, one in evaluations.items() if not one.passed] == ["plausible_rate"]
-    assert evaluations["plausible_rate"].metadata["examples"].value == f"{RAIN}: 500 words a minute of speech"
+    rate = evaluations["plausible_rate"]
+    assert (rate.asset_key, rate.metadata["checked"].value) == (dg.AssetKey("quality"), "the whole lake")
+    (record,) = rate.metadata["examples"].records
+    assert record.data == {"partition": RAIN, "wrong": "500 words a minute of speech"}
     environment = {"PODLAKE_HOME": str(lake.home.root)}
     status = CliRunner().invoke(main, ["status"], env=environment).output
     assert "plausible_rate  warning       1" in status
@@ -139,3 +163,21 @@ def test_the_ui_and_the_status_show_what_fails(lake) -> None:
     assert (answer.exit_code, "warning  plausible_rate: 1 times" in answer.output) == (0, True)
     land(lake, SEGMENTS, RAIN, [OF | {"segment_idx": 0, "speaker": "S1", "start_ms": 5, "end_ms": 4}])
     assert CliRunner().invoke(main, ["check"], env=environment).exit_code == 1
+
+
+def test_a_run_checks_its_own_partitions_and_tells_what_is_wrong_elsewhere(lake) -> None:
+    land(lake, QUALITY, RAIN, [quality(words_per_minute=500)])
+    with dg.instance_for_test() as instance:
+        add_keys(instance, EPISODE_KEYS, [BREAD, RAIN])
+        of_rain = evaluated(lake, instance, {PARTITION_TAG: RAIN})["plausible_rate"]
+        assert (of_rain.passed, of_rain.metadata["checked"].value) == (False, "1 partitions of this run")
+        assert evaluated(lake, instance, {PARTITION_TAG: BREAD})["plausible_rate"].passed
+        assert lake.read_file(CHECK_RESULTS, "all") is None, "a run of some partitions says nothing of the lake"
+        evaluated(lake, instance)
+        of_bread = evaluated(lake, instance, {PARTITION_TAG: BREAD})["plausible_rate"]
+        assert (of_bread.passed, of_bread.metadata["wrong"].value) == (False, 0)
+
+
+def test_an_error_blocks_the_later_assets_of_its_run() -> None:
+    blocking = {spec.name: spec.blocking for one in lake_checks() for spec in one.check_specs}
+    assert blocking == {check.name: check.is_error for check in checks()}

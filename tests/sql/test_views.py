@@ -8,7 +8,7 @@ import pytest
 
 from resources.lake.home import Home
 from resources.lake.lake import Lake
-from resources.lake.tables import SEGMENTS, TURNS, WORD_SPEAKERS, WORDS
+from resources.lake.tables import SEGMENTS, SPEAKER_LINKS, TURNS, UTTERANCES, WORD_SPEAKERS, WORDS
 from resources.lake.warehouse import ask, connect
 from tests.landings import land
 
@@ -92,6 +92,25 @@ def test_speakers_of_an_older_transcript_are_not_joined_to_its_words(tmp_path: P
     land(lake, WORDS, key, [{"word": "well", "word_idx": 0, "data_version": "second"}, *words[1:]])
     land(lake, SEGMENTS, key, [{"speaker": "S0", "start_ms": 0, "end_ms": 9000, "data_version": "second"}])
     assert ask_views(lake) == ([("well", None), ("no", "S1")], [("S0", 0)])
+
+
+def test_an_utterance_has_the_voice_of_its_speaker(tmp_path: Path) -> None:
+    lake, key = Lake(Home.at(str(tmp_path / "home"))), "show-20260101-00000001"
+    rows = [{"speaker": one, "utterance_idx": i, "diarization_version": "first"} for i, one in enumerate("AB")]
+    land(lake, UTTERANCES, key, rows)
+
+    def voices() -> list[tuple[str | None, str | None]]:
+        with connect(lake.home) as connection:
+            return ask(connection, "select voice_id, voice_name from utterances order by utterance_idx")
+
+    assert voices() == [(None, None), (None, None)]
+    link = {"episode_id": key, "audio_sha256": "", "speaker": "A", "voice_id": "v1", "diarization_version": "first"}
+    land(lake, SPEAKER_LINKS, "show", [link])
+    assert voices() == [("v1", None), (None, None)]
+    land(lake, SPEAKER_LINKS, "show", [{**link, "name": "Ada", "voice_id": "v2"}])
+    assert voices() == [("v2", "Ada"), (None, None)], "the user has merged the voice into another and named it"
+    land(lake, SPEAKER_LINKS, "show", [{**link, "diarization_version": "second"}])
+    assert voices() == [(None, None), (None, None)]
 
 
 def ask_views(lake: Lake) -> tuple[list[tuple[str, str | None]], list[tuple[str, int]]]:

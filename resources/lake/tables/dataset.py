@@ -17,7 +17,9 @@ class UtteranceRow(DerivedRow):
     start_ms: Annotated[Int32, "Start, with some of the pause before the first word."]
     end_ms: Annotated[Int32, "End, with some of the pause after the last word."]
     speaker: Annotated[str, "Speaker label, valid within the episode only."]
-    voice_id: Annotated[str | None, "The speaker across episodes; NULL where it is not linked to a voice."] = None
+    voice_id: Annotated[
+        str | None, "The speaker across episodes. The view `utterances` has it from `speaker_links`; NULL in the rows."
+    ] = None
     text: Annotated[str, "The words, joined."]
     language: Annotated[str, "Language of the transcriber that wrote the words."]
     turn_idx: Annotated[Int32, "The turn that it is cut from."]
@@ -49,6 +51,7 @@ class UtteranceRow(DerivedRow):
         Float32 | None, "Louder of the first and last 20 ms over the mean power, dB: near 0 the edge cuts a sound."
     ] = None
     absent: Annotated[tuple[str, ...] | None, "Why measures are NULL: `measure: reason`."] = None
+    diarization_version: Annotated[str | None, "Data version of the diarization that named the speaker."] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +87,20 @@ class QualityRow(DerivedRow):
     publisher_wer_absent_reason: Annotated[
         str | None, "Why it is NULL: no_transcript, not_fetched, other_language or no_words."
     ] = None
+    n_utterances: Annotated[Int32 | None, "Utterances; this and their measures are NULL with a reason."] = None
+    utterance_ms: Annotated[Int32 | None, "Total length of the utterances."] = None
+    snr_db_median: Annotated[Float32 | None, "Median of their signal-to-noise ratios, dB."] = None
+    snr_db_p10: Annotated[Float32 | None, "10th percentile of these."] = None
+    dnsmos_overall_median: Annotated[Float32 | None, "Median DNSMOS OVRL of the sampled windows, 1–5."] = None
+    dnsmos_windows: Annotated[Int32 | None, "Windows sampled."] = None
+    bandwidth_hz_median: Annotated[Float32 | None, "Median of the highest frequencies that are used."] = None
+    loudness_lufs_median: Annotated[Float32 | None, "Median loudness of the utterances, LUFS."] = None
+    clip_rate_max: Annotated[Float32 | None, "Largest share of samples at full scale in an utterance."] = None
+    utterances_absent_reason: Annotated[
+        str | None, "Why they are NULL: not_landed (it failed, or is not made yet) or other_audio."
+    ] = None
+    tier: Annotated[str | None, "A, B or C: how good the episode is. profiles/tiers has the rules."] = None
+    tier_reasons: Annotated[tuple[str, ...] | None, "Why it is not in the tier above."] = None
 
 
 UTTERANCES = Table("utterances", "utterances", ("audio_sha256", "episode_id", "utterance_idx"), UtteranceRow)

@@ -60,6 +60,13 @@ class StageRunRow:
         str | None,
         "The episode with the same audio from whose landing the rows are; NULL: they were made for this one.",
     ] = None
+    worker: Annotated[str | None, "Worker that the engine ran on; NULL: in the run itself."] = None
+    worker_host: Annotated[str | None, "The worker's machine."] = None
+    worker_version: Annotated[str | None, "The worker's version of podlake."] = None
+    redone_from: Annotated[
+        str | None,
+        "The diarizer whose result `engine` has replaced, because it found as many speakers as it can; NULL otherwise.",
+    ] = None
 
     @property
     def commit(self) -> Commit:

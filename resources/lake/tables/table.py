@@ -102,15 +102,20 @@ class Table(Generic[Row_co]):
         values = [column.loaded(rows[name].to_pylist()) for name, column in self._columns.items()]
         return [self.row(**dict(zip(self._columns, row, strict=True))) for row in zip(*values, strict=True)]
 
-    def conform(self, rows: pa.Table) -> pa.Table:
-        """Rows that another version of podlake wrote, in this schema: columns by name, NULL for one that is missing."""
-        columns = [
-            rows[field.name].cast(field.type)
-            if field.name in rows.column_names
-            else pa.nulls(rows.num_rows, field.type)
-            for field in self.schema
+    def conform(self, rows: pa.Table, columns: Sequence[str] | None = None) -> pa.Table:
+        """Rows that another version of podlake wrote, in this schema: columns by name, NULL for one that is missing.
+
+        Of `columns` alone, if they are given.
+        """
+        schema = self.schema if columns is None else pa.schema([self.schema.field(name) for name in columns])
+        if rows.schema.equals(schema):  # as nearly always
+            return rows.cast(schema)
+        present = frozenset(rows.column_names)
+        arrays = [
+            rows[field.name].cast(field.type) if field.name in present else pa.nulls(rows.num_rows, field.type)
+            for field in schema
         ]
-        return pa.Table.from_arrays(columns, schema=self.schema)
+        return pa.Table.from_arrays(arrays, schema=schema)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

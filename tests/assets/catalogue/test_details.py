@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from assets.catalogue.episodes import _poll, episodes
+from assets.catalogue.episodes import _Known, _poll, episodes
 from pipeline.records import Run
 from pipeline.stage import Landing
 from resources.fetch.hosts import FetchPolicy
@@ -19,8 +19,8 @@ from tests.partitions.feeds.test_details import FEED
 def test_details_are_columns_and_what_is_not_said_is_null(tmp_path: Path) -> None:
     catalogue = Catalogue(Lake(Home.at(str(tmp_path / "home"))))
     (tmp_path / "feed.xml").write_text(FEED)
-    (subscription,) = catalogue.subscribe([(str(tmp_path / "feed.xml"), "Show")])
-    landing = _poll("show", {"show": subscription}, {}, catalogue, FetchPolicy())
+    catalogue.subscribe([(str(tmp_path / "feed.xml"), "Show")])
+    landing = _poll("show", _Known.of(catalogue, ["show"]), FetchPolicy())
     assert isinstance(landing, Landing)
     land_outcome(catalogue.lake, episodes, landing, Run("run", "run", NOON, 1))
     with connect(catalogue.home) as connection:

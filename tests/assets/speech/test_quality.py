@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
@@ -19,16 +20,20 @@ from assets.speech.diarization import diarization
 from assets.speech.quality import quality
 from assets.speech.transcript import transcript
 from assets.speech.turns import turns
+from assets.stages import EPISODE_GRAPH
 from dagster_project.build_resources import build_resources
 from dagster_project.settings import Settings
 from pipeline.asset_definition import as_asset
+from pipeline.lake_state import LakeState
+from pipeline.readiness import Episode, InFlight, PlanSettings, Reason, readiness
 from pipeline.stage import Batch, Cost, Landing, Outcome, Stage, each
 from resources.lake.catalogue import SINGLES
 from resources.lake.lake import Lake
 from resources.lake.tables import EPISODES as CATALOGUE
-from resources.lake.tables import QUALITY
+from resources.lake.tables import QUALITY, UTTERANCES
+from resources.lake.tables.dataset import QualityRow
 from speech.types import SpokenLanguage
-from tests.landings import land
+from tests.landings import filled, land, land_stage
 
 ENGLISH = "so what did you think of the weather in the mountains last week when it would not stop raining"
 FRENCH = "alors que pensez vous du temps qu'il faisait dans les montagnes la semaine dernière avec toute cette pluie"
@@ -82,6 +87,8 @@ class Recorded:
     published: tuple[str, ...] | None = None
     """The texts of the publisher's transcript; None: it has none."""
     published_language: str = "en"
+    snr_db: tuple[float | None, ...] = ()
+    """Of its utterances, each of two seconds."""
 
 
 EPISODES = {
@@ -98,6 +105,8 @@ EPISODES = {
     "published-in-french": Recorded("en", words_of(ENGLISH), published=(FRENCH,), published_language="fr-CA"),
     "published-not-fetched": Recorded("en", words_of(ENGLISH), published=()),
     "published-music": Recorded("en", words_of(ENGLISH), published=("[Music]",)),
+    "quiet": Recorded("en", words_of(ENGLISH), snr_db=(31, 25, None, 24)),
+    "noisy": Recorded("en", words_of(ENGLISH), snr_db=(8, 15)),
     "silent": Recorded("en", [], segments_of()),
     "broken": Recorded(
         None,
@@ -142,6 +151,14 @@ def summed_up(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, A
 
         return replace(stage, work=work, inputs=(), pool=None)
 
+    def spoken_in(recorded: Recorded) -> dict[str, list[dict[str, Any]]]:
+        rows = [
+            filled(UTTERANCES, {"utterance_idx": i, "end_ms": 2_000, "snr_db": snr_db, "bandwidth_hz": 7_000, "dnsmos_overall": 3.5})
+            for i, snr_db in enumerate(recorded.snr_db)
+        ]  # fmt: skip
+        provenance = ("episode_id", "audio_sha256", "engine_fingerprint", "run_id", "landed_at")
+        return {"utterances": [{name: row[name] for name in row if name not in provenance} for row in rows]}
+
     def published(recorded: Recorded) -> dict[str, list[dict[str, Any]]]:
         texts = enumerate(recorded.published or ())
         rows = [{"idx": idx, "text": text, "format": "text", "url": TRANSCRIPT_URL} for idx, text in texts]
@@ -153,7 +170,7 @@ def summed_up(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, A
         landing(diarization, lambda recorded: recorded.speech, speaker_capacity=4),
         landing(transcript, lambda recorded: {"words": recorded.words}),
         turns,
-        landing(utterances, lambda _: {"utterances": []}),
+        landing(utterances, spoken_in),
         landing(publisher_transcript, published),
         quality,
     ]
@@ -227,6 +244,7 @@ def test_an_episode_is_summed_up(summed_up) -> None:
 
 def test_silence_is_an_episode_without_words(summed_up) -> None:
     row = summed_up["silent"]
+    assert (row["tier"], row["tier_reasons"]) == ("C", ["no utterance: n_utterances 0 < 1"])
     assert (row["speech_ms"], row["n_words"], row["n_speakers"], row["usable_ms"]) == (0, 0, 0, 0)
     assert (row["overlap_ratio"], row["mean_confidence"], row["words_per_minute"]) == (None, None, None)
     assert row["flags"] == ["no_speech"]
@@ -255,3 +273,75 @@ def test_words_are_compared_with_the_publisher_s(summed_up, name: str, wer: floa
     row = summed_up[name]
     assert row["publisher_wer"] == (wer and pytest.approx(wer))
     assert row["publisher_wer_absent_reason"] == reason
+
+
+def test_utterances_are_summed_up_and_give_a_tier(summed_up) -> None:
+    row = summed_up["quiet"]
+    assert (row["n_utterances"], row["utterance_ms"], row["snr_db_median"]) == (4, 8_000, 25)
+    assert row["snr_db_p10"] == pytest.approx(24.2)
+    assert (row["bandwidth_hz_median"], row["dnsmos_overall_median"]) == (7_000, 3.5)
+    assert (row["utterances_absent_reason"], row["tier"], row["tier_reasons"]) == (None, "A", [])
+    noisy = summed_up["noisy"]
+    assert (noisy["snr_db_median"], noisy["tier"]) == (11.5, "B")
+    assert noisy["tier_reasons"] == ["noise: snr_db_median 11.5 < 20"]
+
+
+@pytest.fixture
+def failed(tmp_path) -> tuple[Lake, Batch, dict[str, Any]]:
+    """An episode of which `utterances` and the publisher's transcript have failed: lake, batch of `quality`, resources."""
+    given = build_resources(Settings(home=str(tmp_path)))
+    lake, catalogue = given["lake"], given["catalogue"]
+    key = "singles-20260101-00000001"
+    rows = [
+        {
+            "episode_id": key,
+            "title": "t",
+            "transcript_urls": [{"url": TRANSCRIPT_URL, "type": "text/plain", "language": "en"}],
+        }
+    ]
+    land(lake, CATALOGUE, SINGLES, rows)
+    of = {"audio_sha256": "a" * 64, "run_id": "r"}
+    land_stage(lake, "audio", key, {}, **of)
+    land_stage(lake, "hashes", key, {"hashes": [{**HASHES, **of}]}, **of)
+    land_stage(lake, "diarization", key, {}, **of)
+    land_stage(lake, "transcript", key, {"words": [{**one, **of} for one in words_of(ENGLISH)]}, **of)
+    land_stage(lake, "turns", key, {}, **of)
+    upstream = {name: lake.runs(name, [key]) for name in quality.inputs}
+    return lake, Batch((key,), upstream, {name: {} for name in quality.optional_inputs}), {"catalogue": catalogue, "lake": lake, "tiers": given["tiers"]}  # fmt: skip
+
+
+def row_of(batch: Batch, resources: dict[str, Any]) -> QualityRow:
+    (landing,) = quality.work(batch, **resources)
+    assert isinstance(landing, Landing), landing
+    (row,) = landing.rows["quality"]
+    return row
+
+
+def test_an_episode_is_summed_up_although_its_utterances_failed(failed) -> None:
+    lake, batch, resources = failed
+    row = row_of(batch, resources)
+    assert (row.utterances_absent_reason, row.tier, row.n_utterances) == ("not_landed", None, None)
+    assert (row.publisher_wer, row.publisher_wer_absent_reason) == (None, "not_fetched")
+    (key,) = batch.keys
+    land_stage(lake, "utterances", key, {}, audio_sha256="b" * 64, run_id="r")
+    with_others = replace(batch, optional={name: lake.runs(name, [key]) for name in quality.optional_inputs})
+    assert row_of(with_others, resources).utterances_absent_reason == "other_audio"
+
+
+def test_what_lands_after_the_summary_is_planned_into_it(failed) -> None:
+    lake, batch, _ = failed
+    (key,) = batch.keys
+    land_stage(lake, "quality", key, {}, run_id="r")
+
+    def outdated() -> bool:
+        state = LakeState.read(lake, EPISODE_GRAPH, [key])
+        settings = PlanSettings(batch_sizes={})
+        found = readiness(EPISODE_GRAPH, {key: Episode()}, state.commits, {}, InFlight(), settings, datetime.now(UTC))
+        return found.ready["quality"] == {key: Reason.INPUTS}
+
+    land_stage(lake, "utterances", key, {}, audio_sha256="a" * 64, run_id="r")
+    assert not outdated(), "it waits for the publisher's transcript, which can run"
+    land_stage(lake, "publisher_transcript", key, {}, run_id="r")
+    assert outdated()
+    land_stage(lake, "quality", key, {}, run_id="r")
+    assert not outdated()

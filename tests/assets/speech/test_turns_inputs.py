@@ -34,7 +34,7 @@ def test_rows_of_the_named_commits_make_turns(tmp_path: Path) -> None:
     lake = Lake(Home.at(str(tmp_path)))
     transcribe(lake, "r1", "a")
     diarize(lake, "r2", "a")
-    (outcome,) = turns.work(batch(lake), lake=lake)
+    (outcome,) = turns.work(batch(lake), lake=lake, site_url="http://site.test")
     assert isinstance(outcome, Landing)
     assert outcome.cost.audio_sha256 == "a"
 
@@ -45,7 +45,7 @@ def test_a_transcript_that_lands_between_the_check_and_the_read_is_not_mixed_in(
     diarize(lake, "r2", "a")
     before = batch(lake)
     transcribe(lake, "r3", "b")
-    (outcome,) = turns.work(before, lake=lake)
+    (outcome,) = turns.work(before, lake=lake, site_url="http://site.test")
     assert isinstance(outcome, Landing)
     assert (outcome.cost.audio_sha256, len(outcome.rows["turns"])) == ("a", 1)
 
@@ -58,7 +58,7 @@ def test_a_silent_transcript_that_another_landing_has_replaced_is_a_failure(tmp_
     assert list(seal(lake, {KEY}))
     assert before.rows(lake, WORDS, KEY) == []
     land(lake, WORDS, KEY, [], run_id="r3", audio_sha256="b")
-    (outcome,) = turns.work(before, lake=lake)
+    (outcome,) = turns.work(before, lake=lake, site_url="http://site.test")
     assert isinstance(outcome, Failure)
     assert isinstance(outcome.error, UpstreamMissing)
 
@@ -67,6 +67,6 @@ def test_inputs_from_different_bytes_are_refused(tmp_path: Path) -> None:
     lake = Lake(Home.at(str(tmp_path)))
     transcribe(lake, "r1", "a")
     diarize(lake, "r2", "b")
-    (outcome,) = turns.work(batch(lake), lake=lake)
+    (outcome,) = turns.work(batch(lake), lake=lake, site_url="http://site.test")
     assert isinstance(outcome, Failure)
     assert isinstance(outcome.error, UpstreamMissing)

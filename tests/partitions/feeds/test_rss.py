@@ -414,3 +414,19 @@ class TestWhatIsFetched:
         page = b"<!DOCTYPE html><html><body><pre>" + rss(item()) + b"</pre></body></html>"
         with pytest.raises(NotAFeed, match="the server sent an HTML page"):
             parse_feed(page, url=URL)
+
+
+def test_items_are_found_at_any_depth_and_in_any_case() -> None:
+    outer, inner = item("1"), item("2")
+    nested = outer.replace("</item>", inner + "</item>")
+    capitals = item("3").replace("<item>", "<Item>").replace("</item>", "</Item>")
+    guids = [episode.guid for episode in parse_feed(rss(nested, capitals, item("4")), url=URL).episodes]
+    assert sorted(guids) == ["1", "2", "3", "4"]
+
+
+def test_head_after_items_is_read_and_a_long_feed_is_read_in_parts() -> None:
+    feed = parse_feed(rss(*(item(str(n), more=f"<description>{'x' * 1000}</description>") for n in range(3000)),
+                          "<title>Last</title>"), url=URL)  # fmt: skip
+    assert feed.title == "T"
+    assert [episode.guid for episode in feed.episodes] == [str(n) for n in range(3000)]
+    assert feed.problems == ("3000 × item without a date",)

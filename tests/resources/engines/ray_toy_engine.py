@@ -47,6 +47,7 @@ class Toy:
         for recording in recordings:
             duration_ms = len(recording.samples()) * 1000 // SAMPLE_RATE_HZ
             self._kill_if(duration_ms)
+            recording.report(duration_ms // 2)
             while self._has_worked and Path(self._options.get("hold", "")).is_file():
                 time.sleep(0.05)
             self._has_worked = True

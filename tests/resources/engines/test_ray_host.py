@@ -11,6 +11,7 @@ import time
 import wave
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ import psutil
 import pytest
 import ray_toy_engine as toy
 
+from resources.engines import progress
 from resources.engines.ray_cluster import NAMESPACE, EngineName, connect
 from resources.engines.ray_host import READ_AHEAD, RayHost
 from resources.engines.routing import Audio, Done
@@ -171,6 +173,38 @@ def test_a_batch_is_shared_by_warm_actors_on_a_gpu_each_and_the_next_run_finds_t
     assert len(pids(journal, "loaded")) == 2
     assert len(pids(journal, "did")) == 16
     assert set(pids(journal, "did")) == set(pids(journal, "loaded"))
+
+
+@ON_A_CLUSTER
+def test_an_engine_that_is_loaded_ahead_is_warm_for_the_run(host: RayHost, journal: Path, audio: list[Audio]) -> None:
+    choice = toy_choice(journal)
+    host.preload("diarizer", choice, toy.describe(choice))
+    (loaded,) = pids(journal, "loaded")
+    assert {one.error for one in run(host, choice, audio)} == {None}
+    assert pids(journal, "loaded")[0] == loaded
+    assert len(set(pids(journal, "loaded"))) == len(pids(journal, "loaded"))  # none loads twice
+    assert loaded in pids(journal, "did")
+
+
+@ON_A_CLUSTER
+def test_a_run_shows_how_far_the_engines_of_the_cluster_are(
+    host: RayHost, journal: Path, audio: list[Audio], tmp_path: Path
+) -> None:
+    hold = tmp_path / "hold"
+    hold.touch()
+    choice = EngineChoice("toy", None, {"journal": str(journal), "hold": str(hold)})
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(run, host, choice, audio)
+        deadline = time.monotonic() + 60
+        while not (shown := [one for one in progress.at_work() if one.done_ms]) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        hold.unlink()
+        assert len(done.result()) == len(audio)
+    lengths = {one.episode_id: int(one.episode_id[1:]) for one in shown}
+    assert shown
+    assert {(one.slot, one.audio_ms) for one in shown} == {("diarizer", ms) for ms in lengths.values()}
+    assert [one.done_ms for one in shown] == [lengths[one.episode_id] // 2 for one in shown]
+    assert progress.at_work() == []
 
 
 @ON_A_CLUSTER

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from dagster_project.build_resources import chosen_diarizer, chosen_transcribers
+from dagster_project.build_resources import chosen_diarizer, chosen_transcribers, second_diarizer
 from dagster_project.settings import Settings
 from resources.engines.devices import Devices
 from resources.engines.local_host import LocalHost
 from resources.engines.routing import Audio, Done, Engines, parse_transcribers
 from speech.engines.protocols import EngineChoice, EngineSpec, Slot
 from speech.errors import EngineUnavailable, LanguageWithoutEngine, policy_of
+from speech.types import Diarization, Segment
 from speech.waveforms import WaveformCache
 
 TONE = Path(__file__).parents[2] / "audio" / "tone.flac"
@@ -112,6 +114,44 @@ class EchoHost:
         for one in audio:
             self.runs[-1][1].append(one.episode_id)
             yield Done(one, None, None, spec)
+
+
+class LimitedHost(EchoHost):
+    """`nemo` finds four speakers, its limit, in every second episode; any other diarizer finds six."""
+
+    def run(self, slot: Slot, choice: EngineChoice, spec: EngineSpec, audio: Iterable[Audio]) -> Iterator[Done]:
+        for done in super().run(slot, choice, spec, audio):
+            found = (4 if int(done.audio.episode_id) % 2 else 3) if choice.name == "nemo" else 6
+            segments = tuple(Segment(f"S{i}", i * 1000, i * 1000 + 900) for i in range(found))
+            yield replace(done, result=Diarization(segments, speaker_capacity=4 if choice.name == "nemo" else None))
+
+
+def limited(saturated: str) -> tuple[Engines, LimitedHost]:
+    settings, host = Settings(diarizer="nemo:/models/none.nemo", diarizer_saturated=saturated), LimitedHost()
+    return Engines(chosen_diarizer(settings), {}, host, second_diarizer(settings)), host
+
+
+def test_a_second_diarizer_repeats_the_episodes_in_which_the_first_has_reached_its_limit() -> None:
+    engines, host = limited("campplus")
+    done = {one.audio.episode_id: one for one in engines.diarize(audio(str(n), "en") for n in range(4))}
+    assert host.runs == [("nemo", ["0", "1", "2", "3"]), ("campplus", ["1", "3"])]
+    assert {key: one.spec.name for key, one in done.items()} == {
+        "0": "nemo", "2": "nemo", "1": "campplus", "3": "campplus",
+    }  # fmt: skip
+    assert {key: one.redone_from for key, one in done.items()} == {
+        "0": None, "2": None, "1": "nemo /models/none.nemo absent", "3": "nemo /models/none.nemo absent",
+    }  # fmt: skip
+    assert {one.fingerprint for one in done.values()} == {engines.diarizer_spec().fingerprint}
+    assert engines.diarizer_spec().fingerprint != limited("keep")[0].diarizer_spec().fingerprint
+
+
+def test_the_limit_is_kept_by_default() -> None:
+    engines, host = limited("keep")
+    done = list(engines.diarize(audio(str(n), "en") for n in range(4)))
+    assert host.runs == [("nemo", ["0", "1", "2", "3"])]
+    assert {(one.fingerprint, one.redone_from) for one in done} == {(None, None)}
+    assert second_diarizer(Settings(diarizer="campplus", diarizer_saturated="campplus")) is None
+    assert Settings().diarizer_saturated == "keep"
 
 
 def test_an_engine_starts_with_its_first_episode_and_others_follow() -> None:

@@ -9,11 +9,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dagster_project.cli import main
+from resources.exports.registry import DATASETS
+from resources.exports.registry import TRANSCRIPTS as FORMATS
 from resources.lake.catalogue import Catalogue
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import EPISODES
-from speech.formats.registry import FORMATS
 from tests.landings import land, land_stage
 
 ONE, TWO, BARE = "show-20260101-00000001", "other-20260102-00000002", "show-20260103-00000003"
@@ -82,4 +83,4 @@ def test_what_cannot_be_exported_is_named() -> None:
 
 
 def test_without_a_format_they_are_listed() -> None:
-    assert [line.split()[0] for line in podlake().stdout.splitlines()] == list(FORMATS)
+    assert [line.split()[0] for line in podlake().stdout.splitlines()] == [*FORMATS, *DATASETS]

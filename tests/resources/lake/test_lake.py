@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -139,3 +140,24 @@ def test_kill_9_at_any_moment_leaves_no_torn_file(lake: Lake, tmp_path: Path) ->
         assert read.num_rows == 2000 * int(read["run_id"][0].as_py())
     with connect(lake.home) as warehouse:
         assert warehouse.execute("select count(*) > 0 from speakers").fetchone() == (True,)
+
+
+def test_lost_rows_of_a_commit_are_an_error_that_names_them_and_says_what_to_do(lake: Lake) -> None:
+    land_arrow(lake, SPEAKERS, KEY, speakers(KEY, "S1"))
+    (path,) = Path(lake.home.path("lake", "speakers", "open")).glob(f"{KEY}@*.parquet")
+    path.unlink()
+    message = f"{re.escape(str(path))}.*Restore the file.*remove lake/stage_runs/open/diarization/{path.name}"
+    with pytest.raises(StorageError, match=message):
+        lake.read(SPEAKERS, KEY)
+    with pytest.raises(StorageError, match=message):
+        lake.read_many(SPEAKERS, [KEY])
+    Path(lake.home.path("lake", "stage_runs", "open", "diarization", path.name)).unlink()
+    assert lake.read(SPEAKERS, KEY) is None
+    assert lake.read_many(SPEAKERS, [KEY]) == {}
+
+
+def test_columns_can_be_read_alone(lake: Lake) -> None:
+    land_arrow(lake, SPEAKERS, KEY, speakers(KEY, "S1", "S2"))
+    read = lake.read(SPEAKERS, KEY, columns=["speech_ms", "speaker"])
+    assert read is not None
+    assert read.to_pydict() == {"speech_ms": [1000, 1000], "speaker": ["S1", "S2"]}

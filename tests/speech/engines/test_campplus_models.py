@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from speech.engines import onnx_models
-from speech.engines.onnx_models import session, verified
-from speech.errors import EngineUnavailable
+from speech.engines.onnx_models import run, session, verified
+from speech.errors import EngineUnavailable, OutOfMemory
 
 REFERENCE = Path(__file__).parent / "campplus_reference.npz"
 """Outputs of the torch models for the inputs below."""
@@ -48,3 +48,34 @@ def test_a_gpu_needs_the_cuda_provider() -> None:
         pytest.skip("onnxruntime has the CUDA provider")
     with pytest.raises(EngineUnavailable, match="onnxruntime-gpu"):
         session("campplus", "cuda:0")
+
+
+class SmallDevice:
+    """onnxruntime on a device whose memory suffices for so many windows at once."""
+
+    def __init__(self, windows: int) -> None:
+        self._session = session("campplus", "cpu")
+        self._windows = windows
+        self.batches: list[int] = []
+
+    def get_inputs(self) -> list[object]:
+        return self._session.get_inputs()
+
+    def run(self, names: None, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+        (batch,) = inputs.values()
+        self.batches.append(len(batch))
+        if len(batch) > self._windows:
+            raise RuntimeError("BFCArena: Failed to allocate memory for requested buffer of size 4096")
+        return self._session.run(names, inputs)
+
+
+def test_a_batch_that_does_not_fit_is_halved_until_it_does() -> None:
+    fbank = np.random.default_rng(3).normal(0, 3, (5, 50, 80)).astype(np.float32)
+    small = SmallDevice(windows=2)
+    np.testing.assert_allclose(run(small, fbank), run(session("campplus", "cpu"), fbank), atol=1e-5)
+    assert small.batches == [5, 2, 3, 1, 2]
+
+
+def test_one_window_that_does_not_fit_is_an_error_of_the_episode() -> None:
+    with pytest.raises(OutOfMemory, match="one window"):
+        run(SmallDevice(windows=0), np.zeros((2, 50, 80), np.float32))

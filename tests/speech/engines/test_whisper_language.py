@@ -1,4 +1,7 @@
-"""Language identification with a detector that answers by loudness: packaged weights know English only."""
+"""Language identification: the means over windows with a detector that answers by loudness, and a multilingual model.
+
+Packaged weights know English only: the multilingual model has random weights, and files as published ones have them.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from bench import random_whisper
 from speech.decoding import decode_to_wav
 from speech.engines.protocols import ON_CPU, EngineChoice
 from speech.engines.whisper import Whisper, describe, load
@@ -70,3 +74,31 @@ def test_an_english_model_says_why_it_identifies_no_language(tmp_path: Path) -> 
     engine.close()
     assert (found.spoken_languages, found.language) == ((), "en")
     assert found.spoken_languages_absent == "the model knows English only"
+
+
+@pytest.fixture(scope="module")
+def german(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return random_whisper.write(tmp_path_factory.mktemp("german"), random_whisper.TINY, language="de")
+
+
+@pytest.fixture(scope="module")
+def reading(tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    folder = tmp_path_factory.mktemp("reading")
+    decode_to_wav(RAIN, folder / "rain.wav")
+    with wave.open(str(folder / "part.wav"), "wb") as wav:
+        wav.setparams((1, 2, 16_000, 0, "NONE", ""))
+        wav.writeframes(mapped_samples(folder / "rain.wav")[: 16_000 * 7].tobytes())
+    return Recording("part", "", folder / "part.wav", "en")
+
+
+@pytest.mark.parametrize(("options", "language"), [({}, "en"), ({"decode": "detected"}, "de")])
+def test_a_multilingual_model_identifies_the_language_before_it_decodes(
+    german: Path, reading: Recording, options: dict[str, str], language: str
+) -> None:
+    engine = load(EngineChoice("whisper", str(german), options), "cpu")
+    assert {"en", "de", "zh", "jv"} <= engine.spec.languages
+    ((_, found),) = engine.transcribe([reading])
+    engine.close()
+    assert found.spoken_languages == (SpokenLanguage("de", pytest.approx(1.0, abs=0.01), 1.0),)
+    assert (found.language, found.spoken_languages_absent) == (language, None)
+    assert len(found.words) + found.dropped_words > 0

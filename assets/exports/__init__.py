@@ -1,0 +1,1 @@
+"""Assets that write data sets and transcripts for other tools."""

@@ -1,0 +1,36 @@
+"""`python -m gateway` is what `podlake serve` starts."""
+
+from __future__ import annotations
+
+import click
+import uvicorn
+from pydantic import ValidationError
+
+from dagster_project.cli.context import read_settings
+from gateway.app import create_app
+from gateway.authentication import RefusedToStart, check_address, is_open
+from gateway.service import Service
+from gateway.settings import ServeSettings
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1")
+@click.option("--port", type=click.IntRange(1, 65535), default=8000)
+def main(host: str, port: int) -> None:
+    """Serve until Ctrl-C or SIGTERM."""
+    try:
+        serve = ServeSettings()
+        service = Service.of(read_settings(), serve)
+        check_address(host, is_open=is_open(serve, service.accounts))
+        app = create_app(service)
+    except (RefusedToStart, ValidationError) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"podlake is at http://{f'[{host}]' if ':' in host else host}:{port}/")
+    uvicorn.run(
+        app, host=host, port=port, log_level="warning", proxy_headers=False, server_header=False, ws_max_size=1 << 20,
+        h11_max_incomplete_event_size=64 << 10, timeout_graceful_shutdown=5,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""The application of `podlake serve`: a list of routers and mounted applications behind the guard."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from gateway import (
+    api_changes,
+    api_docs,
+    api_episodes,
+    api_events,
+    background,
+    dagster_ui,
+    login_page,
+    site,
+    webservers,
+    work,
+)
+from gateway.authentication import Authenticator, is_open
+from gateway.errors import handle_errors
+from gateway.guard import Guard
+from gateway.service import Service
+
+ROUTERS = (
+    login_page.router,
+    api_docs.router,
+    api_episodes.router,
+    api_changes.router,
+    api_events.router,
+    work.router,
+)
+"""Every route of a router has a `require` of `gateway.auth`."""
+MOUNTS = (("/corpus", site.corpus), (webservers.PREFIX, dagster_ui.dagster_ui))
+"""Path, and a function that makes the ASGI application for a service."""
+BACKGROUND = (background.watch_lake, background.send_webhooks, background.run_dagster)
+"""Async context managers of a service, open while the application runs."""
+
+
+def create_app(service: Service) -> FastAPI:
+    """The application. Raises `RefusedToStart` for an empty password."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            for background in BACKGROUND:
+                await stack.enter_async_context(background(service))
+            yield
+
+    app = FastAPI(
+        title="podlake", version=version("podlake"), lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None,
+        redirect_slashes=False,
+    )  # fmt: skip
+    app.state.service = service
+    app.state.authenticator = Authenticator(service.serve, service.accounts, is_open(service.serve, service.accounts))
+    handle_errors(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    for path, make in MOUNTS:
+        app.mount(path, make(service))
+    app.add_middleware(Guard, authenticator=app.state.authenticator, serve=service.serve)
+    return app

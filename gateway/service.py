@@ -1,0 +1,73 @@
+"""What the routes share: the settings, the lake, the audio, the search index and the database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import sqlalchemy as sa
+from fastapi import Depends
+from starlette.requests import HTTPConnection
+
+from dagster_project.instance import database_url
+from dagster_project.settings import Settings
+from gateway import idempotency, webhooks
+from gateway.landings import Landings
+from gateway.settings import ServeSettings
+from gateway.statistics import Kept
+from gateway.status import Statuses
+from gateway.webservers import Webservers
+from podlake.api import Statistics
+from resources import accounts
+from resources.accounts import Accounts
+from resources.database import open_database
+from resources.fetch.audio_store import AudioStore
+from resources.lake.home import Home
+from resources.lake.lake import Lake
+from resources.search import SearchIndex
+from resources.workers import jobs
+
+
+@dataclass(frozen=True)
+class Service:
+    """The parts of a running service. `Here` gives it to a route."""
+
+    settings: Settings
+    serve: ServeSettings
+    lake: Lake
+    store: AudioStore
+    index: SearchIndex
+    database: sa.Engine
+    landings: Landings
+    statuses: Statuses
+    statistics: Kept[Statistics] = field(default_factory=lambda: Kept(10.0))
+    webservers: Webservers = field(default_factory=Webservers.planned)
+
+    @classmethod
+    def of(cls, settings: Settings, serve: ServeSettings) -> Service:
+        home = Home.at(settings.home)
+        lake = Lake(home)
+        landings = Landings(lake)
+        return cls(
+            settings,
+            serve,
+            lake,
+            AudioStore(home, settings.cache_folder, int(settings.cache_gb * 1e9)),
+            SearchIndex(settings.cache_folder / "search"),
+            open_database(database_url(settings), accounts.SCHEMA, idempotency.SCHEMA, webhooks.SCHEMA, jobs.SCHEMA),
+            landings,
+            Statuses(lake, landings),
+        )
+
+    @property
+    def accounts(self) -> Accounts:
+        return Accounts(self.database)
+
+
+def service_of(connection: HTTPConnection) -> Service:
+    service: Service = connection.app.state.service
+    return service
+
+
+Here = Annotated[Service, Depends(service_of)]
+"""A parameter of a route: `def answer(service: Here) -> …`."""

@@ -1,0 +1,292 @@
+"""What the API of `podlake serve` answers, as types. The server and `podlake.client` share them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class NewEpisode:
+    """Audio to process, by its URL."""
+
+    url: str
+    title: str | None = None
+    language: str | None = None
+    guid: str | None = None
+    date: str | None = None
+    """When it was published: 2026-01-31T08:00:00Z."""
+
+
+@dataclass(frozen=True)
+class NewFeed:
+    """A feed to subscribe to."""
+
+    url: str
+    title: str | None = None
+    language: str | None = None
+    priority: int = 0
+    """Feeds of a higher priority are processed first."""
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """What came of an episode or a feed that was submitted."""
+
+    url: str
+    id: str | None
+    """The episode's or the feed's; None: it was refused."""
+    outcome: Literal["added", "present", "forgotten", "refused"]
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class BulkResult:
+    """What came of a list."""
+
+    audio: int
+    feeds: int
+    duplicates: int
+    forgotten: int
+    bad: int
+    problems: tuple[str, ...]
+    """The first bad lines, and why."""
+
+
+@dataclass(frozen=True)
+class EpisodeEntry:
+    """An episode in a list."""
+
+    episode_id: str
+    feed_id: str
+    title: str | None
+    published_at: datetime | None
+    language: str | None
+    duration_ms: int | None
+    state: str
+    """`done`, `failed: audio`, `next: diarization`, or `removed`."""
+
+
+@dataclass(frozen=True)
+class EpisodeList:
+    """A page of episodes, newest first."""
+
+    episodes: tuple[EpisodeEntry, ...]
+    next_cursor: str | None
+    """For the next page; None: this is the last."""
+
+
+@dataclass(frozen=True)
+class FeedEntry:
+    """A feed in a list."""
+
+    feed_id: str
+    title: str | None
+    language: str | None
+    url: str | None
+    n_episodes: int
+    last_polled_at: datetime | None
+
+
+@dataclass(frozen=True)
+class FeedList:
+    """A page of feeds, by id."""
+
+    feeds: tuple[FeedEntry, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True)
+class StageStatus:
+    """Where an episode stands at a stage, and what its last try did."""
+
+    stage: str
+    state: Literal["landed", "failed", "waiting"]
+    finished_at: datetime | None = None
+    tries: int = 0
+    run_id: str | None = None
+    engine: str | None = None
+    model: str | None = None
+    audio_ms: int | None = None
+    engine_ms: int | None = None
+    rtfx: float | None = None
+    worker: str | None = None
+    error_class: str | None = None
+    message: str | None = None
+    retryable: bool | None = None
+    next_retry_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class EpisodeStatus:
+    """An episode with all its stages."""
+
+    episode_id: str
+    feed_id: str
+    title: str | None
+    published_at: datetime | None
+    language: str | None
+    audio_url: str
+    state: str
+    stages: tuple[StageStatus, ...]
+
+
+@dataclass(frozen=True)
+class SearchHit:
+    """A turn that was found."""
+
+    episode_id: str
+    title: str
+    feed_id: str
+    turn_idx: int
+    speaker: str | None
+    start_ms: int
+    snippet: str
+    marks: tuple[tuple[int, int], ...]
+    """Where the searched words are in the snippet."""
+    score: float
+
+
+@dataclass(frozen=True)
+class SearchHits:
+    """The best hits, and how many turns match."""
+
+    total: int
+    hits: tuple[SearchHit, ...]
+
+
+@dataclass(frozen=True)
+class StageCount:
+    """Episodes at a stage. `landed_24h` and `audio_hours_24h` are of the last 24 hours."""
+
+    stage: str
+    landed: int
+    failed: int
+    waiting: int
+    landed_24h: int
+    audio_hours_24h: float
+
+
+@dataclass(frozen=True)
+class LanguageHours:
+    """Hours of transcribed audio in a language."""
+
+    language: str | None
+    episodes: int
+    audio_hours: float
+
+
+@dataclass(frozen=True)
+class FailureCount:
+    """Failures of a class at a stage."""
+
+    stage: str
+    error_class: str
+    count: int
+    retryable: bool
+
+
+@dataclass(frozen=True)
+class WorkerCount:
+    """What a worker has done in the last 24 hours. The worker None is this machine's runs."""
+
+    worker: str | None
+    landed: int
+    audio_hours: float
+    engine_hours: float
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """The state of the whole lake."""
+
+    at: datetime
+    feeds: int
+    episodes: int
+    done: int
+    queue: int
+    """Episodes that are neither done nor failed."""
+    stages: tuple[StageCount, ...]
+    languages: tuple[LanguageHours, ...]
+    failures: tuple[FailureCount, ...]
+    workers: tuple[WorkerCount, ...]
+
+
+@dataclass(frozen=True)
+class RetryRequest:
+    """Which failures to repeat. Empty: all."""
+
+    stages: tuple[str, ...] = ()
+    error_classes: tuple[str, ...] = ()
+    feeds: tuple[str, ...] = ()
+    episodes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RetryResult:
+    """How many keys failed at each stage, and the backfill that repeats them."""
+
+    failed: dict[str, int]
+    backfill_id: str | None
+    """None: nothing is ready, or all of it is in work."""
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """What was removed."""
+
+    feeds: int
+    episodes: int
+    rows: int
+    files: int
+
+
+@dataclass(frozen=True)
+class LakeEvent:
+    """A landing of a stage, or a try that failed."""
+
+    id: str
+    kind: Literal["landed", "failed"]
+    stage: str
+    key: str
+    feed_id: str
+    at: datetime
+    error_class: str | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True)
+class NewWebhook:
+    """An address to tell of events. Empty `kinds` and `stages`: of all."""
+
+    url: str
+    kinds: tuple[Literal["landed", "failed"], ...] = ()
+    stages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class WebhookEntry:
+    """A webhook. The secret is shown only when it is added."""
+
+    webhook_id: str
+    url: str
+    kinds: tuple[str, ...]
+    stages: tuple[str, ...]
+    added_at: datetime
+    waiting: int
+    last_error: str | None
+    secret: str | None = None
+
+
+@dataclass(frozen=True)
+class SearchRequest:
+    """What to search for: words and "phrases", and filters."""
+
+    q: str
+    feed: str | None = None
+    speaker: str | None = None
+    language: str | None = None
+    since: date | None = None
+    until: date | None = None
+    limit: int = 20

@@ -1,0 +1,134 @@
+"""Alerts of a real instance and lake: what is observed, who is told, and that each change is told once."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from click.testing import CliRunner
+
+from assets.stages import STAGES
+from dagster_project.alerts import alert_sensor, current_alerts, evaluate
+from dagster_project.cli import main
+from dagster_project.instance import open_instance
+from dagster_project.settings import Settings
+from partitions.definitions import EPISODES, add_keys
+from pipeline.contract import FAILED_EPISODES_TAG
+from pipeline.records import Run
+from pipeline.stage import Cost, Failure, Landing
+from resources.lake.catalogue import Catalogue
+from resources.lake.home import Home
+from resources.lake.lake import Lake
+from speech.errors import EngineCrashed, NotFound
+from tests.landings import land_outcome
+
+KEYS = [f"show-20260101-{n:08x}" for n in range(6)]
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    monkeypatch.setenv("PODLAKE_HOME", str(tmp_path / "home"))
+    hear = f"import sys; open({str(tmp_path / 'told')!r}, 'a').write(sys.stdin.read() + chr(10))"
+    monkeypatch.setenv("PODLAKE_ALERT_COMMAND", f'{sys.executable} -c "{hear}"')
+    monkeypatch.setenv("PODLAKE_ALERT_FEED_HOURS", "0.000001")
+    return Settings()
+
+
+@pytest.fixture
+def lake(settings: Settings) -> Lake:
+    return Lake(Home.at(settings.home))
+
+
+@pytest.fixture
+def instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    with open_instance(settings) as found:
+        yield found
+
+
+def told(tmp_path: Path) -> list[tuple[str, str, str]]:
+    said = tmp_path / "told"
+    lines = [json.loads(line) for line in said.read_text().splitlines()] if said.exists() else []
+    return [(line["alert"], line["subject"], line["state"]) for line in lines]
+
+
+def fail_everywhere(instance: dg.DagsterInstance, lake: Lake, stage: str) -> None:
+    add_keys(instance, EPISODES, KEYS)
+    run = Run("run-1", "run-1", datetime.now(UTC), len(KEYS))
+    for key in KEYS:
+        land_outcome(lake, STAGES[stage], Failure(key, EngineCrashed("the GPU is gone")), run)
+
+
+def test_a_new_home_has_none(instance, lake, settings):
+    assert current_alerts(instance, lake, settings) == []
+
+
+def test_an_engine_that_fails_everywhere_is_told_once_and_its_end_too(instance, lake, settings, tmp_path):
+    fail_everywhere(instance, lake, "transcript")
+    for _ in range(2):
+        found, problems = evaluate(instance, lake, settings)
+        assert [(alert.name, alert.subject) for alert in found] == [("engine_fails", "transcript")]
+        assert "the GPU is gone" in found[0].message
+        assert problems == []
+    run = Run("run-2", "run-2", datetime.now(UTC), 1)
+    land_outcome(lake, STAGES["transcript"], Landing(KEYS[0], {"words": []}, Cost(audio_sha256="ab" * 32)), run)
+    assert evaluate(instance, lake, settings) == ([], [])
+    assert told(tmp_path) == [("engine_fails", "transcript", "raised"), ("engine_fails", "transcript", "over")]
+
+
+def test_a_stalled_feed_unless_it_has_ended(instance, lake, settings):
+    catalogue = Catalogue(lake)
+    [feed] = catalogue.subscribe([("https://a.test/feed.xml", "Show")])
+    run = Run("run-1", "run-1", datetime.now(UTC) - timedelta(days=3), 1)
+    land_outcome(lake, STAGES["episodes"], Failure(feed.feed_id, NotFound("404 there")), run)
+    assert [(one.name, one.subject) for one in current_alerts(instance, lake, settings)] == [
+        ("stalled_feed", feed.feed_id)
+    ]
+    catalogue.end(feed)
+    assert current_alerts(instance, lake, settings) == []
+
+
+def test_a_run_that_failed_as_a_whole(instance, lake, settings):
+    @dg.op
+    def breaks() -> None:
+        raise dg.Failure("nothing works")
+
+    @dg.job
+    def broken() -> None:
+        breaks()
+
+    lost = broken.execute_in_process(instance=instance, raise_on_error=False)
+    of_episodes = broken.execute_in_process(instance=instance, raise_on_error=False, tags={FAILED_EPISODES_TAG: "2"})
+    assert not lost.success
+    assert not of_episodes.success
+    assert [(one.name, one.subject) for one in current_alerts(instance, lake, settings)] == [("lost_run", lost.run_id)]
+
+
+def test_the_sensor_tells_and_the_command_lists(instance, lake, settings, tmp_path):
+    fail_everywhere(instance, lake, "diarization")
+    sensor = alert_sensor(settings)
+    assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
+    context = dg.build_sensor_context(instance, resources={"lake": lake})
+    skipped = sensor(context)
+    assert isinstance(skipped, dg.SkipReason)
+    assert skipped.skip_message == "Raised: engine_fails diarization"
+    assert told(tmp_path) == [("engine_fails", "diarization", "raised")]
+    listed = CliRunner().invoke(main, ["alerts"])
+    assert listed.exit_code == 1
+    assert "engine_fails" in listed.output
+    tested = CliRunner().invoke(main, ["alerts", "--test"])
+    assert tested.output == "command: sent\n"
+    assert told(tmp_path)[-1] == ("test", "message", "raised")
+
+
+def test_without_a_channel_the_sensor_is_off(settings, monkeypatch):
+    monkeypatch.setenv("PODLAKE_ALERT_COMMAND", "")
+    assert alert_sensor(Settings()).default_status is dg.DefaultSensorStatus.STOPPED
+    refused = CliRunner().invoke(main, ["alerts", "--test"])
+    assert refused.exit_code == 2
+    assert "PODLAKE_ALERT_EMAIL" in refused.output

@@ -1,0 +1,141 @@
+"""The channels against real servers on loopback, with their faults, and a real command."""
+
+from __future__ import annotations
+
+import json
+import socketserver
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from email import message_from_bytes, policy
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+
+import pytest
+
+from resources.alerts.channels import Command, Email, NotTold, Webhook
+from resources.alerts.ledger import Alert, RaisedAlert
+
+AT = datetime(2026, 11, 27, 12, tzinfo=UTC)
+RAISED = RaisedAlert(Alert("stalled_feed", "show\r\nBcc: all@x.test", "No poll — 404.\n.\nQUIT"), AT)
+OVER = RaisedAlert(RAISED.alert, AT, AT)
+
+
+class _Smtp(socketserver.StreamRequestHandler):
+    """A mail server that takes a message, or answers with the server's `fault`."""
+
+    def handle(self) -> None:
+        self._say("220 here")
+        while line := self.rfile.readline().decode().strip():
+            word = line.split()[0].upper()
+            if word == "EHLO":
+                self._say("250-here\r\n250 8BITMIME")
+            elif word == "DATA" and self.server.fault:  # type: ignore[attr-defined]
+                self._say(self.server.fault)  # type: ignore[attr-defined]
+            elif word == "DATA":
+                self._say("354 go on")
+                lines = []
+                while (data := self.rfile.readline()) != b".\r\n":
+                    lines.append(data.decode().removeprefix("."))
+                self.server.messages.append("".join(lines))  # type: ignore[attr-defined]
+                self._say("250 taken")
+            elif word == "QUIT":
+                self._say("221 bye")
+                return
+            else:
+                self._say("250 ok")
+
+    def _say(self, text: str) -> None:
+        self.wfile.write(f"{text}\r\n".encode())
+
+
+class _Hook(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        self.server.posts.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))  # type: ignore[attr-defined]
+        self.send_response(self.server.status)  # type: ignore[attr-defined]
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def running(server: socketserver.TCPServer) -> Iterator[int]:
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextmanager
+def smtp(fault: str = "") -> Iterator[tuple[Email, list[str]]]:
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Smtp)
+    server.fault, server.messages = fault, []  # type: ignore[attr-defined]
+    with running(server) as port:
+        yield Email(f"smtp://127.0.0.1:{port}", "podlake@x.test", ("a@x.test", "b@x.test")), server.messages  # type: ignore[attr-defined]
+
+
+@contextmanager
+def hook(status: int = 200) -> Iterator[tuple[Webhook, list[dict[str, str]]]]:
+    server = HTTPServer(("127.0.0.1", 0), _Hook)
+    server.status, server.posts = status, []  # type: ignore[attr-defined]
+    with running(server) as port:
+        yield Webhook(f"http://127.0.0.1:{port}/services/secret"), server.posts  # type: ignore[attr-defined]
+
+
+def test_an_email_says_what_and_adds_no_header():
+    with smtp() as (email, messages):
+        email.tell(RAISED)
+        email.tell(OVER)
+    first, second = (message_from_bytes(text.encode(), policy=policy.default) for text in messages)
+    assert first["Subject"] == "podlake: stalled_feed show Bcc: all@x.test"
+    assert first["Bcc"] is None
+    assert first["To"] == "a@x.test, b@x.test"
+    assert "No poll — 404." in first.get_content()
+    assert second["Subject"].startswith("podlake: over: stalled_feed")
+
+
+@pytest.mark.parametrize("fault", ["451 later", "554 refused", "421 closing"])
+def test_a_mail_server_that_refuses_is_asked_again_later(fault):
+    with smtp(fault) as (email, messages), pytest.raises(NotTold, match=fault[:3]):
+        email.tell(RAISED)
+    assert messages == []
+
+
+def test_no_mail_server():
+    with pytest.raises(NotTold):
+        Email("smtp://127.0.0.1:9", "a@x.test", ("b@x.test",)).tell(RAISED)
+
+
+def test_a_webhook_gets_text_and_fields():
+    with hook() as (webhook, posts):
+        webhook.tell(OVER)
+    [post] = posts
+    assert post["text"].startswith("podlake: over: stalled_feed show")
+    assert (post["state"], post["subject"]) == ("over", RAISED.alert.subject)
+
+
+@pytest.mark.parametrize("status", [404, 429, 500])
+def test_a_webhook_that_refuses_does_not_show_its_url(status):
+    with hook(status) as (webhook, _), pytest.raises(NotTold) as error:
+        webhook.tell(RAISED)
+    assert str(status) in str(error.value)
+    assert "secret" not in str(error.value)
+
+
+def test_a_command_gets_json(tmp_path):
+    code = f"import sys; open({str(tmp_path / 'said')!r}, 'w').write(sys.stdin.read())"
+    Command(f'{sys.executable} -c "{code}"').tell(RAISED)
+    said = json.loads((tmp_path / "said").read_text())
+    assert (said["alert"], said["state"]) == ("stalled_feed", "raised")
+
+
+@pytest.mark.parametrize("command", ["false", "/nowhere/notify", 'unbalanced "'])
+def test_a_command_that_fails_is_tried_again_later(command):
+    with pytest.raises(NotTold):
+        Command(command).tell(RAISED)
