@@ -12,7 +12,7 @@ from dagster_project.cli.context import examples, read_settings
 @click.command(
     epilog=examples(
         "podlake worker --server https://podlake.example.org --token-file /etc/podlake/token",
-        "podlake worker --server http://10.0.0.5:3000 --gpus 0,1 --languages en,de --once",
+        "podlake worker --server http://10.0.0.5:8000 --gpus 0,1 --languages en,de --once",
     )
 )
 @click.option("--server", envvar="PODLAKE_SERVER", required=True, help="The service's URL, as `podlake serve` has it.")
@@ -32,8 +32,8 @@ def worker(
     """Run engines for a service on this machine, which needs no access to its lake.
 
     The service runs with PODLAKE_ENGINE_HOST=workers. An administrator makes the token there: `podlake keys add NAME
-    --scope work`. Its name is the worker's. Audio and waveforms are kept in PODLAKE_CACHE during the work. Ctrl-C gives
-    the jobs back and ends.
+    --role operator --scope work`. Its name is the worker's. Audio and waveforms are kept in PODLAKE_CACHE during the
+    work. Ctrl-C gives the jobs back and ends.
     """
     import logging
     import signal
@@ -47,6 +47,8 @@ def worker(
     from resources.workers.loop import WorkerSettings, run_worker
 
     settings = read_settings()
+    if not server.lower().startswith(("http://", "https://")):
+        raise click.BadParameter(f"{server!r} is no URL; give one such as http://{server}", param_hint="--server")
     secret = token_file.read().strip() if token_file else token
     if not secret:
         raise click.UsageError("Give the worker's token: PODLAKE_WORKER_TOKEN, or --token-file.")
@@ -71,9 +73,7 @@ def worker(
     try:
         run_worker(GatewayConnection.to(server, secret, machine, stop), devices, own)
     except Refused as error:
-        raise click.ClickException(
-            f"{error} An administrator makes one: podlake keys add NAME --scope work."
-        ) from error
+        raise click.ClickException(str(error)) from error
 
 
 @click.command(epilog=examples("podlake workers"))

@@ -67,7 +67,7 @@ class LeaseLost(Exception):
 
 
 class Refused(Exception):
-    """The gateway does not know this worker: its token is wrong or revoked."""
+    """The gateway takes no requests of this worker. The message says why, and what to do."""
 
 
 class AudioUnavailable(Exception):
@@ -97,20 +97,32 @@ class GatewayConnection:
     def claim(
         self, slot: Slot | None = None, fingerprint: str | None = None, refused: Collection[str] = ()
     ) -> Lease | None:
-        """A job, or None if there is none for this worker. Raises `Refused`, `Stopped`."""
+        """A job, or None if there is none for this worker. Raises `Refused`, also of what is no service; `Stopped`."""
         request = ClaimRequest(self.machine, slot=slot, fingerprint=fingerprint, refused=tuple(sorted(refused)))
         answer = self._ask(lambda: self.client.post("/claim", json=asdict(request)), patient=True)
-        return None if answer.status_code == httpx.codes.NO_CONTENT else _LEASE.validate_json(answer.content)
+        if answer.status_code == httpx.codes.NO_CONTENT:
+            return None
+        if answer.status_code != httpx.codes.OK:
+            raise Refused(
+                f"{answer.url} answers {answer.status_code}: {answer.text[:200]} Compare the URL with the service's, and "
+                "the versions of podlake on both machines."
+            )
+        return _LEASE.validate_json(answer.content)
 
     def renew(self, held: Iterable[Progress]) -> set[str]:
-        """Renew the leases. Returns the ids of jobs whose lease is lost. Raises `Refused`, `Stopped`."""
+        """Renew the leases. Returns the ids of jobs whose lease is lost. Raises `LeaseLost`, `Refused`, `Stopped`."""
         request = RenewRequest(self.machine, tuple(held))
-        return set(self._ask(lambda: self.client.post("/renew", json=asdict(request))).json()["lost"])
+        answer = self._ask(lambda: self.client.post("/renew", json=asdict(request)))
+        if answer.status_code != httpx.codes.OK:
+            raise LeaseLost(f"The gateway answers {answer.status_code}: {answer.text[:200]}")
+        return set(answer.json()["lost"])
 
     def fetch_audio(self, lease: Lease, path: Path) -> None:
         """Store the job's audio at the path. Raises `LeaseLost`, `AudioUnavailable`, `Refused`, `Stopped`."""
         part = path.with_name(f".{path.name}.part")
-        self._ask(lambda: self._download(lease, part))
+        answer = self._ask(lambda: self._download(lease, part))
+        if not answer.is_success and answer.status_code != httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+            raise AudioUnavailable(f"The gateway has no audio of {lease.work.episode_id}: {answer.text[:200]}")
         if _sha256(part) != lease.work.audio_sha256:
             part.unlink()
             raise AudioUnavailable(f"The gateway sent other bytes than those of {lease.work.episode_id}.")
@@ -144,8 +156,6 @@ class GatewayConnection:
                         file.write(chunk)
             else:
                 answer.read()
-        if answer.status_code == httpx.codes.NOT_FOUND:
-            raise AudioUnavailable(f"The gateway has no audio of {lease.work.episode_id}: {answer.text[:200]}")
         return answer
 
     def _ask(self, request: Callable[[], httpx.Response], *, patient: bool = False) -> httpx.Response:
@@ -160,7 +170,10 @@ class GatewayConnection:
                 problem = f"{type(error).__name__}: {error}"
             else:
                 if answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
-                    raise Refused(f"The gateway does not accept the worker's token ({answer.status_code}).")
+                    raise Refused(
+                        f"The gateway does not accept the worker's token ({answer.status_code}). An administrator makes "
+                        "one: podlake keys add NAME --role operator --scope work"
+                    )
                 if answer.status_code == httpx.codes.CONFLICT:
                     raise LeaseLost
                 if not answer.is_server_error and answer.status_code != httpx.codes.TOO_MANY_REQUESTS:

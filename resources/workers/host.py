@@ -79,9 +79,10 @@ class _Submission:
     @property
     def is_over(self) -> bool:
         """Whether every job has been answered. Raises the error that ended the audio."""
+        is_queued = self._is_queued  # read first: it is set after the error
         if self._error is not None:
             raise self._error
-        return self._is_queued and not self._waiting
+        return is_queued and not self._waiting
 
     def finished(self) -> list[tuple[FinishedJob, Audio]]:
         """The jobs that are over since the last call."""
@@ -98,7 +99,7 @@ class _Submission:
         if now - self._kept_alive_at < KEEP_ALIVE_S:
             return
         self._kept_alive_at = now
-        self.queue.keep_alive(self._id)
+        self.queue.keep_alive(list(self._waiting))
         if self.queue.workers(SEEN_WITHIN):
             self._connected_at = now
             return

@@ -154,11 +154,15 @@ class JobQueue:
         with writing(self.database) as connection:
             return [_submit(connection, submission, work, now) for work in works]
 
-    def keep_alive(self, submission: str) -> None:
-        """Say that the run still waits for its jobs."""
+    def keep_alive(self, job_ids: Collection[str]) -> None:
+        """Say that a run waits for the jobs, also for those that another run has taken over and left.
+
+        A row that a worker changes at this moment is left to the next call: waiting for it could be a deadlock.
+        """
+        awaited = for_update(sa.select(_JOBS.c.job_id).where(_JOBS.c.job_id.in_(job_ids)))
         with writing(self.database) as connection:
-            own = _JOBS.update().where(_JOBS.c.submission == submission)
-            connection.execute(own.values(submitter_seen_at=_now()))
+            found = list(connection.execute(awaited).scalars())
+            connection.execute(_JOBS.update().where(_JOBS.c.job_id.in_(found)).values(submitter_seen_at=_now()))
 
     def finished(self, job_ids: Collection[str]) -> tuple[list[FinishedJob], set[str]]:
         """Those of the jobs that are over, and the ids of those that somebody has removed."""

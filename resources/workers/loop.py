@@ -18,7 +18,7 @@ from resources.workers.jobs import LEASE, Lease, Progress
 from resources.workers.outcomes import outcome_json
 from speech.engines import registry
 from speech.engines.protocols import EngineChoice, EngineSpec
-from speech.errors import EngineFailed, EngineUnavailable
+from speech.errors import BadOutput, EngineFailed, EngineUnavailable, StorageError
 from speech.waveforms import WaveformCache
 
 log = logging.getLogger("podlake")
@@ -160,20 +160,20 @@ class _Device:
             self._connection.give_back(first)
             return
         leases: dict[str, Lease] = {}
-        with closing(self._audio(first, leases)) as audio:
-            try:
+        try:
+            with closing(self._audio(first, leases)) as audio:
                 for done in self._host.run(work.slot, choice, spec, audio):
                     self._send(leases.pop(done.audio.episode_id), done)
-            except EngineUnavailable as error:
-                self._refuse(work.fingerprint, error)
-            except EngineFailed as error:
-                log.exception("the engine %s failed on %s", spec.name, error.episode_id)
-                if lease := leases.pop(error.episode_id, None):
-                    audio_of = Audio(error.episode_id, lease.work.audio_sha256, self._path(lease), None)
-                    self._send(lease, Done(audio_of, None, error.cause, spec))
-        for lease in leases.values():
-            self._connection.give_back(lease)
-            self._forget(lease)
+        except EngineUnavailable as error:
+            self._refuse(work.fingerprint, error)
+        except EngineFailed as error:
+            log.exception("the engine %s failed on %s", spec.name, error.episode_id)
+            if lease := leases.pop(error.episode_id, None):
+                self._send(lease, self._failed(lease, error.cause))
+        finally:  # also if the device ends: its leases would be renewed as long as another one works
+            for lease in leases.values():
+                self._connection.give_back(lease)
+                self._forget(lease)
 
     def _engine(self, lease: Lease) -> tuple[EngineChoice, EngineSpec]:
         """The job's engine on this machine. Raises `EngineUnavailable`, also if it has other weights."""
@@ -200,8 +200,7 @@ class _Device:
                 self._forget(lease)
             except AudioUnavailable as error:
                 log.error("%s", error)  # noqa: TRY400 - the message is complete
-                self._connection.give_back(lease)
-                self._forget(lease)
+                self._send(lease, self._failed(lease, StorageError(str(error))))
                 return
             else:
                 self._all_held.add(lease, path.stat().st_size)
@@ -219,27 +218,36 @@ class _Device:
                 )
             lease = self._connection.claim(first.work.slot, first.work.fingerprint, self._refused)
 
-    def _wait_for_room(self, leases: Mapping[str, Lease]) -> None:
-        """Until the device holds less audio, or the worker ends."""
-        with self._all_held.changed:
-            while len(leases) >= HELD_AT_LEAST and self._all_held.size_of(leases) >= HELD_BYTES:
-                if self._connection.stop.is_set():
-                    return
-                self._all_held.changed.wait(1.0)
-
     def _send(self, lease: Lease, done: Done) -> None:
-        machine, name = self._connection.machine, lease.work.episode_id
+        name = lease.work.episode_id
         try:
             if not self._all_held.is_lost(lease):
-                self._connection.send(lease, outcome_json(done, host=machine.host, version=machine.version))
+                self._send_once(lease, done)
                 said = f"failed: {done.error}" if done.result is None else "done"
                 log.info("%s %s on %s: %s", name, lease.work.slot, self.name, said)
         except LeaseLost:
             log.warning("the lease of %s is lost: its result is not needed", name)
-        except ValueError as error:
+        except ValueError as error:  # the lease ends by itself, so that this try counts
             log.error("%s", error)  # noqa: TRY400 - the message is complete
-            self._connection.give_back(lease)
         self._forget(lease)
+
+    def _send_once(self, lease: Lease, done: Done) -> None:
+        """Send the outcome; of a result that is not accepted, the error. The same work would give the same result.
+
+        Raises `LeaseLost`, `Refused`, `Stopped`; ValueError if the error is not accepted either.
+        """
+        machine = self._connection.machine
+        try:
+            self._connection.send(lease, outcome_json(done, host=machine.host, version=machine.version))
+        except ValueError as error:
+            if done.result is None:
+                raise
+            log.error("%s", error)  # noqa: TRY400 - the message is complete
+            self._send_once(lease, self._failed(lease, BadOutput(str(error))))
+
+    def _failed(self, lease: Lease, error: Exception) -> Done:
+        work = lease.work
+        return Done(Audio(work.episode_id, work.audio_sha256, self._path(lease), work.language), None, error)
 
     def _forget(self, lease: Lease) -> None:
         self._all_held.drop(lease)

@@ -22,10 +22,10 @@ _ERRORS: dict[str, type[PodlakeError]] = {
     error.error_class: error
     for error in (
         errors.NotAudio, errors.Undecodable, errors.LanguageWithoutEngine, errors.OutOfMemory, errors.BadOutput,
-        errors.EngineCrashed, PodlakeError,
+        errors.EngineCrashed, errors.StorageError, PodlakeError,
     )
 }  # fmt: skip
-"""The classes of errors that an engine on another machine can have."""
+"""The classes of errors that a worker can have."""
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from resources.workers.connection import LEASE_HEADER, PATH
 from resources.workers.host import WorkerHost
 from resources.workers.jobs import JobQueue, Work
 from speech.engines.protocols import EngineChoice, EngineSpec
+from speech.errors import BadOutput, StorageError
 from speech.types import Transcript
 from tests.gateway.serving import OPERATOR, VIEWER, Served, served
 from tests.landings import land
@@ -58,7 +59,8 @@ class Parrot:
             while not (FOLDER / "go").exists():
                 time.sleep(0.02)
             recording.report(recording.duration_ms)
-            word = Word(recording.episode_id, 0, recording.duration_ms, 0.5)
+            said = "x" * 4000 if (FOLDER / "long").exists() else recording.episode_id
+            word = Word(said, 0, recording.duration_ms, 0.5)
             yield recording, Transcript((word,), speech_ms=recording.duration_ms, engine_ms=3)
 
     def device_use(self):
@@ -205,6 +207,46 @@ def test_a_worker_that_is_stopped_gives_its_jobs_back(service, folder):
     ended(start(service, token(service, "next"), "--once"))
     waiting.join(30)
     assert [one.ran_on.name for one in answers if one.ran_on] == ["next"]
+
+
+def test_audio_that_the_service_does_not_have_is_an_error_of_the_episode(service, folder):
+    audio = Audio("show-1", "0" * 64, Path("at the service"), "en")
+    host = WorkerHost(service.service.settings.database_url, poll_s=0.05)
+    answers: list[Done] = []
+    run_ = Thread(target=lambda: answers.extend(host.run("transcriber", EngineChoice("parrot"), SPEC, [audio])))
+    run_.start()
+    until(lambda: JobQueue(service.service.database).counts()["queued"] == 1)
+    said = ended(start(service, token(service, "without-audio"), "--once"))
+    run_.join(30)
+    assert [type(one.error) for one in answers] == [StorageError], said
+    assert "has no audio with this hash" in str(answers[0].error)
+
+
+def test_a_result_that_the_service_refuses_is_an_error_of_the_episode(service, folder, monkeypatch):
+    monkeypatch.setattr("gateway.guard.Guard._most_bytes", lambda *_: 2000)
+    for name in ("go", "long"):
+        (folder / name).touch()
+    waiting, answers = in_background(service, range(1))
+    until(lambda: JobQueue(service.service.database).counts()["queued"] == 1)
+    said = ended(start(service, token(service, "too-long"), "--once"))
+    waiting.join(30)
+    assert [type(one.error) for one in answers] == [BadOutput], said
+    assert "The body is larger than" in str(answers[0].error)
+
+
+@pytest.mark.parametrize(("path", "words"), [("/wrong", "Compare the URL"), ("", "role operator")])
+def test_a_worker_that_cannot_take_jobs_ends_with_what_to_do(service, folder, path, words):
+    key = service.service.accounts.add_key(f"viewer{len(path)}", "operator" if path else "viewer", ["work"])
+    worker = start(service, key, "--server", service.url + path)
+    said = ended(worker)
+    assert worker.returncode == 1
+    assert words in said
+    assert "Traceback" not in said
+
+
+def test_a_server_without_a_scheme_is_refused(service, folder):
+    said = ended(start(service, "plk_any", "--server", "localhost:8000"))
+    assert "give one such as http://localhost:8000" in " ".join(said.split())
 
 
 def test_a_worker_without_a_valid_token_ends_with_what_to_do(service, folder):

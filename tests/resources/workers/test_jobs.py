@@ -113,6 +113,16 @@ def test_jobs_of_a_silent_run_are_not_given_out(queue, monkeypatch):
     assert queue.claim(worker()) is None
 
 
+def test_a_run_keeps_the_jobs_alive_that_another_took_over_before_it_was_killed(queue, monkeypatch):
+    monkeypatch.setattr("resources.workers.jobs.SUBMITTER_SILENCE", timedelta(seconds=0.5))
+    job_ids = queue.submit("waits", [work(1)])
+    assert queue.submit("killed", [work(1)]) == job_ids
+    time.sleep(0.6)
+    assert queue.claim(worker()) is None
+    queue.keep_alive(job_ids)
+    assert queue.claim(worker()).job_id == job_ids[0]
+
+
 def test_the_next_run_takes_over_what_a_killed_one_has_left(queue):
     old = queue.submit("killed", [work(1), work(2)])
     lease = queue.claim(worker())
