@@ -21,7 +21,7 @@ def main(host: str, port: int) -> None:
     try:
         serve = ServeSettings()
         service = Service.of(read_settings(), serve)
-        check_address(host, is_open=is_open(serve, service.accounts))
+        check_address(host, serve, is_open=is_open(serve, service.accounts))
         app = create_app(service)
     except (RefusedToStart, ValidationError) as error:
         raise click.ClickException(str(error)) from error

@@ -84,16 +84,16 @@ class Authenticator:
         known = self._digest("basic", name, password)
         if found := self._lookup(known):
             return found
-        if self._failures.is_spent(client):
-            raise Problem(429, "Too many wrong passwords. Wait a minute.", headers={"Retry-After": "60"})
+        self._refuse_after_failures(client)
         role, stored = await asyncio.to_thread(self._stored, name)
         async with self._at_once:
             is_right = stored is not None and self._verified.get(known) == stored
             if not is_right:
+                self._refuse_after_failures(client)  # of requests that came at once and waited for this one's turn
                 is_right = await asyncio.to_thread(password_matches, password, stored or self._unknown)
-        if not is_right or role is None or stored is None:
-            self._failures.count(client)
-            return None
+            if not is_right or role is None or stored is None:
+                self._failures.count(client)
+                return None
         if len(self._verified) >= _MOST_CACHED:
             self._verified.clear()
         self._verified[known] = stored
@@ -114,6 +114,10 @@ class Authenticator:
         return scope.get("scheme") in ("https", "wss") or (
             forwarded.lower() == "https" and _is_in(_peer(scope), self._proxies)
         )
+
+    def _refuse_after_failures(self, client: str) -> None:
+        if self._failures.is_spent(client):
+            raise Problem(429, "Too many wrong passwords. Wait a minute.", headers={"Retry-After": "60"})
 
     def forget(self, token: str) -> None:
         self._cached.pop(self._digest("session", token), None)
@@ -182,12 +186,17 @@ def is_open(serve: ServeSettings, accounts: Accounts) -> bool:
     return not (password is not None or serve.oidc_proxies or accounts.users() or accounts.all_keys())
 
 
-def check_address(host: str, *, is_open: bool) -> None:
-    """Raises `RefusedToStart` if others could reach a service without authentication."""
-    if is_open and not is_loopback(host):
+def check_address(host: str, serve: ServeSettings, *, is_open: bool) -> None:
+    """Raises `RefusedToStart` if others could reach a service without authentication, also through a proxy."""
+    if not is_open:
+        return
+    reason = "" if is_loopback(host) else f"{host} can be reached by others"
+    if serve.trusted_proxies or not all(is_loopback(name) for name in parse_list(serve.names)):
+        reason = "PODLAKE_SERVE_NAMES or PODLAKE_SERVE_TRUSTED_PROXIES says that others reach the service"
+    if reason:
         raise RefusedToStart(
-            f"{host} can be reached by others, and nobody would have to log in. Set ADMIN_USERNAME and "
-            "ADMIN_PASSWORD, add a user (podlake users add), or serve on 127.0.0.1."
+            f"{reason}, and nobody would have to log in. Set ADMIN_USERNAME and ADMIN_PASSWORD, add a user (podlake "
+            "users add), or serve on 127.0.0.1 without a proxy."
         )
 
 

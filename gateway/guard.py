@@ -24,6 +24,8 @@ BULK_PATHS = ("/api/v1/bulk", "/api/v1/worker")
 """Prefixes of the paths whose bodies may be as large as `bulk_body_mb`."""
 _ONCE = ("host", "content-length", "transfer-encoding", "authorization", "content-type", "origin")
 _MOST_HEADER_BYTES = 64 << 10
+_MOST_LOGIN_BYTES = 64 << 10
+"""Of the login form, which anybody can send."""
 _STRANGE_PATH = re.compile(r"//|/\.{1,2}(/|$)|[\\\x00-\x1f\x7f]")
 _STRANGE_RAW = re.compile(rb"%2f|%5c|%00|%25", re.IGNORECASE)
 _HEADERS = {
@@ -68,7 +70,7 @@ class Guard:
             principal = await self._checked(scope, is_https=is_https)
             scope["podlake.principal"] = principal
             if scope["type"] == "http":
-                most = self._most_bytes(scope["path"])
+                most = _MOST_LOGIN_BYTES if principal is None else self._most_bytes(scope["path"])
                 _check_length(scope, most)
                 receive = limited(receive, most)
             await self.app(scope, receive, answer)

@@ -108,12 +108,22 @@ def test_it_refuses_to_start_with_half_an_account(tmp_path, name, password, word
      ("127.0.0.1", False), ("127.1.2.3", False), ("::1", False), ("localhost", False)],
 )  # fmt: skip
 def test_it_refuses_public_addresses_without_authentication(host, is_refused) -> None:
-    check_address(host, is_open=False)
+    serve = ServeSettings(_env_file=None)
+    check_address(host, serve, is_open=False)
     if is_refused:
         with pytest.raises(RefusedToStart, match="ADMIN_PASSWORD"):
-            check_address(host, is_open=True)
+            check_address(host, serve, is_open=True)
     else:
-        check_address(host, is_open=True)
+        check_address(host, serve, is_open=True)
+
+
+@pytest.mark.parametrize("proxied", [{"names": "localhost,podlake.example.org"}, {"trusted_proxies": "127.0.0.1"}])
+def test_it_refuses_to_be_open_behind_a_proxy(proxied: dict[str, str]) -> None:
+    serve = ServeSettings(_env_file=None, **proxied)
+    check_address("127.0.0.1", serve, is_open=False)
+    with pytest.raises(RefusedToStart, match="others reach the service"):
+        check_address("127.0.0.1", serve, is_open=True)
+    check_address("127.0.0.1", ServeSettings(_env_file=None, names="localhost"), is_open=True)
 
 
 def test_without_users_everybody_on_this_machine_is_administrator(tmp_path, monkeypatch) -> None:
