@@ -104,14 +104,19 @@ class Landings:
         """A queue of the events from now on; with those since the event `after`, as far as they are kept."""
         queue: asyncio.Queue[Event] = asyncio.Queue(KEPT + 1)
         if after:
-            for event in self.recent:
-                if event.id > after:
-                    queue.put_nowait(event)
+            for event in self._since(after):
+                queue.put_nowait(event)
         self._listeners.append(queue)
         try:
             yield queue
         finally:
             self._listeners.remove(queue)
+
+    def _since(self, after: str) -> list[Event]:
+        """In the order of publication: an event may have been published after one with a later stamp."""
+        recent = list(self.recent)
+        place = next((index for index, event in enumerate(recent) if event.id == after), None)
+        return [event for event in recent if event.id > after] if place is None else recent[place + 1 :]
 
     @property
     def n_listeners(self) -> int:
@@ -159,16 +164,19 @@ def landed(commit: Commit) -> Event:
 
 @asynccontextmanager
 async def watching(landings: Landings, deliver: Callable[[list[Event]], None]) -> AsyncIterator[None]:
-    """Look every second, publish what is new, and call `deliver` with it in a thread."""
+    """Look every second, publish what is new, and call `deliver` with it in a thread, again until it succeeds."""
 
     async def watch() -> None:
+        undelivered: list[Event] = []
         while True:
             await asyncio.sleep(LOOK_S)
             try:
                 events = await asyncio.to_thread(landings.look)
-                if events:
-                    await asyncio.to_thread(deliver, events)
-                    landings.publish(events)
+                landings.publish(events)
+                undelivered += events
+                if undelivered:
+                    await asyncio.to_thread(deliver, undelivered)
+                    undelivered = []
             except Exception:
                 log.exception("The lake could not be watched; the next look is in %.0f s", LOOK_S)
 

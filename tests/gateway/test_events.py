@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from gateway.landings import Event, Landings, watching
 from gateway.webhooks import Webhooks
 from podlake.api import NewWebhook
 from podlake.client import ApiError
 from resources.fetch.addresses import AllowedHosts
+from resources.lake.home import Home
+from resources.lake.lake import Lake
 from tests.gateway.serving import ADMIN, VIEWER, Served, served
 from tests.landings import land_failed_try, land_stage
 
@@ -135,3 +140,43 @@ def test_webhooks_do_not_reach_private_addresses_that_are_not_allowed(tmp_path, 
             with pytest.raises(ApiError, match="400"):
                 admin.add_webhook(NewWebhook(url))
     assert receiver.tries == 0
+
+
+def test_a_client_that_connects_again_gets_what_was_published_after_its_last_event(tmp_path) -> None:
+    landings = Landings(Lake(Home.at(str(tmp_path))))
+    late, newest = (
+        Event(f"2026010{day}T000000.audio.show-{day}", "landed", "audio", f"show-{day}", "show", datetime.now(UTC))
+        for day in (1, 2)
+    )
+    landings.publish([newest])
+    landings.publish([late])  # its stamp is earlier, and its commit was written later
+
+    async def missed(after: str) -> list[Event]:
+        async with landings.listening(after) as queue:
+            return [queue.get_nowait() for _ in range(queue.qsize())]
+
+    assert asyncio.run(missed(newest.id)) == [late]
+    assert asyncio.run(missed(late.id)) == []
+    assert asyncio.run(missed("2026")) == [newest, late]
+
+
+def test_events_that_could_not_be_delivered_are_delivered_later(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("gateway.landings.LOOK_S", 0.05)
+    lake = Lake(Home.at(str(tmp_path)))
+    delivered: list[str] = []
+    tries = iter([OSError("the database is locked")])
+
+    def deliver(events: list[Event]) -> None:
+        if error := next(tries, None):
+            raise error
+        delivered.extend(event.key for event in events)
+
+    async def watch() -> None:
+        async with watching(Landings(lake), deliver):
+            await asyncio.to_thread(land_stage, lake, "audio", "late-20260101-00000001", {})
+            until_s = time.monotonic() + 30
+            while not delivered and time.monotonic() < until_s:
+                await asyncio.sleep(0.05)
+
+    asyncio.run(watch())
+    assert delivered == ["late-20260101-00000001"]
