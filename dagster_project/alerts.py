@@ -40,6 +40,7 @@ where list_contains(?, stage) and finished_at > ? group by stage
 """
 _LAST_ERRORS = "select stage, arg_max(message, last_at) from failures where list_contains(?, stage) group by stage"
 _LAST_LANDED = "select max(finished_at) from stage_runs where outcome = 'landed' and list_contains(?, stage)"
+_FIRST_SEEN = "select min(first_seen_at) from lake.episodes where episode_id in (select unnest(?::varchar[]))"
 _FAILED_CHECKS = (
     "select check_name, n_wrong, coalesce(examples[1], '') from check_results where is_error and n_wrong > 0"
 )
@@ -51,13 +52,15 @@ def observe(instance: dg.DagsterInstance, lake: Lake, settings: Settings) -> Obs
     situation = Situation.of_episodes(instance, lake)
     ready = situation.readiness(plan_settings(settings)).ready
     waiting = {key: stage for stage, keys in ready.items() for key in keys}
-    inputs = [
-        commit.landed_at
-        for key, stage in waiting.items()
-        for name in EPISODE_GRAPH[stage].inputs
-        if (commit := situation.lake.commits.get(name, {}).get(key))
-    ]
+    ready_since: list[datetime] = []
+    new: list[str] = []
+    for key, stage in waiting.items():
+        commits = [situation.lake.commits.get(name, {}).get(key) for name in EPISODE_GRAPH[stage].inputs]
+        inputs = [commit.landed_at for commit in commits if commit]
+        ready_since += inputs
+        new += [] if inputs else [key]
     with connect(lake.home) as connection:
+        ready_since += [at for (at,) in ask(connection, _FIRST_SEEN, [new]) if at]
         tries = ask(connection, _ENGINE_TRIES, [engines, now - ENGINE_WINDOW])
         errors = dict(ask(connection, _LAST_ERRORS, [engines]))
         [(last_landed_at,)] = ask(connection, _LAST_LANDED, [list(EPISODE_GRAPH.names)])
@@ -67,7 +70,7 @@ def observe(instance: dg.DagsterInstance, lake: Lake, settings: Settings) -> Obs
         failing_feeds=list(_failing_feeds(lake)),
         engines={stage: EngineTries(n, landed, errors.get(stage, "")) for stage, n, landed in tries},
         n_ready=len(waiting),
-        ready_since=min(inputs, default=None),
+        ready_since=min(ready_since, default=None),
         last_landed_at=last_landed_at,
         shortage=settings.space.shortage(),
         wrong_checks=[WrongCheck(*row) for row in wrong],

@@ -24,8 +24,9 @@ from pipeline.stage import Cost, Failure, Landing
 from resources.lake.catalogue import Catalogue
 from resources.lake.home import Home
 from resources.lake.lake import Lake
+from resources.lake.tables import TABLES
 from speech.errors import EngineCrashed, NotFound
-from tests.landings import land_outcome
+from tests.landings import land, land_outcome, land_stage
 
 KEYS = [f"show-20260101-{n:08x}" for n in range(6)]
 
@@ -91,6 +92,18 @@ def test_a_stalled_feed_unless_it_has_ended(instance, lake, settings):
     ]
     catalogue.end(feed)
     assert current_alerts(instance, lake, settings) == []
+
+
+@pytest.mark.parametrize(("seen_ago", "names"), [(timedelta(minutes=1), []), (timedelta(days=1), ["nothing_lands"])])
+def test_a_new_episode_after_a_day_without_one_is_no_alert(instance, lake, settings, seen_ago, names):
+    now = datetime.now(UTC)
+    land_stage(lake, "audio", "show-20260101-ffffffff", {}, finished_at=now - timedelta(days=2))
+    row = {"episode_id": KEYS[0], "feed_id": "show", "guid": "1", "first_seen_at": now - seen_ago,
+           "enclosure_url": "https://a.test/1.mp3"}  # fmt: skip
+    land(lake, TABLES["episodes"], "show", [row])
+    add_keys(instance, EPISODES, KEYS[:1])
+    found = current_alerts(instance, lake, settings)
+    assert [one.name for one in found] == names
 
 
 def test_a_run_that_failed_as_a_whole(instance, lake, settings):
