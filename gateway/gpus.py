@@ -41,7 +41,7 @@ def parse(text: str) -> tuple[Gpu, ...]:
     rows = [[part.strip() for part in line.split(",")] for line in text.splitlines() if line.strip()]
     return tuple(
         Gpu(int(index), name, _number(used, _MIB), _number(total, _MIB), _share(utilization))
-        for index, name, used, total, utilization in rows
+        for index, name, used, total, utilization in (row for row in rows if len(row) == 5)  # others are errors
     )
 
 

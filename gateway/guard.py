@@ -20,8 +20,8 @@ from gateway.settings import ServeSettings, parse_list
 
 SAFE = ("GET", "HEAD")
 METHODS = (*SAFE, "POST", "PUT", "PATCH", "DELETE")
-BULK_PATHS = ("/api/v1/bulk", "/api/v1/worker")
-"""Prefixes of the paths whose bodies may be as large as `bulk_body_mb`."""
+BULK_PATHS = re.compile(r"/api/v1/(bulk|workers/[^/]+/outcome)")
+"""The paths whose bodies may be as large as `bulk_body_mb`."""
 _ONCE = ("host", "content-length", "transfer-encoding", "authorization", "content-type", "origin")
 _MOST_HEADER_BYTES = 64 << 10
 _MOST_LOGIN_BYTES = 64 << 10
@@ -110,7 +110,7 @@ class Guard:
             )
 
     def _most_bytes(self, path: str) -> int:
-        return int(1e6 * (self.serve.bulk_body_mb if path.startswith(BULK_PATHS) else self.serve.body_mb))
+        return int(1e6 * (self.serve.bulk_body_mb if BULK_PATHS.fullmatch(path) else self.serve.body_mb))
 
 
 def _check_form(scope: Scope, headers: Headers) -> None:

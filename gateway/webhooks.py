@@ -131,10 +131,19 @@ class Webhooks:
                 for row in connection.execute(query)
             ]  # fmt: skip
 
+    def _registered(self) -> list[Webhook]:
+        """The webhooks, without a look at what is waiting."""
+        with self.database.connect() as connection:
+            return [
+                Webhook(row.webhook_id, row.url, _parts(row.kinds), _parts(row.stages),
+                        datetime.fromtimestamp(row.added_at, UTC))
+                for row in connection.execute(sa.select(_WEBHOOKS).order_by(_WEBHOOKS.c.added_at))
+            ]  # fmt: skip
+
     def put(self, events: Iterable[Event]) -> None:
         """Take events into the outbox. One that is there already is left out."""
         events, now = list(events), time.time()
-        hooks = [hook for hook in self.all() if any(hook.wants(event) for event in events)]
+        hooks = [hook for hook in self._registered() if any(hook.wants(event) for event in events)]
         rows = [
             {"webhook_id": hook.webhook_id, "event_id": event.id, "body": json.dumps(as_json(event), ensure_ascii=False),
              "added_at": now, "next_at": now}
@@ -152,7 +161,7 @@ class Webhooks:
         """Take what landed while no service ran: the outbox leaves out what it has."""
         with self.database.connect() as connection:
             seen = connection.execute(sa.select(_SEEN.c.at)).scalar()
-        if seen is None or not self.all():
+        if seen is None or not self._registered():
             self.put([])
             return
         since = datetime.fromtimestamp(seen - _OVERLAP_S, UTC)
@@ -161,13 +170,14 @@ class Webhooks:
         self.put([landed(Commit(*row)) for row in rows])
 
     def due(self) -> list[Any]:
-        """What is sent now, with address and secret. Delivered entries of long ago are removed."""
+        """What is sent now, with address and secret: of each webhook in turn, so that none waits for one that is down."""
         now = time.time()
+        turn = sa.func.row_number().over(partition_by=_OUTBOX.c.webhook_id, order_by=_OUTBOX.c.next_at)
         query = (
             sa.select(_OUTBOX, _WEBHOOKS.c.url, _WEBHOOKS.c.secret)
             .join(_WEBHOOKS, _WEBHOOKS.c.webhook_id == _OUTBOX.c.webhook_id)
             .where(_OUTBOX.c.delivered_at.is_(None) & (_OUTBOX.c.next_at <= now))
-            .order_by(_OUTBOX.c.next_at)
+            .order_by(turn, _OUTBOX.c.next_at)
             .limit(_SENT_AT_ONCE)
         )
         with self.database.connect() as connection:

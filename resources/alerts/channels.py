@@ -83,7 +83,7 @@ class Webhook:
             httpx.post(self.url, json=content, timeout=TIMEOUT_S).raise_for_status()
         except httpx.HTTPStatusError as error:  # its text would contain the URL, which is a secret
             raise NotTold(f"The webhook answers {error.response.status_code}.") from None
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise NotTold(f"The webhook cannot be reached: {type(error).__name__}") from None
 
 

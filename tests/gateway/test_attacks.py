@@ -315,6 +315,8 @@ def test_oversized_bodies(talks: Served) -> None:
         for path in ("/api/v1/retry", "/dagster/graphql", "/login"):
             with suppress(httpx.WriteError):  # the server has closed the connection before it had all
                 assert client.post(path, content=b" " * 11_000_000).status_code == 413
+        with suppress(httpx.WriteError):
+            assert client.post("/api/v1/workers/claim", content=b" " * 11_000_000).status_code == 413
         chunks = (b" " * 1_000_000 for _ in range(30))
         with suppress(httpx.WriteError):
             assert client.post("/api/v1/retry", content=chunks).status_code == 413

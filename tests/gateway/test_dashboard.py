@@ -114,6 +114,7 @@ def test_a_landing_appears_while_the_page_is_open(worked, browser):
 
 def test_what_nvidia_smi_says():
     text = "0, NVIDIA H100 80GB HBM3, 512, 81559, 37\n1, NVIDIA GH200, [N/A], [N/A], [N/A]\n"
+    text += "Unable to determine the device handle for GPU 0000:41:00.0: Unknown Error\n"
     assert parse(text) == (
         Gpu(0, "NVIDIA H100 80GB HBM3", 512 << 20, 81559 << 20, 0.37),
         Gpu(1, "NVIDIA GH200", None, None, None),

@@ -14,10 +14,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from gateway import webhooks
 from gateway.landings import Event, Landings, watching
 from gateway.webhooks import Webhooks
 from podlake.api import NewWebhook
 from podlake.client import ApiError
+from resources.database import open_database
 from resources.fetch.addresses import AllowedHosts
 from resources.lake.home import Home
 from resources.lake.lake import Lake
@@ -180,3 +182,14 @@ def test_events_that_could_not_be_delivered_are_delivered_later(tmp_path, monkey
 
     asyncio.run(watch())
     assert delivered == ["late-20260101-00000001"]
+
+
+def test_a_webhook_that_is_down_does_not_keep_others_waiting(storage, tmp_path) -> None:
+    url = storage["storage"]["postgres"]["postgres_url"] if storage else f"sqlite:///{tmp_path}/service.db"
+    hooks = Webhooks(open_database(url, webhooks.SCHEMA))
+    down, _ = hooks.add("https://down.test/", ["failed"], [])
+    up, _ = hooks.add("https://up.test/", ["landed"], [])
+    at = datetime.now(UTC)
+    hooks.put([Event(f"{n}", "failed", "audio", "show-1", "show", at) for n in range(50)])
+    hooks.put([Event(f"{n}", "landed", "audio", "show-1", "show", at) for n in range(2)])
+    assert [row.webhook_id for row in hooks.due()][:5] == [down.webhook_id, up.webhook_id] * 2 + [down.webhook_id]

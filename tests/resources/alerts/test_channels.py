@@ -128,6 +128,13 @@ def test_a_webhook_that_refuses_does_not_show_its_url(status):
     assert "secret" not in str(error.value)
 
 
+@pytest.mark.parametrize("url", ["https://[secret", "secret", "http://127.0.0.1:9/secret"])
+def test_a_webhook_that_is_not_reached_does_not_show_its_url(url):
+    with pytest.raises(NotTold) as error:
+        Webhook(url).tell(RAISED)
+    assert "secret" not in str(error.value)
+
+
 def test_a_command_gets_json(tmp_path):
     code = f"import sys; open({str(tmp_path / 'said')!r}, 'w').write(sys.stdin.read())"
     Command(f'{sys.executable} -c "{code}"').tell(RAISED)
