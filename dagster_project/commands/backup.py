@@ -21,6 +21,7 @@ from resources.backup.databases import copy_sqlite, dump_postgres, has_runs, is_
 from resources.backup.home_files import HomeFile, list_home, restore_last
 from resources.backup.store import BackupError, BackupStore, Entry, Snapshot, copy, hash_of
 from resources.lake.home import Home
+from speech.errors import StorageError
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -57,8 +58,19 @@ class _Copying:
             self.copied += is_new
             self.copied_bytes += size if is_new else 0
         if is_new:
-            self.store.add(file, sha256)
+            self._store(path, file, sha256)
         self.entries[path] = Entry(path, size, sha256, modified_ns)
+
+    def _store(self, path: str, file: Path, sha256: str) -> None:
+        """Raises `FileNotFoundError` if the file has gone; then the bytes are not stored."""
+        try:
+            self.store.add(file, sha256, private=path.startswith("home/secrets/") or not path.startswith("home/"))
+        except StorageError as error:
+            with self.lock:
+                self.stored.discard(sha256)
+            if not file.exists():
+                raise FileNotFoundError(f"{file} has gone.") from error
+            raise
 
     def keep(self, path: str, size: int, modified_ns: int, *, is_immutable: bool) -> bool:
         """Take the entry of the last snapshot over, if the file is the same."""
@@ -181,9 +193,9 @@ def _add_file(copying: _Copying, home: Home, file: HomeFile) -> str | None:
         return None
     with tempfile.TemporaryDirectory(prefix="podlake-backup-") as folder:
         try:
-            if home.is_local:
+            if home.is_local and file.is_immutable:
                 copying.add(name, Path(home.path(file.path)), file.modified_ns)
-            else:
+            else:  # a copy, as the file may be replaced between hash and storing
                 own = Path(folder) / "copy"
                 copy(home, file.path, own)
                 copying.add(name, own, file.modified_ns)

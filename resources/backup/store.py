@@ -7,6 +7,7 @@ the next one finds the bytes that it has copied.
 from __future__ import annotations
 
 import hashlib
+import shutil
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -105,9 +106,13 @@ class BackupStore:
         found = self.place.filesystem.get_file_info(selector)
         return {info.base_name for info in found if info.type == fs.FileType.File and info.base_name[0] != "."}
 
-    def add(self, source: Path, sha256: str) -> None:
-        """Store the bytes of a local file. Raises `StorageError`."""
-        self.place.add(source, BLOBS, sha256[:2], sha256)
+    def add(self, source: Path, sha256: str, *, private: bool = False) -> None:
+        """Store the bytes of a local file; in a folder, if `private`, only for the user. Raises `StorageError`."""
+        if private and self.place.is_local:
+            with self.place.writing(BLOBS, sha256[:2], sha256, private=True) as stream, source.open("rb") as file:
+                shutil.copyfileobj(file, stream, _CHUNK)
+        else:
+            self.place.add(source, BLOBS, sha256[:2], sha256)
 
     def write(self, storage: str, home: str, entries: Collection[Entry]) -> Snapshot:
         """Write a snapshot, which makes the backup valid. Raises `StorageError`."""

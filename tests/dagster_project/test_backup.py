@@ -16,7 +16,7 @@ import boto3
 import dagster as dg
 import pytest
 
-from dagster_project.commands.backup import back_up, restore
+from dagster_project.commands.backup import _Copying, back_up, restore
 from dagster_project.in_process import materialize
 from dagster_project.instance import DEFAULTS, open_instance
 from dagster_project.settings import ROOT, Settings
@@ -290,3 +290,33 @@ def podlake(site: Site, *arguments: str) -> subprocess.CompletedProcess[str]:
     site.settings()
     command = [sys.executable, "-m", "dagster_project.cli", *arguments]
     return subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False)
+
+
+def test_secrets_and_databases_of_a_backup_are_only_for_the_user(
+    one: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "://" in one.home_uri:
+        pytest.skip("the permissions of an object store are its own")
+    secret = Path(one.home_uri) / "secrets" / "urls.txt"
+    secret.parent.mkdir(parents=True, exist_ok=True)
+    secret.write_text("https://a.test/?token=1")
+    snapshot, _, _ = back_up(one.settings(), str(tmp_path / "backup"))
+    for entry in snapshot.entries:
+        blob = tmp_path / "backup" / "blobs" / entry.sha256[:2] / entry.sha256
+        if entry.path.startswith(("home/secrets/", "instance/", "service/")):
+            assert blob.stat().st_mode & 0o077 == 0, entry.path
+
+
+def test_bytes_of_a_file_that_has_gone_do_not_count_as_stored(tmp_path: Path) -> None:
+    class Late(BackupStore):
+        def add(self, source: Path, sha256: str, *, private: bool = False) -> None:
+            source.unlink()  # by a compaction, after the file was hashed
+            super().add(source, sha256, private=private)
+
+    copying = _Copying(Late(Home.at(str(tmp_path / "backup"))), {}, set())
+    file = tmp_path / "rows.parquet"
+    for _ in range(2):
+        file.write_bytes(b"rows")
+        with pytest.raises(FileNotFoundError):
+            copying.add("home/lake/rows.parquet", file, 0)
+        assert (copying.stored, copying.entries) == (set(), {})
