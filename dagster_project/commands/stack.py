@@ -21,6 +21,7 @@ URL_VARIABLE = "DAGSTER_POSTGRES_URL"
 _STORAGE = f"\nstorage:\n  postgres:\n    postgres_url: {{env: {URL_VARIABLE}}}\n"
 _STOP_S = 30.0
 _POLL_S = 0.2
+_KEY = "stack-"
 _DAEMON = ["-m", "dagster._daemon", "run", "-m", "dagster_project.definitions"]
 
 
@@ -44,6 +45,9 @@ def run_stack(settings: Settings, host: str, port: int, say: Callable[[str], Non
             for name, arguments in _programs(settings, host, port):
                 processes[name] = running.enter_context(_process(name, arguments, environment, logs))
                 say(f"{name}: process {processes[name].pid}, log {logs / name}.log")
+            if "worker" in processes and _has_no_users(settings):
+                say("The worker has a key, so the service asks everybody for a login. Add a user in another shell, with "
+                    "the variables above: podlake users add NAME --role admin")  # fmt: skip
             say(f"http://{host}:{port}/ when the service is ready. Ctrl-C stops everything.")
             while True:
                 for name, process in processes.items():
@@ -84,15 +88,25 @@ def _programs(settings: Settings, host: str, port: int) -> Iterator[tuple[str, l
     yield "service", ["-m", "dagster_project.cli", "serve", "--host", host, "--port", str(port)]
     if settings.engine_host == "workers":
         os.environ["PODLAKE_WORKER_TOKEN"] = _worker_token(settings)
-        local = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 - a comparison
+        local = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104
         yield "worker", ["-m", "dagster_project.cli", "worker", "--server", f"http://{local}:{port}"]
 
 
 def _worker_token(settings: Settings) -> str:
-    """A new key at every start: it is never written down."""
+    """A new key at every start: it is never written down. Those of earlier starts are revoked."""
     from resources.accounts import Accounts
 
-    return Accounts.at(database_url(settings)).add_key(f"stack-{int(time.time())}", "operator", ("work",))
+    accounts = Accounts.at(database_url(settings))
+    for key in accounts.all_keys():
+        if key.name.startswith(_KEY) and key.revoked_at is None:
+            accounts.revoke_key(key.name)
+    return accounts.add_key(f"{_KEY}{time.time_ns()}", "operator", ("work",))
+
+
+def _has_no_users(settings: Settings) -> bool:
+    from resources.accounts import Accounts
+
+    return not os.environ.get("ADMIN_USERNAME") and not Accounts.at(database_url(settings)).users()
 
 
 @contextmanager

@@ -18,7 +18,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dagster_project.settings import ROOT
+from dagster_project.commands.stack import _programs
+from dagster_project.settings import ROOT, Settings
+from resources.accounts import Accounts
 from resources.postgres import PostgresMissing, program
 
 PATIENCE_S = 300
@@ -128,3 +130,22 @@ def _podlake(variables: dict[str, str], folder: Path, *arguments: str) -> subpro
     return subprocess.run(
         [sys.executable, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
+
+
+def test_a_worker_gets_a_new_key_and_those_of_earlier_starts_are_revoked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PODLAKE_WORKER_TOKEN", "")
+    settings = Settings(
+        home=str(tmp_path), engine_host="workers", database_url=f"sqlite:///{tmp_path}/service.db", _env_file=None
+    )
+    accounts = Accounts.at(settings.database_url)
+    other = accounts.add_key("gpu-1", "operator", ["work"])
+    tokens = []
+    for host, url in (("0.0.0.0", "http://127.0.0.1:8000"), ("::1", "http://[::1]:8000")):
+        programs = dict(_programs(settings, host, 8000))
+        assert programs["worker"][-1] == url
+        tokens.append(os.environ["PODLAKE_WORKER_TOKEN"])
+    assert accounts.key_of(tokens[0]) is None
+    assert accounts.key_of(tokens[1]).scopes == ("work",)
+    assert accounts.key_of(other) is not None
