@@ -21,6 +21,7 @@ import soundfile
 from click.testing import CliRunner, Result
 
 from dagster_project.cli import main
+from resources.exports.folder import ExportFolder
 from resources.exports.registry import DATASETS
 from resources.lake.home import Home
 from resources.lake.lake import Lake
@@ -276,11 +277,31 @@ def test_another_lake_replaces_the_data_set_and_other_files_are_kept(lake: Lake)
 
 @pytest.mark.parametrize("form", list(DATASETS))
 def test_a_removed_data_set_leaves_nothing(lake: Lake, form: str) -> None:
-    from resources.exports.folder import ExportFolder
-
     folder = exported(form, "--split", "50/25/25", "--split-by", "voice")
     ExportFolder(str(folder)).clear()
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("removed", [0, 1, 20, -2, -1])
+def test_a_removal_that_was_interrupted_is_completed_by_the_next_export(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, removed: int
+) -> None:
+    folder = exported("jsonl")
+    asked: list[str] = []
+
+    def interrupted(home: Home, *parts: str) -> None:
+        if len(asked) == removed % 34:
+            raise KeyboardInterrupt
+        asked.append("/".join(parts))
+        Path(home.path(*parts)).unlink()
+
+    removal = ExportFolder(str(folder))
+    with monkeypatch.context() as patch:
+        patch.setattr(Home, "remove", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            removal.clear()
+    assert podlake("jsonl", "--out", "out").exit_code == 0
+    assert hashes(folder) == hashes(exported("jsonl", out="fresh"))
 
 
 def test_mistakes_are_named(lake: Lake) -> None:
