@@ -48,7 +48,7 @@ def compare() -> None:
         home = Path(folder, "home")
         keys = make_lake(home, minutes, n_episodes)
         hours = minutes * n_episodes / 60
-        print(f"{n_episodes} MP3 episodes, {hours:.1f} h; load {os.getloadavg()[0]:.1f}\n")
+        print(f"{n_episodes} MP3 episodes, {hours:.1f} h; load {os.getloadavg()[0]:.1f}\n", flush=True)
         print("| format | audio | waveforms | × real time, wall | × real time, CPU |\n|---|---|---|---|---|")
         cold = None
         for form, codec in RUNS:
@@ -103,18 +103,24 @@ def make_lake(home: Path, minutes: float, n_episodes: int) -> list[str]:
 def encode_mp3(path: Path, minutes: float, seed: int) -> None:
     """Tones and noise whose level rises and falls like syllables: FLAC makes it about as small as speech."""
     random = np.random.default_rng(seed)
-    time_s = np.arange(RATE_HZ) / RATE_HZ
+    sounds = [_second(random) for _ in range(20)]
     with av.open(str(path), "w", format="mp3") as target:
         stream = target.add_stream("libmp3lame", rate=RATE_HZ, layout="mono", bit_rate=96_000)
         for second in range(int(60 * minutes)):
-            pitch_hz = random.uniform(90, 250)
-            tone = sum(np.sin(2 * np.pi * pitch_hz * k * time_s + k) / k for k in range(1, 8))
-            level = np.clip(np.sin(2 * np.pi * random.uniform(2, 5) * time_s), 0, 1)
-            sound = (4000 * level * tone + random.normal(0, 30, RATE_HZ)).astype(np.int16)
+            sound = sounds[second % len(sounds)]
             frame = av.AudioFrame.from_ndarray(sound[None, :], format="s16", layout="mono")
             frame.sample_rate, frame.pts = RATE_HZ, second * RATE_HZ
             target.mux(stream.encode(frame))
         target.mux(stream.encode(None))
+
+
+def _second(random: np.random.Generator) -> np.ndarray:
+    time_s = np.arange(RATE_HZ) / RATE_HZ
+    pitch_hz = random.uniform(90, 250)
+    tone = sum(np.sin(2 * np.pi * pitch_hz * k * time_s + k) / k for k in range(1, 20))
+    level = np.clip(np.sin(2 * np.pi * random.uniform(2, 5) * time_s), 0, 1)
+    sound: np.ndarray = (4000 * level * tone + random.normal(0, 30, RATE_HZ)).astype(np.int16)
+    return sound
 
 
 def timed(home: Path, form: str, codec: str) -> tuple[float, float]:
