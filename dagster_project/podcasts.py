@@ -87,7 +87,7 @@ def due(instance: dg.DagsterInstance, lake: Lake, ledger: Ledger, now: datetime 
     finished = open_commits(lake.home, LAST_STAGE)
     waiting = [
         one
-        for one in ledger.requests(since=now - REMEMBERED)
+        for one in ledger.requests(since=now - REMEMBERED, most=None)
         if not one.cancelled_at and one.podcast_id not in finished
     ]
     found = statuses(instance, lake, waiting)

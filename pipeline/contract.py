@@ -259,8 +259,13 @@ def _land(step: _Step, outcome: Outcome, attempts: int) -> Outcome:
                 _after_batch(step)
             return outcome
     if isinstance(outcome, Unchanged):
-        _keep(step, outcome)
-        return outcome
+        try:
+            _keep(step, outcome)
+        except Exception as error:
+            log.exception("%s: %s could not be kept as it is", step.stage.name, outcome.key)
+            outcome = Failure(outcome.key, _storage_error(outcome.key, error))
+        else:
+            return outcome
     if not has_planned_events(step.context.run.tags):
         log_planned(step.context.instance, step.context.run, step.stage.name, outcome.key)
     if not attempts:

@@ -43,7 +43,7 @@ def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
     gathers=("hashes",), partition_kind="feed", pool="cpu",
 )  # fmt: skip
 def repeated_audio(batch: Batch, lake: Lake) -> Iterator[Outcome]:
-    """Finds audio of 3 s or more that recurs in the episodes of a feed, by the fingerprints of `hashes`."""
+    """Finds audio of about 5 s or more that recurs in the episodes of a feed, by the fingerprints of `hashes`."""
     versions = by_feed(open_commits(lake.home, "hashes"))
     return each(batch.keys, lambda key: _landing(key, gathered_version(versions.get(key, ())), lake))
 

@@ -26,6 +26,11 @@ def same_audio(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     lake: Lake = context.resources.lake
     rows = same_audio_rows(lake, context.run.run_id, datetime.now(UTC))
     with exclusive(lake.home):
+        there = lake.current(
+            "hashes", sorted({key for row in rows for key in (row.episode_id, row.original_episode_id)})
+        )
+        # Not the episodes that were forgotten during the search.
+        rows = [row for row in rows if row.episode_id in there and row.original_episode_id in there]
         lake.replace(SAME_AUDIO, SAME_AUDIO.landing_key(), SAME_AUDIO.of(rows))
     return dg.MaterializeResult(
         metadata={

@@ -45,7 +45,9 @@ def speech_lines(batch: Batch, lake: Lake, voices: Voices, studio_files: StudioF
     for key in batch.keys:
         try:
             turns[key] = batch.rows(lake, SCRIPT_TURNS, key)
-            wanted += _lines(key, turns[key], batch, lake, voices, studio_files)
+            wanted += list(
+                _lines(key, turns[key], batch, lake, voices, studio_files)
+            )  # all lines or, on an error, none
             said[key] = []
         except PodlakeError as error:
             yield Failure(key, error)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from assets.stages import STAGES
+from assets.stages import FEED_GRAPH, GATHERING, STAGES
 from dagster_project.commands.terminal import cell
 from dagster_project.forget_metadata import Traces, remove_traces
 from partitions.definitions import EPISODES, FEEDS
@@ -143,7 +143,8 @@ def _write_tombstones(home: Home, plan: Plan, feed_urls: Mapping[str, str]) -> N
 
 def _refuse_if_in_work(instance: dg.DagsterInstance, plan: Plan) -> None:
     flying = in_flight(instance, instance.get_dynamic_partitions(EPISODES.name or "")).all_keys()
-    flying |= in_flight(instance, instance.get_dynamic_partitions(FEEDS.name or "")).keys.get("episodes", set())
+    of_feeds = in_flight(instance, instance.get_dynamic_partitions(FEEDS.name or "")).keys
+    flying = flying.union(*(of_feeds.get(stage.name, ()) for stage in (*FEED_GRAPH, *GATHERING)))
     busy = sorted(flying & {*plan.keys, *plan.feeds, *map(feed_of, plan.keys)})
     if busy:
         raise InWork(f"A run works on {busy[0]}. Wait until it ends, or cancel it in the UI, and try again.")

@@ -105,7 +105,11 @@ class ExportFolder:
 
     def is_export(self) -> bool:
         """Whether podlake has written a data set here, or begun to."""
-        return self.home.exists(STATE, _PLAN) or (self.home.exists(SUMS) and self.home.exists(MANIFEST))
+        return (
+            self.home.exists(STATE, _PLAN)
+            or (self.home.exists(SUMS) and (self.home.exists(MANIFEST) or self.home.exists(SOURCES)))
+            or self._others() == [SOURCES]  # the last file of an interrupted removal
+        )
 
     def record(self, shard: Shard) -> None:
         """Write down that the shard is complete."""
@@ -151,7 +155,7 @@ class ExportFolder:
 
     def clear(self) -> None:
         """Remove the data set. Hidden files, and files with names that no export writes, stay."""
-        written = {SUMS, MANIFEST, CARD}
+        written = {CARD}
         if self.home.exists(SUMS):
             written |= {line.split("  ", 1)[1] for line in self.home.read(SUMS).decode().splitlines()}
         for name in self.done():
@@ -160,10 +164,12 @@ class ExportFolder:
         # names of shards.
         self._remove_unfinished()
         written |= {path for path in self._paths() if _is_shard_file(path)}
-        for path in sorted(written - {SOURCES}):
+        self.home.remove(MANIFEST)  # first: without it, no export takes the folder for complete
+        for path in sorted(written - {MANIFEST, SUMS, SOURCES}):
             self.home.remove(path)
         self._remove_folder(STATE)
-        self.home.remove(SOURCES)  # last: an interrupted removal finds the folder again
+        self.home.remove(SUMS)
+        self.home.remove(SOURCES)  # last: after an interrupted removal, the folder still says what it is
         self._remove_empty_folders()
 
     def _remove_unfinished(self) -> None:

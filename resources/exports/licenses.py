@@ -10,11 +10,12 @@ PERMISSIVE, ANY, UNSTATED = "permissive", "any", "unstated"
 
 _CREATIVE_COMMONS = re.compile(r"creativecommons\.org/(?:licenses|publicdomain)/([a-z+-]+)(?:/([\d.]+\d))?")
 _NAMES = {"zero": "cc0", "mark": "pdm", "publicdomain": "public-domain", "certification": "public-domain"}
+_VERSION = r"(-\d[\d.]*(-(?!nc|nd|sa)([a-z]{2}|igo|international|unported|generic))?)?"
+"""With the country that a version was adapted for. `cc-by-4.0-noncommercial` is no version of `cc-by`."""
 _PERMISSIVE = re.compile(
-    r"cc0(-1\.0)?|pdm(-1\.0)?|public-domain|cc-by(-\d[\d.a-z-]*)?|pddl(-1\.0)?|odc-by(-1\.0)?|cdla-permissive-[\d.]+"
+    rf"cc0(-1\.0)?|pdm(-1\.0)?|public-domain|cc-by{_VERSION}|pddl(-1\.0)?|odc-by(-1\.0)?|cdla-permissive-[\d.]+"
     r"|apache-2\.0|mit(-0)?|(0)?bsd(-[\w-]+)?|isc|unlicense|wtfpl|zlib"
 )
-_VERSION = r"(-\d[\d.a-z-]*)?"
 
 
 def identify(text: str | None, url: str | None = None) -> str | None:

@@ -39,6 +39,9 @@ FORGOTTEN = "forgotten"
 NO_AUDIO = "the audio is not kept; a materialization of `audio` fetches it again"
 UNSTATED = "no license is stated"
 ROWS_AT_ONCE = 1024
+_COPIES = """
+select audio_sha256, original_audio_sha256 from same_audio where audio_sha256 != original_audio_sha256 order by all
+"""
 
 
 @dataclass(frozen=True)
@@ -228,11 +231,15 @@ def _register_speakers(connection: DuckDBPyConnection, rule: SplitRule) -> Assig
     """Make the table of speakers with their splits. Voices of different feeds that are one person have one name."""
     tied = connection.execute("select voice_id, same_as from voices where same_as is not null order by all").fetchall()
     same = groups(tied)
+    copies = groups(connection.execute(_COPIES).fetchall())
     found = connection.execute(
-        "select global_speaker, feed_id, audio_speaker, sum(duration_ms)::bigint from export_utterances "
+        "select global_speaker, feed_id, audio_speaker, sum(duration_ms)::bigint, audio_sha256 from export_utterances "
         "where keep group by all order by all"
     ).fetchall()
-    speech = [Speech(same.get(speaker, speaker), *rest) for speaker, *rest in found]
+    speech = [
+        Speech(same.get(speaker, speaker), feed_id, audio_speaker, duration_ms, copies.get(sha256))
+        for speaker, feed_id, audio_speaker, duration_ms, sha256 in found
+    ]
     assignment = assign(speech, rule)
     names = {speaker: same.get(speaker, speaker) for speaker, *_ in found}
     table = {

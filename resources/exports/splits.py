@@ -45,6 +45,9 @@ class Speech:
     audio_speaker: str
     """Audio and label: the same bytes under two episodes are the same speech."""
     duration_ms: int
+    copies: str | None = None
+    """Names the audio files that are near copies of each other, if this one is. Their labels differ, so all speakers of
+    these files stay together."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ def groups(ties: Iterable[Sequence[str]]) -> dict[str, str]:
 def _ties(speech: Iterable[Speech], together: Kept) -> Iterable[Sequence[str]]:
     for one in speech:
         # The prefixes keep a feed and a voice of the same name apart; speakers have none, for they are looked up.
-        tie = [one.speaker, f"\0audio {one.audio_speaker}"]
+        tie = [one.speaker, f"\0audio {one.audio_speaker}", *([f"\0copies {one.copies}"] if one.copies else [])]
         yield [*tie, f"\0feed {one.feed_id}"] if together == "feed" else tie
 
 

@@ -46,8 +46,10 @@ def episodes_with_turns(
 
 
 def load_document(connection: DuckDBPyConnection, episode_id: str) -> Document:
-    """The transcript of an episode that has turns."""
+    """The transcript of an episode that has turns. Raises PodlakeError if they were removed meanwhile."""
     ((audio_sha256, title, feed_title, language, duration_ms),) = ask(connection, _HEADER, [episode_id])
+    if audio_sha256 is None:
+        raise PodlakeError(f"The transcript of {episode_id} was removed during the export. Export again.")
     words = ask(connection, _WORDS, [episode_id])
     turns = tuple(
         Passage(speaker, tuple(Word(*row[2:]) for row in rows))

@@ -251,9 +251,9 @@ class Ledger:
         return found[0] if found else None
 
     def requests(
-        self, user_id: str | None = None, *, since: datetime | None = None, most: int = 1_000
+        self, user_id: str | None = None, *, since: datetime | None = None, most: int | None = 1_000
     ) -> list[Request]:
-        """The newest requests, the newest first; of one user, or of all."""
+        """The newest requests, the newest first; of one user, or of all. With `most=None`, no number limits them."""
         query = sa.select(REQUESTS).order_by(REQUESTS.c.admitted_at.desc(), REQUESTS.c.podcast_id).limit(most)
         query = query if user_id is None else query.where(REQUESTS.c.user_id == user_id)
         query = query if since is None else query.where(REQUESTS.c.admitted_at >= since.timestamp())

@@ -19,7 +19,7 @@ from pipeline.asset_definition import as_asset
 from pipeline.contract import ENGINE_RESTARTS, report_if_unknown
 from pipeline.dagster_internals import move_to_end
 from pipeline.run_keys import key_tags
-from pipeline.stage import Batch, Cost, Failure, Landing, Outcome, Stage, each
+from pipeline.stage import Batch, Cost, Failure, Landing, Outcome, Stage, Unchanged, each
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import FAILURES, SPEAKERS, Table
@@ -273,6 +273,25 @@ def test_an_unexpected_error_fails_one_suspect_and_the_engine_restarts_for_the_o
     assert failure is not None
     assert (failure["error_class"], failure["retryable"], failure["attempts"]) == ("bug", True, 1)
     assert failure["next_retry_at"] is not None
+
+
+def test_an_unchanged_episode_that_cannot_be_kept_costs_only_itself(instance: dg.DagsterInstance, world: World) -> None:
+    """As the failure of an object store when an old failure is removed."""
+
+    def work(batch: Batch) -> Iterator[Outcome]:
+        yield Unchanged(GONE, "it has never landed, so it cannot be kept")
+        yield from (Landing(key, {"first_rows": [SPEAKER]}, Cost(SHA, "f" * 16)) for key in batch.keys if key != GONE)
+
+    result = dg.materialize(
+        [as_asset(replace(FIRST, work=work), batch_size=6, code_version="1")],
+        instance=instance,
+        resources={"lake": world.lake, "world": world},
+        tags={"dagster/asset_partition_range_start": KEYS[0], "dagster/asset_partition_range_end": KEYS[-1]},
+        raise_on_error=False,
+    )
+    assert not result.success
+    assert events(instance, "first") == Counter(key for key in KEYS if key != GONE)
+    assert open_keys(world.lake, FAILURES) == [f"{GONE}.first"]
 
 
 def test_an_episode_with_an_unexpected_error_is_set_aside_after_three_runs(

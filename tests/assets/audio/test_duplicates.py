@@ -12,16 +12,21 @@ import dagster as dg
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from dagster._core.definitions.reconstruct import ReconstructableJob
 
+from assets.audio.same_audio import same_audio
 from dagster_project.cli import main
+from dagster_project.commands.forget import InWork, forget, plan
 from dagster_project.gathering import gather, gathering_batches
 from dagster_project.settings import Settings
 from partitions.definitions import FEEDS, add_keys
+from resources.lake.catalogue import Catalogue
 from resources.lake.forgetting import forget_episodes
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.near_copies import same_audio_rows
 from resources.lake.tables import ACQUISITIONS, EPISODES, HASHES, REPEATED_AUDIO, SAME_AUDIO, UTTERANCES, WORDS
+from resources.lake.tables.duplicates import SameAudioRow
 from resources.lake.warehouse import ask, connect
 from speech.audio_matches import sketch_of
 from tests.landings import NOON, land, seal_settled
@@ -36,8 +41,10 @@ JINGLE = talk(500, 8)
 def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
     monkeypatch.setenv("PODLAKE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster"))
-    for name in ("dagster_project.definitions", "dagster_project.in_process"):  # they keep the home of their first use
-        monkeypatch.delitem(sys.modules, name, raising=False)
+    # The definitions keep the home of their first use, and Dagster keeps the last job that was made of them.
+    monkeypatch.delitem(sys.modules, "dagster_project.definitions", raising=False)
+    ReconstructableJob.get_definition.cache_clear()
+    ReconstructableJob.get_repository_definition.cache_clear()
     with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
         add_keys(instance, FEEDS, ["other", "show"])
         yield instance
@@ -131,3 +138,31 @@ def test_sealed_and_forgotten(instance: dg.DagsterInstance, lake: Lake) -> None:
     forget_episodes(lake, SHOW[1:])
     assert lake.rows(REPEATED_AUDIO, "show") == []
     assert SAME_AUDIO.rows_of(lake.read_file(SAME_AUDIO, "all")) == []
+
+
+def test_an_episode_that_is_forgotten_during_the_search_is_no_copy(
+    instance: dg.DagsterInstance, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found_and_then_forgotten(lake: Lake, run_id: str, now: datetime) -> list[SameAudioRow]:
+        rows = same_audio_rows(lake, run_id, now)
+        assert [row.episode_id for row in rows] == sorted(OTHER)
+        forget_episodes(lake, [OTHER[1]])
+        return rows
+
+    monkeypatch.setattr("assets.audio.same_audio.same_audio_rows", found_and_then_forgotten)
+    assert dg.materialize([same_audio], instance=instance, resources={"lake": lake}).success
+    found = lake.read_file(SAME_AUDIO, SAME_AUDIO.landing_key())
+    assert found is not None
+    assert found["episode_id"].to_pylist() == [OTHER[0]]
+
+
+def test_an_episode_is_not_forgotten_while_a_run_reads_its_feed(
+    instance: dg.DagsterInstance, lake: Lake, tmp_path: Path
+) -> None:
+    tags = {"dagster/asset_partition_range_start": "other", "dagster/asset_partition_range_end": "show"}
+    asset = frozenset({dg.AssetKey("repeated_audio")})
+    instance.add_run(dg.DagsterRun("__ASSET_JOB", status=dg.DagsterRunStatus.STARTED, tags=tags, asset_selection=asset))
+    catalogue = Catalogue(lake)
+    catalogue.subscribe([("https://show.test/rss", "show"), ("https://other.test/rss", "other")])
+    with pytest.raises(InWork, match="A run works on show"):
+        forget(instance, catalogue, tmp_path / "cache", "", plan(catalogue, [SHOW[1]]))

@@ -21,13 +21,15 @@ import soundfile
 from click.testing import CliRunner, Result
 
 from dagster_project.cli import main
+from resources.exports.folder import ExportFolder
 from resources.exports.registry import DATASETS
 from resources.lake.home import Home
 from resources.lake.lake import Lake
-from resources.lake.tables import EPISODES, TABLES
+from resources.lake.tables import EPISODES, SAME_AUDIO, TABLES
+from resources.lake.tables.duplicates import SameAudioRow
 from resources.lake.tombstones import write_for_episode
 from tests.exports import RATE_HZ, land_exportable, talk
-from tests.landings import land
+from tests.landings import NOON, land
 
 ONE, TWO, OTHER = "show-20260101-00000001", "show-20260102-00000002", "radio-20260101-00000009"
 FEEDS: dict[str, dict[str, Any]] = {"show": {}, "radio": {}}
@@ -276,11 +278,46 @@ def test_another_lake_replaces_the_data_set_and_other_files_are_kept(lake: Lake)
 
 @pytest.mark.parametrize("form", list(DATASETS))
 def test_a_removed_data_set_leaves_nothing(lake: Lake, form: str) -> None:
-    from resources.exports.folder import ExportFolder
-
     folder = exported(form, "--split", "50/25/25", "--split-by", "voice")
     ExportFolder(str(folder)).clear()
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("removed", [0, 1, 20, -2, -1])
+def test_a_removal_that_was_interrupted_is_completed_by_the_next_export(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, removed: int
+) -> None:
+    folder = exported("jsonl")
+    asked: list[str] = []
+
+    def interrupted(home: Home, *parts: str) -> None:
+        if len(asked) == removed % 34:
+            raise KeyboardInterrupt
+        asked.append("/".join(parts))
+        Path(home.path(*parts)).unlink()
+
+    removal = ExportFolder(str(folder))
+    with monkeypatch.context() as patch:
+        patch.setattr(Home, "remove", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            removal.clear()
+    assert podlake("jsonl", "--out", "out").exit_code == 0
+    assert hashes(folder) == hashes(exported("jsonl", out="fresh"))
+
+
+def test_near_copies_are_in_one_split(lake: Lake) -> None:
+    def splits() -> list[str]:
+        folder = exported("jsonl", "--split", "60/40")
+        return sorted(path.stem for path in folder.glob("*.jsonl") if path.stem != "sources")
+
+    assert splits() == ["train", "validation"]
+    one, other = (lake.read(TABLES["utterances"], key)["audio_sha256"][0].as_py() for key in (ONE, OTHER))  # type: ignore[index]
+    copy = SameAudioRow(
+        episode_id=OTHER, audio_sha256=other, original_episode_id=ONE, original_audio_sha256=one, method="chromaprint",
+        similarity=0.9, share=0.9, offset_ms=0, run_id="r", landed_at=NOON,
+    )  # fmt: skip
+    lake.replace(SAME_AUDIO, SAME_AUDIO.landing_key(), SAME_AUDIO.of([copy]))
+    assert splits() == ["train"]
 
 
 def test_mistakes_are_named(lake: Lake) -> None:

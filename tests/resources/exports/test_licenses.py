@@ -15,6 +15,10 @@ from resources.exports.licenses import identify, is_allowed, is_permissive
         ("http://creativecommons.org/licenses/by/3.0/us/", None, "cc-by-3.0", True),
         (None, "https://creativecommons.org/publicdomain/zero/1.0/", "cc0-1.0", True),
         ("My license", "https://creativecommons.org/licenses/by-nc-nd/4.0/legalcode", "cc-by-nc-nd-4.0", False),
+        ("CC BY 3.0 US", None, "cc-by-3.0-us", True),
+        ("CC BY 4.0 International", None, "cc-by-4.0-international", True),
+        ("CC BY 4.0 NC", None, "cc-by-4.0-nc", False),
+        ("CC BY 4.0 NonCommercial", None, "cc-by-4.0-noncommercial", False),
         ("cc-by-sa-4.0", None, "cc-by-sa-4.0", False),
         ("cc-by-nc-4.0", None, "cc-by-nc-4.0", False),
         ("Apache-2.0", None, "apache-2.0", True),
@@ -37,4 +41,5 @@ def test_wanted_licenses() -> None:
     assert is_allowed("cc-by-sa-4.0", ["permissive", "cc-by-sa"])
     assert is_allowed("cc-by-nc-4.0", ["CC-BY-NC-4.0"])
     assert not is_allowed("cc-by-nc-sa-4.0", ["cc-by-nc"])
+    assert not is_allowed("cc-by-4.0-nc", ["cc-by"])
     assert not is_allowed("cc-by-4.0", ["cc-by-nc"])

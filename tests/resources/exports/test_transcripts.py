@@ -11,10 +11,14 @@ from click.testing import CliRunner, Result
 from dagster_project.cli import main
 from resources.exports.registry import DATASETS
 from resources.exports.registry import TRANSCRIPTS as FORMATS
+from resources.exports.transcripts import episodes_with_turns, write_transcripts
 from resources.lake.catalogue import Catalogue
+from resources.lake.forgetting import forget_episodes
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import EPISODES
+from resources.lake.warehouse import connect
+from speech.errors import PodlakeError
 from tests.landings import land, land_stage
 
 ONE, TWO, BARE = "show-20260101-00000001", "other-20260102-00000002", "show-20260103-00000003"
@@ -55,6 +59,17 @@ def test_every_episode_with_a_transcript_is_written(tmp_path: Path) -> None:
     assert (tmp_path / "export" / "srt" / f"{ONE}.srt").read_text() == (
         "1\n00:00:00,000 --> 00:00:00,900\nA: w0 w1\n\n2\n00:00:01,000 --> 00:00:01,900\nB: w2 w3\n"
     )
+
+
+def test_a_transcript_that_is_removed_during_the_export_is_no_empty_file(tmp_path: Path) -> None:
+    home = Home.at(str(tmp_path / "home"))
+    with connect(home) as connection:
+        files = write_transcripts(connection, "json", episodes_with_turns(connection), tmp_path / "out")
+        next(files)
+        forget_episodes(Lake(home), [ONE])
+        with pytest.raises(PodlakeError, match=f"The transcript of {ONE} was removed"):
+            next(files)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [f"{TWO}.json"]
 
 
 def test_a_feed_or_an_episode_into_a_folder(tmp_path: Path) -> None:

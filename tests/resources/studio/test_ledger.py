@@ -84,6 +84,8 @@ def test_a_user_has_five_requests_in_a_day_of_utc(ledger: Ledger) -> None:
         ("[S1] Hello. [S2] <|laughter|> ...", "empty_turn"),
         ("[S1] a [S2] b [S3] c [S4] d [S5] e", "too_many_speakers"),
         ("[S1] a\x00b", "not_text"),
+        ("[S1] a\ufffeb", "not_text"),
+        ("[S1] a\ud800b", "not_text"),
     ],
 )
 def test_scripts_against_the_rules_are_refused(ledger: Ledger, script: str, code: str) -> None:
