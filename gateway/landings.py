@@ -132,7 +132,7 @@ class Landings:
             changed_at = 0
         before, self._changed_at[folder] = self._changed_at.get(folder), changed_at
         # Two changes within one tick of the disk's clock have the same time: look once more after each.
-        if before != changed_at:
+        if before not in (changed_at, -changed_at):
             self._changed_at[folder] = -changed_at
         return before != changed_at
 

@@ -193,3 +193,11 @@ def test_a_webhook_that_is_down_does_not_keep_others_waiting(storage, tmp_path) 
     hooks.put([Event(f"{n}", "failed", "audio", "show-1", "show", at) for n in range(50)])
     hooks.put([Event(f"{n}", "landed", "audio", "show-1", "show", at) for n in range(2)])
     assert [row.webhook_id for row in hooks.due()][:5] == [down.webhook_id, up.webhook_id] * 2 + [down.webhook_id]
+
+
+def test_a_folder_that_does_not_change_is_listed_twice_and_then_no_more(tmp_path) -> None:
+    lake = Lake(Home.at(str(tmp_path)))
+    landings = Landings(lake)
+    for number in range(2):
+        land_stage(lake, "audio", f"still-20260101-0000000{number}", {})
+        assert [landings._may_have_changed("audio") for _ in range(4)] == [True, True, False, False]
