@@ -32,7 +32,7 @@ __all__ = [
 
 TABLES: dict[str, Table] = {
     table.name: table
-    for group in (catalogue, audio, duplicates, speech, publisher, dataset, voices, studio, pipeline)
+    for group in (catalogue, audio, speech, publisher, dataset, voices, duplicates, studio, pipeline)
     for table in vars(group).values()
     if isinstance(table, Table)
 }
