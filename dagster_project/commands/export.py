@@ -106,7 +106,12 @@ def summary(result: Result) -> str:
 
 def nothing(result: Result) -> str:
     """Why nothing was written."""
-    return "\n".join(["No utterance can be exported, so nothing was written.", *_left_out(result.selection.excluded)])
+    lines = ["No utterance can be exported, so nothing was written.", *_left_out(result.selection.excluded)]
+    if result.has_older:
+        lines.append(
+            f"{result.out} still has an earlier data set, of episodes that are left out now: remove the folder."
+        )
+    return "\n".join(lines)
 
 
 def _left_out(excluded: Sequence[Excluded]) -> Iterator[str]:

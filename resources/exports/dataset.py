@@ -60,6 +60,8 @@ class Result:
     """The folder had all of it already."""
     continued_shards: int
     """Shards that an interrupted export had written."""
+    has_older: bool = False
+    """Nothing is selected, and the folder still has an earlier data set, of episodes that are left out now."""
 
 
 def export_dataset(
@@ -87,7 +89,8 @@ def export_dataset(
         plan = _plan(form, codec, choice, selection)
         missing = tuple(missing_splits(choice, facts))
         if not selection.n_utterances:
-            return Result(out, selection, facts, plan, missing, was_complete=False, continued_shards=0)
+            older = ExportFolder(out).is_export()
+            return Result(out, selection, facts, plan, missing, was_complete=False, continued_shards=0, has_older=older)
         with alone(out):
             folder = ExportFolder(out)
             if folder.is_complete(plan):

@@ -32,3 +32,8 @@ def test_export_and_summary(tmp_path: Path) -> None:
     none = podlake.export("parquet", str(tmp_path / "none"), home=home, licenses=["mit"])
     assert podlake.summary(none).startswith("No utterance can be exported, so nothing was written.\nLeft out:\n")
     assert not (tmp_path / "none").exists()
+    assert "earlier data set" not in podlake.summary(none)
+    older = podlake.export("parquet", str(tmp_path / "set"), home=home, licenses=["mit"])
+    assert podlake.summary(older).endswith(
+        "set still has an earlier data set, of episodes that are left out now: remove the folder."
+    )
