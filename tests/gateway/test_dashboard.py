@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -14,6 +17,8 @@ from resources.lake.tables import TABLES
 from tests.gateway.serving import ADMIN, VIEWER, Served, basic
 from tests.landings import land
 from tests.talks import BREAD, RAIN
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +62,16 @@ def test_prometheus_reads_the_pipeline_and_the_latency(worked):
     routes = {dict(labels)["route"] for name, labels in found if name == "podlake_http_request_seconds_count"}
     assert "/api/v1/statistics" in routes
     assert not any("%" in route or "nowhere" in route for route in routes)
+
+
+def test_the_panels_of_grafana_use_metrics_that_there_are(worked):
+    dashboard = json.loads((ROOT / "deploy" / "grafana" / "podlake.json").read_text())
+    used = set(re.findall(r"podlake_\w+", json.dumps([panel["targets"] for panel in dashboard["panels"]])))
+    with worked.client(ADMIN) as client:
+        text = client.get("/metrics").text
+    declared = set(re.findall(r"(?m)^# TYPE (podlake_\w+)", text))
+    assert {name.removesuffix("_bucket") for name in used} <= declared
+    assert len(dashboard["panels"]) > 10
 
 
 def test_a_key_for_prometheus_reads_nothing_else(worked):
