@@ -223,7 +223,7 @@ class Simulation:
         self._start()
         finished = set(found.finished)
         gone = set(leaving(list(self.live), finished, self._seal(finished), self.window)) - in_flight.all_keys()
-        for key in gone:
+        for key in sorted(gone):  # in the same order each time
             self._archive(key)
         self._fill()
         self._watch_for_stall(found)

@@ -366,6 +366,8 @@ def test_an_error_while_landing_is_a_retryable_failure_of_that_episode(
 
 
 def test_a_failure_that_cannot_be_recorded_does_not_end_the_batch(instance: dg.DagsterInstance, world: World) -> None:
+    if not world.lake.home.is_local:
+        pytest.skip("an object store has no folder that could be in the way")
     world.errors = {("first", GONE): NotFound("404 from the server")}
     in_the_way = Path(world.lake.home.path("lake", "failures", "open", f"{GONE}.first.parquet"))
     (in_the_way / "not-empty").mkdir(parents=True)
