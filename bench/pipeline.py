@@ -55,7 +55,7 @@ def _rows(
         gpus=options.device.partition(":")[2] or "none",
     )
     given = build_resources(settings)
-    assets = [feeds, *stage_assets(settings, given["engines"])]
+    assets = [feeds, *stage_assets(settings, given["engines"], given["voices"])]
 
     def run(name: str, **partitions: object) -> None:
         made = dg.materialize(

@@ -79,7 +79,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
         allow_hosts="127.0.0.1",
     )
     given = build_resources(settings)
-    assets = [feeds, *stage_assets(settings, given["engines"])]
+    assets = [feeds, *stage_assets(settings, given["engines"], given["voices"])]
     with serving(folder) as base, dg.instance_for_test() as instance, pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)  # the models are chosen by relative paths
         (feed,) = given["catalogue"].subscribe([(f"{base}/feed.xml", "Held Out")])
