@@ -79,7 +79,7 @@ def observe(instance: dg.DagsterInstance, lake: Lake, settings: Settings) -> Obs
 
 
 def current_alerts(instance: dg.DagsterInstance, lake: Lake, settings: Settings) -> list[Alert]:
-    """What holds now. Nobody is told."""
+    """The alerts that hold now. No message is sent."""
     limits = Limits(timedelta(hours=settings.alert_feed_hours), timedelta(hours=settings.alert_idle_hours))
     return alerts(observe(instance, lake, settings), limits)
 

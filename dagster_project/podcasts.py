@@ -1,7 +1,7 @@
 """Podcasts from scripts: what became of each request, and which runs are due. The ledger has the requests, Dagster the runs.
 
 A podcast is made in one run of all its stages. A run that fails is followed by another one a minute later, twice at most,
-unless the error is permanent. Whoever starts a run claims the attempt in the ledger first, so that a sensor and a command
+unless the error is permanent. The process that starts a run claims the attempt in the ledger first, so that a sensor and a command
 at once start one run.
 """
 

@@ -177,7 +177,7 @@ class Authenticator:
 
 
 def is_open(serve: ServeSettings, accounts: Accounts) -> bool:
-    """Whether nobody has to log in. Raises `RefusedToStart` for an empty password."""
+    """Whether the service needs no login. Raises `RefusedToStart` for an empty password."""
     password = serve.admin_password
     if (serve.admin_username is not None) != (password is not None):
         raise RefusedToStart("Set both ADMIN_USERNAME and ADMIN_PASSWORD, or neither.")
@@ -195,7 +195,7 @@ def check_address(host: str, serve: ServeSettings, *, is_open: bool) -> None:
         reason = "PODLAKE_SERVE_NAMES or PODLAKE_SERVE_TRUSTED_PROXIES says that others reach the service"
     if reason:
         raise RefusedToStart(
-            f"{reason}, and nobody would have to log in. Set ADMIN_USERNAME and ADMIN_PASSWORD, add a user (podlake "
+            f"{reason}, and the service would need no login. Set ADMIN_USERNAME and ADMIN_PASSWORD, add a user (podlake "
             "users add), or serve on 127.0.0.1 without a proxy."
         )
 

@@ -22,6 +22,7 @@ from gateway.webservers import Webservers
 from podlake.api import Statistics
 from resources import accounts
 from resources.accounts import Accounts
+from resources.alerts import ledger
 from resources.database import open_database
 from resources.fetch.audio_store import AudioStore
 from resources.lake.home import Home
@@ -57,7 +58,9 @@ class Service:
             lake,
             AudioStore(home, settings.cache_folder, int(settings.cache_gb * 1e9)),
             SearchIndex(settings.cache_folder / "search"),
-            open_database(database_url(settings), accounts.SCHEMA, idempotency.SCHEMA, webhooks.SCHEMA, jobs.SCHEMA),
+            open_database(
+                database_url(settings), accounts.SCHEMA, idempotency.SCHEMA, webhooks.SCHEMA, jobs.SCHEMA, ledger.SCHEMA
+            ),
             landings,
             Statuses(lake, landings),
         )

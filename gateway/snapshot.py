@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from dagster_project.instance import database_url, open_instance
+from dagster_project.instance import open_instance
 from gateway.gpus import Gpu, gpus
 from gateway.statistics import statistics
 from partitions.definitions import EPISODES
@@ -173,7 +173,7 @@ def snapshot(service: Service) -> Snapshot:
         for one in hosts.statuses()
         for work in one["at_work"]
     )
-    raised = [one for one in AlertLedger.at(database_url(settings)).all() if one.over_at is None]
+    raised = [one for one in AlertLedger(service.database).all() if one.over_at is None]
     return Snapshot(
         statistics=statistics(service.lake),
         hours=hours,

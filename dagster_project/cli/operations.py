@@ -1,4 +1,4 @@
-"""Commands for whoever operates podlake: stack, backup, restore. Each imports what it needs when it runs, so that `--help` is fast."""
+"""Commands for operators: stack, backup, restore. Each imports what it needs when it runs, so that `--help` is fast."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ _BUSY_WAIT_S = 60
 
 
 def copy_sqlite(source: Path, target: Path) -> None:
-    """One state of a SQLite database, with all that is committed, whoever writes meanwhile."""
+    """A consistent copy of a SQLite database with all committed rows, also while others write."""
     with (
         closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True, timeout=_BUSY_WAIT_S)) as opened,
         closing(sqlite3.connect(target)) as new,
