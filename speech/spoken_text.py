@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 
-from speech.errors import EngineUnavailable
+from speech.number_words import number_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,8 @@ class Change:
 
     before: str
     after: str
+    problem: str | None = None
+    """Why it could not be read as it was meant."""
 
 
 @dataclass(frozen=True)
@@ -155,8 +157,8 @@ def _writers(rules: _Language, language: str) -> dict[str, Callable[[str], str]]
         plain = _plain(text.replace(sign, "").strip(), rules)
         given = {"to": "currency", "currency": _CURRENCIES[sign]}
         if float(plain).is_integer():  # without "and zero cents"
-            return _words(float(plain), language, separator="|", **given).partition("|")[0]
-        return _words(float(plain), language, **given)
+            return number_words(float(plain), language, separator="|", **given).partition("|")[0]
+        return number_words(float(plain), language, **given)
 
     def iso_date(text: str) -> str:
         try:
@@ -188,25 +190,25 @@ def _writers(rules: _Language, language: str) -> dict[str, Callable[[str], str]]
     return {
         "kept": str, "email": address, "url": address, "iso_date": iso_date, "day_month": day_month, "time": clock,
         "amount": amount, "measure": measure, "abbreviation": rules.abbreviations.__getitem__, "number": number,
-        "ordinal": lambda text: _words(int(re.sub(r"\D", "", text)), language, to="ordinal"),
+        "ordinal": lambda text: number_words(int(re.sub(r"\D", "", text)), language, to="ordinal"),
     }  # fmt: skip
 
 
 def _date(day: int, month: str, year: int | None, rules: _Language, language: str) -> str:
     form = "ordinal" if language in ("en", "de") else "cardinal"
-    spoken = _words(day, language, to=form) + ("r" if language == "de" else "")
+    spoken = number_words(day, language, to=form) + ("r" if language == "de" else "")
     parts = [spoken, month] if rules.day_first else [month, spoken]
-    return " ".join([*parts, *([_words(year, language, to="year")] if year else [])])
+    return " ".join([*parts, *([number_words(year, language, to="year")] if year else [])])
 
 
 def _number(text: str, rules: _Language, language: str) -> str:
     sign = f"{rules.minus} " if text[0] in "-−" else ""
     plain = _plain(text.lstrip("-−"), rules)
     if re.fullmatch(r"(?:1[1-9]|20)\d\d", text):
-        return sign + _words(int(plain), language, to="year")
+        return sign + number_words(int(plain), language, to="year")
     if len(plain) > 1 and plain.isdigit() and (plain[0] == "0" or len(plain) > 15):  # a telephone number, a code
-        return sign + " ".join(_words(int(digit), language) for digit in plain)
-    return sign + _words(float(plain) if "." in plain else int(plain), language)
+        return sign + " ".join(number_words(int(digit), language) for digit in plain)
+    return sign + number_words(float(plain) if "." in plain else int(plain), language)
 
 
 def _plain(text: str, rules: _Language) -> str:
@@ -214,11 +216,3 @@ def _plain(text: str, rules: _Language) -> str:
     for separator in rules.group:
         text = text.replace(separator, "")
     return text.replace(rules.point, ".")
-
-
-def _words(number: float, language: str, **options: str) -> str:
-    try:
-        from num2words import num2words
-    except ImportError as error:
-        raise EngineUnavailable("Not installed: num2words. Install it with: pip install 'podlake[studio]'") from error
-    return str(num2words(number, lang=language, **options)).replace(",", "").replace("-", " ")
