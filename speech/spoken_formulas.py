@@ -10,16 +10,14 @@ import re
 from functools import lru_cache
 
 from speech.errors import EngineUnavailable
-from speech.formulas.english import ENGLISH
+from speech.formulas.languages import FORMULA_LANGUAGES
 from speech.formulas.spans import Span, formula_spans
 from speech.formulas.speaker import FormulaSpeaker
 from speech.formulas.tree import BrokenFormula, parse_formula
-from speech.formulas.words import FormulaWords
 from speech.number_words import digit_words
 from speech.spoken_text import Change
 
-_LANGUAGES: dict[str, FormulaWords] = {"en": ENGLISH}
-LANGUAGES = frozenset(_LANGUAGES)
+LANGUAGES = frozenset(FORMULA_LANGUAGES)
 _SIGN_BEFORE = re.compile(r"(?<![\w)])[-−]$")
 """A minus in the text right before a formula belongs to it."""
 
@@ -30,7 +28,7 @@ def spoken_formulas(text: str, language: str | None) -> tuple[str, list[Change]]
     A formula that cannot be read is written without marks and backslashes, and its change has a `problem`. Raises
     `EngineUnavailable` without pylatexenc, latex2mathml or num2words.
     """
-    if language not in _LANGUAGES:
+    if language is None or language not in FORMULA_LANGUAGES:
         return text, []
     _check_installed()
     parts: list[str] = []
@@ -43,7 +41,7 @@ def spoken_formulas(text: str, language: str | None) -> tuple[str, list[Change]]
         before = text[start : span.end]
         said, problem = _said(span, language)
         if start < span.start:
-            said = f"{_LANGUAGES[language].minus} {said}"
+            said = f"{FORMULA_LANGUAGES[language].minus} {said}"
         parts.append(text[position:start])
         parts.append(_spaced(said, text[start - 1 : start], text[span.end : span.end + 1]))
         changes.append(Change(before, said, problem))
@@ -62,12 +60,12 @@ def _said(span: Span, language: str) -> tuple[str, str | None]:
 
 @lru_cache
 def _speaker(language: str) -> FormulaSpeaker:
-    return FormulaSpeaker(_LANGUAGES[language], language)
+    return FormulaSpeaker(FORMULA_LANGUAGES[language], language)
 
 
 def _as_text(latex: str, language: str) -> str:
     """LaTeX that cannot be read, with the names of its commands as words, so that nothing of it is lost."""
-    words = _LANGUAGES[language]
+    words = FORMULA_LANGUAGES[language]
     plain = re.sub(
         r"\\(?:begin|end)\{[^{}]*\}|\\(?:left|right|text|mathrm|mathbf|operatorname)(?![a-zA-Z])", " ", latex
     )

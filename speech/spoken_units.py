@@ -59,6 +59,22 @@ def units_of(language: str) -> frozenset[str]:
     return frozenset(_LANGUAGES[language].names)
 
 
+def prose_units(language: str) -> str:
+    """A regular expression of the units that follow a number in ordinary text, where `A` or `C` is rather a letter."""
+    names = sorted(
+        set(_LANGUAGES[language].names) - _RATHER_WORDS - _RATHER_WORDS_OF.get(language, frozenset()), key=len
+    )
+    symbols = "|".join(re.escape(one) for one in reversed(names) if len(one) > 1 or one == "°")
+    single = "|".join(sorted(one for one in names if len(one) == 1 and one != "°"))
+    after = "|".join(re.escape(one) for one in reversed(names))
+    power = r"(?:[²³]|\^[23])?"
+    # A single letter right after a number is rather a name: 5G, 3D, 10s; `m²` and `m/s` are not.
+    return (
+        rf"(?:{symbols}){power}(?:/(?:{after}){power})?|(?<=[ \u00a0\u202f])(?:{single}){power}(?:/(?:{after}){power})?"
+        rf"|m(?:[²³]|/(?:s|h|min){power})|g/(?:l|m[²³]|cm[²³]|kg)"
+    )
+
+
 def parse_unit(text: str, language: str) -> tuple[Factor, ...] | None:
     """The factors of `m/s²` or `kg·m^2`, or None if it is not a unit."""
     factors: list[Factor] = []
@@ -117,6 +133,8 @@ def _names(table: str, areas: Iterable[str] = ()) -> dict[str, _Name]:
     return names
 
 
+_RATHER_WORDS = frozenset(("A", "N", "J", "K", "C", "F", "T"))
+_RATHER_WORDS_OF = {"es": frozenset(("ha", "cal")), "de": frozenset(("bar",)), "en": frozenset(("bar", "cal"))}
 _AREAS = ("mm", "cm", "dm", "m", "km", "µm", "μm", "nm", "ft", "in", "mi", "yd")
 _LANGUAGES = {
     "en": _Units(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from speech.formulas.words import FormulaWords
 
-GREEK = {
+_GREEK = {
     "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ϵ": "epsilon", "ε": "epsilon", "ζ": "zeta", "η": "eta",
     "θ": "theta", "ϑ": "theta", "ι": "iota", "κ": "kappa", "λ": "lambda", "μ": "mu", "µ": "mu", "ν": "nu", "ξ": "xi",
     "π": "pi", "ϖ": "pi", "ρ": "rho", "ϱ": "rho", "σ": "sigma", "ς": "sigma", "τ": "tau", "υ": "upsilon", "ϕ": "phi",
@@ -13,7 +13,7 @@ GREEK = {
     "Φ": "capital phi", "Ψ": "capital psi", "Ω": "capital omega",
 }  # fmt: skip
 ENGLISH = FormulaWords(
-    symbols=GREEK | {
+    symbols=_GREEK | {
         "+": "plus", "−": "minus", "-": "minus", "±": "plus or minus", "∓": "minus or plus", "×": "times",
         "·": "times", "⋅": "times", "*": "times", "∗": "times", "÷": "divided by", "/": "over", ":": "to",
         "=": "equals", "≠": "is not equal to", "<": "is less than", ">": "is greater than",
@@ -78,7 +78,7 @@ ENGLISH = FormulaWords(
     end_absolute="end absolute value", norm="the norm of {0}", end_norm="end norm", floor="the floor of {0}",
     end_floor="end floor", ceiling="the ceiling of {0}", end_ceiling="end ceiling",
     inner_product="the inner product of {0} and {1}", binomial="{0} choose {1}", set_of="the set of {0}",
-    end_set="end set", such_that="such that", given="given",
+    set_where="the set of {0}", end_set="end set", such_that="such that", given="given",
     matrix="the {0} by {1} matrix; {2}", row="row {0}: {1}", end_matrix="end matrix",
     determinant="the determinant of {0}", column_vector="the column vector {0}", row_vector="the row vector {0}",
     cases="by cases: {0}", system="the system: {0}", if_="if", modulo="modulo {0}",
@@ -88,5 +88,5 @@ ENGLISH = FormulaWords(
              "⎴": "{0}", "⎵": "{0}", "⏜": "arc {0}", "⏝": "{0}", "_": "{0} underlined"},
     transpose="{0} transpose", star="{0} star", dot_product="dot", cross_product="cross", from_="from", distributed="is distributed as", yields="yields",
     evaluated="evaluated {0}", evaluated_at="evaluated at {0}", degrees="{0} degrees", with_words="{0} with {1} above",
-    currencies={"$": "dollars", "€": "euros", "£": "pounds"},
+    currencies={"$": "dollars", "€": "euros", "£": "pounds"}, contractions=(),
 )  # fmt: skip

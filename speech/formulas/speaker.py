@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 
+from speech.formulas.fractions import fraction_words
 from speech.formulas.tree import LINES, NEW_LINE, YIELDS, Node
 from speech.formulas.words import FormulaWords
 from speech.number_words import decimal_words
-from speech.spoken_units import Factor, agreeing, measure_words, parse_unit, unit_words
+from speech.spoken_units import Factor, measure_words, parse_unit, unit_words
 
 Row = Sequence[Node]
 Said = tuple[str, int]
@@ -48,6 +49,8 @@ class FormulaSpeaker:
         """The words of a row of nodes, with commas and semicolons where a speaker pauses."""
         said = self._row(nodes)
         said = re.sub(r"\s+([,;.:?])", r"\1", " ".join(said.split()))
+        for separate, one in self._words.contractions:
+            said = re.sub(separate, one, said)
         return re.sub(r"([,;:])(?:[,;])+", r"\1", said)
 
     def _row(self, nodes: Row) -> str:
@@ -140,15 +143,10 @@ class FormulaSpeaker:
             sign, above = f"{self._words.minus} ", above[1:]
         if len(above) != 1 or len(below) != 1 or above[0].tag != "mn" or below[0].tag != "mn":
             return None
-        if not (above[0].text.isdigit() and below[0].text.isdigit()) or int(above[0].text) > 99:
+        if not (above[0].text.isdigit() and below[0].text.isdigit()):
             return None
-        names = self._words.fractions.get(int(below[0].text))
-        if names is None or above[0].text == "0":
-            return None
-        if above[0].text == "1":
-            return f"{sign}{self._words.one_fraction} {names[0]}" if self._words.one_fraction else sign + names[0]
-        number = agreeing(self._node(above[0]), feminine=False, language=self._language)
-        return f"{sign}{number} {names[1]}"
+        said = fraction_words(int(above[0].text), int(below[0].text), self._language)
+        return sign + said if said else None
 
     def _fraction(self, nodes: Row, index: int) -> Said | None:
         node = nodes[index]
@@ -204,7 +202,7 @@ class FormulaSpeaker:
         of = f" {words.of}" if _is_operand(nodes, index + 1) or _follows_sign(nodes, index + 1) else ""
         if name:
             if lower and upper:
-                name += " " + words.from_to.format(self._row(lower), self._row(upper))
+                name += " " + words.from_to.format(self._lines(lower), self._row(upper))
             elif lower:
                 name += " " + words.over_domain.format(self._lines(lower))
             elif upper:
@@ -406,7 +404,9 @@ class FormulaSpeaker:
         if opener == "{":
             if not inner:
                 return words.symbols["∅"], end + 1
-            said = words.set_of.format(self._row(self._with_condition(inner)))
+            conditional = self._with_condition(inner)
+            form = words.set_of if conditional is inner else words.set_where
+            said = form.format(self._row(conditional))
             return self._grouped(said, words.end_set, nodes, end, always=False)
         form, closing = (words.floor, words.end_floor) if opener == "⌊" else (words.ceiling, words.end_ceiling)
         return self._grouped(form.format(self._row(inner)), closing, nodes, end, always=not _is_term(inner))

@@ -86,6 +86,8 @@ class FormulaWords:
     inner_product: str
     binomial: str
     set_of: str
+    set_where: str
+    """Of a set with a condition."""
     end_set: str
     such_that: str
     given: str
@@ -115,3 +117,5 @@ class FormulaWords:
     with_words: str
     """A relation or an arrow with words over it: {0} the sign, {1} the words."""
     currencies: Mapping[str, str]
+    contractions: tuple[tuple[str, str], ...]
+    """Regular expressions of words that become one, and that one: "de el" → "del"."""
