@@ -169,6 +169,8 @@ class Settings(BaseSettings):
     podcasts_title: str = Field("podlake studio", description="Title of this feed.")
     podcasts_at_once: int = Field(1, ge=1, description="Pending or processing podcasts of a user.")
     podcasts_per_day: int = Field(5, ge=1, description="Podcasts that a user may request in a day of UTC.")
+    lesson_max_gb: float = Field(5.0, gt=0, description="Largest video, in GB, that `podlake lesson add` takes.")
+    lesson_max_minutes: float = Field(240.0, gt=0, description="Longest lesson that is dubbed.")
     alert_email: str = Field(
         "", description="Addresses that alerts are sent to: `ops@example.org,…`. Needs PODLAKE_SMTP_URL."
     )
