@@ -28,6 +28,9 @@ _MODULES = (
     "assets.audio.repeated_audio",
     "assets.dubbing.lesson_video",
     "assets.dubbing.content_review",
+    "assets.dubbing.lesson_transcript",
+    "assets.dubbing.stems",
+    "assets.dubbing.sentences",
 )
 
 

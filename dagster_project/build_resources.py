@@ -31,6 +31,7 @@ from resources.studio.lessons import LessonLedger
 from resources.tiers import load_tiers
 from resources.workers.host import WorkerHost
 from speech.engines.protocols import EngineChoice
+from speech.stems import Separation
 from speech.utterances import UtteranceRule
 from speech.videos import LessonLimits
 from speech.waveforms import WaveformCache
@@ -68,6 +69,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         "lesson_ledger": LessonLedger(partial(database_url, settings)),
         "lesson_files": lesson_files(settings, home),
         "lesson_limits": lesson_limits(settings),
+        "separation": Separation.parse(settings.stems),
     }
 
 

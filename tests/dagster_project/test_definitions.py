@@ -46,7 +46,9 @@ def test_every_asset_has_group_description_owner_kind_and_columns(defs: dg.Defin
         "feeds", "episodes", "audio", "hashes", "diarization", "transcript", "turns", "quality", "warehouse"
     }  # fmt: skip
     for name, spec in specs.items():
-        assert spec.group_name in {"catalogue", "audio", "speech", "dataset", "lake", "studio", "exports"}, name
+        assert spec.group_name in {"catalogue", "audio", "speech", "dataset", "lake", "studio", "dubbing", "exports"}, (
+            name
+        )
         assert spec.description, name
         assert spec.owners, name
         assert spec.kinds, name

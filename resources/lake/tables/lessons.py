@@ -57,6 +57,56 @@ class ReviewRow(LessonRowBase):
     subject_version: Annotated[str, "Data version of what was reviewed."]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LessonTranscriptRow(LessonRowBase):
+    """The transcript of a lesson as a whole."""
+
+    language: Annotated[str | None, "The language that it was decoded in."] = None
+    n_words: Annotated[Int32, "Words."]
+    n_speakers: Annotated[Int32, "Speakers that say them."]
+    audio_ms: Annotated[Int32, "Length of the decoded sound."]
+    transcriber_fingerprint: Annotated[str, "The transcriber."]
+    diarizer_fingerprint: Annotated[str, "The diarizer."]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LessonWordRow(LessonRowBase):
+    """The words of a lesson, and who says them."""
+
+    word_idx: Annotated[Int32, "The word, from 0."]
+    word: Annotated[str, "As it was written down."]
+    start_ms: Annotated[Int32, "Start."]
+    end_ms: Annotated[Int32, "End."]
+    confidence: Annotated[Float32 | None, "Of the transcriber, 0 to 1."] = None
+    speaker: Annotated[str | None, "S1 for who speaks first, S2, …; NULL: nobody was found."] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LessonStemsRow(LessonRowBase):
+    """Voices and background of a lesson."""
+
+    method: Annotated[str, "demucs, or duck: the whole sound is the background, and soft while somebody speaks."]
+    model: Annotated[str | None, "The model that separated them."] = None
+    vocals_uri: Annotated[str | None, "The voices alone, in the home."] = None
+    background_uri: Annotated[str | None, "The sound without the voices, in the home."] = None
+
+
+SentenceIdx = Annotated[Int32, "The sentence, from 0."]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LessonSentenceRow(LessonRowBase):
+    """The sentences of a lesson: the units that are translated and spoken."""
+
+    sentence_idx: SentenceIdx
+    first_word_idx: Annotated[Int32, "Its first word."]
+    n_words: Annotated[Int32, "Its words, which follow each other."]
+    speaker: Annotated[str | None, "Who says it."] = None
+    start_ms: Annotated[Int32, "Start of its first word."]
+    end_ms: Annotated[Int32, "End of its last word."]
+    text: Annotated[str, "Its words."]
+
+
 _KEY = ("lesson_id",)
 
 
@@ -66,3 +116,7 @@ def _table(name: str, asset: str, row: type[LessonRowBase], *more: str) -> Table
 
 LESSONS: Table[LessonRow] = _table("lessons", "lesson_video", LessonRow)
 CONTENT_REVIEWS: Table[ReviewRow] = _table("content_reviews", "content_review", ReviewRow)
+LESSON_TRANSCRIPTS: Table[LessonTranscriptRow] = _table("lesson_transcripts", "lesson_transcript", LessonTranscriptRow)
+LESSON_WORDS: Table[LessonWordRow] = _table("lesson_words", "lesson_transcript", LessonWordRow, "word_idx")
+LESSON_STEMS: Table[LessonStemsRow] = _table("lesson_stems", "stems", LessonStemsRow)
+LESSON_SENTENCES: Table[LessonSentenceRow] = _table("lesson_sentences", "sentences", LessonSentenceRow, "sentence_idx")
