@@ -195,6 +195,14 @@ class Settings(BaseSettings):
         "http://127.0.0.1:3001",
         description="Where the corpus site is, for links in Dagster's UI. `podlake ui` serves it at the port after its own.",
     )
+    log_format: Literal["text", "json"] = Field(
+        "text",
+        description="Log lines of `podlake run`, workers, the service and Dagster's processes: `text`, or `json` with run, stage and episode as fields.",
+    )
+    traces_url: str = Field(
+        "",
+        description="Collector that traces of batches are sent to by OTLP over HTTP: `http://127.0.0.1:4318`. Needs the extra `otel`. Empty: none.",
+    )
     owner: str = Field("team:podlake", description="Owner of the assets in the UI: an e-mail address or team:<name>.")
 
     def batch_size(self, stage: StageSpec) -> int:
