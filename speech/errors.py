@@ -155,6 +155,12 @@ class BadScript(PodlakeError):
     error_class = "bad_script"
 
 
+class PodcastCancelled(PodlakeError):
+    """The user does not want the podcast any more."""
+
+    error_class = "cancelled"
+
+
 class UpstreamMissing(PodlakeError):
     """A table that this stage reads has no rows for the episode, or rows made from other bytes."""
 
@@ -224,6 +230,7 @@ POLICIES: dict[str, Policy] = {
     EngineCrashed.error_class: Policy(retryable=True, tries_in_step=2, max_attempts=3, next_try_after_h=1.0),
     VoiceUnavailable.error_class: Policy(retryable=False),
     BadScript.error_class: Policy(retryable=False),
+    PodcastCancelled.error_class: Policy(retryable=False),
     UpstreamMissing.error_class: Policy(retryable=True, tries_in_step=1, max_attempts=6, next_try_after_h=1.0),
     AudioRemoved.error_class: Policy(retryable=False),
     StorageError.error_class: Policy(
