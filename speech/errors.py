@@ -179,6 +179,12 @@ class PublishRefused(PodlakeError):
     error_class = "publish_refused"
 
 
+class PodcastCancelled(PodlakeError):
+    """The user does not want the podcast any more."""
+
+    error_class = "cancelled"
+
+
 class UpstreamMissing(PodlakeError):
     """A table that this stage reads has no rows for the episode, or rows made from other bytes."""
 
@@ -252,6 +258,7 @@ POLICIES: dict[str, Policy] = {
     NotReviewed.error_class: Policy(retryable=False),
     LineTooLong.error_class: Policy(retryable=False),
     PublishRefused.error_class: Policy(retryable=False),
+    PodcastCancelled.error_class: Policy(retryable=False),
     UpstreamMissing.error_class: Policy(retryable=True, tries_in_step=1, max_attempts=6, next_try_after_h=1.0),
     AudioRemoved.error_class: Policy(retryable=False),
     StorageError.error_class: Policy(
