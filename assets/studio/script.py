@@ -39,6 +39,7 @@ def script(batch: Batch, ledger: Ledger) -> Iterator[Outcome]:
 
 
 def _script(key: str, ledger: Ledger) -> Landing:
+    ledger.check_wanted(key)
     request = ledger.request(key)
     if request is None:
         raise BadScript(f"The ledger has no request {key}. Request a podcast with `podlake podcast submit`.")
