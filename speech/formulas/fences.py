@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from speech.formulas.scripts import with_scripts
 from speech.formulas.shapes import (
@@ -50,7 +51,8 @@ def say_table(speaker: Speaker, nodes: Row, index: int) -> Said | None:
     if opener == "|":
         said = speaker.words.determinant.format(said)
     if script is not None:
-        said = with_scripts(speaker, said, script, nodes, end)
+        matrix = Node("mi", is_bold=True)  # T is then the transpose
+        said = with_scripts(speaker, said, replace(script, children=((matrix,), *script.children[1:])), nodes, end)
     return said, end
 
 
@@ -94,6 +96,8 @@ def say_fence(speaker: Speaker, nodes: Row, index: int) -> Said | None:  # noqa:
     opener = nodes[index].text if nodes[index].tag in ("mo", "mi") else ""
     if opener not in ("(", "{", "⌊", "⌈", "⟨"):
         return None
+    if opener == "⟨":
+        return _bracket(speaker, nodes, index)
     end = closing_index(nodes, index)
     if end is None:
         return None
@@ -105,11 +109,6 @@ def say_fence(speaker: Speaker, nodes: Row, index: int) -> Said | None:  # noqa:
         return words.modulo.format(speaker.row(inner[1:])), end + 1
     if opener == "(":
         return None
-    if opener == "⟨":
-        parts = split_at(inner, ",")
-        if len(parts) != 2:
-            return None
-        return words.inner_product.format(*map(speaker.row, parts)), end + 1
     if opener == "{":
         if not inner:
             return words.symbols["∅"], end + 1
@@ -121,6 +120,19 @@ def say_fence(speaker: Speaker, nodes: Row, index: int) -> Said | None:  # noqa:
     return grouped(speaker, form.format(speaker.row(inner)), closing, nodes, end, always=not is_term(inner))
 
 
+def _bracket(speaker: Speaker, nodes: Row, index: int) -> Said | None:
+    """Inner products ⟨u, v⟩ and ⟨a|b⟩, and the bra ⟨a|."""
+    end = closing_index(nodes, index)
+    bar = next((at for at in range(index + 1, end or len(nodes)) if nodes[at].text in BARS), None)
+    if end is None:
+        return (f"bra {speaker.row(nodes[index + 1 : bar])}", bar + 1) if bar else None
+    inner = nodes[index + 1 : end]
+    parts = split_at(inner, ",") if bar is None else [inner[: bar - index - 1], inner[bar - index :]]
+    if len(parts) != 2 or any(node.text in BARS for part in parts for node in part):
+        return None
+    return speaker.words.inner_product.format(*map(speaker.row, parts)), end + 1
+
+
 def with_condition(speaker: Speaker, nodes: Row) -> Row:
     """What a set contains: its bar or colon is "such that", its other bars are absolute values."""
     depths = [depth_of(nodes[:at]) for at in range(len(nodes))]
@@ -130,7 +142,7 @@ def with_condition(speaker: Speaker, nodes: Row) -> Row:
     return nodes if at is None else (*nodes[:at], Node("said", speaker.words.such_that), *nodes[at + 1 :])
 
 
-def say_bar(speaker: Speaker, nodes: Row, index: int) -> Said | None:
+def say_bar(speaker: Speaker, nodes: Row, index: int) -> Said | None:  # noqa: PLR0911 - one for each meaning
     """Absolute values and norms; a bar alone divides, or is where a result is evaluated."""
     text = base_text(nodes[index])
     if text not in (*BARS, *NORMS):
@@ -141,6 +153,9 @@ def say_bar(speaker: Speaker, nodes: Row, index: int) -> Said | None:
         if limits:
             return speaker.words.evaluated.format(limits), index + 1
         return speaker.words.evaluated_at.format(speaker.row(lower)), index + 1
+    ket = next((at for at in range(index + 1, len(nodes)) if nodes[at].text in ("⟩", "⟨", *BARS)), None)
+    if ket is not None and nodes[ket].text == "⟩":
+        return f"ket {speaker.row(nodes[index + 1 : ket])}", ket + 1
     kind = BARS if text in BARS else NORMS
     if nodes[index].tag in SCRIPTS:
         return None

@@ -14,6 +14,7 @@ from speech.formulas.shapes import (
     LIMITS,
     MINUS,
     PRIMES,
+    SCRIPTS,
     TRIGONOMETRIC,
     Row,
     Said,
@@ -114,7 +115,7 @@ def say_application(speaker: Speaker, nodes: Row, index: int) -> Said | None:
     """`f(x)`, `P(A|B)`, `f'(x)`."""
     base, _, upper = parts_of(nodes[index])
     letter = base or nodes[index].text
-    if letter not in FUNCTION_LETTERS:
+    if letter not in FUNCTION_LETTERS and not _is_of_a_variable(nodes, index, letter):
         return None
     is_inverse = [one.text for one in upper] in (["−", "1"], ["-", "1"])
     is_order = len(upper) > 2 and upper[0].text == "(" and upper[-1].text == ")"
@@ -134,9 +135,30 @@ def say_application(speaker: Speaker, nodes: Row, index: int) -> Said | None:
             else ordinal_words(speaker, upper[1].text)
         )
         name = speaker.words.derivative_order.format(order, speaker.row(nodes[index].children[0]))
-    if inner is None:
+    if inner is not None:
+        return speaker.words.application.format(name, inner[0]), inner[1]
+    end = closing_index(nodes, index + 1)
+    if end is None:
         return speaker.words.application.format(name, "").strip(), index + 1
-    return speaker.words.application.format(name, inner[0]), inner[1]
+    argument = speaker.row([nodes[index + 1], *_with_given(speaker, nodes[index + 2 : end])])
+    return speaker.words.application.format(name, argument), end
+
+
+def _is_of_a_variable(nodes: Row, index: int, letter: str) -> bool:
+    """`v(t)`: one letter in parentheses after another one is rather an argument than a factor."""
+    inner = nodes[index + 1 : index + 4]
+    return (
+        len(letter) == 1 and letter.isalpha() and nodes[index].tag in ("mi", *SCRIPTS) and len(inner) == 3
+        and inner[0].text == "(" and inner[1].tag == "mi" and inner[1].text.isalpha() and inner[1].text != letter
+        and inner[2].text == ")"
+    )  # fmt: skip
+
+
+def _with_given(speaker: Speaker, nodes: Row) -> Row:
+    """The argument of a probability: a bar that is not of an absolute value is "given"."""
+    if are_bars_paired(nodes):
+        return nodes
+    return [Node("said", speaker.words.given) if node.text in BARS else node for node in nodes]
 
 
 def inner_words(speaker: Speaker, nodes: Row, index: int) -> Said | None:
@@ -146,10 +168,7 @@ def inner_words(speaker: Speaker, nodes: Row, index: int) -> Said | None:
     end = closing_index(nodes, index)
     if end is None or nodes[end].tag != "mo":
         return None
-    inner = tuple(
-        Node("said", speaker.words.given) if node.text in BARS and not are_bars_paired(nodes[index + 1 : end]) else node
-        for node in nodes[index + 1 : end]
-    )
+    inner = _with_given(speaker, nodes[index + 1 : end])
     parts = split_at(inner, ",")
     simple = all(is_term(piece) for part in parts for piece in split_at_words(part))
     return (speaker.row(inner), end + 1) if simple else None
@@ -203,7 +222,8 @@ def say_product(speaker: Speaker, nodes: Row, index: int) -> Said | None:
         return speaker.words.distributed, index + 1
     if text not in ("·", "⋅", "×") or not 0 < index < len(nodes) - 1:
         return None
-    if not (is_vector(nodes[index - 1]) and is_vector(nodes[index + 1])) and nodes[index - 1].text != "∇":
+    follows = is_vector(nodes[index + 1]) or nodes[index + 1].text == "d"
+    if not (is_vector(nodes[index - 1]) and follows) and nodes[index - 1].text != "∇":
         return None
     return (speaker.words.cross_product if text == "×" else speaker.words.dot_product), index + 1
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from speech.formulas.quantities import ordinal_words, unit_at
+from speech.formulas.quantities import ordinal_words, part_words, unit_at
 from speech.formulas.shapes import (
     MINUS,
     PRIMES,
@@ -70,8 +70,9 @@ def with_scripts(speaker: Speaker, base: str, node: Node, nodes: Row, after: int
 
 def indexed(speaker: Speaker, said: str, node: Node, *, follows: bool) -> str:
     lower = node.children[1]
-    if len(lower) == 1 and lower[0].text in speaker.words.functions:
-        lower = (Node("mtext", lower[0].text),)
+    name = "".join(node.text for node in lower)
+    if name in speaker.words.functions:  # a maximal value, and no maximum
+        lower = (Node("mtext", name),)
     if is_chemical(node):
         return f"{said} {speaker.row(lower)}"
     said = speaker.words.sub.format(said, speaker.row(lower))
@@ -110,7 +111,8 @@ def powered(speaker: Speaker, said: str, upper: Row, *, operand_follows: bool) -
 def accented(speaker: Speaker, node: Node) -> str:
     words = speaker.words
     base, *labels = node.children
-    said = speaker.row(base)
+    is_line = len(labels) == 1 and str(labels[0][0] if labels[0] else "") in ("―", "¯")
+    said = part_words(speaker, base) if is_line else speaker.row(base)
     for label in labels:
         text = "".join(map(str, label))
         accent = words.accents.get(text) if len(label) == 1 else None

@@ -36,7 +36,7 @@ MINUS = ("−", "-")
 RELATIONS = frozenset("=≠<>≤≥⩽⩾≪≫≈≡~∼≃≅∝≔∈∉∋⊂⊄⊆⊈⊃⊇→⟶←↔⇒⟹⇐⟸⇔⟺↦⟼⇌∣|∤⊥⟂∥∴∵⊢⊨≺≻")
 OPERATORS = RELATIONS | frozenset("+−-±∓×·⋅*∗÷/:∪∩∖⧵∧∨⊕⊗∘,;.") | {NEW_LINE}
 CLOSERS = frozenset(")]}⟩⌋⌉")
-FUNCTION_LETTERS = frozenset("fghuFGHPEφϕψΦΓζη")
+FUNCTION_LETTERS = frozenset("fghuFGHPENOLφϕψΦΓζη")
 TRIGONOMETRIC = frozenset(("sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh"))
 LIMITS = ("lim", "lim sup", "lim inf")
 ARROWS = ("→", "⟶")

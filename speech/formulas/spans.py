@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 ENVIRONMENTS = frozenset(
     name + star
@@ -73,20 +75,28 @@ def _span(text: str, start: int, mark: str, name: str | None) -> Span | None:
     return Span(start, end, latex, is_broken=parsed is None)
 
 
+@lru_cache
+def _macros() -> Any:
+    """The macros of LaTeX and their arguments, which pylatexenc would put together for every formula."""
+    from pylatexenc.latexwalker import get_default_latex_context_db
+
+    return get_default_latex_context_db()
+
+
 def _parsed_end(text: str, start: int) -> int | None:
     """Where the LaTeX that begins at a place ends; None where it is not well-formed."""
     from pylatexenc.latexwalker import LatexWalker, LatexWalkerError
 
     line = re.search(r"\n\s*\n", text[start:])
     limit = start + line.start() if line and text[start] == "$" else len(text)
-    walker = LatexWalker(text[:limit], tolerant_parsing=False)
+    walker = LatexWalker(text[start:limit], latex_context=_macros(), tolerant_parsing=False)
     try:
-        nodes, _, _ = walker.get_latex_nodes(pos=start, read_max_nodes=1)
-    except (LatexWalkerError, IndexError):
+        nodes, _, _ = walker.get_latex_nodes(pos=0, read_max_nodes=1)
+    except (LatexWalkerError, IndexError, RecursionError):
         return None
-    if not nodes or nodes[0] is None or nodes[0].pos != start:
+    if not nodes or nodes[0] is None or nodes[0].pos != 0:
         return None
-    return int(nodes[0].pos + nodes[0].len)
+    return start + int(nodes[0].len)
 
 
 def _searched_end(text: str, start: int, closing: str) -> int | None:
