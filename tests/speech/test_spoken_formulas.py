@@ -24,6 +24,7 @@ NO_FORMULAS = [
     "US$5 and A$10$", "$5 million and 6$", "between $x and $y", "cheap $, pricey $$$, $$ between", "$$ and $$",
     r"\$5 and \$6", "We earn $3 or $4, not $5.", "It rose from $1,000 to $2,500 (a gain of $1,500).",
     "https://example.org/?a=$b$", r"\begin{itemize} one \end{itemize}", r"C:\temp\alpha", "$a costs less than b$",
+    'if ($a == $b) { echo "$c"; }', "We paid $5_000 and $6_000.", "$100-$200", "one $x\n\nand $ two", "[S1] so $x [S2] or y$",
 ]  # fmt: skip
 BROKEN = [
     (r"$\frac{1}{2$ is broken", "frac one two is broken", "A brace or an end of the formula is missing."),
@@ -83,6 +84,7 @@ def test_no_latex_is_left_and_no_sign_and_letter_is_lost(language: str, formula:
 def test_any_text_is_stable_and_keeps_its_signs(language: str, text: str) -> None:
     said, changes = spoken_formulas(text, language)
     assert spoken_formulas(said, language) == (said, [])
+    assert said.count("[S1]") == text.count("[S1]")
     minus = FORMULA_LANGUAGES[language].minus
     assert len(re.findall(rf"-|−|{minus}", said)) >= len(re.findall("-|−", text))
     if not changes:
