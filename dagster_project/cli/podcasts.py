@@ -120,16 +120,17 @@ def cancel(podcast_id: str) -> None:
 @podcast.command()
 def run() -> None:
     """Make the requested podcasts that are due, in this process."""
-    from dagster_project.instance import database_url, open_instance
+    from dagster_project.build_resources import build_resources
+    from dagster_project.instance import open_instance
     from dagster_project.podcasts import run_due, statuses
-    from resources.studio.ledger import Ledger
 
     log_to_screen()
     settings = read_settings()
+    resources = build_resources(settings)
     with open_instance(settings) as instance:
-        lake, ledger = lake_of(settings), Ledger(database_url(settings))
-        made = run_due(instance, lake, ledger)
-        found = statuses(instance, lake, [one for one in map(ledger.request, made) if one])
+        made = run_due(instance, resources)
+        requests = map(resources["ledger"].request, made)
+        found = statuses(instance, resources["lake"], [one for one in requests if one])
     for one in found:
         _show(one)
     if not made:
