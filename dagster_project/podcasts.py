@@ -131,7 +131,7 @@ def run_due(instance: dg.DagsterInstance, lake: Lake, ledger: Ledger) -> list[st
         if not _claim_now(instance, lake, ledger, status):
             continue
         add_keys(instance, PODCASTS, [podcast_id])
-        log.info("%s: attempt %d", podcast_id, status.attempt + 1)
+        log.info("%s: attempt %d", podcast_id, status.attempt + 1, extra={"key": podcast_id})
         materialize(instance, PODCAST_GRAPH.names, run_tags(status))
         made.append(podcast_id)
     return made

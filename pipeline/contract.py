@@ -28,10 +28,12 @@ from pipeline.reporting import cost_metadata, log_outcome, progress_lines, step_
 from pipeline.run_keys import has_planned_events, named_keys
 from pipeline.run_process import tag_process
 from pipeline.stage import Batch, Failure, Landing, Outcome, Stage, Unchanged
+from pipeline.traces import batch_trace
 from resources.lake.commits import Commit, open_commits
 from resources.lake.lake import Lake
 from resources.lake.migration import migrate
 from resources.lake.tables.pipeline import StageRunRow
+from resources.logs import log_fields
 from speech.errors import (
     EngineFailed,
     EngineUnavailable,
@@ -108,6 +110,12 @@ class _Step:
 
 def run_stage(context: dg.AssetExecutionContext, stage: Stage, code_version: str) -> Iterator[dg.MaterializeResult]:
     """The body of every partitioned asset. Raises `dagster.Failure` if an episode failed."""
+    with log_fields(run_id=context.run.run_id, stage=stage.name):  # the block has no `yield`
+        _run_batch(context, stage, code_version)
+    yield dg.MaterializeResult(asset_key=stage.name, metadata=EVENTS_LOGGED)
+
+
+def _run_batch(context: dg.AssetExecutionContext, stage: Stage, code_version: str) -> None:
     lake: Lake = context.resources.lake
     tag_process(context.instance, context.run.run_id)
     migrate(lake.home)
@@ -121,20 +129,24 @@ def run_stage(context: dg.AssetExecutionContext, stage: Stage, code_version: str
     started_at = _root_created_at(context.instance, root_run_id)
     done = landed_by(lake, step.replaced, stage.name, keys, root_run_id, started_at)
     for key in sorted(done):
-        log.info("%s: %s is skipped because this run landed it before it was interrupted", stage.name, key)
+        log.info("%s: %s is skipped because this run landed it before it was interrupted", stage.name, key,
+                 extra={"key": key})  # fmt: skip
         report_if_unknown(context.instance, lake, stage, key, code_version)
     todo = tuple(key for key in keys if key not in done)
     failures: list[Failure] = []
     unchanged: list[object] = []
     try:
-        with progress_lines(context.log, stage, todo):
+        with progress_lines(context.log, stage, todo), batch_trace(stage, run.run_id, len(todo)) as trace:
             for count, (outcome, attempts) in enumerate(_outcomes(step, todo), start=1):
-                final = _land(step, outcome, attempts)
+                received_ns = time.time_ns()
+                with log_fields(key=outcome.key):
+                    final = _land(step, outcome, attempts)
+                    log_outcome(stage, final, count, len(todo))
+                trace.episode(final, received_ns, attempts)
                 if isinstance(final, Failure):
                     failures.append(final)
                 if isinstance(final, Unchanged):
                     unchanged.append(final.row)
-                log_outcome(stage, final, count, len(todo))
     finally:
         _log_waiting(step)
     if unchanged and stage.note_unchanged:
@@ -143,7 +155,6 @@ def run_stage(context: dg.AssetExecutionContext, stage: Stage, code_version: str
     if failures:
         context.instance.add_run_tags(run.run_id, {FAILED_EPISODES_TAG: str(len(failures))})
         raise step_failure(stage, failures, len(keys))
-    yield dg.MaterializeResult(asset_key=stage.name, metadata=EVENTS_LOGGED)
 
 
 def report_if_unknown(instance: dg.DagsterInstance, lake: Lake, stage: Stage, key: str, code_version: str) -> bool:
@@ -208,7 +219,12 @@ def _attempt(step: _Step, keys: tuple[str, ...]) -> Iterator[Outcome]:
         try:
             for outcome in _work(step, pending):
                 if outcome.key not in left:
-                    log.error("%s: a second outcome for %s is ignored", step.stage.name, outcome.key)
+                    log.error(
+                        "%s: a second outcome for %s is ignored",
+                        step.stage.name,
+                        outcome.key,
+                        extra={"key": outcome.key},
+                    )
                     continue
                 del left[outcome.key]
                 yield outcome

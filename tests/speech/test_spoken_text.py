@@ -25,7 +25,7 @@ CASES = [
     ("en", "mail joe@example.org", "mail joe at example dot org"),
     ("en", "e.g. cats, dogs, etc.", "for example cats, dogs, et cetera"),
     ("en", "code 007", "code zero zero seven"),
-    ("de", "Am 3. Oktober 1990", "Am dritter Oktober neunzehnhundertneunzig"),
+    ("de", "Am 3. Oktober 1990", "Am dritten Oktober neunzehnhundertneunzig"),
     ("de", "z. B. 1.234,50 €", "zum Beispiel eintausendzweihundertvierunddreißig Euro und fünfzig Cent"),
     ("de", "um 14:30 3,5 %", "um vierzehn Uhr dreißig drei Komma fünf Prozent"),
     ("fr", "1 000 km", "mille kilomètres"),
