@@ -216,7 +216,7 @@ class Ledger:
         now: datetime,
     ) -> Answer:
         try:
-            _check_title(asked.title)
+            check_title(asked.title)
             check_turns(parse_script(asked.script), asked.language)
         except ScriptRefused as refused:
             return Answer(400, refused.code, str(refused))
@@ -309,7 +309,8 @@ def _insert(connection: sa.Connection, asked: Asked, now: datetime) -> str:
     return podcast_id
 
 
-def _check_title(title: str) -> None:
+def check_title(title: str) -> None:
+    """Raises `ScriptRefused`."""
     if not title.strip() or len(title) > LONGEST_TITLE or not title.isprintable():
         raise ScriptRefused("bad_title", f"A title is one line of 1 to {LONGEST_TITLE} characters.")
 

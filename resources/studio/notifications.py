@@ -197,6 +197,13 @@ class Notifications:
                   "mail_tries": (tries or 0) + 1, "mail_error": error}  # fmt: skip
         self._note_mail(one, values)
 
+    def outcomes(self, since: datetime) -> dict[Outcome, int]:
+        """How many podcasts have ended since then, by outcome."""
+        query = sa.select(_NOTIFICATIONS.c.state, sa.func.count()).group_by(_NOTIFICATIONS.c.state)
+        with self.database.connect() as connection:
+            rows = connection.execute(query.where(_NOTIFICATIONS.c.at >= since.timestamp()))
+            return {row[0]: row[1] for row in rows}
+
     def mails(self) -> dict[Mail, int]:
         """E-mails by state."""
         query = sa.select(_NOTIFICATIONS.c.mail, sa.func.count()).group_by(_NOTIFICATIONS.c.mail)
