@@ -13,6 +13,7 @@ from resources.engines.routing import parse_transcribers
 from resources.engines.voices import parse_voices
 from resources.fetch.addresses import AllowedHosts
 from resources.fetch.disk_space import DiskSpace
+from resources.gpu_server.servers import parse_servers
 from resources.lake.graph import StageSpec
 from resources.tiers import load_tiers
 
@@ -169,6 +170,13 @@ class Settings(BaseSettings):
     podcasts_title: str = Field("podlake studio", description="Title of this feed.")
     podcasts_at_once: int = Field(1, ge=1, description="Pending or processing podcasts of a user.")
     podcasts_per_day: int = Field(5, ge=1, description="Podcasts that a user may request in a day of UTC.")
+    gpu_servers: str = Field(
+        "",
+        description="GPU servers of OpenStack that run while there is work: name and health of the service, `gpu-1=http://10.0.0.5:8001/health`. Credentials: OS_AUTH_URL and the others of its clients. Empty: none.",
+    )
+    gpu_server_idle_min: float = Field(
+        15.0, gt=0, description="Minutes without work after which a GPU server is shelved."
+    )
     alert_email: str = Field(
         "", description="Addresses that alerts are sent to: `ops@example.org,…`. Needs PODLAKE_SMTP_URL."
     )
@@ -224,6 +232,12 @@ class Settings(BaseSettings):
     def _contact_fits_a_header(cls, value: str) -> str:
         if not (value.isascii() and value.isprintable()):
             raise ValueError("only printable ASCII fits into the User-Agent")
+        return value
+
+    @field_validator("gpu_servers")
+    @classmethod
+    def _gpu_servers_are_readable(cls, value: str) -> str:
+        parse_servers(value)
         return value
 
     @field_validator("voices")
