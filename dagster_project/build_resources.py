@@ -30,10 +30,14 @@ from resources.lake.lake import Lake
 from resources.studio.feed import FeedSettings
 from resources.studio.files import StudioFiles
 from resources.studio.ledger import Ledger
+from resources.studio.lesson_files import LessonFiles
+from resources.studio.lessons import LessonLedger
 from resources.tiers import load_tiers
 from resources.workers.host import WorkerHost
 from speech.engines.protocols import EngineChoice
+from speech.stems import Separation
 from speech.utterances import UtteranceRule
+from speech.videos import LessonLimits
 from speech.waveforms import WaveformCache
 
 
@@ -67,6 +71,10 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         "podcast_feed": podcast_feed(settings),
         "gpu_servers": gpu_servers(settings),
         "ledger": Ledger(partial(database_url, settings)),
+        "lesson_ledger": LessonLedger(partial(database_url, settings)),
+        "lesson_files": lesson_files(settings, home),
+        "lesson_limits": lesson_limits(settings),
+        "separation": Separation.parse(settings.stems),
     }
 
 
@@ -84,6 +92,17 @@ def gpu_servers(settings: Settings) -> GpuServers:
             GpuServer(OpenStackServer(name), ledger, health_url, idle)
             for name, health_url in parse_servers(settings.gpu_servers).items()
         ]
+    )
+
+
+def lesson_files(settings: Settings, home: Home) -> LessonFiles:
+    return LessonFiles(home, settings.cache_folder / "dubbing")
+
+
+def lesson_limits(settings: Settings) -> LessonLimits:
+    """What a lesson that is dubbed may have at most."""
+    return LessonLimits(
+        max_bytes=round(settings.lesson_max_gb * 1e9), max_ms=round(settings.lesson_max_minutes * 60_000)
     )
 
 

@@ -14,7 +14,7 @@ from functools import cache
 from itertools import product
 from string import ascii_uppercase
 
-from speech.number_words import plain_letters
+from speech.spelled_numbers import plain_letters
 from speech.stop_words import STOP_WORDS
 
 SAME_NAME = 55.0
