@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from speech.engines.chat_server import BadAnswer, ChatServer, Dialect
@@ -19,13 +20,16 @@ from speech.engines.translation_cache import TranslationCache, cache_key
 from speech.engines.translation_prompts import PROMPT_VERSION, SCHEMA, AskedLine, Question, Task, translations
 from speech.errors import EngineUnavailable, PodlakeError, policy_of
 from speech.names_in_text import Name, names
-from speech.translation_checks import Problem, problems, terms_in
+from speech.translation_checks import Problem, problems, term_pattern, terms_in
 from speech.types import Term, TranslatedLine, TranslationRequest
 
 KEY_VARIABLE = "PODLAKE_TRANSLATION_API_KEY"
 LINES_AT_ONCE, CHARACTERS_AT_ONCE = 10, 600
 LINES_BEFORE, LINES_AFTER = 3, 2
 """Context of the lines that are translated together."""
+TERMS_AT_ONCE = 20
+_LONGEST_TERM = 4
+"""A translation of a term that is so many times as long as it is an explanation."""
 TRIES = 3
 """Before the strict one."""
 _TEMPERATURES = (0.0, 0.3, 0.6)
@@ -79,6 +83,7 @@ class ChatTranslator:
         changes (401, no such model), raise their error.
         """
         lesson = _Lesson(self, request)
+        lesson.choose_terms()
         failures: list[PodlakeError] = []
         for part in lesson.parts():
             try:
@@ -120,10 +125,41 @@ class _Lesson:
     done: dict[int, TranslatedLine] = field(default_factory=dict)
     named: Sequence[Sequence[Name]] = field(init=False)
     terms: Sequence[Sequence[Term]] = field(init=False)
+    """Of each line: those that its translation must have."""
+    chosen: Sequence[Term] = ()
+    """Terms without a translation in the list, with one by the model: the same one for all lines."""
 
     def __post_init__(self) -> None:
         self.named = names(self.request.lines, self.request.source_language)
         self.terms = [terms_in(line, self.request.terms) for line in self.request.lines]
+
+    def choose_terms(self) -> None:
+        """Let the model translate the terms that nobody has decided about. Without an answer, each line does."""
+        text = "\n".join(self.request.lines)
+        open_terms = [term for term in self.request.terms if not term.target and term_pattern(term.source).search(text)]
+        for start in range(0, len(open_terms), TERMS_AT_ONCE):
+            some = open_terms[start : start + TERMS_AT_ONCE]
+            self.chosen = (*self.chosen, *self._chosen(some))
+
+    def _chosen(self, some: Sequence[Term]) -> list[Term]:
+        request, spec, cache = self.request, self.translator.spec, self.translator.cache
+        context = tuple(line for line in request.lines if any(term_pattern(term.source).search(line) for term in some))
+        question = Question(
+            "terms", request.source_language, request.target_language, tuple(AskedLine(term.source) for term in some),
+            before=context[:TERMS_AT_ONCE],
+        )  # fmt: skip
+        asked = [[one.role, one.content] for one in question.messages()]
+        key = cache_key("terms", spec.name, spec.revision, spec.fingerprint, asked)
+        with suppress(BadAnswer, PodlakeError):
+            answer = cache.get(key) or self.translator.server.ask(question.messages(), SCHEMA, temperature=0.0, seed=1)
+            targets = translations(answer, len(some))
+            cache.put(key, answer)
+            return [
+                replace(term, target=target)
+                for term, target in zip(some, targets, strict=True)
+                if target and len(target) <= _LONGEST_TERM * len(term.source)
+            ]
+        return []
 
     def parts(self) -> Iterator[list[int]]:
         """The lines to translate, ten or 600 characters at a time. Cached ones, and those without words, are done."""
@@ -264,7 +300,7 @@ class _Lesson:
             task, self.request.source_language, self.request.target_language, lines,
             before=self.request.lines[max(0, first - LINES_BEFORE) : first],
             after=self.request.lines[last + 1 : last + 1 + LINES_AFTER],
-            terms=tuple(dict.fromkeys(term for index in waiting for term in self.terms[index])), is_strict=is_strict,
+            terms=tuple(dict.fromkeys(term for index in waiting for term in self._shown_terms(index))), is_strict=is_strict,
         )  # fmt: skip
         for index in waiting:
             found[index] = _Found(None, found[index].problem, found[index].n_tries + 1)
@@ -283,6 +319,10 @@ class _Lesson:
             terms=self.terms[index], names=self.named[index],
         )  # fmt: skip
 
+    def _shown_terms(self, index: int) -> list[Term]:
+        """Those of the list, and the model's own, which are a hint: it may inflect them as it likes."""
+        return [*self.terms[index], *terms_in(self.request.lines[index], self.chosen)]
+
     def _fits(self, index: int, text: str) -> bool:
         limit = self.request.limit(index)
         return limit is None or len(text) <= limit
@@ -293,5 +333,5 @@ class _Lesson:
         return cache_key(
             spec.name, spec.revision, spec.fingerprint, request.source_language, request.target_language,
             request.lines[max(0, index - LINES_BEFORE) : index + 1 + LINES_AFTER], request.lines[index],
-            [(term.source, term.target, term.note) for term in self.terms[index]], request.limit(index), *more,
+            [(term.source, term.target, term.note) for term in self._shown_terms(index)], request.limit(index), *more,
         )  # fmt: skip
