@@ -11,6 +11,7 @@ from gateway.app import create_app
 from gateway.authentication import RefusedToStart, check_address, is_open
 from gateway.service import Service
 from gateway.settings import ServeSettings
+from gateway.sockets import OPTIONS
 
 
 @click.command()
@@ -27,8 +28,8 @@ def main(host: str, port: int) -> None:
         raise click.ClickException(str(error)) from error
     click.echo(f"podlake is at http://{f'[{host}]' if ':' in host else host}:{port}/")
     uvicorn.run(
-        app, host=host, port=port, log_level="warning", proxy_headers=False, server_header=False, ws_max_size=1 << 20,
-        h11_max_incomplete_event_size=64 << 10, timeout_graceful_shutdown=5,
+        app, host=host, port=port, log_level="warning", proxy_headers=False, server_header=False,
+        h11_max_incomplete_event_size=64 << 10, timeout_graceful_shutdown=5, **OPTIONS,
     )  # fmt: skip
 
 

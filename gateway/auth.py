@@ -39,6 +39,11 @@ class Principal:
     """What an API key is limited to; empty: everything that the role may do."""
 
     @property
+    def user_id(self) -> str:
+        """Whose podcasts these are. A key and a user of the same name are two."""
+        return f"{self.method}:{self.name}" if self.method in ("key", "oidc") else self.name
+
+    @property
     def is_ambient(self) -> bool:
         """Whether a browser sends the credentials by itself, also from pages of others."""
         return self.method != "key"

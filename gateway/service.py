@@ -14,13 +14,14 @@ from dagster_project.instance import database_url
 from dagster_project.settings import Settings
 from gateway import idempotency, webhooks
 from gateway.landings import Landings
+from gateway.listening.library import Library
 from gateway.settings import ServeSettings
 from gateway.snapshot import Snapshot, snapshot
 from gateway.statistics import Kept
 from gateway.status import Statuses
 from gateway.webservers import Webservers
 from podlake.api import Statistics
-from resources import accounts
+from resources import accounts, listening_tokens
 from resources.accounts import Accounts
 from resources.alerts import ledger
 from resources.database import open_database
@@ -43,6 +44,8 @@ class Service:
     database: sa.Engine
     landings: Landings
     statuses: Statuses
+    library: Library
+    """What can be listened to live."""
     statistics: Kept[Statistics] = field(default_factory=lambda: Kept(10.0))
     _snapshot: Kept[Snapshot] = field(default_factory=lambda: Kept(10.0))
     webservers: Webservers = field(default_factory=Webservers.planned)
@@ -52,17 +55,25 @@ class Service:
         home = Home.at(settings.home)
         lake = Lake(home)
         landings = Landings(lake)
+        store = AudioStore(home, settings.cache_folder, int(settings.cache_gb * 1e9))
         return cls(
             settings,
             serve,
             lake,
-            AudioStore(home, settings.cache_folder, int(settings.cache_gb * 1e9)),
+            store,
             SearchIndex(settings.cache_folder / "search"),
             open_database(
-                database_url(settings), accounts.SCHEMA, idempotency.SCHEMA, webhooks.SCHEMA, jobs.SCHEMA, ledger.SCHEMA
+                database_url(settings),
+                accounts.SCHEMA,
+                idempotency.SCHEMA,
+                webhooks.SCHEMA,
+                jobs.SCHEMA,
+                ledger.SCHEMA,
+                listening_tokens.SCHEMA,
             ),
             landings,
             Statuses(lake, landings),
+            Library.of(settings, int(serve.listen_cache_gb * 1e9), lake, store),
         )
 
     async def snapshot(self) -> Snapshot:

@@ -1,0 +1,111 @@
+"""What can be listened to: a header, clusters from a time on, and the words that are spoken meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Protocol
+
+from speech.opus_stream import PART_MS
+from speech.webm import CLUSTER_MS, Cluster
+
+PART_CLUSTERS = PART_MS // CLUSTER_MS
+_PARTS_KEPT = 6
+"""Parts in memory, 80 kB each: listeners who are at about the same time share them."""
+_PASSAGE_WORDS = 60
+
+Word = tuple[str, int, int]
+"""Text, start and end in ms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """Words of a turn: all of it, or a part of a long one."""
+
+    turn_idx: int
+    speaker: str | None
+    words: tuple[Word, ...]
+
+    @property
+    def start_ms(self) -> int:
+        return self.words[0][1]
+
+    @property
+    def end_ms(self) -> int:
+        return max(word[2] for word in self.words)
+
+
+class Recording(Protocol):
+    """An episode, or a podcast that is made or being made. Several listeners share it."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def language(self) -> str | None: ...
+    @property
+    def duration_ms(self) -> int | None: ...
+    @property
+    def is_live(self) -> bool:
+        """Whether it is still being made."""
+        ...
+
+    @property
+    def passages(self) -> Sequence[Passage]:
+        """In the order of their times. Those of a cluster are there before it."""
+        ...
+
+    def clusters(self, from_ms: int) -> AsyncIterator[Cluster]:
+        """The clusters from this time on, as they are there. Raises `StreamFailed`."""
+        ...
+
+
+@dataclass
+class LandedRecording:
+    """A recording that is complete. `read_part` gives the clusters of a part; fewer than others at the end."""
+
+    key: str
+    title: str
+    language: str | None
+    duration_ms: int | None
+    passages: Sequence[Passage]
+    read_part: Callable[[int], Awaitable[list[Cluster]]]
+    is_live: bool = False
+    _parts: OrderedDict[int, asyncio.Future[list[Cluster]]] = field(default_factory=OrderedDict)
+
+    async def clusters(self, from_ms: int) -> AsyncIterator[Cluster]:
+        first = from_ms // CLUSTER_MS
+        index, skipped = divmod(first, PART_CLUSTERS)
+        while True:
+            part = await self._part(index)
+            for cluster in part[skipped:]:
+                yield cluster
+            if len(part) < PART_CLUSTERS:
+                return
+            index, skipped = index + 1, 0
+
+    async def _part(self, index: int) -> list[Cluster]:
+        """Read once for all who need it at about this time."""
+        if index not in self._parts:
+            self._parts[index] = asyncio.ensure_future(self.read_part(index))
+            while len(self._parts) > _PARTS_KEPT:
+                self._parts.popitem(last=False)
+        self._parts.move_to_end(index)
+        reading = self._parts[index]
+        try:
+            return await asyncio.shield(reading)
+        except Exception:
+            self._parts.pop(index, None)
+            raise
+
+
+def passages_of(words: Iterable[tuple[int, str | None, str, int, int]]) -> Iterator[Passage]:
+    """Passages of words: `turn_idx, speaker, text, start_ms, end_ms` each, in order."""
+    for (turn_idx, speaker), rows in groupby(words, key=lambda row: row[:2]):
+        own: list[Word] = [(text, start_ms, end_ms) for _, _, text, start_ms, end_ms in rows]
+        for at in range(0, len(own), _PASSAGE_WORDS):
+            yield Passage(turn_idx, speaker, tuple(own[at : at + _PASSAGE_WORDS]))
