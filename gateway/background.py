@@ -30,4 +30,4 @@ async def keep_library(service: Service) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        service.library.close()
+        await service.library.close()

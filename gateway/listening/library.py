@@ -91,12 +91,13 @@ class Library:
         """Raises `StreamFailed` if it cannot be listened to."""
         await self._opened(kind, key)
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        """End what is being made and encoded."""
         for task in self._shared.values():
             if task.done() and not task.cancelled() and not task.exception():
                 _close(task.result())
         self._shared.clear()
-        self.parts.close()
+        await asyncio.to_thread(self.parts.close)
 
     async def _opened(self, kind: Kind, key: str) -> _Shared:
         """Loaded once for those who ask at the same time."""

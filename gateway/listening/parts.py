@@ -17,7 +17,7 @@ from speech.waveforms import WaveformCache
 from speech.webm import Cluster, read_clusters
 
 PROCESSES = 2
-_EVICT_EVERY = 50
+_EVICT_EVERY = 500
 """Parts: to list the folder for each one would take longer than to read it."""
 
 
@@ -55,10 +55,10 @@ class Parts:
         return clusters
 
     def close(self) -> None:
-        """End the processes."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+        """End the processes, when the parts are made that they work on."""
+        if (pool := self._pool) is not None:
             self._pool = None
+            pool.shutdown(cancel_futures=True)
 
     @property
     def _folder(self) -> Path:
@@ -73,7 +73,7 @@ class Parts:
                 return await asyncio.wrap_future(pool.submit(_encode, audio, index, *waveforms))
             except BrokenProcessPool:
                 if self._pool is pool:
-                    self.close()
+                    self._pool = None
                 if is_last:
                     raise
         raise AssertionError

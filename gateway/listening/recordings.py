@@ -14,7 +14,9 @@ from speech.webm import CLUSTER_MS, Cluster
 
 PART_CLUSTERS = PART_MS // CLUSTER_MS
 _PARTS_KEPT = 6
-"""Parts in memory, 80 kB each: listeners who are at about the same time share them."""
+"""Parts in memory, 40 kB each: listeners who are at about the same time share them."""
+_FIRST_CLUSTERS = 10
+"""What is there before the first cluster is sent, in two parts if one has less."""
 _PASSAGE_WORDS = 60
 
 Word = tuple[str, int, int]
@@ -78,29 +80,31 @@ class LandedRecording:
     _parts: OrderedDict[int, asyncio.Future[list[Cluster]]] = field(default_factory=OrderedDict)
 
     async def clusters(self, from_ms: int) -> AsyncIterator[Cluster]:
-        first = from_ms // CLUSTER_MS
-        index, skipped = divmod(first, PART_CLUSTERS)
+        index, skipped = divmod(from_ms // CLUSTER_MS, PART_CLUSTERS)
+        is_first = True
         while True:
-            part = await self._part(index)
+            part = await asyncio.shield(self._part(index))
+            is_last = len(part) < PART_CLUSTERS
+            if not is_last:
+                following = self._part(index + 1)
+                if is_first and len(part) - skipped < _FIRST_CLUSTERS:
+                    await asyncio.shield(following)  # a player that has begun must not run out
             for cluster in part[skipped:]:
                 yield cluster
-            if len(part) < PART_CLUSTERS:
+            if is_last:
                 return
-            index, skipped = index + 1, 0
+            index, skipped, is_first = index + 1, 0, False
 
-    async def _part(self, index: int) -> list[Cluster]:
-        """Read once for all who need it at about this time."""
-        if index not in self._parts:
-            self._parts[index] = asyncio.ensure_future(self.read_part(index))
+    def _part(self, index: int) -> asyncio.Future[list[Cluster]]:
+        """Read once for all who need it at about this time: they wait with a shield, so that one who leaves does not end it."""
+        reading = self._parts.get(index)
+        if reading is None or (reading.done() and reading.exception()):
+            reading = self._parts[index] = asyncio.ensure_future(self.read_part(index))
+            reading.add_done_callback(lambda done: done.cancelled() or done.exception())
             while len(self._parts) > _PARTS_KEPT:
                 self._parts.popitem(last=False)
         self._parts.move_to_end(index)
-        reading = self._parts[index]
-        try:
-            return await asyncio.shield(reading)
-        except Exception:
-            self._parts.pop(index, None)
-            raise
+        return reading
 
 
 def passages_of(words: Iterable[tuple[int, str | None, str, int, int]]) -> Iterator[Passage]:

@@ -27,7 +27,7 @@ from websockets.sync.client import ClientConnection, connect
 from gateway.listening.messages import Control, control_of
 from gateway.listening.metrics import ListeningMetrics
 from gateway.listening.pace import Pace
-from gateway.listening.recordings import LandedRecording
+from gateway.listening.recordings import PART_CLUSTERS, LandedRecording
 from gateway.listening.session import Session
 from gateway.sockets import OPTIONS
 from resources.lake.tables import TABLES
@@ -35,6 +35,7 @@ from resources.listening_tokens import ListeningTokens
 from resources.studio.ledger import Asked, Limits
 from speech.engines.line_synthesizer import Sound, write_wav
 from speech.mastering import assemble
+from speech.opus_stream import PART_MS
 from speech.podcast_files import encode_podcast, webm_clusters
 from speech.webm import CLUSTER_MS, Cluster, read_clusters, webm_cluster, webm_header
 from tests.gateway.serving import ADMIN, OPERATOR, VIEWER, Served, basic
@@ -183,7 +184,7 @@ def test_the_parts_are_kept_and_forgotten_with_the_episode(talks: Served) -> Non
     with listening(talks, granted(talks, RAIN), 43_000) as listener:
         listener.until("stream_end")
     cache = talks.service.settings.cache_folder / "listening"
-    assert [path.name for path in cache.rglob(f"{'ab' * 32}.2.webm")] == [f"{'ab' * 32}.2.webm"]
+    assert [path.name for path in cache.rglob(f"{'ab' * 32}.4.webm")] == [f"{'ab' * 32}.4.webm"]
 
 
 # --- podcasts
@@ -448,7 +449,7 @@ def endless() -> Iterator[tuple[int, ListeningMetrics]]:
     packets = [bytes([252]) + bytes(79)] * 25
 
     async def part(index: int) -> list[Cluster]:
-        return [webm_cluster(index * 20_000 + 500 * n, packets) for n in range(40)]
+        return [webm_cluster(index * PART_MS + 500 * n, packets) for n in range(PART_CLUSTERS)]
 
     async def listen(socket: Any) -> None:
         await socket.accept()

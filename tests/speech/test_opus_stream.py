@@ -39,7 +39,7 @@ def shift_ms(samples: np.ndarray, reference: np.ndarray, at_s: float) -> float:
 
 @pytest.fixture(scope="module")
 def rain() -> list[Cluster]:
-    return [one for index in range(3) for one in encode_part(RAIN, index)]
+    return [one for index in range(5) for one in encode_part(RAIN, index)]
 
 
 def test_clusters_begin_every_half_second_and_are_read_back(rain: list[Cluster]) -> None:
@@ -77,7 +77,7 @@ def test_parts_are_at_their_times_without_a_seam(path: Path) -> None:
     source = np.concatenate(list(samples_from(path, 0)))
     _, samples = decoded(encode_part(path, 0) + encode_part(path, 1))
     for at_s in (part_s / 2, part_s - 0.3, part_s, part_s + 3):
-        assert shift_ms(samples, source, at_s) == 0
+        assert shift_ms(samples, source, at_s) == pytest.approx(0, abs=0.03)  # a sample
     # What is lost by the codec is no more at the seam than elsewhere.
     at = PART_MS * 48
     lost = np.abs(samples[: len(source)] - source[: len(samples)])
@@ -93,8 +93,8 @@ def test_the_waveform_has_the_same_times(tmp_path: Path) -> None:
 
 
 def test_nothing_is_behind_the_end() -> None:
-    assert len(encode_part(RAIN, 2)) == math.ceil((43.4935 - 40) / 0.5)
-    assert encode_part(RAIN, 3) == []
+    assert len(encode_part(RAIN, 4)) == math.ceil((43.4935 - 40) / 0.5)
+    assert encode_part(RAIN, 5) == []
     assert encode_part(RAIN, 90) == []
 
 
