@@ -17,9 +17,9 @@ from dagster_project.automation import automation
 from dagster_project.build_resources import build_resources
 from dagster_project.settings import Settings
 from dagster_project.stages import stage_assets
-from resources.lake.tables.lessons import CONTENT_REVIEWS
+from resources.lake.tables.lessons import CONTENT_REVIEWS, VOICEOVER_REVIEWS
 
-GATE_CHECKS = [gate_check(CONTENT_REVIEWS)]
+GATE_CHECKS = [gate_check(CONTENT_REVIEWS), gate_check(VOICEOVER_REVIEWS)]
 
 
 def build(settings: Settings) -> dg.Definitions:
@@ -27,7 +27,7 @@ def build(settings: Settings) -> dg.Definitions:
     resources = build_resources(settings)
     assets = [
         feeds,
-        *stage_assets(settings, resources["engines"], resources["voices"]),
+        *stage_assets(settings, resources["engines"], resources["voices"], resources["translators"]),
         sealed_tables,
         warehouse,
         audio_retention,
