@@ -22,6 +22,10 @@ from resources.engines.voices import Voices, parse_voices
 from resources.fetch.addresses import AllowedHosts
 from resources.fetch.audio_store import AudioStore
 from resources.fetch.hosts import FetchPolicy
+from resources.gpu_server.compute import OpenStackServer
+from resources.gpu_server.ledger import GpuServerLedger
+from resources.gpu_server.on_demand import GpuServer
+from resources.gpu_server.servers import GpuServers, parse_servers
 from resources.lake.catalogue import Catalogue
 from resources.lake.home import Home
 from resources.lake.lake import Lake
@@ -70,6 +74,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         "voices": voices(settings),
         "studio_files": StudioFiles(home, settings.cache_folder),
         "podcast_feed": podcast_feed(settings),
+        "gpu_servers": gpu_servers(settings),
         "ledger": Ledger(partial(database_url, settings)),
         "lesson_ledger": lesson_ledger,
         "publisher": publisher(
@@ -90,7 +95,19 @@ def build_resources(settings: Settings) -> dict[str, Any]:
 
 def voices(settings: Settings) -> Voices:
     """The voices of scripts. They run on this machine, also if other engines run on a cluster."""
-    return Voices(parse_voices(settings.voices), Devices(visible(settings.gpus)), settings.engine_idle_s)
+    devices = Devices(visible(settings.gpus))
+    return Voices(parse_voices(settings.voices), devices, settings.engine_idle_s, gpu_servers(settings))
+
+
+def gpu_servers(settings: Settings) -> GpuServers:
+    """The servers of the cloud that run while there is work."""
+    ledger, idle = GpuServerLedger(partial(database_url, settings)), timedelta(minutes=settings.gpu_server_idle_min)
+    return GpuServers(
+        [
+            GpuServer(OpenStackServer(name), ledger, health_url, idle)
+            for name, health_url in parse_servers(settings.gpu_servers).items()
+        ]
+    )
 
 
 def lesson_files(settings: Settings, home: Home) -> LessonFiles:

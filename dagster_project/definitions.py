@@ -17,7 +17,9 @@ from dagster_project.automation import automation
 from dagster_project.build_resources import build_resources
 from dagster_project.settings import Settings
 from dagster_project.stages import stage_assets
+from pipeline.traces import send_traces
 from resources.lake.tables.lessons import CONTENT_REVIEWS, VOICEOVER_REVIEWS
+from resources.logs import log_json
 
 GATE_CHECKS = [gate_check(CONTENT_REVIEWS), gate_check(VOICEOVER_REVIEWS)]
 
@@ -44,4 +46,14 @@ def build(settings: Settings) -> dg.Definitions:
     )
 
 
-defs = build(Settings())
+def load() -> dg.Definitions:
+    """The definitions of this process, which logs and sends traces as the settings say."""
+    settings = Settings()
+    if settings.log_format == "json":
+        log_json()
+    if settings.traces_url:
+        send_traces(settings.traces_url)
+    return build(settings)
+
+
+defs = load()

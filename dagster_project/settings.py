@@ -14,6 +14,7 @@ from resources.engines.translators import parse_translator
 from resources.engines.voices import parse_voices
 from resources.fetch.addresses import AllowedHosts
 from resources.fetch.disk_space import DiskSpace
+from resources.gpu_server.servers import parse_servers
 from resources.lake.graph import StageSpec
 from resources.tiers import load_tiers
 from speech.stems import Separation
@@ -208,9 +209,24 @@ class Settings(BaseSettings):
         SecretStr(""), description="Mail server: `smtp://user:password@host:587`, or `smtps://…`."
     )
     smtp_from: str = Field("podlake@localhost", description="Sender of e-mails.")
+    gpu_servers: str = Field(
+        "",
+        description="GPU servers of OpenStack that run while there is work: name and health of the service, `gpu-1=http://10.0.0.5:8001/health`. Credentials: OS_AUTH_URL and the others of its clients. Empty: none.",
+    )
+    gpu_server_idle_min: float = Field(
+        15.0, gt=0, description="Minutes without work after which a GPU server is shelved."
+    )
     site_url: str = Field(
         "http://127.0.0.1:3001",
         description="Where the corpus site is, for links in Dagster's UI. `podlake ui` serves it at the port after its own.",
+    )
+    log_format: Literal["text", "json"] = Field(
+        "text",
+        description="Log lines of `podlake run`, workers, the service and Dagster's processes: `text`, or `json` with run, stage and episode as fields.",
+    )
+    traces_url: str = Field(
+        "",
+        description="Collector that traces of batches are sent to by OTLP over HTTP: `http://127.0.0.1:4318`. Needs the extra `otel`. Empty: none.",
     )
     owner: str = Field("team:podlake", description="Owner of the assets in the UI: an e-mail address or team:<name>.")
 
@@ -235,6 +251,12 @@ class Settings(BaseSettings):
     @classmethod
     def _gpus_are_readable(cls, value: str) -> str:
         visible(value)
+        return value
+
+    @field_validator("gpu_servers")
+    @classmethod
+    def _gpu_servers_are_readable(cls, value: str) -> str:
+        parse_servers(value)
         return value
 
     @field_validator("allow_hosts")

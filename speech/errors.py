@@ -179,6 +179,12 @@ class PublishRefused(PodlakeError):
     error_class = "publish_refused"
 
 
+class PodcastCancelled(PodlakeError):
+    """The user does not want the podcast any more."""
+
+    error_class = "cancelled"
+
+
 class UpstreamMissing(PodlakeError):
     """A table that this stage reads has no rows for the episode, or rows made from other bytes."""
 
@@ -205,6 +211,12 @@ class KeepsCrashing(PodlakeError):
     """A run ended while it worked on the episode."""
 
     error_class = "keeps_crashing"
+
+
+class GpuServerUnavailable(PodlakeError):
+    """The GPU server that a service runs on could not be made ready."""
+
+    error_class = "gpu_server"
 
 
 class EngineUnavailable(Exception):
@@ -252,12 +264,14 @@ POLICIES: dict[str, Policy] = {
     NotReviewed.error_class: Policy(retryable=False),
     LineTooLong.error_class: Policy(retryable=False),
     PublishRefused.error_class: Policy(retryable=False),
+    PodcastCancelled.error_class: Policy(retryable=False),
     UpstreamMissing.error_class: Policy(retryable=True, tries_in_step=1, max_attempts=6, next_try_after_h=1.0),
     AudioRemoved.error_class: Policy(retryable=False),
     StorageError.error_class: Policy(
         retryable=True, tries_in_step=2, first_wait_s=1.0, max_attempts=6, next_try_after_h=1.0
     ),
     KeepsCrashing.error_class: Policy(retryable=True, max_attempts=3),
+    GpuServerUnavailable.error_class: Policy(retryable=True, max_attempts=6, next_try_after_h=0.5),
     PodlakeError.error_class: Policy(retryable=True, tries_in_step=1, max_attempts=3, next_try_after_h=1.0),
 }
 """Class of error → what is done about it. `bug` is every unexpected exception: three runs may fail on it."""

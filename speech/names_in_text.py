@@ -1,6 +1,7 @@
 """Finds names in the lines of a lesson, and says which of them a translation has lost.
 
-A name is what is written with a capital letter inside a sentence and never without one, or has capitals or digits inside
+A name is what is written with a capital letter inside a sentence and never without one (with the word before it, if that
+begins the sentence and is no common one), or has capitals or digits inside
 (`NASA`, `iPhone`, `H200`). In German, where nouns have capitals, and in scripts without capitals, only the latter count.
 """
 
@@ -13,7 +14,8 @@ from functools import cache
 from itertools import product
 from string import ascii_uppercase
 
-from speech.number_words import plain_letters
+from speech.spelled_numbers import plain_letters
+from speech.stop_words import STOP_WORDS
 
 SAME_NAME = 55.0
 """Similarity in percent of a name and what a translation makes of it: London and Londres 62, Geneva and Ginebra 62."""
@@ -63,26 +65,25 @@ def missing_names(wanted: Sequence[Name], target: str, source_language: str, tar
 def _names(line: str, language: str, small: set[str]) -> Iterator[Name]:
     """Capitalized words beside each other are one name."""
     run: list[str] = []
-    last_end, begins = 0, True
-    no_names = _NO_NAMES.get(language, frozenset())
+    first: str | None = None
+    """The word before, if it begins a sentence and may be the first of a name."""
+    last_end = 0
+    no_names, stop_words = _NO_NAMES.get(language, frozenset()) | small, STOP_WORDS.get(language, frozenset())
     for match in _TOKEN.finditer(line):
         token, between = match[0], line[last_end : match.start()]
-        begins = (begins and last_end == 0) or bool(set(between) & _SENTENCE_ENDS)
+        begins = last_end == 0 or bool(set(between) & _SENTENCE_ENDS)
         if run and between.strip():
             yield _name(run)
             run = []
         own = re.sub(r"['’]s$", "", token)
-        is_odd = _is_odd(own)
-        is_capital = own[0].isupper() and own.casefold() not in no_names and language not in _CAPITAL_NOUNS
-        if is_odd or (is_capital and (not begins or run) and own.casefold() not in small and not own.isdigit()):
-            run.append(own)
-            if own != token:  # `NASA's H200` are two names
-                yield _name(run)
-                run = []
-        elif run:
+        may_be = own[0].isupper() and language not in _CAPITAL_NOUNS and own.casefold() not in no_names
+        if _is_odd(own) or (may_be and not begins):
+            run += [*([first] if first and not between.strip() else []), own]
+        if run and (own != token or run[-1] != own):  # `NASA's H200` are two names
             yield _name(run)
             run = []
-        last_end, begins = match.end(), False
+        first = own if begins and may_be and own == token and own.casefold() not in stop_words else None
+        last_end = match.end()
     if run:
         yield _name(run)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from speech.number_words import SCALES, number_words, plain_letters
+from speech.spelled_numbers import SCALES, plain_letters, spelled_numbers
 
 _SPACES = " \u00a0\u202f\u2009"
 _DIGITS = re.compile(
@@ -160,7 +160,7 @@ def _scale_after(rest: str, language: str) -> int:
 
 
 def _in_words(text: str, language: str) -> Iterator[Number]:
-    table, ordinals = number_words(language)
+    table, ordinals = spelled_numbers(language)
     if not table:
         return
     tokens = [plain_letters(match[0]) for match in _WORD.finditer(text)]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 
 from speech.names_in_text import Name, missing_names
-from speech.number_words import plain_letters
 from speech.numbers_in_text import number_problems
+from speech.spelled_numbers import plain_letters
 from speech.types import Term
 
 ENOUGH_LETTERS = 20

@@ -16,8 +16,8 @@ from shutil import which
 from speech.engines.protocols import EngineChoice, EngineSpec
 from speech.errors import BadOutput, EngineUnavailable, LanguageWithoutEngine
 from speech.names_in_text import names
-from speech.number_words import number_words
 from speech.numbers_in_text import localized
+from speech.spelled_numbers import spelled_numbers
 from speech.translation_checks import problems, term_pattern, terms_in
 from speech.types import Term, TranslatedLine, TranslationRequest
 
@@ -43,7 +43,7 @@ def load(choice: EngineChoice, device: str) -> Apertium:  # noqa: ARG001 - it ha
             "Apertium is not installed. Install it with the packages of its pairs, such as English and Spanish: "
             "apt-get install apertium apertium-eng-spa"
         )
-    number_words("en")
+    spelled_numbers("en")
     return Apertium(describe(choice))
 
 

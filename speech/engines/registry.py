@@ -45,6 +45,8 @@ SYNTHESIZERS = {
 """Their `load` gives a voice, which says one line at a time; `LineSynthesizer` does the rest."""
 TRANSLATORS = {
     "apertium": "speech.engines.apertium",
+    "ollama": "speech.engines.chat_translator",
+    "openai": "speech.engines.chat_translator",
 }
 
 _SLOTS: dict[Slot, tuple[dict[str, str], str]] = {
