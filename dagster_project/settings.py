@@ -163,7 +163,7 @@ class Settings(BaseSettings):
     )
     voices: str = Field(
         "en.S1=piper,en.S2=espeak?variant=f2,S1=espeak,S2=espeak?variant=f2,S3=espeak?variant=m3,S4=espeak?variant=f4",
-        description="Voice of each speaker of a script, `[language.]S1=name[:model][?options]`: piper, espeak, soulx or openai. docs/studio.md has examples.",
+        description="Voice of each speaker of a script, `[language.]S1=name[:model][?options]`: piper, espeak, soulx, openai or chatterbox. docs/studio.md has examples.",
     )
     podcasts_url: str = Field(
         "http://127.0.0.1:8080/podcasts",

@@ -21,7 +21,7 @@ from speech.mastering import assemble
 from speech.types import Line, Span
 
 VOICES = "S1=piper,S2=espeak?variant=f2&words_per_minute=155"
-PAUSE_S = 1.0
+PAUSE_S = 1.3
 """After each line, so that a longer language has room."""
 SIZE = (640, 360)
 FRAMES_PER_S = 10
