@@ -26,10 +26,14 @@ from resources.lake.lake import Lake
 from resources.studio.feed import FeedSettings
 from resources.studio.files import StudioFiles
 from resources.studio.ledger import Ledger
+from resources.studio.lesson_files import LessonFiles
+from resources.studio.lessons import LessonLedger
 from resources.tiers import load_tiers
 from resources.workers.host import WorkerHost
 from speech.engines.protocols import EngineChoice
+from speech.stems import Separation
 from speech.utterances import UtteranceRule
+from speech.videos import LessonLimits
 from speech.waveforms import WaveformCache
 
 
@@ -62,12 +66,27 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         "studio_files": StudioFiles(home, settings.cache_folder),
         "podcast_feed": podcast_feed(settings),
         "ledger": Ledger(partial(database_url, settings)),
+        "lesson_ledger": LessonLedger(partial(database_url, settings)),
+        "lesson_files": lesson_files(settings, home),
+        "lesson_limits": lesson_limits(settings),
+        "separation": Separation.parse(settings.stems),
     }
 
 
 def voices(settings: Settings) -> Voices:
     """The voices of scripts. They run on this machine, also if other engines run on a cluster."""
     return Voices(parse_voices(settings.voices), Devices(visible(settings.gpus)), settings.engine_idle_s)
+
+
+def lesson_files(settings: Settings, home: Home) -> LessonFiles:
+    return LessonFiles(home, settings.cache_folder / "dubbing")
+
+
+def lesson_limits(settings: Settings) -> LessonLimits:
+    """What a lesson that is dubbed may have at most."""
+    return LessonLimits(
+        max_bytes=round(settings.lesson_max_gb * 1e9), max_ms=round(settings.lesson_max_minutes * 60_000)
+    )
 
 
 def podcast_feed(settings: Settings) -> FeedSettings:

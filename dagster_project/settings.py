@@ -15,6 +15,7 @@ from resources.fetch.addresses import AllowedHosts
 from resources.fetch.disk_space import DiskSpace
 from resources.lake.graph import StageSpec
 from resources.tiers import load_tiers
+from speech.stems import Separation
 
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout, or the folder of packages in which podlake is installed."""
@@ -169,6 +170,12 @@ class Settings(BaseSettings):
     podcasts_title: str = Field("podlake studio", description="Title of this feed.")
     podcasts_at_once: int = Field(1, ge=1, description="Pending or processing podcasts of a user.")
     podcasts_per_day: int = Field(5, ge=1, description="Podcasts that a user may request in a day of UTC.")
+    lesson_max_gb: float = Field(5.0, gt=0, description="Largest video, in GB, that `podlake lesson add` takes.")
+    lesson_max_minutes: float = Field(240.0, gt=0, description="Longest lesson that is dubbed.")
+    stems: str = Field(
+        "auto",
+        description="How voices and background of a lesson are told apart: `demucs[:model]`, `duck` (not at all: the sound is made soft under the dub), or `auto`, Demucs where it is installed.",
+    )
     alert_email: str = Field(
         "", description="Addresses that alerts are sent to: `ops@example.org,…`. Needs PODLAKE_SMTP_URL."
     )
@@ -187,6 +194,14 @@ class Settings(BaseSettings):
     site_url: str = Field(
         "http://127.0.0.1:3001",
         description="Where the corpus site is, for links in Dagster's UI. `podlake ui` serves it at the port after its own.",
+    )
+    log_format: Literal["text", "json"] = Field(
+        "text",
+        description="Log lines of `podlake run`, workers, the service and Dagster's processes: `text`, or `json` with run, stage and episode as fields.",
+    )
+    traces_url: str = Field(
+        "",
+        description="Collector that traces of batches are sent to by OTLP over HTTP: `http://127.0.0.1:4318`. Needs the extra `otel`. Empty: none.",
     )
     owner: str = Field("team:podlake", description="Owner of the assets in the UI: an e-mail address or team:<name>.")
 
@@ -224,6 +239,12 @@ class Settings(BaseSettings):
     def _contact_fits_a_header(cls, value: str) -> str:
         if not (value.isascii() and value.isprintable()):
             raise ValueError("only printable ASCII fits into the User-Agent")
+        return value
+
+    @field_validator("stems")
+    @classmethod
+    def _stems_are_readable(cls, value: str) -> str:
+        Separation.parse(value)
         return value
 
     @field_validator("voices")

@@ -57,9 +57,9 @@ def postgres() -> Iterator[int]:
         yield port
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium, without a screen."""
+    """Debian's Chromium, without a screen. Not for the session: while it is open, `asyncio.run` fails in its thread."""
     playwright = pytest.importorskip("playwright.sync_api")
     path = next(
         (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None

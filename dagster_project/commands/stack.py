@@ -84,7 +84,7 @@ def _prepare_instance(settings: Settings, home: Path, url: str) -> dict[str, str
 
 
 def _programs(settings: Settings, host: str, port: int) -> Iterator[tuple[str, list[str]]]:
-    yield "daemon", _DAEMON
+    yield "daemon", [*_DAEMON, *(("--log-format", "json") if settings.log_format == "json" else ())]
     yield "service", ["-m", "dagster_project.cli", "serve", "--host", host, "--port", str(port)]
     if settings.engine_host == "workers":
         os.environ["PODLAKE_WORKER_TOKEN"] = _worker_token(settings)

@@ -79,7 +79,7 @@ class Voices:
         ]
         return hashlib.sha256("\n".join(specs).encode()).hexdigest()[:16]
 
-    def say(self, lines: Sequence[tuple[EngineChoice, Line]]) -> Iterator[Said]:
+    def say(self, lines: Sequence[tuple[EngineChoice, Line]]) -> Generator[Said]:
         """The results in the order of the lines. Each voice works ahead of the others, in a process of its own.
 
         A voice that cannot load is the error of its lines.
