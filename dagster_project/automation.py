@@ -7,6 +7,7 @@
 * `check`, daily: runs the checks of the whole lake, which `podlake status` then lists;
 * `requested_podcasts`, a sensor that is on: starts the runs of podcasts that users have requested;
 * `requested_lessons`, a sensor that is on: starts the runs of lessons, as far as people have opened their gates;
+* `requested_videos`, a sensor that is on: starts the runs of videos that users have requested;
 * `alerts`, a sensor that is on where a channel is set: tells people what they have to look at;
 * `dead_runs`, a sensor that is on: fails runs whose process has exited, so that they are retried.
 
@@ -31,6 +32,7 @@ from dagster_project.nightly import archived_of_other_engines, request_nightly_b
 from dagster_project.planning import Situation, engine_versions, move_scattered, plan_settings
 from dagster_project.podcasts import requested_podcasts
 from dagster_project.settings import Settings
+from dagster_project.videos import requested_videos
 from partitions.definitions import EPISODES, add_keys
 from partitions.window import Window, leaving
 from pipeline.after_batch import finish_ended
@@ -73,6 +75,7 @@ def automation(settings: Settings) -> dict[str, Any]:
             dead_runs,
             requested_podcasts,
             requested_lessons,
+            requested_videos,
             alert_sensor(settings),
         ],
         "schedules": [

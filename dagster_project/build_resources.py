@@ -23,15 +23,20 @@ from resources.fetch.hosts import FetchPolicy
 from resources.lake.catalogue import Catalogue
 from resources.lake.home import Home
 from resources.lake.lake import Lake
+from resources.studio.device_leases import DeviceLeases
 from resources.studio.feed import FeedSettings
 from resources.studio.files import StudioFiles
+from resources.studio.head_devices import HeadDevices
 from resources.studio.ledger import Ledger
 from resources.studio.lesson_files import LessonFiles
 from resources.studio.lessons import LessonLedger
+from resources.studio.video_files import VideoFiles
+from resources.studio.video_ledger import VideoLedger
 from resources.tiers import load_tiers
 from resources.workers.host import WorkerHost
 from speech.engines.protocols import EngineChoice
 from speech.stems import Separation
+from speech.talking_head.heygem import Patience
 from speech.utterances import UtteranceRule
 from speech.videos import LessonLimits
 from speech.waveforms import WaveformCache
@@ -70,12 +75,24 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         "lesson_files": lesson_files(settings, home),
         "lesson_limits": lesson_limits(settings),
         "separation": Separation.parse(settings.stems),
+        "video_ledger": VideoLedger(partial(database_url, settings)),
+        "video_files": VideoFiles(home, settings.cache_folder),
+        "head_devices": head_devices(settings),
     }
 
 
 def voices(settings: Settings) -> Voices:
     """The voices of scripts. They run on this machine, also if other engines run on a cluster."""
     return Voices(parse_voices(settings.voices), Devices(visible(settings.gpus)), settings.engine_idle_s)
+
+
+def head_devices(settings: Settings) -> HeadDevices:
+    """The devices for talking heads, with their leases."""
+    limit_s = 60 * settings.head_limit_minutes
+    return HeadDevices(
+        settings.head_devices, DeviceLeases(partial(database_url, settings)),
+        Patience(poll_s=settings.head_poll_s, limit_s=limit_s, file_s=24 * settings.head_poll_s), wait_s=limit_s,
+    )  # fmt: skip
 
 
 def lesson_files(settings: Settings, home: Home) -> LessonFiles:

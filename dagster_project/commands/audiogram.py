@@ -10,9 +10,9 @@ from resources.fetch.audio_store import AudioStore
 from resources.lake.warehouse import connect
 from speech.audiogram.card import PALETTE, Card, Shape, ShownTurn, ShownWord, layout_of
 from speech.audiogram.fonts import missing_characters
-from speech.audiogram.sound import attached_picture, stretch
 from speech.audiogram.video import Encoded, write_audiogram
 from speech.errors import PodlakeError
+from speech.stretches import attached_picture, stretch
 
 LONGEST_MS = 30 * 60_000
 """The samples of half an hour take 700 MB of memory."""

@@ -16,9 +16,9 @@ from PIL import Image
 from speech.audiogram.captions import Page, pages_of
 from speech.audiogram.card import Box, Card, Layout
 from speech.audiogram.drawing import caption_image, ground, measured
-from speech.audiogram.sound import CHANNELS, RATE_HZ
 from speech.audiogram.waveform import Bars, bar_levels
 from speech.errors import EngineUnavailable
+from speech.stretches import CHANNELS, RATE_HZ
 
 FRAMES_PER_S = 20
 AUDIO_BIT_RATE = 128_000

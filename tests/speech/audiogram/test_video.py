@@ -14,9 +14,9 @@ from PIL import Image
 from speech.audiogram.card import PALETTE, Box, Card, Layout, ShownTurn, ShownWord, layout_of
 from speech.audiogram.drawing import caption_image, clipped_to, cover_image, ground
 from speech.audiogram.fonts import font_for, missing_characters
-from speech.audiogram.sound import RATE_HZ, attached_picture, stretch
 from speech.audiogram.video import FRAMES_PER_S, frame_at, write_audiogram
 from speech.audiogram.waveform import Bars, bar_levels
+from speech.stretches import RATE_HZ, attached_picture, stretch
 
 AUDIO = Path(__file__).parents[2] / "audio"
 SIZES: dict[Any, tuple[int, int]] = {"square": (270, 270), "vertical": (270, 480), "wide": (480, 270)}
