@@ -106,7 +106,7 @@ def test_the_voice_of_a_video_is_its_reference(tmp_path: Path) -> None:
     assert 3_000 < chosen.speech_ms <= chosen.span.duration_ms <= 30_000
     assert len(chosen.sound.samples) == chosen.span.duration_ms * REFERENCE_RATE_HZ // 1000
     picture = picture_of(video)
-    assert (picture.width, picture.height, picture.codec) == (64, 64, "mpeg4")
+    assert (picture.width, picture.height, picture.codec) == (64, 64, "h264")
 
 
 def test_what_holds_no_speech_or_no_picture_is_refused(tmp_path: Path) -> None:
