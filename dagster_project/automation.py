@@ -33,6 +33,7 @@ from dagster_project.podcasts import requested_podcasts
 from dagster_project.settings import Settings
 from partitions.definitions import EPISODES, add_keys
 from partitions.window import Window, leaving
+from pipeline.after_batch import finish_ended
 from pipeline.dagster_internals import PRIORITY_TAG
 from pipeline.in_flight import in_flight
 from pipeline.live_window import admit, archive, keys_to_seal
@@ -118,10 +119,18 @@ def _episode_flow(name: str, settings: Settings) -> dg.SensorDefinition:
     return flow
 
 
-@dg.sensor(minimum_interval_seconds=DEAD_RUNS_SECONDS, default_status=dg.DefaultSensorStatus.RUNNING)
+@dg.sensor(
+    minimum_interval_seconds=DEAD_RUNS_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    required_resource_keys={"lake"}.union(*(stage.needs_after_batch for stage in STAGES.values())),
+)
 def dead_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-    """Fails runs whose process on this machine has exited. Dagster would wait for them until their time limit."""
+    """Fails runs whose process on this machine has exited, and does what ended runs have left to do after landings.
+
+    Dagster would wait for such a run until its time limit.
+    """
     failed = fail_orphaned_runs(context.instance)
+    finish_ended(context.instance, context.resources.lake, STAGES.values(), context.resources)
     return dg.SkipReason(
         f"Failed, because their process had exited: {', '.join(failed)}" if failed else "All processes are alive."
     )

@@ -8,17 +8,19 @@ at once start one run.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from types import SimpleNamespace
+from typing import Any, Literal
 
 import dagster as dg
 
-from assets.stages import PODCAST_GRAPH
+from assets.stages import PODCAST_GRAPH, STAGES
 from dagster_project.in_process import materialize
 from dagster_project.settings import Settings
 from partitions.definitions import PODCASTS, add_keys
+from pipeline.after_batch import finish_ended
 from pipeline.dagster_internals import UNFINISHED
 from pipeline.run_keys import key_tags
 from pipeline.run_process import fail_orphaned_runs
@@ -30,6 +32,7 @@ from resources.studio.ledger import REMEMBERED, Ledger, Limits, Request
 
 log = logging.getLogger("podlake")
 
+PODCAST_STAGES = tuple(STAGES[name] for name in PODCAST_GRAPH.names)
 PODCAST_TAG = "podlake/podcast"
 ATTEMPT_TAG = "podlake/attempt"
 MAX_RETRIES_TAG = "dagster/max_retries"
@@ -119,9 +122,11 @@ def run_tags(status: Status) -> dict[str, str]:
     }
 
 
-def run_due(instance: dg.DagsterInstance, lake: Lake, ledger: Ledger) -> list[str]:
+def run_due(instance: dg.DagsterInstance, resources: Mapping[str, Any]) -> list[str]:
     """Make what is due in this process, one podcast after the other. Returns their keys."""
+    lake, ledger = resources["lake"], resources["ledger"]
     fail_orphaned_runs(instance)
+    finish_ended(instance, lake, PODCAST_STAGES, SimpleNamespace(**resources))
     made = []
     for status in _ready(instance, lake, ledger, datetime.now(UTC)):
         podcast_id = status.request.podcast_id

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
-import pyarrow as pa
 
+from pipeline.after_batch import AfterBatch
 from pipeline.crashes import watching
 from pipeline.dagster_internals import ROOT_RUN_ID_TAG, log_materializations, log_planned
 from pipeline.events import EVENTS_LOGGED, materialization
@@ -50,28 +50,11 @@ ENGINE_RESTARTS = 3
 """Unexpected errors after which a run starts its engine no more: the rest of the batch fails, and is retried later."""
 FAILED_EPISODES_TAG = "podlake/failed_episodes"
 """Of a run that failed because episodes did. The planner decides about them; the run is none to worry about."""
-REMEMBERED_BYTES = 64 << 20
-"""Landed rows that are kept for `Stage.after_batch`."""
 EVENTS_AT_ONCE, EVENTS_EVERY_S = 100, 1.0
 """Events of feeds that wait to be logged in one transaction, and how long they wait while others land. One by one they
 cost more than a poll. A killed run loses them, as it may lose one: `podlake run` logs them later."""
 CLOCKS_DIFFER = timedelta(seconds=10)
 """How much the clocks of two machines may differ at most. A run takes longer to start."""
-
-
-@dataclass
-class _Remembered:
-    """The tables of landings that `after_batch` has not seen."""
-
-    tables: list[Mapping[str, pa.Table]] = field(default_factory=list)
-    n_bytes: int = 0
-
-    def add(self, landed: Mapping[str, pa.Table]) -> None:
-        self.tables.append(landed)
-        self.n_bytes += sum(rows.nbytes for rows in landed.values())
-
-    def clear(self) -> None:
-        self.tables, self.n_bytes = [], 0
 
 
 @dataclass
@@ -99,7 +82,7 @@ class _Step:
     optional: Mapping[str, Mapping[str, StageRunRow]]
     replaced: Mapping[str, Commit]
     """Key → its open commit before this run."""
-    landed: _Remembered = field(default_factory=_Remembered)
+    after_batch: AfterBatch
     events: _Events = field(default_factory=_Events)
 
     @property
@@ -125,7 +108,8 @@ def _run_batch(context: dg.AssetExecutionContext, stage: Stage, code_version: st
     upstream = {name: lake.runs(name, keys) for name in stage.inputs}
     optional = {name: lake.runs(name, keys) for name in stage.optional_inputs}
     replaced = open_commits(lake.home, stage.name)
-    step = _Step(context, stage, code_version, lake, run, keys, upstream, optional, replaced)
+    after = AfterBatch(context.instance, lake, stage, run.run_id, context.resources)
+    step = _Step(context, stage, code_version, lake, run, keys, upstream, optional, replaced, after)
     started_at = _root_created_at(context.instance, root_run_id)
     done = landed_by(lake, step.replaced, stage.name, keys, root_run_id, started_at)
     for key in sorted(done):
@@ -133,6 +117,7 @@ def _run_batch(context: dg.AssetExecutionContext, stage: Stage, code_version: st
                  extra={"key": key})  # fmt: skip
         report_if_unknown(context.instance, lake, stage, key, code_version)
     todo = tuple(key for key in keys if key not in done)
+    after.begin(todo)
     failures: list[Failure] = []
     unchanged: list[object] = []
     try:
@@ -151,10 +136,17 @@ def _run_batch(context: dg.AssetExecutionContext, stage: Stage, code_version: st
         _log_waiting(step)
     if unchanged and stage.note_unchanged:
         stage.note_unchanged(lake, unchanged)
-    _after_batch(step)
+    error: Exception | None = None
+    try:
+        after.end()
+    except Exception as failed:
+        if not failures:
+            raise
+        log.exception("%s: the work after landings failed. The next run of the stage does it", stage.name)
+        error = failed
     if failures:
         context.instance.add_run_tags(run.run_id, {FAILED_EPISODES_TAG: str(len(failures))})
-        raise step_failure(stage, failures, len(keys))
+        raise step_failure(stage, failures, len(keys)) from error
 
 
 def report_if_unknown(instance: dg.DagsterInstance, lake: Lake, stage: Stage, key: str, code_version: str) -> bool:
@@ -271,8 +263,6 @@ def _land(step: _Step, outcome: Outcome, attempts: int) -> Outcome:
             outcome = Failure(outcome.key, _storage_error(outcome.key, error), outcome.cost)
         else:
             _log_event(step, event)
-            if step.landed.n_bytes > REMEMBERED_BYTES:
-                _after_batch(step)
             return outcome
     if isinstance(outcome, Unchanged):
         try:
@@ -313,17 +303,8 @@ def _write(step: _Step, landing: Landing, attempts: int) -> dg.AssetMaterializat
     landed = commit_landing(
         step.lake, step.stage, landing, step.run, upstream, commit, write_ms=write_ms, attempts=attempts
     )
-    if step.stage.after_batch:
-        step.landed.add(tables)
+    step.after_batch.add(tables)
     return materialization(step.stage, landing.key, landed, step.read, step.code_version, shown)
-
-
-def _after_batch(step: _Step) -> None:
-    """Call the stage's `after_batch` with what has landed since its last call."""
-    if step.stage.after_batch and step.landed.tables:
-        more = {name: getattr(step.context.resources, name) for name in step.stage.needs_after_batch}
-        step.stage.after_batch(step.context.instance, step.landed.tables, **more)
-        step.landed.clear()
 
 
 def _log_event(step: _Step, event: dg.AssetMaterialization) -> None:

@@ -169,7 +169,8 @@ class Stage(StageSpec):
     after_batch: Callable[..., None] | None = None
     """Called with the instance, the tables of each landing, and the resources that its keyword parameters name.
 
-    A run calls it once, or more often where it lands more than `contract.REMEMBERED_BYTES`. A killed run does not.
+    A run calls it once, or more often where it lands more than `after_batch.REMEMBERED_BYTES`. What a killed run has
+    landed is given to it later, and a landing may be given to it twice.
     """
 
     note_unchanged: Callable[[Lake, Sequence[Any]], None] | None = None

@@ -30,6 +30,8 @@ class TextLanguage:
     conjunction: str
     version_point: str
     """Between the parts of `2.0.1`."""
+    us_dollar: str
+    """A replacement for what dollars are called, for those of the United States."""
     point: str
     """The character before decimals."""
     group: str
@@ -57,7 +59,7 @@ LANGUAGES: Mapping[str, TextLanguage] = {
         months=("January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
                 "November", "December"),
         percent="percent", minus="minus", plus="plus", number="number", dot="dot", slash="slash", at="at", to="to",
-        ratio="to", times="times", by="by", per="per", conjunction="and", version_point="point", point=".", group=",",
+        ratio="to", times="times", by="by", per="per", conjunction="and", us_dollar=r"US \1", version_point="point", point=".", group=",",
         dates=r"\b(?P<a>\d{1,2})/(?P<b>\d{1,2})/(?P<year>\d{4})\b", ordinals=r"\b\d+(?:st|nd|rd|th)\b",
         magnitudes={"thousand": ("thousand", "thousand"), "million": ("million", "million"),
                     "billion": ("billion", "billion"), "trillion": ("trillion", "trillion"),
@@ -74,7 +76,7 @@ LANGUAGES: Mapping[str, TextLanguage] = {
         months=("Januar", "Februar", "März", "April", "Mai", "Juni", "Juli", "August", "September", "Oktober",
                 "November", "Dezember"),
         percent="Prozent", minus="minus", plus="plus", number="Nummer", dot="Punkt", slash="Schrägstrich", at="at",
-        to="bis", ratio="zu", times="mal", by="mal", per="pro", conjunction="und", version_point="Punkt", point=",", group=".",
+        to="bis", ratio="zu", times="mal", by="mal", per="pro", conjunction="und", us_dollar=r"US \1", version_point="Punkt", point=",", group=".",
         dates=r"\b(?P<day>\d{1,2})\.\s?(?P<month>\d{1,2})\.\s?(?P<year>\d{4})\b", ordinals=r"(?!)",
         magnitudes={"Millionen": ("Million", "Millionen"), "Million": ("Million", "Millionen"),
                     "Milliarden": ("Milliarde", "Milliarden"), "Milliarde": ("Milliarde", "Milliarden"),
@@ -88,7 +90,7 @@ LANGUAGES: Mapping[str, TextLanguage] = {
         months=("janvier", "février", "mars", "avril", "mai", "juin", "juillet", "août", "septembre", "octobre",
                 "novembre", "décembre"),
         percent="pour cent", minus="moins", plus="plus", number="numéro", dot="point", slash="barre oblique",
-        at="arobase", to="à", ratio="pour", times="fois", by="sur", per="pour", conjunction="et", version_point="point", point=",", group=" \u202f\u00a0",
+        at="arobase", to="à", ratio="pour", times="fois", by="sur", per="pour", conjunction="et", us_dollar=r"\1 américains", version_point="point", point=",", group=" \u202f\u00a0",
         dates=r"\b(?P<day>\d{1,2})/(?P<month>\d{1,2})/(?P<year>\d{4})\b",
         ordinals=r"\b\d+(?:er|re|ère|e|ème|ème|nde?)\b",
         magnitudes={"millions": ("million", "millions"), "million": ("million", "millions"),
@@ -102,7 +104,7 @@ LANGUAGES: Mapping[str, TextLanguage] = {
         months=("enero", "febrero", "marzo", "abril", "mayo", "junio", "julio", "agosto", "septiembre", "octubre",
                 "noviembre", "diciembre"),
         percent="por ciento", minus="menos", plus="más", number="número", dot="punto", slash="barra", at="arroba",
-        to="a", ratio="a", times="veces", by="por", per="por", conjunction="y", version_point="punto", point=",", group=".",
+        to="a", ratio="a", times="veces", by="por", per="por", conjunction="y", us_dollar=r"\1 estadounidenses", version_point="punto", point=",", group=".",
         dates=r"\b(?P<day>\d{1,2})/(?P<month>\d{1,2})/(?P<year>\d{4})\b", ordinals=r"\b\d+\.?[ºª]",
         magnitudes={"millones": ("millón", "millones"), "millón": ("millón", "millones"), "mil": ("mil", "mil")},
         clock="{hour} y {minute}", full_hour="{hour} en punto", hour_mark=r" ?h\b", seconds="{time} y {seconds}",

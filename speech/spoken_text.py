@@ -84,8 +84,9 @@ def _pattern(language: str) -> re.Pattern[str]:
         "fr": rf"\b\d{{1,2}}(?:er)? (?:{months})(?: \d{{4}})?\b",
     }.get(language, rf"\b\d{{1,2}}\.? (?:{months})(?: \d{{4}})?\b")
     hours = r"(?:[01]?\d|2[0-3])"
-    time = rf"\b{hours}:[0-5]\d(?::[0-5]\d)?\b(?:{rules.hour_mark})?" + {
-        "en": rf"(?:{_HALF_DAY})?", "fr": rf"|\b{hours} ?h ?[0-5]\d\b",
+    after_time = {"en": rf"(?:{_HALF_DAY}|(?!\w))"}.get(language, rf"(?!\w)(?:{rules.hour_mark})?")
+    time = rf"\b{hours}:[0-5]\d(?::[0-5]\d)?{after_time}" + {
+        "fr": rf"|\b{hours} ?h ?[0-5]\d\b",
         "de": rf"|\b{hours}\.[0-5]\d Uhr\b|\b{hours} Uhr(?: [0-5]\d(?![\d.:]))?\b",
     }.get(language, "")  # fmt: skip
     signs = "|".join(re.escape(one) for one in SIGNS if len(one) == 1)
@@ -113,7 +114,7 @@ def _pattern(language: str) -> re.Pattern[str]:
         rf"|(?P<ratio>(?<=\d):(?=\d))|(?P<per>(?<=\d [lL])/(?=100 ?km))"
         rf"|(?P<range>(?<=[\d%€$£]) ?– ?(?=[\d$€£])|(?<=\d)-(?=[$€£]\d))"
         rf"|(?P<sharp>(?<!\w)#(?=\d))|(?P<version>(?<![\d.])\d+(?:\.\d+)+(?![\d]|\.\d))|(?P<number>{signed})"
-        rf"|(?P<minus>(?<=[\w)]) ?− ?(?=[\w(])|−(?=[\w(])|(?<=\d) - (?=\d[\d.,]*\s*=))"
+        rf"|(?P<minus> ?− ?|(?<=\d) - (?=\d[\d.,]*\s*=))"
     )
 
 
@@ -199,6 +200,8 @@ class _Writer:
         rest = re.sub(rf"[\\\s]|{re.escape(sign)}", "", text[digits.end() :])
         magnitude = self._rules.magnitudes.get(rest)
         said = amount_words(self._plain(digits[0]), sign, magnitude, self._language)
+        if "US" in text[: digits.start()]:
+            said = re.sub(r"(dollars?|Dollar|dólar(?:es)?)", self._rules.us_dollar, said)
         return f"{self._rules.minus} {said}" if re.search(r"[-−]", text[: digits.start()]) else said
 
     def _decade(self, match: re.Match[str]) -> str:
@@ -246,7 +249,10 @@ class _Writer:
         said = self._fraction_words(*_SMALL[match[0][-1]]) or ""
         if len(match[0]) == 1:
             return said
-        return f"{self._number_words(match[0][:-1])} {self._rules.conjunction} {said}"
+        whole = self._number_words(match[0][:-1])
+        if self._language == "de" and match[0][-1] == "½":
+            return f"{whole.removesuffix('s') if whole == 'eins' else whole}einhalb"
+        return f"{whole} {self._rules.conjunction} {said}"
 
     def _fraction_words(self, above: int, below: int) -> str | None:
         from speech.formulas.fractions import fraction_words

@@ -123,15 +123,16 @@ def cancel(podcast_id: str) -> None:
 @podcast.command()
 def run() -> None:
     """Make the requested podcasts that are due, in this process."""
-    from dagster_project.instance import database_url, open_instance
+    from dagster_project.build_resources import build_resources
+    from dagster_project.instance import open_instance
     from dagster_project.podcasts import run_due, statuses_in_queue, unfinished
-    from resources.studio.ledger import Ledger
 
     log_to_screen()
     settings = read_settings()
+    resources = build_resources(settings)
     with open_instance(settings) as instance:
-        lake, ledger = lake_of(settings), Ledger(database_url(settings))
-        made = run_due(instance, lake, ledger)
+        made = run_due(instance, resources)
+        lake, ledger = resources["lake"], resources["ledger"]
         requests = [one for one in map(ledger.request, made) if one]
         found = statuses_in_queue(instance, lake, requests, unfinished(lake, ledger, datetime.now(UTC)))
     for one in found:

@@ -23,7 +23,7 @@ _PERCENT = "\uff05"
 _OPENING = re.compile(r"(?<!\\)(?:\\\\)*?(?P<mark>\$+|\\\(|\\\[|\\begin\{(?P<name>[a-zA-Z]+\*?)\})")
 _NOT_SEARCHED = re.compile(r"(?:https?://|www\.)[^\s<>\"']*[\w/]|\[S\d+\]|<\|[a-zA-Z_]+\|>")
 _CLOSING = {"$": "$", "$$": "$$", r"\(": r"\)", r"\[": r"\]"}
-_PRICE = re.compile(r"\d[\d.,]*\d?\s*(?:[-–,;:.)]\s|\s+(?![a-z]\b)[^\W\d_]{2,}|[^\W\d_]{3,})")
+_PRICE = re.compile(r"\d[\d.,]*(?:[,;:.)]?\s(?=.*(?:[€£]|[^\W\d_]{2,}))\s*(?![a-z]\b|[-+*/=<>])|[^\W\d_]{3,})")
 """What a sum of money begins with that stands before words: `5 million and 6`."""
 _MATHEMATICAL = re.compile(r"[\\^_=+\-−–*/<>|(){}\[\]!'≤≥≠≈∈×·]")
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from speech.formulas.fractions import fraction_words
-from speech.formulas.tree import LINES, NEW_LINE, YIELDS, Node
+from speech.formulas.tree import LINES, NEW_LINE, Node
 from speech.formulas.words import FormulaWords
 from speech.number_words import decimal_words
 from speech.spoken_units import Factor, measure_words, parse_unit, unit_words
@@ -41,7 +41,7 @@ class FormulaSpeaker:
         self._language = language
         self._rules: tuple[Callable[[Row, int], Said | None], ...] = (
             self._measure, self._unit_after, self._mixed_number, self._plain_fraction, self._fraction, self._large,
-            self._function, self._application, self._upright, self._table, self._fence, self._bar, self._colon, self._relation,
+            self._function, self._application, self._upright, self._table, self._fence, self._bar, self._colon, self._relation, self._arrow,
             self._product, self._root, self._script, self._currency,
         )  # fmt: skip
 
@@ -480,15 +480,22 @@ class FormulaSpeaker:
             return self._words.such_that, index + 1
         return (",", index + 1) if "∀" in before else None
 
+    def _arrow(self, nodes: Row, index: int) -> Said | None:
+        """The arrow of a reaction, and that before what is approached."""
+        if nodes[index].text not in _ARROWS:
+            return None
+        if nodes[index].tag == "mtext" or any(map(_is_chemical, nodes)):
+            return self._words.yields, index + 1
+        target = next((one for one in nodes[index + 1 :] if one.text not in (*_MINUS, "+")), None)
+        if target is not None and (target.tag == "mn" or target.text == "∞"):
+            return self._words.approaches, index + 1
+        return None
+
     def _product(self, nodes: Row, index: int) -> Said | None:
-        """The dot and the cross of vectors; the arrow of a reaction."""
+        """The dot and the cross of vectors; the sign of a distribution."""
         text = nodes[index].text
         if text in ("~", "∼") and index + 2 < len(nodes) and nodes[index + 2].text == "(":
             return self._words.distributed, index + 1
-        if nodes[index].tag == "mtext" and text == YIELDS:
-            return self._words.yields, index + 1
-        if text in _ARROWS and any(map(_is_chemical, nodes)):
-            return self._words.yields, index + 1
         if text not in ("·", "⋅", "×") or not 0 < index < len(nodes) - 1:
             return None
         if not (_is_vector(nodes[index - 1]) and _is_vector(nodes[index + 1])) and nodes[index - 1].text != "∇":

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import string
 from pathlib import Path
 
+import latex
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from speech.spoken_formulas import spoken_formulas
+from speech.formulas.languages import FORMULA_LANGUAGES
+from speech.spoken_formulas import LANGUAGES, spoken_formulas
 from speech.spoken_text import Change, spoken_text
 
 CASES = [
@@ -49,3 +55,32 @@ def test_broken_latex_is_said_without_backslashes_and_reported(text: str, wanted
 def test_a_language_without_rules_is_left_alone() -> None:
     assert spoken_formulas("$x^2$", "ja") == ("$x^2$", [])
     assert spoken_formulas("$x^2$", None) == ("$x^2$", [])
+
+
+@given(st.sampled_from(sorted(LANGUAGES)), latex.formulas(), st.sampled_from(latex.MARKS))
+def test_no_latex_is_left_and_no_sign_is_lost(language: str, formula: str, marks: tuple[str, str]) -> None:
+    text = f"Anna {marks[0]}{formula}{marks[1]} Otto"
+    said, changes = spoken_formulas(text, language)
+    assert [change.before for change in changes] == [text[5:-5]]
+    assert [change.problem for change in changes] == [None]
+    assert said == f"Anna {changes[0].after} Otto"
+    assert not re.search(r"[\\${}^_&\d]", said)
+    minus = FORMULA_LANGUAGES[language].minus
+    assert len(re.findall(rf"\b{minus}\b", said)) == formula.count("-")
+    assert spoken_formulas(said, language) == (said, [])
+    assert spoken_text(said, language) == (said, ())
+
+
+@given(st.sampled_from(sorted(LANGUAGES)), latex.fragments())
+def test_any_text_is_stable_and_keeps_its_signs(language: str, text: str) -> None:
+    said, changes = spoken_formulas(text, language)
+    assert spoken_formulas(said, language) == (said, [])
+    minus = FORMULA_LANGUAGES[language].minus
+    assert len(re.findall(rf"-|−|{minus}", said)) >= len(re.findall("-|−", text))
+    if not changes:
+        assert said == text
+
+
+@given(st.text(string.ascii_letters + " .,;:!?()-0123456789%€£'\"/#@&*+=<>[]\n", max_size=60))
+def test_text_without_marks_is_not_changed(text: str) -> None:
+    assert spoken_formulas(text, "en") == (text, [])
