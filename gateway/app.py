@@ -14,11 +14,13 @@ from gateway import (
     api_docs,
     api_episodes,
     api_events,
+    api_lessons,
     api_notifications,
     api_podcasts,
     background,
     dagster_ui,
     dashboard,
+    lessons_page,
     login_page,
     metrics,
     site,
@@ -38,6 +40,8 @@ ROUTERS = (
     api_changes.router,
     api_events.router,
     api_podcasts.router,
+    api_lessons.router,
+    lessons_page.router,
     api_notifications.router,
     studio_pages.router,
     work.router,
@@ -73,6 +77,7 @@ def create_app(service: Service) -> FastAPI:
     for path, make in MOUNTS:
         app.mount(path, make(service))
     app.state.registry = CollectorRegistry()
-    app.add_middleware(Guard, authenticator=app.state.authenticator, serve=service.serve)
+    app.add_middleware(Guard, authenticator=app.state.authenticator, serve=service.serve,
+                       upload_bytes=round(service.settings.lesson_max_gb * 1e9))  # fmt: skip
     app.add_middleware(metrics.Latency, registry=app.state.registry)
     return app

@@ -22,6 +22,8 @@ SAFE = ("GET", "HEAD")
 METHODS = (*SAFE, "POST", "PUT", "PATCH", "DELETE")
 BULK_PATHS = re.compile(r"/api/v1/(bulk|workers/[^/]+/outcome)")
 """The paths whose bodies may be as large as `bulk_body_mb`."""
+UPLOAD_PATH = "/api/v1/lessons"
+"""The path whose bodies may be as large as the largest lesson."""
 _ONCE = ("host", "content-length", "transfer-encoding", "authorization", "content-type", "origin")
 _MOST_HEADER_BYTES = 64 << 10
 _MOST_LOGIN_BYTES = 64 << 10
@@ -47,6 +49,7 @@ class Guard:
     app: ASGIApp
     authenticator: Authenticator
     serve: ServeSettings
+    upload_bytes: int = 0
 
     def __post_init__(self) -> None:
         self._names = {name.lower() for name in parse_list(self.serve.names)}
@@ -110,6 +113,8 @@ class Guard:
             )
 
     def _most_bytes(self, path: str) -> int:
+        if path == UPLOAD_PATH:
+            return self.upload_bytes
         return int(1e6 * (self.serve.bulk_body_mb if BULK_PATHS.fullmatch(path) else self.serve.body_mb))
 
 

@@ -10,10 +10,12 @@ import sqlalchemy as sa
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from dagster_project.build_resources import lesson_files
 from dagster_project.instance import database_url
 from dagster_project.settings import Settings
 from gateway import idempotency, webhooks
 from gateway.landings import Landings
+from gateway.lessons import Lessons
 from gateway.settings import ServeSettings
 from gateway.snapshot import Snapshot, snapshot
 from gateway.statistics import Kept
@@ -32,6 +34,7 @@ from resources.search import SearchIndex
 from resources.studio import ledger as podcast_ledger
 from resources.studio import notifications
 from resources.studio.files import StudioFiles
+from resources.studio.lessons import LessonLedger
 from resources.workers import jobs
 
 
@@ -48,6 +51,7 @@ class Service:
     landings: Landings
     statuses: Statuses
     studio: Studio
+    lessons: Lessons
     statistics: Kept[Statistics] = field(default_factory=lambda: Kept(10.0))
     _snapshot: Kept[Snapshot] = field(default_factory=lambda: Kept(10.0))
     webservers: Webservers = field(default_factory=Webservers.planned)
@@ -75,6 +79,7 @@ class Service:
                 settings, lake, podcast_ledger.Ledger(url), notifications.Notifications(database),
                 StudioFiles(home, settings.cache_folder),
             ),
+            Lessons(settings, lake, LessonLedger(url), lesson_files(settings, home)),
         )  # fmt: skip
 
     async def snapshot(self) -> Snapshot:
