@@ -16,6 +16,7 @@ from dagster_project.settings import Settings
 from gateway import idempotency, webhooks
 from gateway.landings import Landings
 from gateway.lessons import Lessons
+from gateway.listening.library import Library
 from gateway.settings import ServeSettings
 from gateway.snapshot import Snapshot, snapshot
 from gateway.statistics import Kept
@@ -23,7 +24,7 @@ from gateway.status import Statuses
 from gateway.studio import Studio
 from gateway.webservers import Webservers
 from podlake.api import Statistics
-from resources import accounts
+from resources import accounts, listening_tokens
 from resources.accounts import Accounts
 from resources.alerts import ledger as alert_ledger
 from resources.database import open_database
@@ -52,6 +53,8 @@ class Service:
     statuses: Statuses
     studio: Studio
     lessons: Lessons
+    library: Library
+    """What can be listened to live."""
     statistics: Kept[Statistics] = field(default_factory=lambda: Kept(10.0))
     _snapshot: Kept[Snapshot] = field(default_factory=lambda: Kept(10.0))
     webservers: Webservers = field(default_factory=Webservers.planned)
@@ -61,16 +64,17 @@ class Service:
         home = Home.at(settings.home)
         lake = Lake(home)
         landings = Landings(lake)
+        store = AudioStore(home, settings.cache_folder, int(settings.cache_gb * 1e9))
         url = database_url(settings)
         database = open_database(
             url, accounts.SCHEMA, idempotency.SCHEMA, webhooks.SCHEMA, jobs.SCHEMA, alert_ledger.SCHEMA,
-            podcast_ledger.SCHEMA, notifications.SCHEMA,
+            podcast_ledger.SCHEMA, notifications.SCHEMA, listening_tokens.SCHEMA,
         )  # fmt: skip
         return cls(
             settings,
             serve,
             lake,
-            AudioStore(home, settings.cache_folder, int(settings.cache_gb * 1e9)),
+            store,
             SearchIndex(settings.cache_folder / "search"),
             database,
             landings,
@@ -80,6 +84,7 @@ class Service:
                 StudioFiles(home, settings.cache_folder),
             ),
             Lessons(settings, lake, LessonLedger(url), lesson_files(settings, home)),
+            Library.of(settings, int(serve.listen_cache_gb * 1e9), lake, store),
         )  # fmt: skip
 
     async def snapshot(self) -> Snapshot:
