@@ -11,10 +11,12 @@ import sqlalchemy as sa
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from dagster_project.build_resources import lesson_files
 from dagster_project.instance import database_url
 from dagster_project.settings import Settings
 from gateway import idempotency, webhooks
 from gateway.landings import Landings
+from gateway.lessons import Lessons
 from gateway.listening.library import Library
 from gateway.settings import ServeSettings
 from gateway.snapshot import Snapshot, snapshot
@@ -35,6 +37,7 @@ from resources.search import SearchIndex
 from resources.studio import ledger as podcast_ledger
 from resources.studio import notifications
 from resources.studio.files import StudioFiles
+from resources.studio.lessons import LessonLedger
 from resources.workers import jobs
 
 
@@ -51,6 +54,7 @@ class Service:
     landings: Landings
     statuses: Statuses
     studio: Studio
+    lessons: Lessons
     library: Library
     """What can be listened to live."""
     database_url: str
@@ -82,6 +86,7 @@ class Service:
                 settings, lake, podcast_ledger.Ledger(url), notifications.Notifications(database),
                 StudioFiles(home, settings.cache_folder),
             ),
+            Lessons(settings, lake, LessonLedger(url), lesson_files(settings, home)),
             Library.of(settings, int(serve.listen_cache_gb * 1e9), lake, store),
             url,
         )  # fmt: skip

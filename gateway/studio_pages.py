@@ -18,7 +18,7 @@ from resources.studio.feed import FILE, feed_document
 router = APIRouter()
 Viewer = Annotated[Principal, require(Role.VIEWER)]
 Administrator = Annotated[Principal, require(Role.ADMIN)]
-_CSP = (
+CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
     "media-src 'self' blob:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
@@ -31,12 +31,12 @@ _FILE = re.compile(r"\d{4}/\d{2}/[a-z0-9-]{1,120}\.(mp3|opus|vtt|json|chapters\.
 
 @router.get("/studio", include_in_schema=False)
 def studio(_: Viewer) -> Response:
-    return FileResponse(FOLDER / "studio.html", headers={"Content-Security-Policy": _CSP})
+    return FileResponse(FOLDER / "studio.html", headers={"Content-Security-Policy": CSP})
 
 
 @router.get("/studio/all", include_in_schema=False)
 def everybodys(_: Administrator) -> Response:
-    return FileResponse(FOLDER / "studio_all.html", headers={"Content-Security-Policy": _CSP})
+    return FileResponse(FOLDER / "studio_all.html", headers={"Content-Security-Policy": CSP})
 
 
 @router.head("/podcasts/{path:path}", include_in_schema=False)
