@@ -31,6 +31,15 @@ _MODULES = (
     "assets.dubbing.lesson_transcript",
     "assets.dubbing.stems",
     "assets.dubbing.sentences",
+    "assets.dubbing.terminology",
+    "assets.dubbing.translation",
+    "assets.dubbing.subtitles",
+    "assets.dubbing.dub_lines",
+    "assets.dubbing.dub_audio",
+    "assets.dubbing.dubbed_video",
+    "assets.dubbing.dub_hearing",
+    "assets.dubbing.voiceover_review",
+    "assets.dubbing.published_video",
 )
 
 

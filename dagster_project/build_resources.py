@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from assets.stages import EPISODE_GRAPH
@@ -16,6 +17,7 @@ from resources.engines.devices import Devices, visible
 from resources.engines.local_host import LocalHost
 from resources.engines.ray_host import RayHost
 from resources.engines.routing import Engines, Host, parse_transcribers
+from resources.engines.translators import Translators, parse_translator
 from resources.engines.voices import Voices, parse_voices
 from resources.fetch.addresses import AllowedHosts
 from resources.fetch.audio_store import AudioStore
@@ -27,11 +29,13 @@ from resources.gpu_server.servers import GpuServers, parse_servers
 from resources.lake.catalogue import Catalogue
 from resources.lake.home import Home
 from resources.lake.lake import Lake
+from resources.studio.dub_settings import DubSettings
 from resources.studio.feed import FeedSettings
 from resources.studio.files import StudioFiles
 from resources.studio.ledger import Ledger
 from resources.studio.lesson_files import LessonFiles
 from resources.studio.lessons import LessonLedger
+from resources.studio.publishing import publisher
 from resources.tiers import load_tiers
 from resources.workers.host import WorkerHost
 from speech.engines.protocols import EngineChoice
@@ -52,6 +56,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         host=_host(settings, waveforms),
         saturated=second_diarizer(settings),
     )
+    lesson_ledger = LessonLedger(partial(database_url, settings))
     return {
         "home": home,
         "lake": lake,
@@ -71,9 +76,19 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         "podcast_feed": podcast_feed(settings),
         "gpu_servers": gpu_servers(settings),
         "ledger": Ledger(partial(database_url, settings)),
-        "lesson_ledger": LessonLedger(partial(database_url, settings)),
+        "lesson_ledger": lesson_ledger,
+        "publisher": publisher(
+            settings.publish_to,
+            home,
+            lesson_ledger,
+            kinescope_url=settings.kinescope_url.rstrip("/"),
+            uploader_url=settings.kinescope_uploader_url.rstrip("/"),
+            token=settings.kinescope_token.get_secret_value(),
+        ),
         "lesson_files": lesson_files(settings, home),
         "lesson_limits": lesson_limits(settings),
+        "translators": translators(settings),
+        "dub_settings": DubSettings(settings.dub_subtitles),
         "separation": Separation.parse(settings.stems),
     }
 
@@ -104,6 +119,13 @@ def lesson_limits(settings: Settings) -> LessonLimits:
     return LessonLimits(
         max_bytes=round(settings.lesson_max_gb * 1e9), max_ms=round(settings.lesson_max_minutes * 60_000)
     )
+
+
+def translators(settings: Settings) -> Translators:
+    return Translators(
+        parse_translator(settings.translator), settings.cache_folder / "translations",
+        Path(settings.terms).expanduser() if settings.terms else None,
+    )  # fmt: skip
 
 
 def podcast_feed(settings: Settings) -> FeedSettings:
