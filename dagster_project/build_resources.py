@@ -141,7 +141,7 @@ def lesson_limits(settings: Settings) -> LessonLimits:
 def translators(settings: Settings) -> Translators:
     return Translators(
         parse_translator(settings.translator), settings.cache_folder / "translations",
-        Path(settings.terms).expanduser() if settings.terms else None,
+        Path(settings.terms).expanduser() if settings.terms else None, gpu_servers(settings),
     )  # fmt: skip
 
 
