@@ -26,6 +26,20 @@ _MODULES = (
     "assets.studio.stream_package",
     "assets.studio.podcast_hearing",
     "assets.audio.repeated_audio",
+    "assets.dubbing.lesson_video",
+    "assets.dubbing.content_review",
+    "assets.dubbing.lesson_transcript",
+    "assets.dubbing.stems",
+    "assets.dubbing.sentences",
+    "assets.dubbing.terminology",
+    "assets.dubbing.translation",
+    "assets.dubbing.subtitles",
+    "assets.dubbing.dub_lines",
+    "assets.dubbing.dub_audio",
+    "assets.dubbing.dubbed_video",
+    "assets.dubbing.dub_hearing",
+    "assets.dubbing.voiceover_review",
+    "assets.dubbing.published_video",
 )
 
 
@@ -43,5 +57,7 @@ FEED_GRAPH = StageGraph(tuple(stage for stage in GRAPH.of_kind("feed") if not st
 """The stages that poll feeds."""
 PODCAST_GRAPH = GRAPH.of_kind("podcast")
 """The stages that make podcasts from scripts."""
+LESSON_GRAPH = GRAPH.of_kind("lesson")
+"""The stages that dub a lesson."""
 GATHERING = tuple(stage for stage in GRAPH.of_kind("feed") if stage.gathers)
 """The stages of feeds that read the landings of their episodes. No episode waits for them."""

@@ -6,6 +6,7 @@
 * `seal`, hourly: compacts the tables if there are enough finished episodes, or feeds with voices;
 * `check`, daily: runs the checks of the whole lake, which `podlake status` then lists;
 * `requested_podcasts`, a sensor that is on: starts the runs of podcasts that users have requested;
+* `requested_lessons`, a sensor that is on: starts the runs of lessons, as far as people have opened their gates;
 * `alerts`, a sensor that is on where a channel is set: tells people what they have to look at;
 * `dead_runs`, a sensor that is on: fails runs whose process has exited, so that they are retried.
 
@@ -25,6 +26,8 @@ from dagster_project.alerts import alert_sensor
 from dagster_project.backfills import run_tags
 from dagster_project.flow_state import FlowState
 from dagster_project.gathering import gathering_batches
+from dagster_project.gpu_servers import gpu_server_sensor
+from dagster_project.lessons import requested_lessons
 from dagster_project.nightly import archived_of_other_engines, request_nightly_backfill
 from dagster_project.planning import Situation, engine_versions, move_scattered, plan_settings
 from dagster_project.podcasts import requested_podcasts
@@ -70,7 +73,9 @@ def automation(settings: Settings) -> dict[str, Any]:
             _episode_flow("flow", settings),
             dead_runs,
             requested_podcasts,
+            requested_lessons,
             alert_sensor(settings),
+            gpu_server_sensor(settings),
         ],
         "schedules": [
             _poll_feeds(settings),

@@ -7,6 +7,7 @@ import dagster as dg
 from assets.audio.audio_retention import audio_retention
 from assets.audio.same_audio import same_audio
 from assets.catalogue.feeds import feeds
+from assets.dubbing.gates import gate_check
 from assets.exports.exports import EXPORTS
 from assets.exports.transcripts import export_transcripts
 from assets.lake.checks import lake_checks
@@ -17,7 +18,10 @@ from dagster_project.build_resources import build_resources
 from dagster_project.settings import Settings
 from dagster_project.stages import stage_assets
 from pipeline.traces import send_traces
+from resources.lake.tables.lessons import CONTENT_REVIEWS, VOICEOVER_REVIEWS
 from resources.logs import log_json
+
+GATE_CHECKS = [gate_check(CONTENT_REVIEWS), gate_check(VOICEOVER_REVIEWS)]
 
 
 def build(settings: Settings) -> dg.Definitions:
@@ -25,7 +29,7 @@ def build(settings: Settings) -> dg.Definitions:
     resources = build_resources(settings)
     assets = [
         feeds,
-        *stage_assets(settings, resources["engines"], resources["voices"]),
+        *stage_assets(settings, resources["engines"], resources["voices"], resources["translators"]),
         sealed_tables,
         warehouse,
         audio_retention,
@@ -35,7 +39,7 @@ def build(settings: Settings) -> dg.Definitions:
     ]
     return dg.Definitions(
         assets=dg.map_asset_specs(lambda spec: spec.replace_attributes(owners=[settings.owner]), assets),
-        asset_checks=lake_checks(),
+        asset_checks=[*lake_checks(), *GATE_CHECKS],
         resources=resources,
         **automation(settings),
         executor=dg.in_process_executor,

@@ -37,6 +37,13 @@ class Principal:
     method: Method
     scopes: frozenset[str] = frozenset()
     """What an API key is limited to; empty: everything that the role may do."""
+    address: str | None = None
+    """The e-mail address that an OIDC proxy names."""
+
+    @property
+    def user_id(self) -> str:
+        """Whose podcasts these are. A key and a user of the same name are two."""
+        return f"{self.method}:{self.name}" if self.method in ("key", "oidc") else self.name
 
     @property
     def is_ambient(self) -> bool:

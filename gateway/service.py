@@ -14,20 +14,25 @@ from dagster_project.instance import database_url
 from dagster_project.settings import Settings
 from gateway import idempotency, webhooks
 from gateway.landings import Landings
+from gateway.listening.library import Library
 from gateway.settings import ServeSettings
 from gateway.snapshot import Snapshot, snapshot
 from gateway.statistics import Kept
 from gateway.status import Statuses
+from gateway.studio import Studio
 from gateway.webservers import Webservers
 from podlake.api import Statistics
-from resources import accounts
+from resources import accounts, listening_tokens
 from resources.accounts import Accounts
-from resources.alerts import ledger
+from resources.alerts import ledger as alert_ledger
 from resources.database import open_database
 from resources.fetch.audio_store import AudioStore
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.search import SearchIndex
+from resources.studio import ledger as podcast_ledger
+from resources.studio import notifications
+from resources.studio.files import StudioFiles
 from resources.workers import jobs
 
 
@@ -43,6 +48,9 @@ class Service:
     database: sa.Engine
     landings: Landings
     statuses: Statuses
+    studio: Studio
+    library: Library
+    """What can be listened to live."""
     statistics: Kept[Statistics] = field(default_factory=lambda: Kept(10.0))
     _snapshot: Kept[Snapshot] = field(default_factory=lambda: Kept(10.0))
     webservers: Webservers = field(default_factory=Webservers.planned)
@@ -52,18 +60,27 @@ class Service:
         home = Home.at(settings.home)
         lake = Lake(home)
         landings = Landings(lake)
+        store = AudioStore(home, settings.cache_folder, int(settings.cache_gb * 1e9))
+        url = database_url(settings)
+        database = open_database(
+            url, accounts.SCHEMA, idempotency.SCHEMA, webhooks.SCHEMA, jobs.SCHEMA, alert_ledger.SCHEMA,
+            podcast_ledger.SCHEMA, notifications.SCHEMA, listening_tokens.SCHEMA,
+        )  # fmt: skip
         return cls(
             settings,
             serve,
             lake,
-            AudioStore(home, settings.cache_folder, int(settings.cache_gb * 1e9)),
+            store,
             SearchIndex(settings.cache_folder / "search"),
-            open_database(
-                database_url(settings), accounts.SCHEMA, idempotency.SCHEMA, webhooks.SCHEMA, jobs.SCHEMA, ledger.SCHEMA
-            ),
+            database,
             landings,
             Statuses(lake, landings),
-        )
+            Studio(
+                settings, lake, podcast_ledger.Ledger(url), notifications.Notifications(database),
+                StudioFiles(home, settings.cache_folder),
+            ),
+            Library.of(settings, int(serve.listen_cache_gb * 1e9), lake, store),
+        )  # fmt: skip
 
     async def snapshot(self) -> Snapshot:
         """The state of the pipeline, at most ten seconds old."""

@@ -10,7 +10,7 @@ import hashlib
 import math
 import wave
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
@@ -92,6 +92,7 @@ def decode_to_wav(source: Path, target: Path) -> DecodeReport:
 
 Format = tuple[str, str, int]
 """Sample format, layout, sample rate of a frame."""
+Note = Callable[[Format, int], None]
 
 
 @dataclass
@@ -136,7 +137,9 @@ def _decode(source: Path, part: Path, *, clock_jumps: bool) -> DecodeReport:
         wav.setnchannels(1)
         wav.setsampwidth(2)
         wav.setframerate(SAMPLE_RATE_HZ)
-        for block in _mono_16k(unbroken(source, container, stream, tally, clock_jumps=clock_jumps), formats):
+        for block in mono_blocks(
+            unbroken(source, container, stream, tally, clock_jumps=clock_jumps), SAMPLE_RATE_HZ, formats.add
+        ):
             samples.add(block)
             wav.writeframesraw(block.data)
             if samples.n > LONGEST_S * SAMPLE_RATE_HZ:
@@ -191,20 +194,27 @@ def _check_enough(source: Path, decoded_s: float, lost_s: float, tally: Tally) -
         )
 
 
-def _mono_16k(frames: Iterator[AudioFrame | Gap], formats: _Formats) -> Iterator[np.ndarray]:
-    """Blocks of about a second. int16 as the target makes FFmpeg scale the mix so that it cannot clip."""
+def mono_blocks(
+    frames: Iterator[AudioFrame | Gap], rate_hz: int, note: Note = lambda _format, _n: None
+) -> Iterator[np.ndarray]:
+    """Mono int16 blocks of about a second; lost time is silence. `note` is told the format of each frame, and its samples.
+
+    FFmpeg scales the mix of channels so that int16 cannot clip.
+    """
     resampler: av.AudioResampler | None = None
+    before: Format | None = None
     for frame in frames:
         if isinstance(frame, Gap):
             yield from _drained(resampler)
             resampler = None
-            yield np.zeros(max(1, round(frame.seconds * SAMPLE_RATE_HZ)), np.int16)
+            yield np.zeros(max(1, round(frame.seconds * rate_hz)), np.int16)
             continue
-        before, now = formats.last, (frame.format.name, frame.layout.name, frame.sample_rate)
-        formats.add(now, frame.samples)
+        now = (frame.format.name, frame.layout.name, frame.sample_rate)
+        note(now, frame.samples)
         if resampler is None or now != before:
             yield from _drained(resampler)
-            resampler = av.AudioResampler("s16", "mono", SAMPLE_RATE_HZ, frame_size=SAMPLE_RATE_HZ)
+            resampler = av.AudioResampler("s16", "mono", rate_hz, frame_size=rate_hz)
+        before = now
         frame.pts = None  # the timeline is ours: counted in samples
         for block in resampler.resample(frame):
             yield block.to_ndarray()[0]

@@ -44,17 +44,35 @@ def assemble(lines: Sequence[tuple[str, Sound]]) -> Assembled:
 
     Raises `BadOutput` for a line without speech.
     """
-    parts, turns, at = [_silence(LEAD_MS)], list[Span](), LEAD_MS * SAMPLE_RATE_HZ // 1000
-    for index, (speaker, sound) in enumerate(lines):
-        if index:
-            pause = _silence(OWN_PAUSE_MS if lines[index - 1][0] == speaker else PAUSE_MS)
-            parts.append(pause)
-            at += len(pause)
-        levelled = _levelled(sound, index)
-        turns.append(Span(_ms(at), _ms(at + len(levelled))))
-        parts.append(levelled)
-        at += len(levelled)
-    return Assembled(np.concatenate([*parts, _silence(LEAD_MS)]), tuple(turns))
+    parts, turns, before = list[np.ndarray](), list[Span](), Spoken()
+    for speaker, sound in lines:
+        samples, span = before.append(speaker, sound)
+        parts.append(samples)
+        turns.append(span)
+    return Assembled(np.concatenate([*parts, closing_silence()]), tuple(turns))
+
+
+@dataclass
+class Spoken:
+    """A podcast as far as it is assembled: its turns are appended one by one, as their lines are made."""
+
+    n_samples: int = 0
+    n_turns: int = 0
+    _speaker: str | None = None
+
+    def append(self, speaker: str, sound: Sound) -> tuple[np.ndarray, Span]:
+        """The samples that follow, with the silence before the turn, and where the turn is. Raises `BadOutput`."""
+        levelled = _levelled(sound, self.n_turns)
+        pause_ms = OWN_PAUSE_MS if self._speaker == speaker else PAUSE_MS
+        silence = _silence(pause_ms if self.n_turns else LEAD_MS)
+        start = self.n_samples + len(silence)
+        self.n_samples, self.n_turns, self._speaker = start + len(levelled), self.n_turns + 1, speaker
+        return np.concatenate([silence, levelled]), Span(_ms(start), _ms(self.n_samples))
+
+
+def closing_silence() -> np.ndarray:
+    """What follows the last turn."""
+    return _silence(LEAD_MS)
 
 
 def mastered(samples: np.ndarray, *, target_lufs: float = MONO_LUFS, ceiling_dbtp: float = CEILING_DBTP) -> np.ndarray:

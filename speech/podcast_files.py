@@ -21,16 +21,13 @@ from speech.mastering import (
     mastered,
     true_peak_dbtp,
 )
+from speech.webm import Cluster, clusters_of
 
 MP3_BIT_RATE = 96_000
 OPUS_BIT_RATE = 32_000
-CLUSTER_MS = 500
 TOLERANCE_LU = 0.3
-WEBM_MIME = 'audio/webm; codecs="opus"'
 _FRAME = SAMPLE_RATE_HZ // 10
 _TRIES = 4
-_CLUSTER = bytes.fromhex("1f43b675")
-_TIMECODE = 0xE7
 
 
 @dataclass(frozen=True)
@@ -42,14 +39,6 @@ class Encoded:
     loudness_lufs: float
     true_peak_dbtp: float
     duration_ms: int
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """A part of a WebM stream: the header, or half a second of audio."""
-
-    start_ms: int
-    content: bytes
 
 
 def encode_podcast(samples: np.ndarray, tags: Mapping[str, str], chapters: Sequence[Chapter]) -> Encoded:
@@ -82,37 +71,12 @@ def _at_loudness(
 
 
 def webm_clusters(opus: bytes) -> list[Cluster]:
-    """The Opus stream in WebM, not encoded again: the header, then a cluster for each half second."""
+    """The clusters of an Ogg Opus stream, which is not encoded again."""
     import av
 
-    written: list[bytes] = []
-
-    class Sink:
-        """Without `seek`, so that the muxer writes a live stream."""
-
-        def write(self, content: bytes) -> int:
-            written.append(bytes(content))
-            return len(content)
-
-    live = {"live": "1", "cluster_time_limit": str(CLUSTER_MS)}
-    with (
-        av.open(io.BytesIO(opus), "r") as source,
-        av.open(Sink(), "w", format="webm", container_options=live) as target,
-    ):
-        stream = target.add_stream_from_template(source.streams.audio[0])
-        for packet in source.demux(audio=0):
-            if packet.dts is not None:
-                packet.stream = stream
-                target.mux(packet)
-    header, *rest = written
-    clusters = [Cluster(0, header)]
-    for part in rest:
-        if part.startswith(_CLUSTER):
-            clusters.append(Cluster(_timecode(part), part))
-        else:  # the end of the last one
-            last = clusters.pop()
-            clusters.append(Cluster(last.start_ms, last.content + part))
-    return clusters
+    with av.open(io.BytesIO(opus), "r") as source:
+        packets = [bytes(packet) for packet in source.demux(audio=0) if packet.dts is not None]
+    return clusters_of(packets)
 
 
 def _encoded(
@@ -155,13 +119,3 @@ def _decoded(content: bytes) -> np.ndarray:
         frames = [part for frame in source.decode(audio=0) for part in resampler.resample(frame)]
         frames += resampler.resample(None)
     return np.concatenate([frame.to_ndarray().reshape(-1) for frame in frames])
-
-
-def _timecode(cluster: bytes) -> int:
-    """The time of a cluster, its first element, in milliseconds."""
-    at = len(_CLUSTER)
-    at += 9 - cluster[at].bit_length()  # the length of its size
-    if cluster[at] != _TIMECODE:
-        raise ValueError("A cluster does not begin with its time.")
-    size = cluster[at + 1] & 0x7F
-    return int.from_bytes(cluster[at + 2 : at + 2 + size])

@@ -20,7 +20,9 @@ from resources.lake.tables.studio import (
 )
 from resources.studio.feed import FeedSettings, write_feed
 from resources.studio.files import StudioFiles
-from speech.podcast_files import WEBM_MIME, webm_clusters
+from resources.studio.ledger import Ledger
+from speech.podcast_files import webm_clusters
+from speech.webm import MIME, Cluster, webm_header
 
 
 def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
@@ -43,18 +45,19 @@ def publish_in_feed(
 
 
 @Stage(
-    tables=(STREAM_PACKAGES, STREAM_CLUSTERS), ui_metadata=_ui_metadata, group="studio", batch_size=1, version="1",
+    tables=(STREAM_PACKAGES, STREAM_CLUSTERS), ui_metadata=_ui_metadata, group="studio", batch_size=1, version="2",
     inputs=("podcast_audio", "podcast_transcript"), partition_kind="podcast", kinds=frozenset({"webm", "parquet"}),
     after_batch=publish_in_feed,
 )  # fmt: skip
-def stream_package(batch: Batch, lake: Lake, studio_files: StudioFiles) -> Iterator[Outcome]:
+def stream_package(batch: Batch, lake: Lake, studio_files: StudioFiles, ledger: Ledger) -> Iterator[Outcome]:
     """Packs the Opus audio into WebM without encoding it again, and notes where each half second begins."""
-    return each(batch.keys, lambda key: _package(key, batch, lake, studio_files))
+    return each(batch.keys, lambda key: _package(key, batch, lake, studio_files, ledger))
 
 
-def _package(key: str, batch: Batch, lake: Lake, files: StudioFiles) -> Landing:
+def _package(key: str, batch: Batch, lake: Lake, files: StudioFiles, ledger: Ledger) -> Landing:
+    ledger.check_wanted(key)
     (audio,) = batch.rows(lake, PODCAST_AUDIO, key)
-    clusters = webm_clusters(files.read(audio.opus_path))
+    clusters = [Cluster(0, webm_header()), *webm_clusters(files.read(audio.opus_path))]
     offsets = [0, *accumulate(len(one.content) for one in clusters)]
     ends = [0, *(one.start_ms for one in clusters[2:]), audio.duration_ms]
     rows = [
@@ -65,5 +68,5 @@ def _package(key: str, batch: Batch, lake: Lake, files: StudioFiles) -> Landing:
         for index, (one, end, offset) in enumerate(zip(clusters, ends, offsets[:-1], strict=True))
     ]  # fmt: skip
     path = files.publish(key, f"{key}.webm", b"".join(one.content for one in clusters))
-    package = StreamPackageRow(path=path, mime=WEBM_MIME, size_bytes=offsets[-1], n_clusters=len(clusters) - 1)
+    package = StreamPackageRow(path=path, mime=MIME, size_bytes=offsets[-1], n_clusters=len(clusters) - 1)
     return Landing(key, {"stream_packages": [package], "stream_clusters": rows})

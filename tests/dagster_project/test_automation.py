@@ -35,6 +35,7 @@ from resources.lake.lake import Lake
 from resources.lake.tables import EPISODES as CATALOGUE
 from speech.engines import registry
 from speech.errors import NetworkError, NotFound
+from tests.instances import instance_for_test
 from tests.landings import land_arrow, land_outcome, land_stage
 
 KEYS = [f"show-20260101-{n:08x}" for n in range(20)]
@@ -62,7 +63,7 @@ def engines(settings: Settings) -> Engines:
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.instance_for_test() as instance:
+    with instance_for_test() as instance:
         add_keys(instance, EPISODES, KEYS)
         yield instance
 
@@ -221,7 +222,7 @@ def test_all_that_asks_for_work_is_off_until_it_is_switched_on(settings: Setting
     switches = [*repository.sensor_defs, *repository.schedule_defs]
     assert {one.name for one in switches} >= {"episode_flow", "flow", "poll_feeds", "nightly", "seal"}
     on = {one.name for one in switches if one.default_status.value != "STOPPED"}
-    assert on == {"dead_runs", "requested_podcasts"}
+    assert on == {"dead_runs", "requested_podcasts", "requested_lessons"}
 
 
 def test_permanent_failures_leave_a_full_window_and_a_retry_brings_them_back(
