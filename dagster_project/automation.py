@@ -4,6 +4,7 @@
 * `poll_feeds`, hourly: polls the feeds that are due, the least recently polled first;
 * `nightly`: requests a backfill of what is missing, due for a retry, or outdated, within a budget of audio hours;
 * `seal`, hourly: compacts the tables if there are enough finished episodes, or feeds with voices;
+* `clean_videos`, daily: removes uploads and temporary files of videos;
 * `check`, daily: runs the checks of the whole lake, which `podlake status` then lists;
 * `requested_podcasts`, a sensor that is on: starts the runs of podcasts that users have requested;
 * `requested_lessons`, a sensor that is on: starts the runs of lessons, as far as people have opened their gates;
@@ -25,6 +26,7 @@ from assets.lake.sealed_tables import GATHERING_NAMES, Sealing
 from assets.stages import EPISODE_GRAPH, FEED_GRAPH, GATHERING, STAGES
 from dagster_project.alerts import alert_sensor
 from dagster_project.backfills import run_tags
+from dagster_project.clean_videos import clean_videos_job
 from dagster_project.flow_state import FlowState
 from dagster_project.gathering import gathering_batches
 from dagster_project.lessons import requested_lessons
@@ -68,6 +70,7 @@ def automation(settings: Settings) -> dict[str, Any]:
         tags=run_tags(settings),
         description="Checks the whole lake.",
     )
+    clean_videos = clean_videos_job(settings)
     return {
         "sensors": [
             _episode_flow("episode_flow", settings),
@@ -84,9 +87,10 @@ def automation(settings: Settings) -> dict[str, Any]:
             _seal(settings),
             dg.ScheduleDefinition("retention", target=["audio_retention"], cron_schedule="25 3 * * *"),
             dg.ScheduleDefinition("duplicates", target=["same_audio"], cron_schedule="35 3 * * *"),
+            dg.ScheduleDefinition("clean_videos", job=clean_videos, cron_schedule="55 3 * * *"),
             dg.ScheduleDefinition("check", job=check_lake, cron_schedule="45 4 * * *"),
         ],
-        "jobs": [check_lake, nightly_backfill, _nightly_backfill("night", settings)],
+        "jobs": [check_lake, clean_videos, nightly_backfill, _nightly_backfill("night", settings)],
     }
 
 

@@ -1,4 +1,4 @@
-"""Commands for videos that are made on request: podlake video submit, list, status, cancel, run, devices, device-back."""
+"""Commands for videos that are made on request: podlake video submit, list, status, cancel, run, devices, device-back, clean."""
 
 from __future__ import annotations
 
@@ -165,6 +165,27 @@ def device_back(device: str) -> None:
             raise click.ClickException(f"There is no device {device}. `podlake video devices` shows them.")
         heads.leases.bring_back(device)
     click.echo(f"{device} is used again.")
+
+
+@video.command()
+@click.option("--dry-run", is_flag=True, help="Only show what would be removed.")
+def clean(dry_run: bool) -> None:
+    """Remove uploads, temporary files and files on devices that are older than PODLAKE_VIDEOS_KEEP_DAYS.
+
+    The schedule `clean_videos` does this daily once it is switched on. Finished videos stay.
+    """
+    from dagster_project.clean_videos import planned_removals
+    from resources.studio.video_cleanup import remove
+
+    with _studio() as (settings, instance, lake, ledger, heads):
+        files = _files(settings)
+        chosen = planned_removals(instance, settings, lake, ledger, heads, files)
+        for one in chosen:
+            click.echo(f"{one.place:7} {one.size_bytes / 1e6:9.1f} MB  {one.at:%Y-%m-%d}  {one.path}")
+        if not dry_run:
+            remove(files, chosen)
+    total = sum(one.size_bytes for one in chosen) / 1e6
+    click.echo(f"{len(chosen)} files, {total:.1f} MB {'would be' if dry_run else 'are'} removed.")
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -78,17 +78,11 @@ class VideoFiles:
             self.home.add(source, UPLOADS, name)
         return Upload(name, source.stat().st_size, datetime.now(UTC))
 
-    async def receive_upload(self, body: AsyncIterator[bytes], suffix: str) -> Upload:
-        """Store the bytes of a request."""
-        part = self.cache / "videos" / "receiving" / f"{uuid4().hex}.part"
+    def receiving(self, name: str) -> Path:
+        """A local file for the bytes of an upload that is being received."""
+        part = self.cache / "videos" / "receiving" / f"{name}.part"
         part.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with part.open("wb") as file:
-                async for block in body:
-                    file.write(block)
-            return self.keep_upload(part, suffix)
-        finally:
-            part.unlink(missing_ok=True)
+        return part
 
     def uploads(self) -> Iterator[Upload]:
         selector = fs.FileSelector(self.home.path(UPLOADS), allow_not_found=True)

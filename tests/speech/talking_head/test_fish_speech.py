@@ -62,7 +62,7 @@ def test_a_text_is_said_in_pieces_that_are_joined(pair: Pair) -> None:
     ("fault", "error", "message"),
     [
         ("no_wav", BadOutput, 'answered with no WAV file: {"code": -1'),
-        ("tiny", BadOutput, "answered with no WAV file"),
+        ("tiny", BadOutput, "answered with a WAV file of 44 bytes"),
         ("short", BadOutput, "was not said as it is"),
         ("silence", BadOutput, "gave silence instead of"),
         ("500", HeadServiceFailed, "answered 500: Internal Server Error"),
@@ -106,7 +106,7 @@ def test_the_voice_of_a_video_is_its_reference(tmp_path: Path) -> None:
     assert 3_000 < chosen.speech_ms <= chosen.span.duration_ms <= 30_000
     assert len(chosen.sound.samples) == chosen.span.duration_ms * REFERENCE_RATE_HZ // 1000
     picture = picture_of(video)
-    assert (picture.width, picture.height, picture.codec) == (64, 64, "mpeg4")
+    assert (picture.width, picture.height, picture.codec) == (64, 64, "h264")
 
 
 def test_what_holds_no_speech_or_no_picture_is_refused(tmp_path: Path) -> None:
