@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated
 
 import sqlalchemy as sa
@@ -19,6 +20,7 @@ from gateway.snapshot import Snapshot, snapshot
 from gateway.statistics import Kept
 from gateway.status import Statuses
 from gateway.studio import Studio
+from gateway.videos import VideoStudio
 from gateway.webservers import Webservers
 from podlake.api import Statistics
 from resources import accounts
@@ -48,6 +50,7 @@ class Service:
     landings: Landings
     statuses: Statuses
     studio: Studio
+    database_url: str
     statistics: Kept[Statistics] = field(default_factory=lambda: Kept(10.0))
     _snapshot: Kept[Snapshot] = field(default_factory=lambda: Kept(10.0))
     webservers: Webservers = field(default_factory=Webservers.planned)
@@ -75,11 +78,16 @@ class Service:
                 settings, lake, podcast_ledger.Ledger(url), notifications.Notifications(database),
                 StudioFiles(home, settings.cache_folder),
             ),
+            url,
         )  # fmt: skip
 
     async def snapshot(self) -> Snapshot:
         """The state of the pipeline, at most ten seconds old."""
         return await self._snapshot.get(lambda: asyncio.to_thread(snapshot, self))
+
+    @cached_property
+    def videos(self) -> VideoStudio:
+        return VideoStudio.of(self.settings, self.lake, self.database_url, lambda: self.studio.instance)
 
     @property
     def accounts(self) -> Accounts:
