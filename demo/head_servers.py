@@ -34,6 +34,8 @@ class _Task:
     ends_at: float
     fails: bool = False
     hangs: bool = False
+    begun: threading.Event = field(default_factory=threading.Event)
+    """Whether a part of its file is there."""
 
 
 @dataclass
@@ -64,7 +66,7 @@ class HeyGem:
 
     @staticmethod
     def _is_over(task: _Task) -> bool:
-        return time.monotonic() >= task.ends_at
+        return time.monotonic() >= task.ends_at and (task.fails or task.begun.is_set())
 
     def submit(self, asked: dict[str, Any]) -> dict[str, Any] | None:
         """The answer; None: the connection is closed without one."""
@@ -83,7 +85,7 @@ class HeyGem:
         if fault == "forgets":
             del self.tasks[code]
         elif fault != "fails":
-            threading.Thread(target=self._film, args=(code, asked), daemon=True).start()
+            threading.Thread(target=self._film, args=(self.tasks[code], code, asked), daemon=True).start()
         if fault == "lost_end":
             self.lost_end.add(code)
         if fault == "query_error":
@@ -108,7 +110,7 @@ class HeyGem:
                 "video_duration": 1, "width": 64, "height": 64}  # fmt: skip
         return 200, _answer(10000, "", data=data)
 
-    def _film(self, code: str, asked: dict[str, Any]) -> None:
+    def _film(self, task: _Task, code: str, asked: dict[str, Any]) -> None:
         """The file grows: half of it is there when the task is over, the rest a little later."""
         content = talking_picture((self.folder / "temp" / Path(asked["audio_url"]).name).read_bytes())
         time.sleep(self.work_s * 0.9)
@@ -116,6 +118,7 @@ class HeyGem:
         with path.open("wb") as file:
             file.write(content[: len(content) // 2])
             file.flush()
+            task.begun.set()
             time.sleep(self.work_s * 0.4)
             file.write(content[len(content) // 2 :])
 

@@ -22,6 +22,8 @@ SAFE = ("GET", "HEAD")
 METHODS = (*SAFE, "POST", "PUT", "PATCH", "DELETE")
 BULK_PATHS = re.compile(r"/api/v1/(bulk|workers/[^/]+/outcome)")
 """The paths whose bodies may be as large as `bulk_body_mb`."""
+UPLOAD_PATH = "/api/v1/videos/uploads"
+"""The path whose bodies may be as large as `upload_mb`."""
 _ONCE = ("host", "content-length", "transfer-encoding", "authorization", "content-type", "origin")
 _MOST_HEADER_BYTES = 64 << 10
 _MOST_LOGIN_BYTES = 64 << 10

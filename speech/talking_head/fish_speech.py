@@ -114,7 +114,9 @@ def _said(device: HeadDevice, piece: str, reference: Reference) -> Sound:
     url = f"{device.speech_url}/v1/invoke"
     with client(SAY_S) as http:
         content = asked(http, "POST", url, json=task).content
-    if content[:4] != b"RIFF" or len(content) < SMALLEST_BYTES:
+    if content[:4] == b"RIFF" and len(content) < SMALLEST_BYTES:
+        raise BadOutput(f"{url} answered with a WAV file of {len(content)} bytes, which holds no word.")
+    if content[:4] != b"RIFF":
         raise BadOutput(f"{url} answered with no WAV file: {shown(content[:200].decode('utf-8', 'replace'))}")
     sound = sound_of(content, url)
     check_length(sound, piece, url)

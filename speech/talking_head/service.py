@@ -54,4 +54,5 @@ def code_of(answer: dict[str, Any]) -> int | None:
 
 
 def shown(text: str) -> str:
-    return " ".join(text.split())[:_SHOWN_CHARACTERS] or "nothing"
+    readable = "".join(char if char.isprintable() else " " for char in text)
+    return " ".join(readable.split())[:_SHOWN_CHARACTERS] or "nothing"

@@ -26,23 +26,6 @@ from resources.studio.device_leases import DeviceLeases
 ROOT = Path(__file__).parents[3]
 VOICE = ROOT / "tests" / "nemo" / "pod_solo.flac"
 TEXT = "The area of a circle is $\\pi r^2$. Today it is -3 degrees, and the train leaves at 10:30."
-WORKER = """
-import time
-from datetime import timedelta
-from dagster_project.build_resources import build_resources
-from dagster_project.instance import open_instance
-from dagster_project.settings import Settings
-from dagster_project.videos import OPEN, run_due_videos, unfinished
-from datetime import UTC, datetime
-
-settings = Settings()
-given = build_resources(settings)
-lake, ledger, heads = given["lake"], given["video_ledger"], given["head_devices"]
-with open_instance(settings) as instance:
-    while any(one.state in OPEN for one in unfinished(instance, lake, ledger, datetime.now(UTC))):
-        run_due_videos(instance, lake, ledger, heads, retry_after=timedelta(0))
-        time.sleep(0.2)
-"""
 
 
 class Studio:
@@ -81,7 +64,7 @@ class Studio:
         return self.podlake("video", "submit", str(self.text), *more).split()[0]
 
     def worker(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([sys.executable, "-c", WORKER], cwd=ROOT, env=self._environment())
+        return subprocess.Popen([sys.executable, "-m", "demo.head_worker"], cwd=ROOT, env=self._environment())
 
     def leases(self) -> DeviceLeases:
         return DeviceLeases(f"sqlite:///{self.folder / 'home' / 'service.db'}")

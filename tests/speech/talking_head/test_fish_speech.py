@@ -62,7 +62,7 @@ def test_a_text_is_said_in_pieces_that_are_joined(pair: Pair) -> None:
     ("fault", "error", "message"),
     [
         ("no_wav", BadOutput, 'answered with no WAV file: {"code": -1'),
-        ("tiny", BadOutput, "answered with no WAV file"),
+        ("tiny", BadOutput, "answered with a WAV file of 44 bytes"),
         ("short", BadOutput, "was not said as it is"),
         ("silence", BadOutput, "gave silence instead of"),
         ("500", HeadServiceFailed, "answered 500: Internal Server Error"),
