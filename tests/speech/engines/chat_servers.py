@@ -48,7 +48,7 @@ class ChatSeen:
 
 FAULTS = (
     "lost line", "more lines", "no number", "no name", "no term", "broken", "other language", "copy", "500", "429", "503",
-    "empty", "slow", "length", "error inside", "no key", "page",
+    "empty", "slow", "length", "error inside", "no key", "page", "swapped",
 )  # fmt: skip
 
 
@@ -105,6 +105,8 @@ class _Chat(BaseHTTPRequestHandler):
             lines = lines[:-1]
         if fault == "more lines":
             lines.append({"id": len(lines) + 1, "note": "", "translation": "Y nada más."})
+        if fault == "swapped" and len(lines) > 1:
+            lines[0]["id"], lines[1]["id"] = lines[1]["id"], lines[0]["id"]
         if fault == "no key":
             lines = [{"id": line["id"], "text": line["translation"]} for line in lines]
         text = json.dumps({"lines": lines}, ensure_ascii=False)
