@@ -145,13 +145,17 @@ def _speed(lines: Sequence[DubLine], limit_ms: int) -> float:
 def _excess(lines: Sequence[DubLine], first: int, end_ms: int) -> list[Excess]:
     """The lines of a chunk that ends too late, with the share of each that fits.
 
-    A line from which on the time is too short shares the loss with all after it.
+    Where the time from a line on is too short, the lines from there on that exceed their own time share the loss.
     """
-    keep = [1.0] * len(lines)
+    ends_ms = [after.start_ms - PAUSE_MS - 1 for after in lines[1:]] + [end_ms - 1]
+    own_ms = [(end - line.start_ms) * HIGHEST_SPEED for line, end in zip(lines, ends_ms, strict=True)]
+    kept_ms = [float(line.spoken_ms) for line in lines]
     for begin in range(len(lines) - 1, -1, -1):
-        spoken_ms = sum(line.spoken_ms * share for line, share in zip(lines[begin:], keep[begin:], strict=True))
-        time_ms = end_ms - lines[begin].start_ms - (PAUSE_MS + 1) * (len(lines) - 1 - begin) - 1
-        if spoken_ms > time_ms * HIGHEST_SPEED:
-            share = max(0.0, time_ms * HIGHEST_SPEED / spoken_ms) * MARGIN
-            keep[begin:] = [one * share for one in keep[begin:]]
-    return [Excess(first + index, share) for index, share in enumerate(keep) if share < 1.0]
+        missing_ms = sum(kept_ms[begin:]) - sum(own_ms[begin:])
+        over_ms = [max(0.0, kept - own) for kept, own in zip(kept_ms[begin:], own_ms[begin:], strict=True)]
+        if missing_ms > 0:
+            loss = missing_ms / sum(over_ms)
+            for index, over in enumerate(over_ms, start=begin):
+                kept_ms[index] = max(0.0, kept_ms[index] - loss * over) * (MARGIN if over else 1.0)
+    shares = [kept / line.spoken_ms for kept, line in zip(kept_ms, lines, strict=True)]
+    return [Excess(first + index, share) for index, share in enumerate(shares) if share < 1.0]
