@@ -40,8 +40,8 @@ def main() -> None:
     asked = parser.parse_args()
     print("load before:", *(f"{one:.1f}" for one in os.getloadavg()))
     with tempfile.TemporaryDirectory() as folder:
-        port = _free_port()
-        server = _start(Path(folder), port)
+        port = free_port()
+        server = start_server(Path(folder), port)
         try:
             bulk(port, asked.bulk)
             keys = _land(Path(folder), port, asked.episodes)
@@ -63,10 +63,10 @@ def bulk(port: int, count: int) -> None:
 def status(port: int, keys: list[str], server_pid: int) -> None:
     """Cold: every episode once. Warm: the first ones again and again, as clients ask that wait for their episodes."""
     for name, chosen, seconds in (("cold", keys, SECONDS), ("warm", keys[:WARM], SECONDS)):
-        used_s = _cpu_s(server_pid)
+        used_s = cpu_s(server_pid)
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             count, elapsed_s, times_ms = pool.apply(_load, (port, chosen, seconds, name == "cold"))
-        used_s = _cpu_s(server_pid) - used_s
+        used_s = cpu_s(server_pid) - used_s
         times_ms.sort()
         print(f"status, {name}: {count / elapsed_s:.0f} requests/s, median {times_ms[count // 2]:.1f} ms, "
               f"p99 {times_ms[int(count * 0.99)]:.1f} ms; {1e3 * used_s / count:.2f} CPU-ms of the server each")  # fmt: skip
@@ -144,7 +144,8 @@ def _land(home: Path, port: int, count: int) -> list[str]:
     return keys
 
 
-def _start(home: Path, port: int) -> subprocess.Popen[bytes]:
+def start_server(home: Path, port: int) -> subprocess.Popen[bytes]:
+    """A gateway of its own process, which is ready."""
     environment = {
         **os.environ, "PODLAKE_HOME": str(home), "DAGSTER_HOME": str(home / "dagster"), "PODLAKE_SERVE_DAGSTER": "false",
         "ADMIN_USERNAME": USER[0], "ADMIN_PASSWORD": SecretStr(USER[1]).get_secret_value(),
@@ -163,12 +164,13 @@ def _start(home: Path, port: int) -> subprocess.Popen[bytes]:
     raise TimeoutError("The server did not start.")
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s(pid: int) -> float:
+    """CPU seconds of a process so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as free:
         return int(free.getsockname()[1])
 

@@ -29,6 +29,7 @@ from dagster_project.backfills import run_tags
 from dagster_project.clean_videos import clean_videos_job
 from dagster_project.flow_state import FlowState
 from dagster_project.gathering import gathering_batches
+from dagster_project.gpu_servers import gpu_server_sensor
 from dagster_project.lessons import requested_lessons
 from dagster_project.nightly import archived_of_other_engines, request_nightly_backfill
 from dagster_project.planning import Situation, engine_versions, move_scattered, plan_settings
@@ -80,6 +81,7 @@ def automation(settings: Settings) -> dict[str, Any]:
             requested_lessons,
             requested_videos,
             alert_sensor(settings),
+            gpu_server_sensor(settings),
         ],
         "schedules": [
             _poll_feeds(settings),

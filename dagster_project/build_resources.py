@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from assets.stages import EPISODE_GRAPH
@@ -16,20 +17,27 @@ from resources.engines.devices import Devices, visible
 from resources.engines.local_host import LocalHost
 from resources.engines.ray_host import RayHost
 from resources.engines.routing import Engines, Host, parse_transcribers
+from resources.engines.translators import Translators, parse_translator
 from resources.engines.voices import Voices, parse_voices
 from resources.fetch.addresses import AllowedHosts
 from resources.fetch.audio_store import AudioStore
 from resources.fetch.hosts import FetchPolicy
+from resources.gpu_server.compute import OpenStackServer
+from resources.gpu_server.ledger import GpuServerLedger
+from resources.gpu_server.on_demand import GpuServer
+from resources.gpu_server.servers import GpuServers, parse_servers
 from resources.lake.catalogue import Catalogue
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.studio.device_leases import DeviceLeases
+from resources.studio.dub_settings import DubSettings
 from resources.studio.feed import FeedSettings
 from resources.studio.files import StudioFiles
 from resources.studio.head_devices import HeadDevices
 from resources.studio.ledger import Ledger
 from resources.studio.lesson_files import LessonFiles
 from resources.studio.lessons import LessonLedger
+from resources.studio.publishing import publisher
 from resources.studio.video_files import VideoFiles
 from resources.studio.video_ledger import VideoLedger
 from resources.tiers import load_tiers
@@ -53,6 +61,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         host=_host(settings, waveforms),
         saturated=second_diarizer(settings),
     )
+    lesson_ledger = LessonLedger(partial(database_url, settings))
     return {
         "home": home,
         "lake": lake,
@@ -70,10 +79,21 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         "voices": voices(settings),
         "studio_files": StudioFiles(home, settings.cache_folder),
         "podcast_feed": podcast_feed(settings),
+        "gpu_servers": gpu_servers(settings),
         "ledger": Ledger(partial(database_url, settings)),
-        "lesson_ledger": LessonLedger(partial(database_url, settings)),
+        "lesson_ledger": lesson_ledger,
+        "publisher": publisher(
+            settings.publish_to,
+            home,
+            lesson_ledger,
+            kinescope_url=settings.kinescope_url.rstrip("/"),
+            uploader_url=settings.kinescope_uploader_url.rstrip("/"),
+            token=settings.kinescope_token.get_secret_value(),
+        ),
         "lesson_files": lesson_files(settings, home),
         "lesson_limits": lesson_limits(settings),
+        "translators": translators(settings),
+        "dub_settings": DubSettings(settings.dub_subtitles),
         "separation": Separation.parse(settings.stems),
         "video_ledger": VideoLedger(partial(database_url, settings)),
         "video_files": VideoFiles(home, settings.cache_folder),
@@ -83,7 +103,19 @@ def build_resources(settings: Settings) -> dict[str, Any]:
 
 def voices(settings: Settings) -> Voices:
     """The voices of scripts. They run on this machine, also if other engines run on a cluster."""
-    return Voices(parse_voices(settings.voices), Devices(visible(settings.gpus)), settings.engine_idle_s)
+    devices = Devices(visible(settings.gpus))
+    return Voices(parse_voices(settings.voices), devices, settings.engine_idle_s, gpu_servers(settings))
+
+
+def gpu_servers(settings: Settings) -> GpuServers:
+    """The servers of the cloud that run while there is work."""
+    ledger, idle = GpuServerLedger(partial(database_url, settings)), timedelta(minutes=settings.gpu_server_idle_min)
+    return GpuServers(
+        [
+            GpuServer(OpenStackServer(name), ledger, health_url, idle)
+            for name, health_url in parse_servers(settings.gpu_servers).items()
+        ]
+    )
 
 
 def head_devices(settings: Settings) -> HeadDevices:
@@ -104,6 +136,13 @@ def lesson_limits(settings: Settings) -> LessonLimits:
     return LessonLimits(
         max_bytes=round(settings.lesson_max_gb * 1e9), max_ms=round(settings.lesson_max_minutes * 60_000)
     )
+
+
+def translators(settings: Settings) -> Translators:
+    return Translators(
+        parse_translator(settings.translator), settings.cache_folder / "translations",
+        Path(settings.terms).expanduser() if settings.terms else None,
+    )  # fmt: skip
 
 
 def podcast_feed(settings: Settings) -> FeedSettings:

@@ -77,25 +77,15 @@ def statuses(instance: dg.DagsterInstance, lake: Lake, requests: Sequence[Reques
 
 
 def statuses_in_queue(
-    instance: dg.DagsterInstance, lake: Lake, ledger: Ledger, requests: Sequence[Request]
+    instance: dg.DagsterInstance, lake: Lake, requests: Sequence[Request], among: Sequence[Request]
 ) -> list[Status]:
-    """The same, with the place of each pending one among the pending requests of all users."""
+    """The same, with the place of each pending one among these requests, which are those of all users."""
     found = statuses(instance, lake, requests)
     if not any(one.state == "pending" for one in found):
         return found
-    waiting = [one for one in unfinished(instance, lake, ledger, datetime.now(UTC)) if one.state == "pending"]
-    waiting.sort(key=_order)
+    waiting = sorted((one for one in statuses(instance, lake, among) if one.state == "pending"), key=_order)
     places = {one.request.podcast_id: place for place, one in enumerate(waiting, start=1)}
     return [replace(one, position=places.get(one.request.podcast_id)) for one in found]
-
-
-def unfinished(instance: dg.DagsterInstance, lake: Lake, ledger: Ledger, now: datetime) -> list[Status]:
-    """The requests of all users that are not completed or cancelled. Those that have failed are among them."""
-    finished = open_commits(lake.home, LAST_STAGE)
-    requests = ledger.requests(since=now - REMEMBERED, most=None)
-    return statuses(
-        instance, lake, [one for one in requests if not one.cancelled_at and one.podcast_id not in finished]
-    )
 
 
 def open_requests(instance: dg.DagsterInstance, lake: Lake, requests: Sequence[Request]) -> Collection[str]:
@@ -111,6 +101,13 @@ def due(instance: dg.DagsterInstance, lake: Lake, ledger: Ledger, now: datetime 
     now = now or datetime.now(UTC)
     ready = _ready(instance, lake, ledger, now)
     return [one for one in ready if ledger.claim(one.request.podcast_id, one.attempt + 1, now)]
+
+
+def unfinished(lake: Lake, ledger: Ledger, now: datetime) -> list[Request]:
+    """The requests of all users that are not completed or cancelled. Those that have failed are among them."""
+    finished = open_commits(lake.home, LAST_STAGE)
+    requests = ledger.requests(since=now - REMEMBERED, most=None)
+    return [one for one in requests if not one.cancelled_at and one.podcast_id not in finished]
 
 
 def run_tags(status: Status) -> dict[str, str]:
@@ -210,7 +207,8 @@ def _after_failure(lake: Lake, request: Request, attempt: int, record: dg.RunRec
 
 def _ready(instance: dg.DagsterInstance, lake: Lake, ledger: Ledger, now: datetime) -> list[Status]:
     """What is due now, the earliest request first. It is not claimed."""
-    return sorted((one for one in unfinished(instance, lake, ledger, now) if _is_due(one, now)), key=_order)
+    waiting = statuses(instance, lake, unfinished(lake, ledger, now))
+    return sorted((one for one in waiting if _is_due(one, now)), key=_order)
 
 
 def _claim_now(instance: dg.DagsterInstance, lake: Lake, ledger: Ledger, status: Status) -> bool:

@@ -10,9 +10,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from resources.engines.devices import visible
 from resources.engines.routing import parse_transcribers
+from resources.engines.translators import parse_translator
 from resources.engines.voices import parse_voices
 from resources.fetch.addresses import AllowedHosts
 from resources.fetch.disk_space import DiskSpace
+from resources.gpu_server.servers import parse_servers
 from resources.lake.graph import StageSpec
 from resources.tiers import load_tiers
 from speech.stems import Separation
@@ -162,7 +164,7 @@ class Settings(BaseSettings):
     )
     voices: str = Field(
         "en.S1=piper,en.S2=espeak?variant=f2,S1=espeak,S2=espeak?variant=f2,S3=espeak?variant=m3,S4=espeak?variant=f4",
-        description="Voice of each speaker of a script, `[language.]S1=name[:model][?options]`: piper, espeak, soulx or openai. docs/studio.md has examples.",
+        description="Voice of each speaker of a script, `[language.]S1=name[:model][?options]`: piper, espeak, soulx, openai or chatterbox. docs/studio.md has examples.",
     )
     podcasts_url: str = Field(
         "http://127.0.0.1:8080/podcasts",
@@ -177,6 +179,22 @@ class Settings(BaseSettings):
         "auto",
         description="How voices and background of a lesson are told apart: `demucs[:model]`, `duck` (not at all: the sound is made soft under the dub), or `auto`, Demucs where it is installed.",
     )
+    translator: str = Field(
+        "apertium",
+        description="Translator of lessons: `apertium`, or a chat model, `ollama:http://127.0.0.1:11434?model=qwen2.5:14b`. docs/dubbing.md has examples.",
+    )
+    terms: str = Field("", description="CSV or YAML file with terms and their translations. Empty: none.")
+    dub_subtitles: Literal["muxed", "burnt", "none"] = Field(
+        "muxed",
+        description="Subtitles of dubbed videos: tracks (`muxed`), drawn into the picture, which is encoded for it (`burnt`), or `none`.",
+    )
+    publish_to: str = Field(
+        "",
+        description="Where approved dubs are published: a folder, `s3://bucket/prefix`, or `kinescope:<id of a folder>`. Empty: the folder `published` of the home.",
+    )
+    kinescope_token: SecretStr = Field(SecretStr(""), description="API token of Kinescope.")
+    kinescope_url: str = Field("https://api.kinescope.io", description="The API of Kinescope.")
+    kinescope_uploader_url: str = Field("https://uploader.kinescope.io", description="Its server for uploads.")
     head_devices: tuple[HeadDevice, ...] = Field(
         (),
         description='Devices for talking heads, a pair of servers on each: `[{"name": "gpu0", "speech_url": "http://127.0.0.1:18180", "video_url": "http://127.0.0.1:8383", "speech_folder": "/srv/voice0", "video_folder": "/srv/face0", "gpu": 0}]`. Empty: requests become audiograms.',
@@ -203,6 +221,13 @@ class Settings(BaseSettings):
         SecretStr(""), description="Mail server: `smtp://user:password@host:587`, or `smtps://…`."
     )
     smtp_from: str = Field("podlake@localhost", description="Sender of e-mails.")
+    gpu_servers: str = Field(
+        "",
+        description="GPU servers of OpenStack that run while there is work: name and health of the service, `gpu-1=http://10.0.0.5:8001/health`. Credentials: OS_AUTH_URL and the others of its clients. Empty: none.",
+    )
+    gpu_server_idle_min: float = Field(
+        15.0, gt=0, description="Minutes without work after which a GPU server is shelved."
+    )
     site_url: str = Field(
         "http://127.0.0.1:3001",
         description="Where the corpus site is, for links in Dagster's UI. `podlake ui` serves it at the port after its own.",
@@ -240,6 +265,12 @@ class Settings(BaseSettings):
         visible(value)
         return value
 
+    @field_validator("gpu_servers")
+    @classmethod
+    def _gpu_servers_are_readable(cls, value: str) -> str:
+        parse_servers(value)
+        return value
+
     @field_validator("allow_hosts")
     @classmethod
     def _hosts_are_readable(cls, value: str) -> str:
@@ -251,6 +282,12 @@ class Settings(BaseSettings):
     def _contact_fits_a_header(cls, value: str) -> str:
         if not (value.isascii() and value.isprintable()):
             raise ValueError("only printable ASCII fits into the User-Agent")
+        return value
+
+    @field_validator("translator")
+    @classmethod
+    def _translator_is_readable(cls, value: str) -> str:
+        parse_translator(value)
         return value
 
     @field_validator("stems")

@@ -14,6 +14,7 @@ from gateway.app import create_app
 from gateway.authentication import RefusedToStart, check_address, is_open
 from gateway.service import Service
 from gateway.settings import ServeSettings
+from gateway.sockets import OPTIONS
 from resources.logs import log_json
 
 log = logging.getLogger("podlake")
@@ -40,8 +41,8 @@ def main(host: str, port: int) -> None:
     else:
         click.echo(f"podlake is at {at}")
     uvicorn.run(
-        app, host=host, port=port, log_level="warning", log_config=None if is_json else LOGGING_CONFIG, proxy_headers=False, server_header=False, ws_max_size=1 << 20,
-        h11_max_incomplete_event_size=64 << 10, timeout_graceful_shutdown=5,
+        app, host=host, port=port, log_level="warning", log_config=None if is_json else LOGGING_CONFIG, proxy_headers=False,
+        server_header=False, h11_max_incomplete_event_size=64 << 10, timeout_graceful_shutdown=5, **OPTIONS,
     )  # fmt: skip
 
 

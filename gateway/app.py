@@ -30,6 +30,9 @@ from gateway import (
 from gateway.authentication import Authenticator, is_open
 from gateway.errors import handle_errors
 from gateway.guard import Guard
+from gateway.listening import page as listening_page
+from gateway.listening import routes as listening
+from gateway.listening.metrics import ListeningMetrics
 from gateway.service import Service
 
 ROUTERS = (
@@ -45,12 +48,20 @@ ROUTERS = (
     studio_pages.router,
     work.router,
     metrics.router,
+    listening_page.router,  # before the dashboard, whose /static/{name} has other files
     dashboard.router,
+    listening.router,
 )
 """Every route of a router has a `require` of `gateway.auth`."""
 MOUNTS = (("/corpus", site.corpus), (webservers.PREFIX, dagster_ui.dagster_ui))
 """Path, and a function that makes the ASGI application for a service."""
-BACKGROUND = (background.watch_lake, background.send_webhooks, background.tell_of_podcasts, background.run_dagster)
+BACKGROUND = (
+    background.watch_lake,
+    background.send_webhooks,
+    background.tell_of_podcasts,
+    background.run_dagster,
+    background.keep_library,
+)
 """Async context managers of a service, open while the application runs."""
 
 
@@ -76,6 +87,7 @@ def create_app(service: Service) -> FastAPI:
     for path, make in MOUNTS:
         app.mount(path, make(service))
     app.state.registry = CollectorRegistry()
+    app.state.listeners = listening.Listeners(ListeningMetrics(app.state.registry))
     app.add_middleware(Guard, authenticator=app.state.authenticator, serve=service.serve)
     app.add_middleware(metrics.Latency, registry=app.state.registry)
     return app

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 from gateway.landings import watching
 from gateway.notices import telling
@@ -27,3 +28,11 @@ def tell_of_podcasts(service: Service) -> AbstractAsyncContextManager[None]:
 
 def run_dagster(service: Service) -> AbstractAsyncContextManager[None]:
     return running(service.settings, service.webservers) if service.serve.dagster else nullcontext()
+
+
+@asynccontextmanager
+async def keep_library(service: Service) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        await service.library.close()

@@ -15,6 +15,7 @@ from dagster_project.instance import database_url
 from dagster_project.settings import Settings
 from gateway import idempotency, webhooks
 from gateway.landings import Landings
+from gateway.listening.library import Library
 from gateway.settings import ServeSettings
 from gateway.snapshot import Snapshot, snapshot
 from gateway.statistics import Kept
@@ -23,7 +24,7 @@ from gateway.studio import Studio
 from gateway.videos import VideoStudio
 from gateway.webservers import Webservers
 from podlake.api import Statistics
-from resources import accounts
+from resources import accounts, listening_tokens
 from resources.accounts import Accounts
 from resources.alerts import ledger as alert_ledger
 from resources.database import open_database
@@ -50,6 +51,8 @@ class Service:
     landings: Landings
     statuses: Statuses
     studio: Studio
+    library: Library
+    """What can be listened to live."""
     database_url: str
     statistics: Kept[Statistics] = field(default_factory=lambda: Kept(10.0))
     _snapshot: Kept[Snapshot] = field(default_factory=lambda: Kept(10.0))
@@ -60,16 +63,17 @@ class Service:
         home = Home.at(settings.home)
         lake = Lake(home)
         landings = Landings(lake)
+        store = AudioStore(home, settings.cache_folder, int(settings.cache_gb * 1e9))
         url = database_url(settings)
         database = open_database(
             url, accounts.SCHEMA, idempotency.SCHEMA, webhooks.SCHEMA, jobs.SCHEMA, alert_ledger.SCHEMA,
-            podcast_ledger.SCHEMA, notifications.SCHEMA,
+            podcast_ledger.SCHEMA, notifications.SCHEMA, listening_tokens.SCHEMA,
         )  # fmt: skip
         return cls(
             settings,
             serve,
             lake,
-            AudioStore(home, settings.cache_folder, int(settings.cache_gb * 1e9)),
+            store,
             SearchIndex(settings.cache_folder / "search"),
             database,
             landings,
@@ -78,6 +82,7 @@ class Service:
                 settings, lake, podcast_ledger.Ledger(url), notifications.Notifications(database),
                 StudioFiles(home, settings.cache_folder),
             ),
+            Library.of(settings, int(serve.listen_cache_gb * 1e9), lake, store),
             url,
         )  # fmt: skip
 

@@ -55,6 +55,16 @@ class BulkResult:
 
 
 @dataclass(frozen=True)
+class ListeningGrant:
+    """A token with which one listener hears an episode or a podcast live."""
+
+    token: str
+    path: str
+    """Of the WebSocket; `?from=` is the time in ms at which to begin."""
+    expires_at: datetime
+
+
+@dataclass(frozen=True)
 class EpisodeEntry:
     """An episode in a list."""
 

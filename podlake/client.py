@@ -199,7 +199,7 @@ class Client:
         Each is acknowledged when the next one is asked for. When the connection ends, another one is made. Needs the
         package `websockets`.
         """
-        from websockets.exceptions import ConnectionClosed, InvalidStatus
+        from websockets.exceptions import InvalidStatus, WebSocketException
         from websockets.sync.client import connect
 
         url = str(self._http.base_url.copy_with(scheme={"http": "ws", "https": "wss"}[self._http.base_url.scheme]))
@@ -218,8 +218,8 @@ class Client:
             except InvalidStatus as error:
                 if error.response.status_code < 500:
                     raise ApiError(error.response.status_code, json.loads(error.response.body or b"{}")) from error
-            except (ConnectionClosed, OSError):
-                pass
+            except (WebSocketException, EOFError, OSError):
+                pass  # the connection broke, perhaps while it was made
             time.sleep(wait_s)
             wait_s = min(2 * wait_s, _RECONNECT_S[1])
 

@@ -249,6 +249,12 @@ class KeepsCrashing(PodlakeError):
     error_class = "keeps_crashing"
 
 
+class GpuServerUnavailable(PodlakeError):
+    """The GPU server that a service runs on could not be made ready."""
+
+    error_class = "gpu_server"
+
+
 class EngineUnavailable(Exception):
     """What is configured cannot load: not installed, no weights, the wrong class of model.
 
@@ -307,6 +313,7 @@ POLICIES: dict[str, Policy] = {
         retryable=True, tries_in_step=2, first_wait_s=1.0, max_attempts=6, next_try_after_h=1.0
     ),
     KeepsCrashing.error_class: Policy(retryable=True, max_attempts=3),
+    GpuServerUnavailable.error_class: Policy(retryable=True, max_attempts=6, next_try_after_h=0.5),
     PodlakeError.error_class: Policy(retryable=True, tries_in_step=1, max_attempts=3, next_try_after_h=1.0),
 }
 """Class of error → what is done about it. `bug` is every unexpected exception: three runs may fail on it."""

@@ -23,6 +23,12 @@ _ROMAN = re.compile(r"\b[IVXLCDM]+\b")
 _CJK = re.compile(r"[〇零一二两三四五六七八九十百千万萬亿億]+")
 _AFTERNOON = re.compile(r"\s?p\.?\s?m\b", re.IGNORECASE)
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
+_CJK_NUMBER = re.compile(r"(?=.*[十百千万萬亿億])[一二两三四五六七八九十].+")
+"""Others are idioms (万一, 千万), or two neighbours (三四)."""
+_LONG_ENDINGS = frozenset({"de", "es", "fr", "it", "pt"})
+"""Languages in which ordinal numbers end in one letter or two: dritte, dritten."""
+LEAST_INVENTED = 13
+"""A smaller number in digits may come from a word: noon, a couple, a month."""
 LEAST_AS_WORD = 3
 """Smaller numbers in words are articles and pronouns too (`one of them`), so that they may be translated as such."""
 _MOST_WORDS = 7
@@ -78,7 +84,7 @@ def number_problems(source: str, target: str, source_language: str, target_langu
     problems += [
         f"The number {number.text} is not in the source."
         for number in unused
-        if number.is_digits and number.is_required and not number.values & said
+        if number.is_digits and number.is_required and min(number.values) >= LEAST_INVENTED and not number.values & said
     ]
     return problems
 
@@ -115,6 +121,8 @@ def _in_digits(text: str, language: str) -> Iterator[Number]:
             values |= {value + 12 for value in values if value < 12}
         if re.match(r"['’]?s\b", rest) and (decade := re.fullmatch(r"(?:1[89]|20)(\d0)", match[0])):
             values |= {Fraction(int(decade[1]))}  # `the 1990s` are `los años 90`
+        if re.match(r"[kK]\b", rest):
+            values |= {value * 1000 for value in values}
         scaled = _scale_after(rest, language)
         yield Number(match[0], frozenset(value * scaled for value in values), True)
 
@@ -168,8 +176,9 @@ def _in_words(text: str, language: str) -> Iterator[Number]:
     at = 0
     while at < len(tokens):
         used, value = _number_at(tokens, at, table, scales)
-        if not used and tokens[at][:-1] in ordinals:
-            used, value = 1, ordinals[tokens[at][:-1]]
+        if not used:
+            stems = [tokens[at][:-1], *([tokens[at][:-2]] if language in _LONG_ENDINGS else [])]
+            used, value = next(((1, ordinals[stem]) for stem in stems if stem in ordinals), (0, 0))
         if used:
             is_bare_scale = used == 1 and tokens[at] in scales  # `several thousand`
             yield Number(
@@ -216,7 +225,7 @@ def _in_cjk(text: str, language: str) -> Iterator[Number]:
         return
     for match in _CJK.finditer(text):
         value = _cjk_value(match[0])
-        yield Number(match[0], frozenset({Fraction(value)}), False, len(match[0]) > 1 and value >= LEAST_AS_WORD)
+        yield Number(match[0], frozenset({Fraction(value)}), False, bool(_CJK_NUMBER.fullmatch(match[0])))
 
 
 def _cjk_value(text: str) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -17,8 +16,8 @@ from speech.frames import Gap, Tally, unbroken
 from speech.webm import CLUSTER_PACKETS, PACKET_MS, SAMPLE_RATE_HZ, Cluster, clusters_of
 
 BIT_RATE = 32_000
-PART_MS = 20_000
-"""A recording is encoded in parts of this length, each by itself."""
+PART_MS = 10_000
+"""A recording is encoded in parts of this length, each by itself, in a tenth of a second of a core."""
 _FRAME = SAMPLE_RATE_HZ * PACKET_MS // 1000
 _PREROLL_PACKETS = 5
 """Packets before a part, which only bring the encoder into its state: the decoder hears no seam."""
@@ -89,21 +88,11 @@ class ClusterEncoder:
         return found
 
 
-@dataclass(frozen=True)
-class Source:
-    """A file of audio, and what is known of its timeline."""
-
-    path: Path
-    is_seekable: bool = True
-    """No audio is lost in it, and its clock does not jump. Otherwise it is decoded from its beginning."""
-    clock_jumps: bool = True
-    """Steps of its clock by more than 0.5 s are not lost audio."""
-
-
-def encode_part(source: Source, index: int) -> list[Cluster]:
+def encode_part(source: Path, index: int) -> list[Cluster]:
     """The clusters of a part; fewer than a whole one has, or none, where the recording ends.
 
-    Times are those of `decode_to_wav`. Raises NotAudio, Undecodable, OSError.
+    Times are those of `decode_to_wav`, unless audio is lost before the part or the clock jumps: then encode the waveform.
+    Raises NotAudio, Undecodable, OSError.
     """
     start_ms = index * PART_MS
     preroll = _PREROLL_PACKETS if index else 0
@@ -118,16 +107,16 @@ def encode_part(source: Source, index: int) -> list[Cluster]:
     return clusters_of(packets[preroll:wanted], start_ms)
 
 
-def samples_from(source: Source, start_ms: int) -> Iterator[np.ndarray]:
+def samples_from(source: Path, start_ms: int) -> Iterator[np.ndarray]:
     """Mono float samples at 48 kHz from this time on, in blocks of about a second."""
-    with opened(source.path) as (container, stream):
+    with opened(source) as (container, stream):
         at_s = 0.0
-        seeks = source.is_seekable and start_ms > 1000 * _SEEK_S
+        seeks = start_ms > 1000 * _SEEK_S
         first_s = float((stream.start_time or 0) * (stream.time_base or 0))
         if seeks:
             offset = round((start_ms / 1000 - _SEEK_S + first_s) / (stream.time_base or 1))
             container.seek(offset, stream=stream)
-        frames = unbroken(source.path, container, stream, Tally(), clock_jumps=source.clock_jumps)
+        frames = unbroken(source, container, stream, Tally(), clock_jumps=True)
         first = next(frames, None)
         if first is None:
             return

@@ -26,15 +26,22 @@ SCALES: Mapping[str, Mapping[str, int]] = {
 }  # fmt: skip
 """Language → word → the power of ten that the number before it is multiplied with."""
 _OWN_WORDS: Mapping[str, Mapping[str, int]] = {
-    "en": {"dozen": 12, "a hundred": 100, "a thousand": 1000, "a million": 1_000_000, "hundred": 100, "noon": 12},
-    "es": {"un": 1, "una": 1, "cero": 0, "primer": 1, "tercer": 3, "docena": 12, "ciento": 100, "veintiun": 21},
-    "fr": {"une": 1, "premiere": 1, "douzaine": 12},
-    "de": {"ein": 1, "eine": 1, "einem": 1, "einen": 1, "einer": 1, "zwo": 2, "hundert": 100},
+    "en": {
+        "dozen": 12, "hundred": 100, "a hundred": 100, "a thousand": 1000, "a million": 1_000_000, "twenties": 20,
+        "thirties": 30, "forties": 40, "fifties": 50, "sixties": 60, "seventies": 70, "eighties": 80, "nineties": 90,
+    },
+    "es": {"un": 1, "una": 1, "cero": 0, "primer": 1, "tercer": 3, "tercio": 3, "docena": 12},
+    "fr": {"une": 1, "premiere": 1, "tiers": 3, "quart": 4, "douzaine": 12},
+    "de": {
+        "ein": 1, "eine": 1, "einem": 1, "einen": 1, "einer": 1, "zwo": 2, "drittel": 3, "viertel": 4, "funftel": 5,
+        "zehntel": 10, "dutzend": 12, "hundert": 100,
+    },
     "it": {"una": 1, "dozzina": 12},
-    "pt": {"uma": 1, "duas": 2, "duzia": 12, "cento": 100},
-    "ru": {"миллион": 1_000_000, "дюжина": 12, "оба": 2},
+    "pt": {"uma": 1, "duas": 2, "terco": 3, "duzia": 12},
+    "ru": {"оба": 2, "треть": 3, "четверть": 4, "дюжина": 12, "миллион": 1_000_000},
     "ko": {"한": 1, "두": 2, "세": 3, "네": 4, "다섯": 5, "여섯": 6, "일곱": 7, "여덟": 8, "아홉": 9, "열": 10},
 }  # fmt: skip
+"""Language → words that num2words does not say."""
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
 _FORM_OPTIONS: Mapping[str, tuple[dict[str, str], ...]] = {
     "ru": ({"gender": "f"}, {"case": "g"}, {"case": "d"}, {"case": "i"}, {"case": "p"}),
@@ -64,6 +71,8 @@ def spelled_numbers(language: str) -> tuple[Mapping[str, int], Mapping[str, int]
     for options in _FORM_OPTIONS.get(language, ()):
         for value in range(1_000):
             table.setdefault(_spelled(str(say(value, **options))), value)
+    if language == "ru":
+        table = {**_russian_ordinals(say), **table}
     return {**table, **_years(say, language), **_OWN_WORDS.get(language, {})}, _ordinals(say)
 
 
@@ -83,6 +92,12 @@ def _ordinals(say: Callable[..., object]) -> dict[str, int]:
         except (NotImplementedError, TypeError, KeyError):  # it has none, or fails at some
             continue
     return found
+
+
+def _russian_ordinals(say: Callable[..., object]) -> dict[str, int]:
+    """In every case and gender: their endings differ by more than a letter."""
+    forms = [{"case": case, "gender": gender} for case in "ngdaip" for gender in "mfn"]
+    return {_spelled(str(say(value, to="ordinal", **form))): value for value in range(1, 101) for form in forms}
 
 
 def _forms(words: str, language: str) -> Iterator[str]:

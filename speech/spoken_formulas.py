@@ -86,6 +86,8 @@ def _said(span: Span, language: str) -> tuple[str, str | None]:
             return _speaker(language).say(parse_formula(span.latex, language)), None
         except BrokenFormula as broken:
             return _as_text(span.latex, language), str(broken)
+        except RecursionError:
+            return _as_text(span.latex, language), "The formula has too many parts within parts."
     return _as_text(span.latex, language), "A brace or an end of the formula is missing."
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import socketserver
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Thread
 
 
 class MailServer(socketserver.ThreadingTCPServer):
-    """`fault` is the answer to DATA; `hang up`: it takes the content, and closes the connection without an answer."""
+    """`fault` is the answer to DATA; `hang up`: it takes the content, and closes the connection without an answer.
+
+    `at` is a word of SMTP, or `content`: when it has arrived, and before it is answered, `then` is called.
+    """
 
     allow_reuse_address = True
     daemon_threads = True
@@ -17,6 +20,12 @@ class MailServer(socketserver.ThreadingTCPServer):
     def __init__(self, fault: str = "") -> None:
         super().__init__(("127.0.0.1", 0), _Smtp)
         self.fault, self.messages = fault, list[str]()
+        self.at, self.then = "", lambda: None
+
+    def arrived(self, what: str) -> None:
+        if what == self.at:
+            self.at = ""
+            self.then()
 
     @property
     def url(self) -> str:
@@ -30,6 +39,7 @@ class _Smtp(socketserver.StreamRequestHandler):
         self._say("220 here")
         while line := self.rfile.readline().decode().strip():
             word = line.split()[0].upper()
+            self.server.arrived(word)
             if word == "EHLO":
                 self._say("250-here\r\n250 8BITMIME")
             elif word == "DATA" and self.server.fault not in ("", "hang up"):
@@ -42,6 +52,7 @@ class _Smtp(socketserver.StreamRequestHandler):
                 if not data:
                     return  # the client has gone before the end of the content
                 self.server.messages.append("".join(lines))
+                self.server.arrived("content")
                 if self.server.fault == "hang up":
                     return
                 self._say("250 taken")
@@ -52,7 +63,8 @@ class _Smtp(socketserver.StreamRequestHandler):
                 self._say("250 ok")
 
     def _say(self, text: str) -> None:
-        self.wfile.write(f"{text}\r\n".encode())
+        with suppress(OSError):  # the client was killed
+            self.wfile.write(f"{text}\r\n".encode())
 
 
 @contextmanager

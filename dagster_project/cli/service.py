@@ -80,6 +80,10 @@ def users() -> None:
 @click.option("--password", envvar="PODLAKE_PASSWORD", prompt=True, hide_input=True, confirmation_prompt=True)
 def users_add(name: str, role: RoleName, email: str | None, password: str) -> None:
     """Add a user, or give them another role and password, which ends their sessions."""
+    from resources.accounts import is_address
+
+    if email and not is_address(email):
+        raise click.BadParameter(f"{email!r} is no e-mail address.", param_hint="--email")
     accounts = _accounts()
     accounts.set_user(name, role, password)
     if email:

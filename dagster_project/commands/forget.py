@@ -160,12 +160,12 @@ def _traces(plan: Plan, subscriptions: Mapping[str, str]) -> Traces:
 
 
 def _remove_cached(cache: Path, home: Home, plan: Plan) -> None:
-    """Waveforms, copies of remote audio, parts of downloads, the notes of killed runs, and the search index.
+    """Waveforms, copies of remote audio, what was streamed, parts of downloads, the notes of killed runs, and the search index.
 
     The next search makes the index again: an index keeps the text of documents that it has dropped.
     """
     shutil.rmtree(cache / "search", ignore_errors=True)
-    for folder in (cache / "waveforms", cache / "audio"):
+    for folder in (cache / "waveforms", cache / "audio", cache / "listening"):
         for path in folder.rglob("*"):
             if path.is_file() and path.name.partition(".")[0] in plan.audio.sha256:
                 path.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from typing import Literal
 from resources.lake.tables import Table
 
 PartitionKind = Literal["feed", "episode", "podcast", "lesson", "video"]
-EngineSlot = Literal["diarizer", "transcriber", "synthesizer"]
+EngineSlot = Literal["diarizer", "transcriber", "synthesizer", "translator"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,6 +35,11 @@ class StudioFiles:
         names = os.listdir(folder) if folder.is_dir() else []  # noqa: PTH208 - only names are needed
         return frozenset(int(found[1]) for name in names if (found := _LINE.fullmatch(name)))
 
+    def newest_line(self, podcast_id: str, turn_idx: int) -> Path | None:
+        """The local file of a line that is said. Of several, which other voices have made, the newest."""
+        found = (self.cache / "studio" / podcast_id).glob(f"{turn_idx:04d}-*.wav")
+        return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
+
     def forget_lines(self, podcast_id: str) -> None:
         """Remove the local files of lines, which the home has by now."""
         shutil.rmtree(self.cache / "studio" / podcast_id, ignore_errors=True)

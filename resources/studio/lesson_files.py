@@ -67,3 +67,9 @@ class LessonFiles:
     def forget_work(self, lesson_id: str) -> None:
         """Remove what was made locally, which the home has by now."""
         shutil.rmtree(self.cache / lesson_id, ignore_errors=True)
+
+
+def sha256_of(path: Path) -> str:
+    """Of the bytes of a local file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

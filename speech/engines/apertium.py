@@ -28,7 +28,9 @@ _MARKED = re.compile(r"[*@#](?=[^\W\d_])")
 _UNKNOWN = re.compile(r"[*@#]([^\W_]+(?:[’'\-.][^\W_]+)*)")
 _MARKS_OF_TEXT = str.maketrans({"*": " ", "@": " @ ", "#": " # ", "~": " "})
 """The characters of marks, so that they do not stand before a word."""
-_ADDRESS = re.compile(r"(?:https?://|www\.)\S*\w|[\w.+-]+@[\w-]+(?:\.[\w-]+)+|(?<!\w)[@#]\w+|\w+[#@]\w*")
+_ADDRESS = re.compile(
+    r"(?:https?://|www\.)\S*\w|[\w.+-]+@[\w-]+(?:\.[\w-]+)+|(?<!\w)[@#]\w+|\w+[#@]\w*|\w*[a-z]\w*[A-Z]\w*"
+)
 _ENDS = re.compile(r"[.!?…]+[\"”»')\]]*$")
 
 
@@ -142,7 +144,7 @@ def _run(direction: str, lines: Sequence[str]) -> list[str]:
 
 
 def _hidden(line: str, terms: Sequence[Term]) -> tuple[str, list[str]]:
-    """The line as one sentence, with words that Apertium does not know for terms and addresses; what these stand for."""
+    """The line as one sentence, with words that Apertium does not know for terms, addresses and LaTeX; what these stand for."""
     kept: list[str] = []
 
     def hide(text: str) -> str:

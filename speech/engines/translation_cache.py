@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class TranslationCache:
             return
         path = self._path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
-        hidden = path.with_name(f".{path.name}.{os.getpid()}")
+        hidden = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         hidden.write_text(json.dumps({"key": key, "translation": text}, ensure_ascii=False), "utf-8")
         hidden.replace(path)
 

@@ -16,10 +16,10 @@ from pydantic import BaseModel, ValidationError
 from speech.engines.chat_server import BadAnswer, Message
 from speech.types import Term
 
-PROMPT_VERSION = "1"
+PROMPT_VERSION = "2"
 """Raised with every change of the prompts: part of the engine's fingerprint and of the cache's keys."""
 
-Task = Literal["translate", "adapt", "shorten"]
+Task = Literal["terms", "translate", "adapt", "shorten"]
 SCHEMA: Mapping[str, Any] = {
     "type": "object",
     "properties": {
@@ -42,6 +42,10 @@ SCHEMA: Mapping[str, Any] = {
 }
 _FENCE = re.compile(r"^```\w*\s*|\s*```$")
 _TASKS: Mapping[Task, str] = {
+    "terms": (
+        "Each line of `lines` is a name or a term of the lesson, which is shown in part as context. Give the translation that "
+        "experts of the field use. A name of a person or product stays as it is. Leave `note` empty."
+    ),
     "translate": "Translate each line of `lines`. Leave `note` empty.",
     "adapt": (
         "Each line of `lines` has a `translation`. Write into `note`, in at most fifteen words, what is wrong or unnatural "

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 ENVIRONMENTS = frozenset(
     name + star
@@ -20,6 +22,8 @@ ENVIRONMENTS = frozenset(
 )  # fmt: skip
 _PERCENT = "\uff05"
 """Stands for `%` while LaTeX is read: in a spoken text it never begins a comment."""
+_BORDER = "\0"
+"""Stands for what no formula goes over: a link, a speaker's tag."""
 _OPENING = re.compile(r"(?<!\\)(?:\\\\)*?(?P<mark>\$+|\\\(|\\\[|\\begin\{(?P<name>[a-zA-Z]+\*?)\})")
 _NOT_SEARCHED = re.compile(r"(?:https?://|www\.)[^\s<>\"']*[\w/]|\[S\d+\]|<\|[a-zA-Z_]+\|>")
 _CLOSING = {"$": "$", "$$": "$$", r"\(": r"\)", r"\[": r"\]"}
@@ -42,7 +46,7 @@ class Span:
 
 def formula_spans(text: str) -> Iterator[Span]:
     """The formulas of a text, in its order."""
-    masked = _NOT_SEARCHED.sub(lambda match: " " * len(match[0]), text)
+    masked = _NOT_SEARCHED.sub(lambda match: _BORDER * len(match[0]), text)
     read = re.sub(r"(?<!\\)%", _PERCENT, masked)
     position = 0
     while found := _OPENING.search(read, position):
@@ -56,54 +60,72 @@ def formula_spans(text: str) -> Iterator[Span]:
 def _span(text: str, start: int, mark: str, name: str | None) -> Span | None:
     if (name is not None and name not in ENVIRONMENTS) or (len(mark) > 2 and mark[0] == "$"):
         return None
-    parsed = _parsed_end(text, start)
+    parsed = _parsed_end(text, start, name)
     closing = _CLOSING.get(mark) or rf"\end{{{name}}}"
-    end = parsed or _searched_end(text, start + len(mark), closing)
+    end = parsed or _searched_end(text, start + len(mark), closing, name)
     if end is None:
         if mark.startswith("$") and not re.match(r"\$+\s*[-−+]?\\[a-zA-Z]", text[start:]):
             return None  # a price
-        line = re.search(r"\n\s*\n|\Z", text[start:])
-        end = start + line.start() if line else len(text)
+        border = _border(text, start, None)
+        end = start + border.start() if border else len(text)
         return Span(start, end, text[start + len(mark) : end], is_broken=True)
     latex = text[start:end] if name else text[start + len(mark) : end - len(closing)]
-    if mark.startswith("$") and not _is_mathematics(text, start, end, latex, mark):
-        return None
-    if not latex.strip():
+    is_formula = _is_mathematics(text, start, end, latex, mark) if mark.startswith("$") else True
+    if parsed is None and mark.startswith("$") and not re.search(r"\\[a-zA-Z]|[\^_]", latex):
+        is_formula = False
+    if not (is_formula and latex.strip()):
         return None
     return Span(start, end, latex, is_broken=parsed is None)
 
 
-def _parsed_end(text: str, start: int) -> int | None:
+@lru_cache
+def _macros() -> Any:
+    """The macros of LaTeX and their arguments, which pylatexenc would put together for every formula."""
+    from pylatexenc.latexwalker import get_default_latex_context_db
+
+    return get_default_latex_context_db()
+
+
+def _parsed_end(text: str, start: int, name: str | None) -> int | None:
     """Where the LaTeX that begins at a place ends; None where it is not well-formed."""
     from pylatexenc.latexwalker import LatexWalker, LatexWalkerError
 
-    line = re.search(r"\n\s*\n", text[start:])
-    limit = start + line.start() if line and text[start] == "$" else len(text)
-    walker = LatexWalker(text[:limit], tolerant_parsing=False)
+    border = _border(text, start, name)
+    limit = start + border.start() if border else len(text)
+    walker = LatexWalker(text[start:limit], latex_context=_macros(), tolerant_parsing=False)
     try:
-        nodes, _, _ = walker.get_latex_nodes(pos=start, read_max_nodes=1)
-    except (LatexWalkerError, IndexError):
+        nodes, _, _ = walker.get_latex_nodes(pos=0, read_max_nodes=1)
+    except (LatexWalkerError, IndexError, RecursionError):
         return None
-    if not nodes or nodes[0] is None or nodes[0].pos != start:
+    if not nodes or nodes[0] is None or nodes[0].pos != 0:
         return None
-    return int(nodes[0].pos + nodes[0].len)
+    return start + int(nodes[0].len)
 
 
-def _searched_end(text: str, start: int, closing: str) -> int | None:
+def _searched_end(text: str, start: int, closing: str, name: str | None) -> int | None:
     """The end of a formula whose braces do not match: after the next closing mark of the paragraph."""
-    found = re.search(rf"(?<!\\){re.escape(closing)}|\n\s*\n", text[start:])
-    return start + found.end() if found and found[0] == closing else None
+    border = _border(text, start, name)
+    found = re.compile(rf"(?<!\\){re.escape(closing)}").search(
+        text, start, start + border.start() if border else len(text)
+    )
+    return found.end() if found else None
+
+
+def _border(text: str, start: int, name: str | None) -> re.Match[str] | None:
+    """Where a formula ends at the latest: at the end of its paragraph, and an environment at a link or a tag."""
+    return re.search(_BORDER if name else rf"\n\s*\n|{_BORDER}", text[start:])
 
 
 def _is_mathematics(text: str, start: int, end: int, latex: str, mark: str) -> bool:
     """Whether dollars are the marks of a formula, and not of prices or of variables of a shell."""
-    is_symbolic = bool(_MATHEMATICAL.search(latex))
     if mark == "$$":
-        return is_symbolic or not re.search(r"[^\W\d_]{2,}", latex)
+        return bool(_MATHEMATICAL.search(latex)) or not re.search(r"[^\W\d_]{2,}", latex)
     before, after = text[start - 1 : start], text[end : end + 1]
     if latex[:1].isspace() or latex[-1:].isspace():
         return bool(re.search(r"\\[a-zA-Z]|[\^_=]", latex)) and not re.match(r"\s*\d", latex) and latex[:1].isspace()
-    if after.isdigit() or (before.isalnum() and latex[:1].isdigit() and "\\" not in latex):
+    if (after.isdigit() and not re.search(r"[\\^_]", latex)) or (
+        before.isalnum() and latex[:1].isdigit() and "\\" not in latex
+    ):
         return False
     if after.isalpha() and re.match(r"[A-Z_]{2,}\b", latex):
         return False
@@ -111,4 +133,4 @@ def _is_mathematics(text: str, start: int, end: int, latex: str, mark: str) -> b
     if _PRICE.match(plain) and "\\" not in latex:
         return False
     words = re.findall(r"(?<![^\W\d_])[^\W\d_]{2,}(?![^\W\d_])", plain)
-    return len(words) < 2 if not is_symbolic else len(words) < 4
+    return len(words) < (4 if re.search(r"[\\^_=<>+]", latex) else 2)

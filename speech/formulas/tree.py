@@ -14,6 +14,7 @@ YIELDS = "→"
 """The text of the arrow of a chemical reaction."""
 LINES = "lines"
 """The text of a table that is lines of a derivation, and not a matrix."""
+_SCRIPT_PARTS = {"msup": 2, "msub": 2, "msubsup": 3}
 _CLOSING = (")", "]", "}", "|", "‖", "⟩", "⌋", "⌉")
 _LAYOUT = re.compile(
     r"\\(?:label|tag\*?|hspace\*?|vspace\*?|phantom|hphantom|vphantom|intertext)\s*\{[^{}]*\}"
@@ -183,11 +184,18 @@ def _nodes(element: Any) -> Iterable[Node]:
     elif tag == "msqrt":
         yield Node("msqrt", children=(tuple(node for child in element for node in _nodes(child)),))
     else:
-        children = tuple(tuple(_nodes(child)) for child in element)
-        if tag in ("msup", "msub", "msubsup") and len(children[0]) > 1 and children[0][-1].text in _CLOSING:
-            yield from children[0][:-1]  # \left( … \right)^2 as (…)^2
-            children = (children[0][-1:], *children[1:])
-        yield Node(tag, children=children, is_bar=element.get("linethickness") != "0")
+        yield from _composed(tag, element)
+
+
+def _composed(tag: str, element: Any) -> Iterable[Node]:
+    """A fraction, a root, or a base with scripts."""
+    children = tuple(tuple(_nodes(child)) for child in element)
+    if (more := len(children) - _SCRIPT_PARTS.get(tag, len(children))) > 0:  # a matrix as a base is not in a row
+        children = (tuple(node for row in children[: more + 1] for node in row), *children[more + 1 :])
+    if tag in _SCRIPT_PARTS and len(children[0]) > 1 and children[0][-1].text in _CLOSING:
+        yield from children[0][:-1]  # \left( … \right)^2 as (…)^2
+        children = (children[0][-1:], *children[1:])
+    yield Node(tag, children=children, is_bar=element.get("linethickness") != "0")
 
 
 def _leaf(tag: str, text: str, element: Any) -> Node:
@@ -203,7 +211,7 @@ def _plain_letter(text: str) -> tuple[str, bool]:
     """A mathematical letter (𝐱, ℒ) as an ordinary one, and whether it is bold. Double-struck letters name sets."""
     import unicodedata
 
-    if len(text) != 1 or ord(text) < 0x2100 or text in "ℝℕℤℚℂℙℏℓ℘ℵℜℑ":
+    if len(text) != 1 or ord(text) < 0x2100 or text in "ℝℕℤℚℂℏℓ℘ℵℜℑ":
         return text, False
     name = unicodedata.name(text, "")
     if not name.startswith(("MATHEMATICAL", "SCRIPT", "BLACK-LETTER", "DOUBLE-STRUCK")):

@@ -35,6 +35,7 @@ from resources.lake.lake import Lake
 from resources.lake.tables import EPISODES as CATALOGUE
 from speech.engines import registry
 from speech.errors import NetworkError, NotFound
+from tests.instances import instance_for_test
 from tests.landings import land_arrow, land_outcome, land_stage
 
 KEYS = [f"show-20260101-{n:08x}" for n in range(20)]
@@ -62,7 +63,7 @@ def engines(settings: Settings) -> Engines:
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.instance_for_test() as instance:
+    with instance_for_test() as instance:
         add_keys(instance, EPISODES, KEYS)
         yield instance
 

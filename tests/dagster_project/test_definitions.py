@@ -26,6 +26,7 @@ HEAVY = (
     "ctranslate2",
     "onnxruntime",
     "matplotlib",
+    "openstack",
 )
 
 

@@ -38,6 +38,7 @@ from resources.lake.tables.lessons import LESSONS as LESSON_TABLE
 from resources.studio.lesson_files import LessonFiles
 from resources.studio.lessons import LessonLedger, NewLesson
 from speech.errors import BadLesson, NetworkError
+from tests.instances import instance_for_test
 from tests.landings import land_outcome
 from tests.videos import tone, write_video
 
@@ -46,7 +47,7 @@ LATER = timedelta(minutes=1, seconds=5)
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.instance_for_test() as instance:
+    with instance_for_test() as instance:
         yield instance
 
 

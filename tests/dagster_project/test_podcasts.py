@@ -71,9 +71,9 @@ def _nothing() -> None: ...
 def test_states_follow_the_runs(instance: dg.DagsterInstance, lake: Lake, ledger: Ledger) -> None:
     first, second = request(ledger), request(ledger, "bob")
     both = [one for one in map(ledger.request, (first, second)) if one]
-    queued = statuses_in_queue(instance, lake, ledger, both)
+    queued = statuses_in_queue(instance, lake, both, both)
     assert [(one.state, one.position) for one in queued] == [("pending", 1), ("pending", 2)]
-    assert statuses_in_queue(instance, lake, ledger, both[1:])[0].position == 2
+    assert statuses_in_queue(instance, lake, both[1:], both)[0].position == 2
     (ready, other) = due(instance, lake, ledger)
     assert (ready.request.podcast_id, other.request.podcast_id) == (first, second)
     run = begin(instance, ready)

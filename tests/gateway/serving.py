@@ -20,6 +20,7 @@ from dagster_project.settings import Settings
 from gateway.app import create_app
 from gateway.service import Service
 from gateway.settings import ServeSettings
+from gateway.sockets import OPTIONS
 from podlake.client import Client
 
 ADMIN = ("ana", "correct horse")
@@ -61,7 +62,7 @@ def served(
         service.accounts.set_user(VIEWER[0], "viewer", VIEWER[1])
     with socket.create_server(("127.0.0.1", port)) as listening:
         config = uvicorn.Config(create_app(service), log_level="warning", proxy_headers=False, server_header=False,
-                                timeout_graceful_shutdown=1)  # fmt: skip
+                                timeout_graceful_shutdown=1, **OPTIONS)  # fmt: skip
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()

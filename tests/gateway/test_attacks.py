@@ -82,6 +82,7 @@ def test_every_route_requires_a_role(talks: Served) -> None:
     of_every_user = {path for path, role in changing.items() if role < Role.OPERATOR}
     assert of_every_user == {
         "/logout", "/api/v1/podcasts", "/api/v1/podcasts/check", "/api/v1/podcasts/{podcast_id}/cancel",
+        "/api/v1/episodes/{episode_id}/stream", "/api/v1/podcasts/{podcast_id}/stream",
     }  # fmt: skip
     sockets = list(_routes(create_app(talks.service).router, APIWebSocketRoute))
     assert [route.path for route in sockets if not list(guards(route.dependant))] == []

@@ -13,15 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from dagster_project.cli.service import users
 from dagster_project.settings import Settings
 from gateway.notices import send_next_mail
 from gateway.service import Service
 from gateway.settings import ServeSettings
 from podlake.api import NewPodcast
 from podlake.client import Client
+from resources.accounts import Accounts
 from resources.studio.ledger import Asked, Limits
 from resources.studio.notifications import Finished
 from tests.gateway.serving import ADMIN, OPERATOR, VIEWER, Served, basic, served
@@ -212,6 +215,22 @@ def test_a_user_without_an_address_gets_no_email_and_a_name_that_is_one_is_used(
     finished(studio, ("ann@x.test", "a password"))
     until(lambda: studio.service.studio.outbox.mails() == {"none": 1, "sent": 1})
     assert [message_from_bytes(text.encode())["To"] for text in mail.messages] == ["ann@x.test"]
+
+
+def test_the_command_line_sets_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"sqlite:///{tmp_path}/service.db"
+    monkeypatch.setenv("PODLAKE_HOME", str(tmp_path))
+    monkeypatch.setenv("PODLAKE_DATABASE_URL", url)
+    done = CliRunner().invoke(users, ["add", "ben", "--email", "ben@x.test", "--password", "a password"])
+    assert done.output == "ben can log in as viewer.\n"
+    accounts = Accounts.at(url)
+    assert accounts.address("ben") == "ben@x.test"
+    accounts.remove_user("ben")
+    assert accounts.address("ben") is None
+    wrong = CliRunner().invoke(
+        users, ["add", "ben", "--email", "ben@x.test\nBcc: all@x.test", "--password", "a password"]
+    )
+    assert (wrong.exit_code, accounts.users()) == (2, [])
 
 
 def test_two_services_tell_once(home: Path, mail: MailServer) -> None:

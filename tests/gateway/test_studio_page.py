@@ -26,12 +26,10 @@ def studio(tmp_path, _dagster_home: None) -> Iterator[Served]:
 
 
 @contextmanager
-def opened(
-    browser: Any, studio: Served, user: tuple[str, str] = VIEWER, path: str = "/studio", size: Any = None
-) -> Iterator[Any]:
+def opened(browser: Any, studio: Served, user: tuple[str, str] = VIEWER, path: str = "/studio") -> Iterator[Any]:
     """The page of a user who logs in at the form. Errors in its console fail the test."""
     errors: list[str] = []
-    context = browser.new_context(viewport=size or DESK)
+    context = browser.new_context(viewport=DESK)
     page = context.new_page()
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: errors.append(str(error)))
@@ -48,9 +46,16 @@ def opened(
     context.close()
 
 
-def picture(page: Any, name: str) -> None:
-    if folder := os.environ.get("PODLAKE_SCREENSHOTS"):
-        page.screenshot(path=f"{folder}/{name}.png", full_page=True)
+def assert_looks_right(page: Any, violations: Callable[[Any], list[str]], name: str) -> None:
+    """No violation and nothing beyond the window: on a desk in light colours, and on a phone in dark ones."""
+    for scheme, size in (("light", DESK), ("dark", PHONE)):
+        page.set_viewport_size(size)
+        page.emulate_media(color_scheme=scheme)
+        assert violations(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        if folder := os.environ.get("PODLAKE_SCREENSHOTS"):
+            page.screenshot(path=f"{folder}/{name}-{scheme}.png", full_page=True)
+    page.set_viewport_size(DESK)
 
 
 def requested(studio: Served, user: tuple[str, str] = VIEWER, title: str = "A talk") -> str:
@@ -65,12 +70,9 @@ def begun(studio: Served, podcast_id: str) -> None:
     instance.report_dagster_event(dg.DagsterEvent(dg.DagsterEventType.PIPELINE_START.value, "nothing"), run.run_id)
 
 
-@pytest.mark.parametrize(("name", "size"), [("desk", DESK), ("phone", PHONE)])
-def test_from_a_script_to_a_player(
-    studio: Served, browser: Any, violations: Callable[[Any], list[str]], name: str, size: Any
-) -> None:
+def test_from_a_script_to_a_player(studio: Served, browser: Any, violations: Callable[[Any], list[str]]) -> None:
     shared = studio.service.studio
-    with opened(browser, studio, size=size) as page:
+    with opened(browser, studio) as page:
         make = page.locator("#make")
         assert (make.get_attribute("data-state"), make.inner_text()) == ("idle", "Make the podcast")
         assert page.locator("#own").inner_text() == "You have requested no podcast yet."
@@ -81,8 +83,7 @@ def test_from_a_script_to_a_player(
         page.wait_for_selector("#script-error:not([hidden])")
         assert page.locator("#script-error").inner_text().startswith("Turn 2, by S2, says nothing.")
         assert page.locator("#script").get_attribute("aria-invalid") == "true"
-        assert violations(page) == []
-        picture(page, f"studio-invalid-{name}")
+        assert_looks_right(page, violations, "studio-invalid")
         page.keyboard.type("I planted seeds.")
         page.wait_for_selector("#script-error", state="hidden")
         assert page.locator("#script").input_value() == "[S1] Welcome to the roof.\n[S2] I planted seeds."
@@ -106,9 +107,7 @@ def test_from_a_script_to_a_player(
         assert page.locator("#progress").evaluate("bar => [bar.value, bar.max]") == [1, 2]
         page.click("#listen")
         assert page.locator("#live-player").inner_text() == request.podcast_id
-        assert violations(page) == []
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        picture(page, f"studio-processing-{name}")
+        assert_looks_right(page, violations, "studio-processing")
 
         finish(studio.service.lake, shared.files, request.podcast_id)
         page.wait_for_selector("#make[data-state=ready]")
@@ -122,9 +121,7 @@ def test_from_a_script_to_a_player(
         with page.expect_download() as saved:
             page.click("#save-mp3")
         assert saved.value.suggested_filename == "The roof.mp3"
-        assert violations(page) == []
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        picture(page, f"studio-ready-{name}")
+        assert_looks_right(page, violations, "studio-ready")
         page.reload()
         page.wait_for_selector("#make[data-state=ready]")
         assert page.locator("#notices > div").count() == 0, "it was acknowledged"
@@ -142,8 +139,7 @@ def test_a_failure_is_told_and_can_be_tried_again(
         page.wait_for_selector("#notices > div.failed")
         assert page.locator("#current-error").inner_text() == "No voice is set for S2."
         assert page.locator("#script").input_value() == SCRIPT
-        assert violations(page) == []
-        picture(page, "studio-failed")
+        assert_looks_right(page, violations, "studio-failed")
         page.click("#make")
         page.wait_for_selector("#make[data-state=queued]")
         page.click("#cancel")
@@ -172,21 +168,18 @@ def test_a_refused_request_says_why_and_a_draft_outlives_a_reload(studio: Served
         page.wait_for_selector("#refusal:has-text('Please wait for your current podcast to complete.')")
 
 
-@pytest.mark.parametrize(("name", "size"), [("desk", DESK), ("phone", PHONE)])
 def test_an_administrator_sees_and_cancels_everything(
-    studio: Served, browser: Any, violations: Callable[[Any], list[str]], name: str, size: Any
+    studio: Served, browser: Any, violations: Callable[[Any], list[str]]
 ) -> None:
     mine, other = requested(studio, title="<i>mine</i>"), requested(studio, OPERATOR, "Another")
     failed(studio, other)
-    with opened(browser, studio, ADMIN, "/studio/all", size) as page:
+    with opened(browser, studio, ADMIN, "/studio/all") as page:
         page.wait_for_selector("#all td")
         rows = [line.split("\t") for line in page.locator("#all tbody tr").all_inner_texts()]
         assert [(row[0], row[1]) for row in rows] == [("olga", "Another"), ("vic", "<i>mine</i>")]
         assert page.locator("#users tbody tr").count() == 2
         assert page.locator("#all small").inner_text() == "No voice is set for S2."
-        assert violations(page) == []
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        picture(page, f"studio-all-{name}")
+        assert_looks_right(page, violations, "studio-all")
         page.on("dialog", lambda dialog: dialog.accept())
         page.click("#all button")
         page.wait_for_selector("#all .cancelled")

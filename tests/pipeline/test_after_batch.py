@@ -21,6 +21,7 @@ from pipeline.stage import Batch, Cost, Landing, Outcome, Stage, each
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import SPEAKERS
+from tests.instances import instance_for_test
 from tests.landings import open_keys
 
 KEYS = [f"show-2026010{n}-0000000{n}" for n in range(1, 4)]
@@ -40,7 +41,7 @@ def diarization(batch: Batch) -> Iterator[Outcome]:
 
 @pytest.fixture
 def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
+    with instance_for_test(temp_dir=str(tmp_path)) as instance:
         add_keys(instance, EPISODES, KEYS)
         yield instance
 

@@ -30,7 +30,8 @@ def _larger(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
         "-{}", r"\frac{{{}}}{{{}}}", r"\sqrt{{{}}}", r"\sqrt[3]{{{}}}", "{} + {}", "{} - {}", r"{} \cdot {}",
         "x^{{{}}}", "x_{{{}}}", r"\left({}\right)", "({})^2", r"\left|{}\right|", r"\sum_{{i={}}}^{{{}}} i", "e^{{-{}}}",
         r"\int_{{{}}}^{{{}}} x\,dx", r"\lim_{{x \to {}}} {}", r"\begin{{pmatrix}} {} & {} \\ 1 & 2 \end{{pmatrix}}",
-        r"\begin{{cases}} {} & x > {} \\ 0 & x < 0 \end{{cases}}", r"\binom{{{}}}{{{}}}", r"\sin({})", r"\log_2 {}",
+        r"\begin{{bmatrix}} {} & 0 \\ {} & y \end{{bmatrix}}^2", r"\begin{{vmatrix}} {} & 0 \\ {} & y \end{{vmatrix}}_1",
+        r"\left\{{{} \mid {}\right\}}", r"\overline{{{}}} {}", r"\begin{{cases}} {} & x > {} \\ 0 & x < 0 \end{{cases}}", r"\binom{{{}}}{{{}}}", r"\sin({})", r"\log_2 {}",
         r"\text{{if }} {} < {}", r"{} \le {}", r"\lfloor {} \rfloor", r"\begin{{aligned}} {} &= {} \end{{aligned}}",
     ]  # fmt: skip
     return st.builds(lambda form, one, two: form.format(one, two), st.sampled_from(forms), inner, inner)

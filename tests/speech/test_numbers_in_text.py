@@ -35,6 +35,15 @@ AGREE = [
     ("zh", "en", "一百二十人", "120 people"),
     ("en", "zh", "3 million people", "300万人"),
     ("en", "es", "nineteen eighty-four", "1984"),
+    ("en", "es", "In the sixties", "En los años 60"),
+    ("en", "es", "About a third of them", "Cerca de un tercio"),
+    ("en", "de", "The third lesson, a third of all", "In der dritten Stunde, ein Drittel von allen"),
+    ("en", "ru", "The third lesson", "В третьей лекции"),
+    ("es", "en", "El 10 por ciento", "10 percent"),
+    ("en", "es", "At noon on November 5", "A las 12 del 5/11"),
+    ("en", "es", "It costs 5k", "Cuesta 5 mil"),
+    ("zh", "en", "万一下雨，三四个人", "In case of rain, a few people"),
+    ("en", "es", "An hour and a half", "1,5 horas"),
     ("en", "ko", "5 cats", "고양이 다섯 마리"),
 ]  # fmt: skip
 DIFFER = [

@@ -10,7 +10,8 @@ import av
 import numpy as np
 import pytest
 
-from speech.opus_stream import PART_MS, ClusterEncoder, Source, encode_part, samples_from
+from speech.decoding import decode_to_wav
+from speech.opus_stream import PART_MS, ClusterEncoder, encode_part, samples_from
 from speech.webm import CLUSTER_MS, SAMPLE_RATE_HZ, Cluster, read_clusters, webm_cluster, webm_header
 
 DEMO = Path(__file__).parents[2] / "demo" / "audio"
@@ -38,7 +39,7 @@ def shift_ms(samples: np.ndarray, reference: np.ndarray, at_s: float) -> float:
 
 @pytest.fixture(scope="module")
 def rain() -> list[Cluster]:
-    return [one for index in range(3) for one in encode_part(Source(RAIN), index)]
+    return [one for index in range(5) for one in encode_part(RAIN, index)]
 
 
 def test_clusters_begin_every_half_second_and_are_read_back(rain: list[Cluster]) -> None:
@@ -58,7 +59,7 @@ def test_times_of_long_streams_fit_into_a_cluster() -> None:
 
 def test_the_stream_plays_as_long_as_its_source(rain: list[Cluster]) -> None:
     start_s, samples = decoded(rain)
-    source = np.concatenate(list(samples_from(Source(RAIN), 0)))
+    source = np.concatenate(list(samples_from(RAIN, 0)))
     assert start_s == 0
     assert len(samples) / SAMPLE_RATE_HZ == pytest.approx(len(source) / SAMPLE_RATE_HZ, abs=0.03)
 
@@ -73,33 +74,32 @@ def test_a_listener_who_joins_late_hears_the_right_time(rain: list[Cluster]) -> 
 @pytest.mark.parametrize("path", [BREAD, RAIN, GARDEN], ids=lambda path: path.suffix)
 def test_parts_are_at_their_times_without_a_seam(path: Path) -> None:
     part_s = PART_MS / 1000
-    source = np.concatenate(list(samples_from(Source(path), 0)))
-    _, samples = decoded(encode_part(Source(path), 0) + encode_part(Source(path), 1))
+    source = np.concatenate(list(samples_from(path, 0)))
+    _, samples = decoded(encode_part(path, 0) + encode_part(path, 1))
     for at_s in (part_s / 2, part_s - 0.3, part_s, part_s + 3):
-        assert shift_ms(samples, source, at_s) == 0
+        assert shift_ms(samples, source, at_s) == pytest.approx(0, abs=0.03)  # a sample
     # What is lost by the codec is no more at the seam than elsewhere.
     at = PART_MS * 48
     lost = np.abs(samples[: len(source)] - source[: len(samples)])
     assert lost[at - 960 : at + 960].mean() < 3 * max(lost.mean(), 1e-4)
 
 
-def test_a_damaged_source_is_decoded_from_its_beginning_to_the_same_times() -> None:
-    sought = np.concatenate(list(samples_from(Source(BREAD), 20_000)))
-    damaged = Source(BREAD, is_seekable=False, clock_jumps=False)
-    whole = np.concatenate(list(samples_from(damaged, 20_000)))
-    assert len(sought) == len(whole)
-    assert np.abs(sought - whole).mean() < 1e-3
-    assert shift_ms(sought, whole, 5) == 0
+def test_the_waveform_has_the_same_times(tmp_path: Path) -> None:
+    """It stands for sources in which audio is lost, whose own times cannot be trusted."""
+    decode_to_wav(BREAD, tmp_path / "bread.wav")
+    sought, waveform = (np.concatenate(list(samples_from(path, 20_000))) for path in (BREAD, tmp_path / "bread.wav"))
+    assert len(sought) == pytest.approx(len(waveform), abs=48)
+    assert shift_ms(waveform, sought, 5) == 0
 
 
 def test_nothing_is_behind_the_end() -> None:
-    assert len(encode_part(Source(RAIN), 2)) == math.ceil((43.4935 - 40) / 0.5)
-    assert encode_part(Source(RAIN), 3) == []
-    assert encode_part(Source(RAIN), 90) == []
+    assert len(encode_part(RAIN, 4)) == math.ceil((43.4935 - 40) / 0.5)
+    assert encode_part(RAIN, 5) == []
+    assert encode_part(RAIN, 90) == []
 
 
 def test_clusters_come_while_the_samples_do() -> None:
-    sound = np.concatenate(list(samples_from(Source(RAIN), 0)))[: 2 * SAMPLE_RATE_HZ]
+    sound = np.concatenate(list(samples_from(RAIN, 0)))[: 2 * SAMPLE_RATE_HZ]
     encoder = ClusterEncoder()
     counts, clusters = [], []
     for at in range(0, len(sound), 5_000):

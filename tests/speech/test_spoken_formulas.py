@@ -24,6 +24,7 @@ NO_FORMULAS = [
     "US$5 and A$10$", "$5 million and 6$", "between $x and $y", "cheap $, pricey $$$, $$ between", "$$ and $$",
     r"\$5 and \$6", "We earn $3 or $4, not $5.", "It rose from $1,000 to $2,500 (a gain of $1,500).",
     "https://example.org/?a=$b$", r"\begin{itemize} one \end{itemize}", r"C:\temp\alpha", "$a costs less than b$",
+    'if ($a == $b) { echo "$c"; }', "We paid $5_000 and $6_000.", "$100-$200", "one $x\n\nand $ two", "[S1] so $x [S2] or y$",
 ]  # fmt: skip
 BROKEN = [
     (r"$\frac{1}{2$ is broken", "frac one two is broken", "A brace or an end of the formula is missing."),
@@ -52,13 +53,19 @@ def test_broken_latex_is_said_without_backslashes_and_reported(text: str, wanted
     assert [change.problem for change in changes] == [problem]
 
 
+def test_parts_within_parts_have_an_end() -> None:
+    said, (change,) = spoken_formulas("$" + r"\sqrt{" * 2000 + "x" + "}" * 2000 + "$", "en")
+    assert said.split()[-1] == "x"
+    assert change.problem
+
+
 def test_a_language_without_rules_is_left_alone() -> None:
     assert spoken_formulas("$x^2$", "ja") == ("$x^2$", [])
     assert spoken_formulas("$x^2$", None) == ("$x^2$", [])
 
 
 @given(st.sampled_from(sorted(LANGUAGES)), latex.formulas(), st.sampled_from(latex.MARKS))
-def test_no_latex_is_left_and_no_sign_is_lost(language: str, formula: str, marks: tuple[str, str]) -> None:
+def test_no_latex_is_left_and_no_sign_and_letter_is_lost(language: str, formula: str, marks: tuple[str, str]) -> None:
     text = f"Anna {marks[0]}{formula}{marks[1]} Otto"
     said, changes = spoken_formulas(text, language)
     assert [change.before for change in changes] == [text[5:-5]]
@@ -67,6 +74,8 @@ def test_no_latex_is_left_and_no_sign_is_lost(language: str, formula: str, marks
     assert not re.search(r"[\\${}^_&\d]", said)
     minus = FORMULA_LANGUAGES[language].minus
     assert len(re.findall(rf"\b{minus}\b", said)) == formula.count("-")
+    letters = re.sub(r"\\(?:begin|end)\{\w+\}|\\[a-z]+", " ", formula)
+    assert len(re.findall(r"\bx\b", said)) == letters.count("x")
     assert spoken_formulas(said, language) == (said, [])
     assert spoken_text(said, language) == (said, ())
 
@@ -75,6 +84,7 @@ def test_no_latex_is_left_and_no_sign_is_lost(language: str, formula: str, marks
 def test_any_text_is_stable_and_keeps_its_signs(language: str, text: str) -> None:
     said, changes = spoken_formulas(text, language)
     assert spoken_formulas(said, language) == (said, [])
+    assert said.count("[S1]") == text.count("[S1]")
     minus = FORMULA_LANGUAGES[language].minus
     assert len(re.findall(rf"-|−|{minus}", said)) >= len(re.findall("-|−", text))
     if not changes:

@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 Translate = Callable[[str, str], str]
-"""Text of a line and the task (translate, adapt, shorten) → its translation."""
+"""Text of a line and the task (terms, translate, adapt, shorten) → its translation."""
 
 
 @dataclass
@@ -96,6 +96,7 @@ class _Chat(BaseHTTPRequestHandler):
 
     def content(self, fault: str, rules: str, question: dict[str, Any]) -> str:
         task = "shorten" if "too long to be spoken" in rules else "adapt" if "unnatural" in rules else "translate"
+        task = "terms" if "experts of the field" in rules else task
         lines = [
             {"id": line["id"], "note": "", "translation": self.wrong(fault, line["text"], self.seen.translate(line["text"], task))}
             for line in question["lines"]

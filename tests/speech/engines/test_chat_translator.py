@@ -219,6 +219,24 @@ def test_a_line_is_shortened_when_its_speech_is_too_long(tmp_path: Path) -> None
     assert failed.problem == "It could not be shortened. The line has 33 characters, 5 fit."
 
 
+def test_terms_that_nobody_has_decided_about_get_one_translation_for_all_lines(tmp_path: Path) -> None:
+    def with_terms(text: str, task: str) -> str:
+        return {"layers": "capas", "attention": ""}[text] if task == "terms" else right(text, task)
+
+    request = replace(REQUEST, terms=(*TERMS, Term("layers", ""), Term("attention", ""), Term("absent", "")))
+    with chat_server(with_terms) as seen:
+        for _ in range(2):
+            found = translator(seen, tmp_path, reflect="no")[0].translate(request)
+        assert texts(found) == list(RIGHT.values())
+        asked = [json.loads(one["messages"][1]["content"]) for one in seen.requests]
+    assert len(asked) == 2
+    assert [line["text"] for line in asked[0]["lines"]] == ["layers", "attention"]
+    assert asked[0]["context_before"] == [LINES[2], LINES[4]]
+    assert {"source": "layers", "target": "capas"} in asked[1]["terms"]
+    with chat_server(with_terms, faults=["broken"]) as seen:
+        assert texts(translator(seen, reflect="no")[0].translate(request)) == list(RIGHT.values())
+
+
 def test_lines_without_words_are_not_asked_for() -> None:
     with chat_server(right) as seen:
         found = translator(seen)[0].translate(TranslationRequest(("…", "  "), "en", "es"))
