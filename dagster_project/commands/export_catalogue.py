@@ -54,9 +54,9 @@ def export_catalogue(
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     # A column that is NULL everywhere stays in the list, but NULL fields are left out of JSON.
     options = (
-        "format csv, header true"
+        "format csv, header true, use_tmp_file false"
         if form == "csv"
-        else "format csv, header false, quote '', escape '', delimiter '\x01'"
+        else "format csv, header false, quote '', escape '', delimiter '\x01', use_tmp_file false"
     )
     columns = ", ".join(FIELDS) if form == "csv" else "line"
     source = (
