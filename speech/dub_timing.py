@@ -22,7 +22,7 @@ CHUNK_LINES = 5
 PAUSE_MS = 120
 """Between the lines of a chunk at least."""
 BREATH_MS = 80
-"""Between the end of a chunk and the next one."""
+"""Between the end of a chunk that is stretched and the next one."""
 MARGIN = 0.97
 """A line that is shortened is given a little less than what fits, because voices do not speak evenly."""
 
@@ -93,8 +93,9 @@ def plan(lines: Sequence[DubLine], total_ms: int) -> DubPlan:
         is_last = end == len(lines)
         limit_ms = total_ms if is_last else lines[end].start_ms
         allowed_ms = END_OVERFLOW_MS if is_last else OVERFLOW_MS
-        wanted = _speed(own, limit_ms if is_last else limit_ms - BREATH_MS)
-        speed = min(max(1.0, wanted), HIGHEST_SPEED)
+        speed = 1.0
+        if _speed(own, limit_ms) > 1.0:
+            speed = min(max(1.0, _speed(own, limit_ms if is_last else limit_ms - BREATH_MS)), HIGHEST_SPEED)
         times = _laid_out(own, speed)
         overflow_ms = max(0, times[-1][1] - limit_ms)
         chunks.append(Chunk(first, end, own[0].start_ms, limit_ms, speed, overflow_ms))

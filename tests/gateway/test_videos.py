@@ -21,6 +21,7 @@ from podlake.client import ApiError
 from tests.gateway.serving import ADMIN, OPERATOR, VIEWER, Served, served
 from tests.gateway.test_dashboard import values
 from tests.gateway.test_podcasts import _nothing
+from tests.gateway.test_studio_page import opened
 from tests.landings import land_stage
 
 TEXT = "Good morning. This is the weather."
@@ -253,12 +254,10 @@ def test_a_cancelled_video_releases_its_device(studio: Served) -> None:
 def test_the_page_uploads_requests_and_previews(
     studio: Served, browser: Any, violations: Callable[[Any], list[str]], tmp_path: Path, width: int
 ) -> None:
-    from tests.gateway.test_studio_page import opened
-    from tests.gateway.test_studio_page import picture as screenshot
-
     me = tmp_path / "me.mp4"
     me.write_bytes(picture())
-    with opened(browser, studio, OPERATOR, "/videos", {"width": width, "height": 900}) as page:
+    with opened(browser, studio, OPERATOR, "/videos") as page:
+        page.set_viewport_size({"width": width, "height": 900})
         page.wait_for_selector("#devices td")
         page.click("#make")
         page.wait_for_selector("#refusal:not([hidden])")
@@ -279,6 +278,5 @@ def test_the_page_uploads_requests_and_previews(
         )
         assert page.locator("#preview").evaluate("video => video.videoWidth") == 64
         assert page.locator("#preview").get_attribute("src") == f"/api/v1/videos/{one.video_id}/file"
-        screenshot(page, f"videos-{width}")
         assert violations(page) == []
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
