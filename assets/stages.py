@@ -26,6 +26,11 @@ _MODULES = (
     "assets.studio.stream_package",
     "assets.studio.podcast_hearing",
     "assets.audio.repeated_audio",
+    "assets.dubbing.lesson_video",
+    "assets.dubbing.content_review",
+    "assets.dubbing.lesson_transcript",
+    "assets.dubbing.stems",
+    "assets.dubbing.sentences",
 )
 
 
@@ -43,5 +48,7 @@ FEED_GRAPH = StageGraph(tuple(stage for stage in GRAPH.of_kind("feed") if not st
 """The stages that poll feeds."""
 PODCAST_GRAPH = GRAPH.of_kind("podcast")
 """The stages that make podcasts from scripts."""
+LESSON_GRAPH = GRAPH.of_kind("lesson")
+"""The stages that dub a lesson."""
 GATHERING = tuple(stage for stage in GRAPH.of_kind("feed") if stage.gathers)
 """The stages of feeds that read the landings of their episodes. No episode waits for them."""

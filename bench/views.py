@@ -19,10 +19,11 @@ import numpy as np
 import pyarrow as pa
 
 from bench.lake_rows import blank_rows, land
+from resources.lake.compaction import seal
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.sealed_files import SealedFiles, Sizes
-from resources.lake.tables import EPISODES, HASHES, QUALITY, SEGMENTS, TURNS, WORDS, Table
+from resources.lake.tables import EPISODES, HASHES, QUALITY, SEGMENTS, SPEAKER_LINKS, TURNS, VOICES, WORDS, Table
 from resources.lake.warehouse import SQL, connect
 
 FEEDS = 5_000
@@ -61,6 +62,11 @@ def main(n_open: int, n_sealed: int) -> None:
             home = Home.at(folder)
             _land(Lake(home), count)
             columns.append(_measure(f"{count:,} open", home, count, "open"))
+            if count < n_open:
+                feeds = _land_voices(Lake(home), min(count, FEEDS))
+                _measure(f"{count:,} open, and the voices of {len(feeds):,} feeds", home, count, "open")
+                list(seal(Lake(home), feeds, stages={SPEAKER_LINKS.asset}))
+                _measure(f"{count:,} open, and the voices sealed", home, count, "open")
     for name, bars in BARS_MS.items():
         ratios = [f"{times[name] / bar:.2f}" if bar else "-" for times, bar in zip(columns, bars, strict=True)]
         print(f"time ÷ bar, {name}: {', '.join(ratios)}")
@@ -84,8 +90,23 @@ def _land(lake: Lake, n_episodes: int) -> None:
             land(lake, table, rows["episode_id"][0].as_py(), rows)
 
 
+def _land_voices(lake: Lake, n_feeds: int) -> set[str]:
+    """Open landings of the stage `voices`: links of twenty episodes with three speakers for each feed."""
+    feeds = {_feed_id(n) for n in range(n_feeds)}
+    for feed_id in feeds:
+        ids = pa.array([f"{feed_id}-20260101-{n:08x}" for n in range(20)] * 3)
+        rows = blank_rows(SPEAKER_LINKS, 60, feed_id=pa.array([feed_id] * 60), episode_id=ids, speaker=ids)
+        commit = land(lake, SPEAKER_LINKS, feed_id, rows)
+        lake.write_rows(commit, [(VOICES, VOICES.schema.empty_table())])
+    return feeds
+
+
+def _feed_id(n: int) -> str:
+    return f"feed-{n % FEEDS:04}"
+
+
 def _episode_id(n: int) -> str:
-    return f"feed-{n % FEEDS:04}-20260101-{n:08x}"
+    return f"{_feed_id(n)}-20260101-{n:08x}"
 
 
 def _seal(sealed: SealedFiles, n_episodes: int) -> None:

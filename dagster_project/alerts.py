@@ -13,6 +13,7 @@ from dagster_project.planning import Situation, plan_settings
 from dagster_project.settings import Settings
 from pipeline.alerts import (
     ENGINE_WINDOW,
+    CostlyServer,
     EngineTries,
     FailingFeed,
     Limits,
@@ -24,6 +25,8 @@ from pipeline.alerts import (
 from pipeline.contract import FAILED_EPISODES_TAG
 from resources.alerts.channels import Channel, Command, Email, Webhook, tell_all
 from resources.alerts.ledger import Alert, AlertLedger
+from resources.gpu_server.ledger import GpuServerLedger, costly
+from resources.gpu_server.servers import parse_servers
 from resources.lake.catalogue import Catalogue
 from resources.lake.lake import Lake
 from resources.lake.warehouse import ask, connect
@@ -75,6 +78,7 @@ def observe(instance: dg.DagsterInstance, lake: Lake, settings: Settings) -> Obs
         shortage=settings.space.shortage(),
         wrong_checks=[WrongCheck(*row) for row in wrong],
         lost_runs=list(_lost_runs(instance, now)),
+        costly_servers=list(_costly_servers(settings, now)),
     )
 
 
@@ -144,3 +148,16 @@ def _lost_runs(instance: dg.DagsterInstance, now: datetime) -> Iterator[LostRun]
             continue
         assets = sorted(key.to_user_string() for key in run.asset_selection or ())
         yield LostRun(run.run_id, ", ".join(assets) or run.job_name, "see its page in Dagster's UI.")
+
+
+def _costly_servers(settings: Settings, now: datetime) -> Iterator[CostlyServer]:
+    """GPU servers that could not be shelved, or that nobody shelves."""
+    names = parse_servers(settings.gpu_servers)
+    if not names:
+        return
+    ledger = GpuServerLedger(database_url(settings))
+    for known in ledger.all():
+        if known.server in names:
+            message = costly(known, ledger.users(known.server), timedelta(minutes=settings.gpu_server_idle_min), now)
+            if message:
+                yield CostlyServer(known.server, message)

@@ -3,9 +3,10 @@
 * `episode_flow`, a sensor: requests what can run at each stage, and keeps the live window full;
 * `poll_feeds`, hourly: polls the feeds that are due, the least recently polled first;
 * `nightly`: requests a backfill of what is missing, due for a retry, or outdated, within a budget of audio hours;
-* `seal`, hourly: compacts the tables if there are enough finished episodes;
+* `seal`, hourly: compacts the tables if there are enough finished episodes, or feeds with voices;
 * `check`, daily: runs the checks of the whole lake, which `podlake status` then lists;
 * `requested_podcasts`, a sensor that is on: starts the runs of podcasts that users have requested;
+* `requested_lessons`, a sensor that is on: starts the runs of lessons, as far as people have opened their gates;
 * `alerts`, a sensor that is on where a channel is set: tells people what they have to look at;
 * `dead_runs`, a sensor that is on: fails runs whose process has exited, so that they are retried.
 
@@ -19,17 +20,21 @@ from typing import Any
 import dagster as dg
 
 from assets.lake.checks import lake_checks
+from assets.lake.sealed_tables import GATHERING_NAMES, Sealing
 from assets.stages import EPISODE_GRAPH, FEED_GRAPH, GATHERING, STAGES
 from dagster_project.alerts import alert_sensor
 from dagster_project.backfills import run_tags
 from dagster_project.flow_state import FlowState
 from dagster_project.gathering import gathering_batches
+from dagster_project.gpu_servers import gpu_server_sensor
+from dagster_project.lessons import requested_lessons
 from dagster_project.nightly import archived_of_other_engines, request_nightly_backfill
 from dagster_project.planning import Situation, engine_versions, move_scattered, plan_settings
 from dagster_project.podcasts import requested_podcasts
 from dagster_project.settings import Settings
 from partitions.definitions import EPISODES, add_keys
 from partitions.window import Window, leaving
+from pipeline.after_batch import finish_ended
 from pipeline.dagster_internals import PRIORITY_TAG
 from pipeline.in_flight import in_flight
 from pipeline.live_window import admit, archive, keys_to_seal
@@ -40,6 +45,7 @@ from pipeline.run_process import fail_orphaned_runs
 from resources.engines.routing import Engines
 from resources.lake.catalogue import Catalogue
 from resources.lake.commits import all_open_commits
+from resources.lake.compaction import open_before
 from resources.lake.lake import Lake
 from resources.lake.migration import migrate
 
@@ -47,6 +53,8 @@ FLOW_SECONDS = 30
 DEAD_RUNS_SECONDS = 30
 WORTH_SEALING = 2_000
 """Finished episodes with open landings that are worth a compaction: DuckDB opens a thousand in 0.13 s."""
+WORTH_SEALING_GATHERED = 200
+"""Feeds with open landings of what they gather, which views read for every transcript: 2 000 of them add 0.3 s or more."""
 SEAL_AFTER = timedelta(hours=1)
 
 
@@ -65,7 +73,9 @@ def automation(settings: Settings) -> dict[str, Any]:
             _episode_flow("flow", settings),
             dead_runs,
             requested_podcasts,
+            requested_lessons,
             alert_sensor(settings),
+            gpu_server_sensor(settings),
         ],
         "schedules": [
             _poll_feeds(settings),
@@ -111,10 +121,18 @@ def _episode_flow(name: str, settings: Settings) -> dg.SensorDefinition:
     return flow
 
 
-@dg.sensor(minimum_interval_seconds=DEAD_RUNS_SECONDS, default_status=dg.DefaultSensorStatus.RUNNING)
+@dg.sensor(
+    minimum_interval_seconds=DEAD_RUNS_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    required_resource_keys={"lake"}.union(*(stage.needs_after_batch for stage in STAGES.values())),
+)
 def dead_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-    """Fails runs whose process on this machine has exited. Dagster would wait for them until their time limit."""
+    """Fails runs whose process on this machine has exited, and does what ended runs have left to do after landings.
+
+    Dagster would wait for such a run until its time limit.
+    """
     failed = fail_orphaned_runs(context.instance)
+    finish_ended(context.instance, context.resources.lake, STAGES.values(), context.resources)
     return dg.SkipReason(
         f"Failed, because their process had exited: {', '.join(failed)}" if failed else "All processes are alive."
     )
@@ -154,9 +172,14 @@ def _seal(settings: Settings) -> dg.ScheduleDefinition:
     def seal(context: dg.ScheduleEvaluationContext, lake: dg.ResourceParam[Lake]) -> dg.RunRequest | dg.SkipReason:
         """Compacts the landings of finished episodes if there are enough."""
         waiting = len(keys_to_seal(context.instance, lake, EPISODE_GRAPH, SEAL_AFTER))
-        if waiting < WORTH_SEALING:
-            return dg.SkipReason(f"{waiting} finished episodes wait for compaction, which starts at {WORTH_SEALING}.")
-        return dg.RunRequest(tags=run_tags(settings))
+        feeds = len(open_before(lake, GATHERING_NAMES, datetime.now(UTC) - SEAL_AFTER))
+        if waiting < WORTH_SEALING and feeds < WORTH_SEALING_GATHERED:
+            return dg.SkipReason(
+                f"{waiting} finished episodes wait for compaction, which starts at {WORTH_SEALING}, and {feeds} feeds with "
+                f"voices or repeated audio, for which it starts at {WORTH_SEALING_GATHERED}."
+            )
+        wanted = Sealing(after_hours=SEAL_AFTER / timedelta(hours=1), episodes=waiting >= WORTH_SEALING)
+        return dg.RunRequest(run_config=dg.RunConfig(ops={"sealed_tables": wanted}), tags=run_tags(settings))
 
     return seal
 

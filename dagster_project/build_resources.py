@@ -20,16 +20,24 @@ from resources.engines.voices import Voices, parse_voices
 from resources.fetch.addresses import AllowedHosts
 from resources.fetch.audio_store import AudioStore
 from resources.fetch.hosts import FetchPolicy
+from resources.gpu_server.compute import OpenStackServer
+from resources.gpu_server.ledger import GpuServerLedger
+from resources.gpu_server.on_demand import GpuServer
+from resources.gpu_server.servers import GpuServers, parse_servers
 from resources.lake.catalogue import Catalogue
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.studio.feed import FeedSettings
 from resources.studio.files import StudioFiles
 from resources.studio.ledger import Ledger
+from resources.studio.lesson_files import LessonFiles
+from resources.studio.lessons import LessonLedger
 from resources.tiers import load_tiers
 from resources.workers.host import WorkerHost
 from speech.engines.protocols import EngineChoice
+from speech.stems import Separation
 from speech.utterances import UtteranceRule
+from speech.videos import LessonLimits
 from speech.waveforms import WaveformCache
 
 
@@ -61,13 +69,41 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         "voices": voices(settings),
         "studio_files": StudioFiles(home, settings.cache_folder),
         "podcast_feed": podcast_feed(settings),
+        "gpu_servers": gpu_servers(settings),
         "ledger": Ledger(partial(database_url, settings)),
+        "lesson_ledger": LessonLedger(partial(database_url, settings)),
+        "lesson_files": lesson_files(settings, home),
+        "lesson_limits": lesson_limits(settings),
+        "separation": Separation.parse(settings.stems),
     }
 
 
 def voices(settings: Settings) -> Voices:
     """The voices of scripts. They run on this machine, also if other engines run on a cluster."""
-    return Voices(parse_voices(settings.voices), Devices(visible(settings.gpus)), settings.engine_idle_s)
+    devices = Devices(visible(settings.gpus))
+    return Voices(parse_voices(settings.voices), devices, settings.engine_idle_s, gpu_servers(settings))
+
+
+def gpu_servers(settings: Settings) -> GpuServers:
+    """The servers of the cloud that run while there is work."""
+    ledger, idle = GpuServerLedger(partial(database_url, settings)), timedelta(minutes=settings.gpu_server_idle_min)
+    return GpuServers(
+        [
+            GpuServer(OpenStackServer(name), ledger, health_url, idle)
+            for name, health_url in parse_servers(settings.gpu_servers).items()
+        ]
+    )
+
+
+def lesson_files(settings: Settings, home: Home) -> LessonFiles:
+    return LessonFiles(home, settings.cache_folder / "dubbing")
+
+
+def lesson_limits(settings: Settings) -> LessonLimits:
+    """What a lesson that is dubbed may have at most."""
+    return LessonLimits(
+        max_bytes=round(settings.lesson_max_gb * 1e9), max_ms=round(settings.lesson_max_minutes * 60_000)
+    )
 
 
 def podcast_feed(settings: Settings) -> FeedSettings:

@@ -7,6 +7,7 @@ import dagster as dg
 from assets.audio.audio_retention import audio_retention
 from assets.audio.same_audio import same_audio
 from assets.catalogue.feeds import feeds
+from assets.dubbing.gates import gate_check
 from assets.exports.exports import EXPORTS
 from assets.exports.transcripts import export_transcripts
 from assets.lake.checks import lake_checks
@@ -16,6 +17,11 @@ from dagster_project.automation import automation
 from dagster_project.build_resources import build_resources
 from dagster_project.settings import Settings
 from dagster_project.stages import stage_assets
+from pipeline.traces import send_traces
+from resources.lake.tables.lessons import CONTENT_REVIEWS
+from resources.logs import log_json
+
+GATE_CHECKS = [gate_check(CONTENT_REVIEWS)]
 
 
 def build(settings: Settings) -> dg.Definitions:
@@ -33,11 +39,21 @@ def build(settings: Settings) -> dg.Definitions:
     ]
     return dg.Definitions(
         assets=dg.map_asset_specs(lambda spec: spec.replace_attributes(owners=[settings.owner]), assets),
-        asset_checks=lake_checks(),
+        asset_checks=[*lake_checks(), *GATE_CHECKS],
         resources=resources,
         **automation(settings),
         executor=dg.in_process_executor,
     )
 
 
-defs = build(Settings())
+def load() -> dg.Definitions:
+    """The definitions of this process, which logs and sends traces as the settings say."""
+    settings = Settings()
+    if settings.log_format == "json":
+        log_json()
+    if settings.traces_url:
+        send_traces(settings.traces_url)
+    return build(settings)
+
+
+defs = load()

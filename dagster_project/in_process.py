@@ -32,7 +32,7 @@ def run_batch(instance: dg.DagsterInstance, batch: Batch) -> None:
 
 def materialize_range(instance: dg.DagsterInstance, asset: str, keys: Sequence[str]) -> None:
     """Run the stage for keys that are neighbours. Episodes that fail are in the tables."""
-    log.info("%s: %d %s", asset, len(keys), f"{STAGES[asset].partition_kind}s")
+    log.info("%s: %d %s", asset, len(keys), f"{STAGES[asset].partition_kind}s", extra={"stage": asset})
     materialize(instance, asset, key_tags(keys, with_range=STAGES[asset].note_unchanged is None))
 
 

@@ -11,14 +11,16 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from types import SimpleNamespace
+from typing import Any, Literal
 
 import dagster as dg
 
-from assets.stages import PODCAST_GRAPH
+from assets.stages import PODCAST_GRAPH, STAGES
 from dagster_project.in_process import materialize
 from dagster_project.settings import Settings
 from partitions.definitions import PODCASTS, add_keys
+from pipeline.after_batch import finish_ended
 from pipeline.dagster_internals import UNFINISHED
 from pipeline.run_keys import key_tags
 from pipeline.run_process import fail_orphaned_runs
@@ -30,6 +32,7 @@ from resources.studio.ledger import REMEMBERED, Ledger, Limits, Request
 
 log = logging.getLogger("podlake")
 
+PODCAST_STAGES = tuple(STAGES[name] for name in PODCAST_GRAPH.names)
 PODCAST_TAG = "podlake/podcast"
 ATTEMPT_TAG = "podlake/attempt"
 MAX_RETRIES_TAG = "dagster/max_retries"
@@ -40,6 +43,7 @@ SENSOR_SECONDS = 5
 
 State = Literal["pending", "processing", "completed", "failed", "cancelled"]
 OPEN: frozenset[State] = frozenset({"pending", "processing"})
+_ASKED_AT_ONCE = 200
 _WAITING = (dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.MANAGED)
 
 
@@ -57,7 +61,7 @@ class Status:
     retry_at: datetime | None = None
     """When the next attempt begins, after one that has failed."""
     position: int | None = None
-    """Place among the pending ones, from 1."""
+    """Place among the pending ones of all users, from 1: `statuses_in_queue` tells it."""
     run_id: str | None = None
 
 
@@ -68,12 +72,20 @@ def limits(settings: Settings) -> Limits:
 def statuses(instance: dg.DagsterInstance, lake: Lake, requests: Sequence[Request]) -> list[Status]:
     """The status of each request, in their order. It is derived: Dagster's runs, and what has landed in the lake."""
     finished = open_commits(lake.home, LAST_STAGE)
-    found = [_status(instance, lake, one, one.podcast_id in finished) for one in requests]
-    pending = sorted(
-        (one.request.admitted_at, one.request.podcast_id) for one in found if one.state == "pending"
-    )  # fmt: skip
-    places = {podcast_id: place for place, (_, podcast_id) in enumerate(pending, start=1)}
-    return [_placed(one, places) for one in found]
+    runs = _runs_of(instance, [one.podcast_id for one in requests if one.podcast_id not in finished])
+    return [_status(lake, one, runs.get(one.podcast_id, []), one.podcast_id in finished) for one in requests]
+
+
+def statuses_in_queue(
+    instance: dg.DagsterInstance, lake: Lake, requests: Sequence[Request], among: Sequence[Request]
+) -> list[Status]:
+    """The same, with the place of each pending one among these requests, which are those of all users."""
+    found = statuses(instance, lake, requests)
+    if not any(one.state == "pending" for one in found):
+        return found
+    waiting = sorted((one for one in statuses(instance, lake, among) if one.state == "pending"), key=_order)
+    places = {one.request.podcast_id: place for place, one in enumerate(waiting, start=1)}
+    return [replace(one, position=places.get(one.request.podcast_id)) for one in found]
 
 
 def open_requests(instance: dg.DagsterInstance, lake: Lake, requests: Sequence[Request]) -> Collection[str]:
@@ -82,18 +94,20 @@ def open_requests(instance: dg.DagsterInstance, lake: Lake, requests: Sequence[R
 
 
 def due(instance: dg.DagsterInstance, lake: Lake, ledger: Ledger, now: datetime | None = None) -> list[Status]:
-    """The pending podcasts whose next attempt is due now, the earliest request first, each claimed for the caller."""
+    """The pending podcasts whose next attempt is due now, the earliest request first, each claimed for the caller.
+
+    The caller starts their runs at once: a claim expires.
+    """
     now = now or datetime.now(UTC)
-    finished = open_commits(lake.home, LAST_STAGE)
-    waiting = [
-        one
-        for one in ledger.requests(since=now - REMEMBERED, most=None)
-        if not one.cancelled_at and one.podcast_id not in finished
-    ]
-    found = statuses(instance, lake, waiting)
-    ready = [one for one in found if _is_due(one, now)]
-    ready.sort(key=lambda one: (one.request.admitted_at, one.request.podcast_id))
+    ready = _ready(instance, lake, ledger, now)
     return [one for one in ready if ledger.claim(one.request.podcast_id, one.attempt + 1, now)]
+
+
+def unfinished(lake: Lake, ledger: Ledger, now: datetime) -> list[Request]:
+    """The requests of all users that are not completed or cancelled. Those that have failed are among them."""
+    finished = open_commits(lake.home, LAST_STAGE)
+    requests = ledger.requests(since=now - REMEMBERED, most=None)
+    return [one for one in requests if not one.cancelled_at and one.podcast_id not in finished]
 
 
 def run_tags(status: Status) -> dict[str, str]:
@@ -108,14 +122,18 @@ def run_tags(status: Status) -> dict[str, str]:
     }
 
 
-def run_due(instance: dg.DagsterInstance, lake: Lake, ledger: Ledger) -> list[str]:
+def run_due(instance: dg.DagsterInstance, resources: Mapping[str, Any]) -> list[str]:
     """Make what is due in this process, one podcast after the other. Returns their keys."""
+    lake, ledger = resources["lake"], resources["ledger"]
     fail_orphaned_runs(instance)
+    finish_ended(instance, lake, PODCAST_STAGES, SimpleNamespace(**resources))
     made = []
-    for status in due(instance, lake, ledger):
+    for status in _ready(instance, lake, ledger, datetime.now(UTC)):
         podcast_id = status.request.podcast_id
+        if not _claim_now(instance, lake, ledger, status):
+            continue
         add_keys(instance, PODCASTS, [podcast_id])
-        log.info("%s: attempt %d", podcast_id, status.attempt + 1)
+        log.info("%s: attempt %d", podcast_id, status.attempt + 1, extra={"key": podcast_id})
         materialize(instance, PODCAST_GRAPH.names, run_tags(status))
         made.append(podcast_id)
     return made
@@ -129,7 +147,7 @@ def cancel(instance: dg.DagsterInstance, lake: Lake, ledger: Ledger, podcast_id:
     (status,) = statuses(instance, lake, [request])
     if status.state in OPEN:
         ledger.cancel(podcast_id)
-        for run in _runs(instance, podcast_id):
+        for run in _runs_of(instance, [podcast_id]).get(podcast_id, []):
             if run.dagster_run.status in UNFINISHED:
                 _end(instance, run.dagster_run)
         request = ledger.request(podcast_id) or request
@@ -160,10 +178,9 @@ def requested_podcasts(
     return dg.SensorResult(requests)
 
 
-def _status(instance: dg.DagsterInstance, lake: Lake, request: Request, is_finished: bool) -> Status:
+def _status(lake: Lake, request: Request, runs: Sequence[dg.RunRecord], is_finished: bool) -> Status:
     if is_finished:
         return Status(request, "completed")
-    runs = _runs(instance, request.podcast_id)
     attempt = max((int(run.dagster_run.tags.get(ATTEMPT_TAG, "1")) for run in runs), default=0)
     run_id = runs[0].dagster_run.run_id if runs else None
     last = runs[0].dagster_run.status if runs else None
@@ -188,6 +205,26 @@ def _after_failure(lake: Lake, request: Request, attempt: int, record: dg.RunRec
     return Status(request, "pending", attempt, stage, error, ended + RETRY_AFTER, run_id=run_id)
 
 
+def _ready(instance: dg.DagsterInstance, lake: Lake, ledger: Ledger, now: datetime) -> list[Status]:
+    """What is due now, the earliest request first. It is not claimed."""
+    waiting = statuses(instance, lake, unfinished(lake, ledger, now))
+    return sorted((one for one in waiting if _is_due(one, now)), key=_order)
+
+
+def _claim_now(instance: dg.DagsterInstance, lake: Lake, ledger: Ledger, status: Status) -> bool:
+    """Claim the attempt, unless another process has begun it, or the user has cancelled, since the status was read."""
+    podcast_id, now = status.request.podcast_id, datetime.now(UTC)
+    request = ledger.request(podcast_id)
+    if request is None or not ledger.claim(podcast_id, status.attempt + 1, now):
+        return False
+    (current,) = statuses(instance, lake, [request])
+    return _is_due(current, now) and current.attempt == status.attempt
+
+
+def _order(status: Status) -> tuple[datetime, str]:
+    return status.request.admitted_at, status.request.podcast_id
+
+
 def _is_due(status: Status, now: datetime) -> bool:
     """Without a run, or a minute after one that failed. A run that is queued has neither."""
     if status.state != "pending":
@@ -195,9 +232,14 @@ def _is_due(status: Status, now: datetime) -> bool:
     return status.run_id is None or (status.retry_at is not None and status.retry_at <= now)
 
 
-def _runs(instance: dg.DagsterInstance, podcast_id: str) -> list[dg.RunRecord]:
-    """The runs of a podcast that its request caused, the newest first."""
-    return list(instance.get_run_records(dg.RunsFilter(tags={PODCAST_TAG: podcast_id}), limit=ATTEMPTS * 4))
+def _runs_of(instance: dg.DagsterInstance, podcast_ids: Sequence[str]) -> dict[str, list[dg.RunRecord]]:
+    """Podcast → its runs that a request caused, the newest first."""
+    found: dict[str, list[dg.RunRecord]] = {}
+    for start in range(0, len(podcast_ids), _ASKED_AT_ONCE):
+        chosen = dg.RunsFilter(tags={PODCAST_TAG: list(podcast_ids[start : start + _ASKED_AT_ONCE])})
+        for record in instance.get_run_records(chosen):
+            found.setdefault(record.dagster_run.tags[PODCAST_TAG], []).append(record)
+    return found
 
 
 def _failure(lake: Lake, podcast_id: str) -> FailureRow | None:
@@ -222,7 +264,3 @@ def _end(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
     current = instance.get_run_by_id(run.run_id)
     if current and not current.is_finished:
         instance.report_run_canceled(current, "The podcast was cancelled.")
-
-
-def _placed(status: Status, places: Mapping[str, int]) -> Status:
-    return replace(status, position=places.get(status.request.podcast_id))

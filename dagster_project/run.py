@@ -55,7 +55,7 @@ class Selection:
 def run(instance: dg.DagsterInstance, settings: Settings, lake: Lake, engines: Engines, selection: Selection) -> None:
     """Run everything that is left. The failure of an episode is recorded and logged, and does not stop the others."""
     for run_id in fail_orphaned_runs(instance):
-        log.info("run %s has failed: its process had exited", run_id)
+        log.info("run %s has failed: its process had exited", run_id, extra={"run_id": run_id})
     migrate(lake.home)
     materialize(instance, "feeds")
     gone = Catalogue(lake).ended()
@@ -131,4 +131,5 @@ def _report_lost_events(
     ]
     for key in lake.runs(stage.name, behind):
         if report_if_unknown(instance, lake, stage, key, version):
-            log.info("%s: logged the event of %s, which had landed before its run was killed", stage.name, key)
+            log.info("%s: logged the event of %s, which had landed before its run was killed", stage.name, key,
+                     extra={"stage": stage.name, "key": key})  # fmt: skip

@@ -13,8 +13,10 @@ from resources.engines.routing import parse_transcribers
 from resources.engines.voices import parse_voices
 from resources.fetch.addresses import AllowedHosts
 from resources.fetch.disk_space import DiskSpace
+from resources.gpu_server.servers import parse_servers
 from resources.lake.graph import StageSpec
 from resources.tiers import load_tiers
+from speech.stems import Separation
 
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout, or the folder of packages in which podlake is installed."""
@@ -169,6 +171,12 @@ class Settings(BaseSettings):
     podcasts_title: str = Field("podlake studio", description="Title of this feed.")
     podcasts_at_once: int = Field(1, ge=1, description="Pending or processing podcasts of a user.")
     podcasts_per_day: int = Field(5, ge=1, description="Podcasts that a user may request in a day of UTC.")
+    lesson_max_gb: float = Field(5.0, gt=0, description="Largest video, in GB, that `podlake lesson add` takes.")
+    lesson_max_minutes: float = Field(240.0, gt=0, description="Longest lesson that is dubbed.")
+    stems: str = Field(
+        "auto",
+        description="How voices and background of a lesson are told apart: `demucs[:model]`, `duck` (not at all: the sound is made soft under the dub), or `auto`, Demucs where it is installed.",
+    )
     alert_email: str = Field(
         "", description="Addresses that alerts are sent to: `ops@example.org,…`. Needs PODLAKE_SMTP_URL."
     )
@@ -184,9 +192,24 @@ class Settings(BaseSettings):
         SecretStr(""), description="Mail server: `smtp://user:password@host:587`, or `smtps://…`."
     )
     smtp_from: str = Field("podlake@localhost", description="Sender of e-mails.")
+    gpu_servers: str = Field(
+        "",
+        description="GPU servers of OpenStack that run while there is work: name and health of the service, `gpu-1=http://10.0.0.5:8001/health`. Credentials: OS_AUTH_URL and the others of its clients. Empty: none.",
+    )
+    gpu_server_idle_min: float = Field(
+        15.0, gt=0, description="Minutes without work after which a GPU server is shelved."
+    )
     site_url: str = Field(
         "http://127.0.0.1:3001",
         description="Where the corpus site is, for links in Dagster's UI. `podlake ui` serves it at the port after its own.",
+    )
+    log_format: Literal["text", "json"] = Field(
+        "text",
+        description="Log lines of `podlake run`, workers, the service and Dagster's processes: `text`, or `json` with run, stage and episode as fields.",
+    )
+    traces_url: str = Field(
+        "",
+        description="Collector that traces of batches are sent to by OTLP over HTTP: `http://127.0.0.1:4318`. Needs the extra `otel`. Empty: none.",
     )
     owner: str = Field("team:podlake", description="Owner of the assets in the UI: an e-mail address or team:<name>.")
 
@@ -213,6 +236,12 @@ class Settings(BaseSettings):
         visible(value)
         return value
 
+    @field_validator("gpu_servers")
+    @classmethod
+    def _gpu_servers_are_readable(cls, value: str) -> str:
+        parse_servers(value)
+        return value
+
     @field_validator("allow_hosts")
     @classmethod
     def _hosts_are_readable(cls, value: str) -> str:
@@ -224,6 +253,12 @@ class Settings(BaseSettings):
     def _contact_fits_a_header(cls, value: str) -> str:
         if not (value.isascii() and value.isprintable()):
             raise ValueError("only printable ASCII fits into the User-Agent")
+        return value
+
+    @field_validator("stems")
+    @classmethod
+    def _stems_are_readable(cls, value: str) -> str:
+        Separation.parse(value)
         return value
 
     @field_validator("voices")

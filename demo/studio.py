@@ -48,7 +48,7 @@ def main() -> None:
         )  # fmt: skip
         if not answer.podcast_id:
             raise SystemExit(f"{answer.code}: {answer.message}")
-        run_due(instance, lake, ledger)
+        run_due(instance, given)
         request = ledger.request(answer.podcast_id)
         assert request
         (made,) = statuses(instance, lake, [request])

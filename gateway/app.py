@@ -14,12 +14,15 @@ from gateway import (
     api_docs,
     api_episodes,
     api_events,
+    api_notifications,
+    api_podcasts,
     background,
     dagster_ui,
     dashboard,
     login_page,
     metrics,
     site,
+    studio_pages,
     webservers,
     work,
 )
@@ -37,6 +40,9 @@ ROUTERS = (
     api_episodes.router,
     api_changes.router,
     api_events.router,
+    api_podcasts.router,
+    api_notifications.router,
+    studio_pages.router,
     work.router,
     metrics.router,
     listening_page.router,  # before the dashboard, whose /static/{name} has other files
@@ -46,7 +52,13 @@ ROUTERS = (
 """Every route of a router has a `require` of `gateway.auth`."""
 MOUNTS = (("/corpus", site.corpus), (webservers.PREFIX, dagster_ui.dagster_ui))
 """Path, and a function that makes the ASGI application for a service."""
-BACKGROUND = (background.watch_lake, background.send_webhooks, background.run_dagster, background.keep_library)
+BACKGROUND = (
+    background.watch_lake,
+    background.send_webhooks,
+    background.tell_of_podcasts,
+    background.run_dagster,
+    background.keep_library,
+)
 """Async context managers of a service, open while the application runs."""
 
 

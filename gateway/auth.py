@@ -37,6 +37,8 @@ class Principal:
     method: Method
     scopes: frozenset[str] = frozenset()
     """What an API key is limited to; empty: everything that the role may do."""
+    address: str | None = None
+    """The e-mail address that an OIDC proxy names."""
 
     @property
     def user_id(self) -> str:

@@ -160,7 +160,8 @@ class Authenticator:
         chosen = ((Role.ADMIN, self.serve.oidc_admins), (Role.OPERATOR, self.serve.oidc_operators),
                   (Role.VIEWER, self.serve.oidc_viewers))  # fmt: skip
         role = next((role for role, names in chosen if groups.intersection(parse_list(names))), None)
-        return None if role is None else Principal(names[0].strip(), role, "oidc")
+        address = headers.get(self.serve.oidc_email_header, "").strip()
+        return None if role is None else Principal(names[0].strip(), role, "oidc", address=address or None)
 
     def _digest(self, *parts: str) -> bytes:
         return hashlib.blake2b("\0".join(parts).encode(), key=self._salt).digest()

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 from gateway.landings import watching
+from gateway.notices import telling
 from gateway.service import Service
 from gateway.webhooks import Webhooks, sending
 from gateway.webservers import running
@@ -19,6 +20,10 @@ def watch_lake(service: Service) -> AbstractAsyncContextManager[None]:
 def send_webhooks(service: Service) -> AbstractAsyncContextManager[None]:
     allowed = AllowedHosts.parse(service.settings.allow_hosts)
     return sending(Webhooks(service.database), service.lake, allowed)
+
+
+def tell_of_podcasts(service: Service) -> AbstractAsyncContextManager[None]:
+    return telling(service)
 
 
 def run_dagster(service: Service) -> AbstractAsyncContextManager[None]:

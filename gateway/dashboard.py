@@ -16,8 +16,12 @@ from gateway.snapshot import Snapshot
 router = APIRouter()
 Viewer = Annotated[Principal, require(Role.VIEWER)]
 
-_FOLDER = Path(__file__).with_name("static")
-_FILES = {"dashboard.js": "text/javascript", "dashboard.css": "text/css"}
+FOLDER = Path(__file__).with_name("static")
+_FILES = {
+    "dashboard.js": "text/javascript", "dashboard.css": "text/css",
+    "studio.js": "text/javascript", "studio_all.js": "text/javascript", "studio_parts.js": "text/javascript",
+    "studio.css": "text/css",
+}  # fmt: skip
 _CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
     "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
@@ -26,14 +30,14 @@ _CSP = (
 
 @router.get("/", include_in_schema=False)
 def page(_: Viewer) -> Response:
-    return FileResponse(_FOLDER / "dashboard.html", headers={"Content-Security-Policy": _CSP})
+    return FileResponse(FOLDER / "dashboard.html", headers={"Content-Security-Policy": _CSP})
 
 
 @router.get("/static/{name}", include_in_schema=False)
 def file(name: str, _: Viewer) -> Response:
     if name not in _FILES:
         raise Problem(404, "There is no such file.")
-    return FileResponse(_FOLDER / name, media_type=_FILES[name])
+    return FileResponse(FOLDER / name, media_type=_FILES[name])
 
 
 @router.get("/api/v1/dashboard", tags=["statistics"])

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.websockets import WebSocket
 
 from speech.errors import PodlakeError, UpstreamMissing
 
@@ -40,11 +41,14 @@ def problem(status: int, detail: str, *, headers: dict[str, str] | None = None, 
 def handle_errors(app: FastAPI) -> None:
     """Answer every error of the application as a problem."""
 
-    async def refused(_: Request, error: Exception) -> Response:
+    async def refused(connection: Request | WebSocket, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        return problem(
+        response = problem(
             error.status_code, str(error.detail), headers=_plain(error.headers), **getattr(error, "more", {})
         )
+        if isinstance(connection, WebSocket):
+            await connection.send_denial_response(response)
+        return response
 
     async def invalid(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)

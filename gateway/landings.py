@@ -60,6 +60,8 @@ class Landings:
     recent: deque[Event] = field(default_factory=lambda: deque(maxlen=KEPT))
     _names: dict[str, frozenset[str]] = field(default_factory=dict)
     _changed_at: dict[str, int] = field(default_factory=dict)
+    _unreported: list[Event] = field(default_factory=list)
+    """Found by looks that have raised."""
     _listeners: list[asyncio.Queue[Event]] = field(default_factory=list)
     _is_first: bool = True
 
@@ -70,25 +72,33 @@ class Landings:
         return (*stamps, polled, self.failed.get(key, ""), self.sealed)
 
     def look(self) -> list[Event]:
-        """Read the names of the records. Returns what is new since the last look; nothing at the first one."""
+        """Read the names of the records. Returns what is new since the last look; nothing at the first one.
+
+        Raises OSError if a folder cannot be listed. The next look then returns what this one has found before.
+        """
         home = self.lake.home
         self.sealed = (home.names("lake", STAGE_RUNS.name, MANIFEST) or [""])[-1]
-        events: list[Event] = []
         for folder in (*FEED_STAGES, *EPISODE_STAGES, FAILED):
-            if not self._may_have_changed(folder):
-                continue
-            names = frozenset(name.removesuffix(".parquet") for name in home.names(*_RECORDS, folder))
-            new = names - self._names.get(folder, frozenset())
-            self._names[folder] = names
-            newest = dict(name.split("@", 1) for name in sorted(names))
-            if folder == FAILED:
-                self.failed = newest
-            else:
-                self.commits[folder] = newest
-            if not self._is_first:
-                events += self._events(folder, new)
+            if self._may_have_changed(folder):
+                try:
+                    self._look_at(folder)
+                except Exception:
+                    self._changed_at.pop(folder, None)  # the next look lists it again
+                    raise
         self._is_first = False
+        events, self._unreported = self._unreported, []
         return sorted(events, key=lambda event: event.id)
+
+    def _look_at(self, folder: str) -> None:
+        names = frozenset(name.removesuffix(".parquet") for name in self.lake.home.names(*_RECORDS, folder))
+        if not self._is_first:
+            self._unreported += list(self._events(folder, names - self._names.get(folder, frozenset())))
+        self._names[folder] = names
+        newest = dict(name.split("@", 1) for name in sorted(names))
+        if folder == FAILED:
+            self.failed = newest
+        else:
+            self.commits[folder] = newest
 
     def publish(self, events: list[Event]) -> None:
         """Give events to the listeners. One that is far behind loses the oldest."""

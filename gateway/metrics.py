@@ -112,6 +112,13 @@ class _Pipeline:
                      {(str(one.index), one.name): one.utilization for one in seen.gpus})  # fmt: skip
         yield _gauge("podlake_disk_free_bytes", "Free bytes of a disk.", ["folder"],
                      {(one.folder,): one.free_bytes for one in seen.disks})  # fmt: skip
+        made = seen.podcasts
+        yield _gauge("podlake_podcasts", "Requested podcasts that are not finished, by state.", ["state"],
+                     {("pending",): made.pending, ("processing",): made.processing})  # fmt: skip
+        yield _gauge("podlake_podcasts_24h", "Podcasts that ended in the last 24 hours, by outcome.", ["outcome"],
+                     {("completed",): made.made_24h, ("failed",): made.failed_24h})  # fmt: skip
+        yield _gauge("podlake_podcast_seconds_per_audio_second", "Time to make podcasts ÷ their length, in 24 hours.", [],
+                     {(): made.seconds_per_audio_second})  # fmt: skip
         yield _gauge("podlake_alerts", "Alerts that are raised.", ["alert"],
                      {(name,): sum(one.name == name for one in seen.alerts) for name in {one.name for one in seen.alerts}})  # fmt: skip
 

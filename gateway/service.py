@@ -19,16 +19,20 @@ from gateway.settings import ServeSettings
 from gateway.snapshot import Snapshot, snapshot
 from gateway.statistics import Kept
 from gateway.status import Statuses
+from gateway.studio import Studio
 from gateway.webservers import Webservers
 from podlake.api import Statistics
 from resources import accounts, listening_tokens
 from resources.accounts import Accounts
-from resources.alerts import ledger
+from resources.alerts import ledger as alert_ledger
 from resources.database import open_database
 from resources.fetch.audio_store import AudioStore
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.search import SearchIndex
+from resources.studio import ledger as podcast_ledger
+from resources.studio import notifications
+from resources.studio.files import StudioFiles
 from resources.workers import jobs
 
 
@@ -44,6 +48,7 @@ class Service:
     database: sa.Engine
     landings: Landings
     statuses: Statuses
+    studio: Studio
     library: Library
     """What can be listened to live."""
     statistics: Kept[Statistics] = field(default_factory=lambda: Kept(10.0))
@@ -56,24 +61,26 @@ class Service:
         lake = Lake(home)
         landings = Landings(lake)
         store = AudioStore(home, settings.cache_folder, int(settings.cache_gb * 1e9))
+        url = database_url(settings)
+        database = open_database(
+            url, accounts.SCHEMA, idempotency.SCHEMA, webhooks.SCHEMA, jobs.SCHEMA, alert_ledger.SCHEMA,
+            podcast_ledger.SCHEMA, notifications.SCHEMA, listening_tokens.SCHEMA,
+        )  # fmt: skip
+        studio = Studio(
+            settings, lake, podcast_ledger.Ledger(url), notifications.Notifications(database),
+            StudioFiles(home, settings.cache_folder),
+        )  # fmt: skip
         return cls(
             settings,
             serve,
             lake,
             store,
             SearchIndex(settings.cache_folder / "search"),
-            open_database(
-                database_url(settings),
-                accounts.SCHEMA,
-                idempotency.SCHEMA,
-                webhooks.SCHEMA,
-                jobs.SCHEMA,
-                ledger.SCHEMA,
-                listening_tokens.SCHEMA,
-            ),
+            database,
             landings,
             Statuses(lake, landings),
-            Library.of(settings, int(serve.listen_cache_gb * 1e9), lake, store),
+            studio,
+            Library.of(studio, store, int(serve.listen_cache_gb * 1e9)),
         )
 
     async def snapshot(self) -> Snapshot:

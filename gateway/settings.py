@@ -30,6 +30,10 @@ class ServeSettings(BaseSettings):
         "",
         description="Names under which users reach the service: `podlake.example.org`. Requests for other names are refused. Empty: `localhost` and addresses.",
     )
+    url: str = Field(
+        "",
+        description="Where users reach the service, for links in e-mails: `https://podlake.example.org`. Empty: e-mails have no links.",
+    )
     trusted_proxies: str = Field(
         "",
         description="Addresses of proxies whose X-Forwarded-For and -Proto are believed: `10.0.0.5,10.1.0.0/16`.",
@@ -39,6 +43,7 @@ class ServeSettings(BaseSettings):
     )
     oidc_user_header: str = Field("X-Forwarded-User", description="The header with the user's name.")
     oidc_groups_header: str = Field("X-Forwarded-Groups", description="The header with their groups.")
+    oidc_email_header: str = Field("X-Forwarded-Email", description="The header with their e-mail address.")
     oidc_admins: str = Field("", description="Groups whose members are administrators: `podlake-admins`.")
     oidc_operators: str = Field("", description="Groups whose members are operators.")
     oidc_viewers: str = Field("", description="Groups whose members are viewers. `*`: everybody.")
@@ -55,6 +60,7 @@ class ServeSettings(BaseSettings):
     listen_cache_gb: float = Field(
         2.0, gt=0, description="Size limit of what is encoded for listening live, in GB: 14 MB an hour."
     )
+    notification_clients: int = Field(2_000, ge=1, description="Clients that wait for notifications at once.")
 
     @field_validator("trusted_proxies", "oidc_proxies")
     @classmethod

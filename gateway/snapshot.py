@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from assets.stages import PODCAST_GRAPH
 from dagster_project.instance import open_instance
 from gateway.gpus import Gpu, gpus
 from gateway.statistics import statistics
@@ -16,6 +17,7 @@ from partitions.definitions import EPISODES
 from podlake.api import Statistics
 from resources.alerts.ledger import AlertLedger
 from resources.lake.warehouse import ask, connect
+from resources.studio.feed import LAST_STAGE
 from resources.workers.jobs import JobQueue, RunningJob
 from speech.engines import hosts
 
@@ -49,6 +51,15 @@ from stage_runs where outcome = 'landed' and finished_at >= $since group by stag
 _FAILURES = """
 select stage, error_class, count(*), bool_or(retryable), max(last_at), arg_max(message, last_at)
 from failures group by all order by 3 desc, 1, 2
+"""
+_SPEED = """
+with made as (
+    select episode_id, min(started_at) as began, max(finished_at) as ended from stage_runs
+    where outcome = 'landed' and list_contains($stages, stage)
+    group by 1 having max(finished_at) filter (stage = $last) >= $since
+)
+select sum(epoch(ended - began)) / nullif(sum(duration_ms) / 1e3, 0)
+from made join podcast_audio on podcast_id = episode_id
 """
 _BYTES = "select coalesce(sum(bytes), 0) from lake.acquisitions"
 
@@ -131,6 +142,18 @@ class AlertNow:
 
 
 @dataclass(frozen=True)
+class PodcastNumbers:
+    """Podcasts from scripts, of all users."""
+
+    pending: int
+    processing: int
+    made_24h: int
+    failed_24h: int
+    seconds_per_audio_second: float | None
+    """Time from the first stage to the last ÷ length of the audio, of those made in the last 24 hours."""
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """The pipeline at a moment."""
 
@@ -151,6 +174,7 @@ class Snapshot:
     disks: tuple[Disk, ...]
     shortage: str | None
     alerts: tuple[AlertNow, ...]
+    podcasts: PodcastNumbers
 
 
 def snapshot(service: Service) -> Snapshot:
@@ -163,6 +187,7 @@ def snapshot(service: Service) -> Snapshot:
         durations = tuple(StageSeconds(*row) for row in ask(connection, _DURATIONS, day))
         failures = tuple(FailureReason(*row) for row in ask(connection, _FAILURES))
         [(audio_bytes,)] = ask(connection, _BYTES)
+        [(speed,)] = ask(connection, _SPEED, {"stages": list(PODCAST_GRAPH.names), "last": LAST_STAGE, **day})
     with open_instance(settings) as instance:
         window = len(instance.get_dynamic_partitions(EPISODES.name or ""))
         runs = {name: instance.get_runs_count(dg.RunsFilter(statuses=[status])) for name, status in _ACTIVE.items()}
@@ -173,6 +198,8 @@ def snapshot(service: Service) -> Snapshot:
         for one in hosts.statuses()
         for work in one["at_work"]
     )
+    states = service.studio.overview().states
+    ended = service.studio.outbox.outcomes(now - timedelta(hours=24))
     raised = [one for one in AlertLedger(service.database).all() if one.over_at is None]
     return Snapshot(
         statistics=statistics(service.lake),
@@ -195,7 +222,10 @@ def snapshot(service: Service) -> Snapshot:
         disks=tuple(_disk(str(folder)) for folder in settings.space.folders if folder.exists()),
         shortage=settings.space.shortage(),
         alerts=tuple(AlertNow(one.alert.name, one.alert.subject, one.alert.message, one.raised_at) for one in raised),
-    )
+        podcasts=PodcastNumbers(
+            states.get("pending", 0), states.get("processing", 0), ended.get("completed", 0), ended.get("failed", 0), speed
+        ),
+    )  # fmt: skip
 
 
 def _disk(folder: str) -> Disk:

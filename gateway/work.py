@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 from typing import Annotated
 
@@ -20,6 +21,7 @@ from resources.workers.outcomes import check_outcome
 from speech.errors import BadOutput, StorageError
 
 router = APIRouter(prefix=PATH, tags=["workers"])
+log = logging.getLogger("podlake")
 
 WORK = "work"
 """The scope of a worker's token."""
@@ -57,13 +59,13 @@ def audio(job_id: str, lease_id: LeaseId, service: Here, _: AsWorker) -> FileRes
 
 
 @router.put("/{job_id}/outcome", status_code=204)
-async def outcome(job_id: str, lease_id: LeaseId, request: Request, service: Here, _: AsWorker) -> None:
+async def outcome(job_id: str, lease_id: LeaseId, request: Request, service: Here, principal: AsWorker) -> None:
     """Store what came of the job. A lost lease is 409, an impossible result 422; both change nothing."""
     data = await request.body()
-    await run_in_threadpool(_finish, service, job_id, lease_id, data)
+    await run_in_threadpool(_finish, service, job_id, lease_id, data, principal.name)
 
 
-def _finish(service: Service, job_id: str, lease_id: str, data: bytes) -> None:
+def _finish(service: Service, job_id: str, lease_id: str, data: bytes, worker: str) -> None:
     work = _leased(service, job_id, lease_id)
     try:
         check_outcome(data, work.slot)
@@ -71,6 +73,8 @@ def _finish(service: Service, job_id: str, lease_id: str, data: bytes) -> None:
         raise Problem(422, str(error)) from error
     if not _queue(service).finish(job_id, lease_id, data):
         raise _lost()
+    log.info("%s %s is done", work.episode_id, work.slot,
+             extra={"key": work.episode_id, "slot": work.slot, "worker": worker})  # fmt: skip
 
 
 @router.post("/{job_id}/give-back", status_code=204)

@@ -1,4 +1,4 @@
-"""The kinds of partitions: feeds, episodes, and podcasts that are made from scripts."""
+"""The kinds of partitions: feeds, episodes, podcasts that are made from scripts, and lessons that are dubbed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dagster import DagsterInstance, DynamicPartitionsDefinition
 FEEDS = DynamicPartitionsDefinition(name="feeds")
 EPISODES = DynamicPartitionsDefinition(name="episodes")
 PODCASTS = DynamicPartitionsDefinition(name="podcasts")
+LESSONS = DynamicPartitionsDefinition(name="lessons")
 
 _AT_ONCE = 10_000
 """Keys per statement: SQLite limits the variables of one statement."""

@@ -50,6 +50,14 @@ class LostRun:
 
 
 @dataclass(frozen=True)
+class CostlyServer:
+    """A GPU server that runs, and is paid for, without work."""
+
+    name: str
+    message: str
+
+
+@dataclass(frozen=True)
 class Observations:
     """What the conditions look at."""
 
@@ -65,6 +73,7 @@ class Observations:
     """Why admission and downloads pause."""
     wrong_checks: Sequence[WrongCheck] = ()
     lost_runs: Sequence[LostRun] = ()
+    costly_servers: Sequence[CostlyServer] = ()
 
 
 @dataclass(frozen=True)
@@ -87,6 +96,7 @@ def alerts(seen: Observations, limits: Limits) -> list[Alert]:
             Alert("lost_run", run.run_id, f"{run.what} failed and is not tried again: {run.message}")
             for run in seen.lost_runs
         ),
+        *(Alert("gpu_server_runs", server.name, server.message) for server in seen.costly_servers),
     ]
 
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
-import pyarrow as pa
 
+from pipeline.after_batch import AfterBatch
 from pipeline.crashes import watching
 from pipeline.dagster_internals import ROOT_RUN_ID_TAG, log_materializations, log_planned
 from pipeline.events import EVENTS_LOGGED, materialization
@@ -28,10 +28,12 @@ from pipeline.reporting import cost_metadata, log_outcome, progress_lines, step_
 from pipeline.run_keys import has_planned_events, named_keys
 from pipeline.run_process import tag_process
 from pipeline.stage import Batch, Failure, Landing, Outcome, Stage, Unchanged
+from pipeline.traces import batch_trace
 from resources.lake.commits import Commit, open_commits
 from resources.lake.lake import Lake
 from resources.lake.migration import migrate
 from resources.lake.tables.pipeline import StageRunRow
+from resources.logs import log_fields
 from speech.errors import (
     EngineFailed,
     EngineUnavailable,
@@ -48,28 +50,11 @@ ENGINE_RESTARTS = 3
 """Unexpected errors after which a run starts its engine no more: the rest of the batch fails, and is retried later."""
 FAILED_EPISODES_TAG = "podlake/failed_episodes"
 """Of a run that failed because episodes did. The planner decides about them; the run is none to worry about."""
-REMEMBERED_BYTES = 64 << 20
-"""Landed rows that are kept for `Stage.after_batch`."""
 EVENTS_AT_ONCE, EVENTS_EVERY_S = 100, 1.0
 """Events of feeds that wait to be logged in one transaction, and how long they wait while others land. One by one they
 cost more than a poll. A killed run loses them, as it may lose one: `podlake run` logs them later."""
 CLOCKS_DIFFER = timedelta(seconds=10)
 """How much the clocks of two machines may differ at most. A run takes longer to start."""
-
-
-@dataclass
-class _Remembered:
-    """The tables of landings that `after_batch` has not seen."""
-
-    tables: list[Mapping[str, pa.Table]] = field(default_factory=list)
-    n_bytes: int = 0
-
-    def add(self, landed: Mapping[str, pa.Table]) -> None:
-        self.tables.append(landed)
-        self.n_bytes += sum(rows.nbytes for rows in landed.values())
-
-    def clear(self) -> None:
-        self.tables, self.n_bytes = [], 0
 
 
 @dataclass
@@ -97,7 +82,7 @@ class _Step:
     optional: Mapping[str, Mapping[str, StageRunRow]]
     replaced: Mapping[str, Commit]
     """Key → its open commit before this run."""
-    landed: _Remembered = field(default_factory=_Remembered)
+    after_batch: AfterBatch
     events: _Events = field(default_factory=_Events)
 
     @property
@@ -108,6 +93,12 @@ class _Step:
 
 def run_stage(context: dg.AssetExecutionContext, stage: Stage, code_version: str) -> Iterator[dg.MaterializeResult]:
     """The body of every partitioned asset. Raises `dagster.Failure` if an episode failed."""
+    with log_fields(run_id=context.run.run_id, stage=stage.name):  # the block has no `yield`
+        _run_batch(context, stage, code_version)
+    yield dg.MaterializeResult(asset_key=stage.name, metadata=EVENTS_LOGGED)
+
+
+def _run_batch(context: dg.AssetExecutionContext, stage: Stage, code_version: str) -> None:
     lake: Lake = context.resources.lake
     tag_process(context.instance, context.run.run_id)
     migrate(lake.home)
@@ -117,33 +108,45 @@ def run_stage(context: dg.AssetExecutionContext, stage: Stage, code_version: str
     upstream = {name: lake.runs(name, keys) for name in stage.inputs}
     optional = {name: lake.runs(name, keys) for name in stage.optional_inputs}
     replaced = open_commits(lake.home, stage.name)
-    step = _Step(context, stage, code_version, lake, run, keys, upstream, optional, replaced)
+    after = AfterBatch(context.instance, lake, stage, run.run_id, context.resources)
+    step = _Step(context, stage, code_version, lake, run, keys, upstream, optional, replaced, after)
     started_at = _root_created_at(context.instance, root_run_id)
     done = landed_by(lake, step.replaced, stage.name, keys, root_run_id, started_at)
     for key in sorted(done):
-        log.info("%s: %s is skipped because this run landed it before it was interrupted", stage.name, key)
+        log.info("%s: %s is skipped because this run landed it before it was interrupted", stage.name, key,
+                 extra={"key": key})  # fmt: skip
         report_if_unknown(context.instance, lake, stage, key, code_version)
     todo = tuple(key for key in keys if key not in done)
+    after.begin(todo)
     failures: list[Failure] = []
     unchanged: list[object] = []
     try:
-        with progress_lines(context.log, stage, todo):
+        with progress_lines(context.log, stage, todo), batch_trace(stage, run.run_id, len(todo)) as trace:
             for count, (outcome, attempts) in enumerate(_outcomes(step, todo), start=1):
-                final = _land(step, outcome, attempts)
+                received_ns = time.time_ns()
+                with log_fields(key=outcome.key):
+                    final = _land(step, outcome, attempts)
+                    log_outcome(stage, final, count, len(todo))
+                trace.episode(final, received_ns, attempts)
                 if isinstance(final, Failure):
                     failures.append(final)
                 if isinstance(final, Unchanged):
                     unchanged.append(final.row)
-                log_outcome(stage, final, count, len(todo))
     finally:
         _log_waiting(step)
     if unchanged and stage.note_unchanged:
         stage.note_unchanged(lake, unchanged)
-    _after_batch(step)
+    error: Exception | None = None
+    try:
+        after.end()
+    except Exception as failed:
+        if not failures:
+            raise
+        log.exception("%s: the work after landings failed. The next run of the stage does it", stage.name)
+        error = failed
     if failures:
         context.instance.add_run_tags(run.run_id, {FAILED_EPISODES_TAG: str(len(failures))})
-        raise step_failure(stage, failures, len(keys))
-    yield dg.MaterializeResult(asset_key=stage.name, metadata=EVENTS_LOGGED)
+        raise step_failure(stage, failures, len(keys)) from error
 
 
 def report_if_unknown(instance: dg.DagsterInstance, lake: Lake, stage: Stage, key: str, code_version: str) -> bool:
@@ -208,7 +211,12 @@ def _attempt(step: _Step, keys: tuple[str, ...]) -> Iterator[Outcome]:
         try:
             for outcome in _work(step, pending):
                 if outcome.key not in left:
-                    log.error("%s: a second outcome for %s is ignored", step.stage.name, outcome.key)
+                    log.error(
+                        "%s: a second outcome for %s is ignored",
+                        step.stage.name,
+                        outcome.key,
+                        extra={"key": outcome.key},
+                    )
                     continue
                 del left[outcome.key]
                 yield outcome
@@ -255,8 +263,6 @@ def _land(step: _Step, outcome: Outcome, attempts: int) -> Outcome:
             outcome = Failure(outcome.key, _storage_error(outcome.key, error), outcome.cost)
         else:
             _log_event(step, event)
-            if step.landed.n_bytes > REMEMBERED_BYTES:
-                _after_batch(step)
             return outcome
     if isinstance(outcome, Unchanged):
         try:
@@ -297,17 +303,8 @@ def _write(step: _Step, landing: Landing, attempts: int) -> dg.AssetMaterializat
     landed = commit_landing(
         step.lake, step.stage, landing, step.run, upstream, commit, write_ms=write_ms, attempts=attempts
     )
-    if step.stage.after_batch:
-        step.landed.add(tables)
+    step.after_batch.add(tables)
     return materialization(step.stage, landing.key, landed, step.read, step.code_version, shown)
-
-
-def _after_batch(step: _Step) -> None:
-    """Call the stage's `after_batch` with what has landed since its last call."""
-    if step.stage.after_batch and step.landed.tables:
-        more = {name: getattr(step.context.resources, name) for name in step.stage.needs_after_batch}
-        step.stage.after_batch(step.context.instance, step.landed.tables, **more)
-        step.landed.clear()
 
 
 def _log_event(step: _Step, event: dg.AssetMaterialization) -> None:

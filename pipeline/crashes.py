@@ -19,7 +19,7 @@ import dagster as dg
 from pydantic import TypeAdapter
 
 from pipeline.records import land_failure
-from pipeline.run_process import has_exited
+from pipeline.run_process import has_ended
 from pipeline.stage import Failure, Stage
 from resources.lake.home import Home
 from resources.lake.lake import Lake
@@ -79,7 +79,7 @@ def watching(
     """
     crashed: dict[str, FailureRow] = {}
     for note in _notes(lake.home, stage.name):
-        if note.run_id == run_id or _has_ended(instance, note.run_id):
+        if note.run_id == run_id or has_ended(instance, note.run_id):
             crashed |= {key: _record_crash(lake, stage, key, note) for key in _without_outcome(lake, stage, note)}
             forget(lake.home, stage.name, note.run_id)
     try:
@@ -108,12 +108,6 @@ def _is_out_of_time(instance: dg.DagsterInstance, run_id: str) -> bool:
     if record is None or record.start_time is None or limit_s <= 0:
         return False
     return datetime.now(UTC).timestamp() - record.start_time >= limit_s
-
-
-def _has_ended(instance: dg.DagsterInstance, run_id: str) -> bool:
-    """Whether the run's process has exited, or Dagster has recorded the end of the run."""
-    run = instance.get_run_by_id(run_id)
-    return run is None or run.is_finished or has_exited(instance, run)
 
 
 def _without_outcome(lake: Lake, stage: Stage, note: _Note) -> list[str]:

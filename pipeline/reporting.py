@@ -13,6 +13,7 @@ import dagster as dg
 
 from pipeline.stage import Failure, Landing, Outcome, Stage, Unchanged
 from resources.engines.progress import at_work
+from resources.logs import with_log_fields
 from speech.errors import policy_of
 
 log = logging.getLogger("podlake")
@@ -74,10 +75,12 @@ def progress_lines(run_log: dg.DagsterLogManager, stage: Stage, keys: Collection
             for one in at_work():
                 if one.slot == stage.engine_slot and one.episode_id in keys:
                     run_log.info(f"{one.episode_id}: {one.text}")
-                    logging.getLogger(PROGRESS).info("%s  %s  %s", stage.name, one.episode_id, one.text)
+                    logging.getLogger(PROGRESS).info(
+                        "%s  %s  %s", stage.name, one.episode_id, one.text, extra={"key": one.episode_id}
+                    )
 
     if stage.engine_slot:
-        Thread(target=follow, name="progress", daemon=True).start()
+        Thread(target=with_log_fields(follow), name="progress", daemon=True).start()
     try:
         yield
     finally:

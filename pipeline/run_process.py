@@ -69,6 +69,12 @@ def has_exited(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     return bool(pid) and host == socket.gethostname() and _start_time(int(pid)) != start_time
 
 
+def has_ended(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Whether the run's process has exited, or Dagster has recorded the end of the run."""
+    run = instance.get_run_by_id(run_id)
+    return run is None or run.is_finished or has_exited(instance, run)
+
+
 def _was_killed_at_start(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
     """Whether a run of a stage has started and has not been tagged in time."""
     run = record.dagster_run

@@ -17,11 +17,12 @@ from typing import Any
 import pyarrow as pa
 from dagster import DynamicPartitionsDefinition
 
-from partitions.definitions import EPISODES, FEEDS, PODCASTS
+from partitions.definitions import EPISODES, FEEDS, LESSONS, PODCASTS
 from resources.lake.graph import StageSpec
 from resources.lake.lake import Lake
 from resources.lake.tables.pipeline import StageRunRow
 from resources.lake.tables.table import FILLED, Row_co, Table
+from resources.logs import log_fields, with_log_fields
 from speech.errors import PodlakeError, UpstreamMissing
 from speech.types import SpokenLanguage
 
@@ -168,7 +169,8 @@ class Stage(StageSpec):
     after_batch: Callable[..., None] | None = None
     """Called with the instance, the tables of each landing, and the resources that its keyword parameters name.
 
-    A run calls it once, or more often where it lands more than `contract.REMEMBERED_BYTES`. A killed run does not.
+    A run calls it once, or more often where it lands more than `after_batch.REMEMBERED_BYTES`. What a killed run has
+    landed is given to it later, and a landing may be given to it twice.
     """
 
     note_unchanged: Callable[[Lake, Sequence[Any]], None] | None = None
@@ -184,7 +186,7 @@ class Stage(StageSpec):
 
     @property
     def partitions(self) -> DynamicPartitionsDefinition:
-        return {"feed": FEEDS, "episode": EPISODES, "podcast": PODCASTS}[self.partition_kind]
+        return {"feed": FEEDS, "episode": EPISODES, "podcast": PODCASTS, "lesson": LESSONS}[self.partition_kind]
 
     @property
     def needs(self) -> frozenset[str]:
@@ -212,7 +214,8 @@ def each(keys: Sequence[str], do: Callable[[str], Landing | Unchanged], *, worke
             while ahead.acquire():
                 key = waiting.get_nowait()
                 try:
-                    done.put(do(key))
+                    with log_fields(key=key):
+                        done.put(do(key))
                 except Exception as error:  # noqa: BLE001 - the batch contract classifies it
                     done.put(Failure(key, error))
                 except BaseException as error:  # noqa: BLE001 - raised in the main thread
@@ -221,7 +224,7 @@ def each(keys: Sequence[str], do: Callable[[str], Landing | Unchanged], *, worke
     for key in keys:
         waiting.put(key)
     for _ in range(min(workers, len(keys))):
-        Thread(target=work, daemon=True).start()
+        Thread(target=with_log_fields(work), daemon=True).start()
     try:
         for _ in keys:
             outcome = done.get()

@@ -8,6 +8,7 @@ with Client("https://podlake.example.org", key="plk_…") as podlake:
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
@@ -28,7 +29,14 @@ from podlake.api import (
     LakeEvent,
     NewEpisode,
     NewFeed,
+    NewPodcast,
     NewWebhook,
+    Podcast,
+    PodcastLimits,
+    PodcastList,
+    PodcastNotification,
+    PodcastOverview,
+    PodcastProblem,
     RetryRequest,
     RetryResult,
     SearchHits,
@@ -38,6 +46,9 @@ from podlake.api import (
 )
 
 Answer = TypeVar("Answer")
+_NOTIFICATION = TypeAdapter(PodcastNotification)
+_RECONNECT_S = (1.0, 30.0)
+"""Wait before another connection: at first, and at most."""
 
 
 class ApiError(Exception):
@@ -176,6 +187,86 @@ class Client:
             for line in answer.iter_lines():
                 if line.startswith("data: "):
                     yield TypeAdapter(LakeEvent).validate_json(line.removeprefix("data: "))
+
+    def podcast_notifications(self, *, after: int | None = None) -> Iterator[PodcastNotification]:
+        """Finished podcasts as they are told, each once: those after the last acknowledged one, or after `after`.
+
+        Each is acknowledged when the next one is asked for. When the connection ends, another one is made. Needs the
+        package `websockets`.
+        """
+        from websockets.exceptions import InvalidStatus, WebSocketException
+        from websockets.sync.client import connect
+
+        url = str(self._http.base_url.copy_with(scheme={"http": "ws", "https": "wss"}[self._http.base_url.scheme]))
+        last_id, wait_s = after, _RECONNECT_S[0]
+        while True:
+            query = "" if last_id is None else f"?after={last_id}"
+            try:
+                with connect(f"{url}notifications{query}", additional_headers=self._authorization()) as socket:
+                    wait_s = _RECONNECT_S[0]
+                    for message in socket:
+                        told = _NOTIFICATION.validate_json(message)
+                        if last_id is None or told.id > last_id:
+                            last_id = told.id
+                            yield told
+                        socket.send(json.dumps({"type": "ack", "id": told.id}))
+            except InvalidStatus as error:
+                if error.response.status_code < 500:
+                    raise ApiError(error.response.status_code, json.loads(error.response.body or b"{}")) from error
+            except (WebSocketException, EOFError, OSError):
+                pass  # the connection broke, perhaps while it was made
+            time.sleep(wait_s)
+            wait_s = min(2 * wait_s, _RECONNECT_S[1])
+
+    def _authorization(self) -> dict[str, str]:
+        request = self._http.build_request("GET", "notifications")
+        authenticated = next(self._http.auth.sync_auth_flow(request)) if self._http.auth else request
+        found = authenticated.headers.get("Authorization")
+        return {"Authorization": found} if found else {}
+
+    def request_podcast(self, asked: NewPodcast, *, idempotency_key: str | None = None) -> Podcast:
+        """Request a podcast. `ApiError.problem["code"]` says why it is refused."""
+        return self._post("podcasts", NewPodcast, asked, Podcast, idempotency_key)
+
+    def check_podcast(self, asked: NewPodcast) -> list[PodcastProblem]:
+        """Why a request would be refused, without making it."""
+        return self._post("podcasts/check", NewPodcast, asked, list[PodcastProblem])
+
+    def podcast(self, podcast_id: str) -> Podcast:
+        """One podcast with its script and turns."""
+        return _read(self._http.get(f"podcasts/{podcast_id}"), Podcast)
+
+    def podcasts(self, *, everyone: bool = False, user: str | None = None, page: int = 200) -> Iterator[Podcast]:
+        """Your podcasts, the newest first; for administrators also those of others."""
+        cursor: str | None = None
+        while True:
+            chosen = _given(user=user, limit=page, cursor=cursor, everyone=everyone or None)
+            found = _read(self._http.get("podcasts", params=chosen), PodcastList)
+            yield from found.podcasts
+            cursor = found.next_cursor
+            if cursor is None:
+                return
+
+    def podcast_limits(self) -> PodcastLimits:
+        """Who you are, what you may request, and with which voices."""
+        return _read(self._http.get("podcasts/limits"), PodcastLimits)
+
+    def podcast_overview(self) -> PodcastOverview:
+        """The podcasts of the last seven days, for administrators."""
+        return _read(self._http.get("podcasts/overview"), PodcastOverview)
+
+    def cancel_podcast(self, podcast_id: str) -> Podcast:
+        """Cancel a podcast that is not finished."""
+        return _read(self._http.post(f"podcasts/{podcast_id}/cancel"), Podcast)
+
+    def podcast_audio(
+        self, podcast_id: str, form: Literal["mp3", "opus"] = "mp3", *, first: int = 0, last: int | None = None
+    ) -> bytes:
+        """The finished audio, or its bytes from `first` to `last`."""
+        headers = {"Range": f"bytes={first}-{'' if last is None else last}"} if first or last is not None else {}
+        return _checked(
+            self._http.get(f"podcasts/{podcast_id}/audio", params={"format": form}, headers=headers)
+        ).content
 
     def _post(self, path: str, kind: Any, value: object, answer: type[Answer], key: str | None = None) -> Answer:
         content = TypeAdapter(kind).dump_json(value)

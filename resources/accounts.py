@@ -8,6 +8,7 @@ import hmac
 import re
 import secrets
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -23,6 +24,7 @@ SCOPES = ("read", "submit", "retry", "forget", "work", "metrics", "ui")
 """What a key may be limited to. `work` is for workers, `metrics` for Prometheus."""
 KEY_PREFIX = "plk_"
 _NAME = re.compile(r"[\w.@+-]{1,64}")
+_ADDRESS = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}@[\w-]{1,63}(\.[\w-]{1,63})*", re.ASCII)
 _N, _R, _P = 1 << 14, 8, 1
 _HASH = re.compile(r"scrypt\$(\d+)\$(\d+)\$(\d+)\$([\w+/=]+)\$([\w+/=]+)")
 
@@ -45,6 +47,12 @@ _KEYS = sa.Table(
     sa.Column("added_at", sa.Float, nullable=False),
     sa.Column("last_used_at", sa.Float),
     sa.Column("revoked_at", sa.Float),
+)
+_ADDRESSES = sa.Table(
+    "podlake_addresses",
+    SCHEMA,
+    sa.Column("name", sa.String(200), primary_key=True),
+    sa.Column("address", sa.String(254), nullable=False),
 )
 _SESSIONS = sa.Table(
     "podlake_sessions",
@@ -142,6 +150,7 @@ class Accounts:
         """Raises `AccountRefused`."""
         with writing(self.database) as connection:
             connection.execute(_SESSIONS.delete().where(_SESSIONS.c.user_name == name))
+            connection.execute(_ADDRESSES.delete().where(_ADDRESSES.c.name == name))
             if not connection.execute(_USERS.delete().where(_USERS.c.name == name)).rowcount:
                 raise AccountRefused(f"There is no user {name}. `podlake users list` shows the users.")
 
@@ -153,6 +162,20 @@ class Accounts:
         with self.database.connect() as connection:
             row = connection.execute(sa.select(_USERS).where(_USERS.c.name == name)).first()
         return None if row is None else _user(row)
+
+    def set_address(self, name: str, address: str) -> None:
+        """Where notifications of this user are sent. Raises `AccountRefused`."""
+        if not is_address(address):
+            raise AccountRefused(f"{address[:80]!r} is no e-mail address.")
+        with suppress(sa.exc.IntegrityError), writing(self.database) as connection:  # another process does the same
+            connection.execute(_ADDRESSES.delete().where(_ADDRESSES.c.name == name))
+            connection.execute(_ADDRESSES.insert().values(name=name, address=address))
+
+    def address(self, name: str) -> str | None:
+        """The user's e-mail address; the name itself, if it is one."""
+        with self.database.connect() as connection:
+            found = connection.execute(sa.select(_ADDRESSES.c.address).where(_ADDRESSES.c.name == name)).scalar()
+        return found or (name if is_address(name) else None)
 
     def begin_session(self, user_name: str, hours: float) -> str:
         """A login, as a secret token. Sessions that have expired are removed."""
@@ -181,6 +204,11 @@ def password_hash(password: str) -> str:
     salt = secrets.token_bytes(16)
     found = _scrypt(password, salt, _N, _R, _P)
     return f"scrypt${_N}${_R}${_P}${base64.b64encode(salt).decode()}${base64.b64encode(found).decode()}"
+
+
+def is_address(text: str) -> bool:
+    """Whether it is an e-mail address in ASCII."""
+    return len(text) <= 254 and _ADDRESS.fullmatch(text) is not None
 
 
 def is_password_hash(text: str) -> bool:

@@ -155,6 +155,36 @@ class BadScript(PodlakeError):
     error_class = "bad_script"
 
 
+class BadLesson(PodlakeError):
+    """There is no such lesson, or it cannot be dubbed: its format, its limits, nobody speaks in it."""
+
+    error_class = "bad_lesson"
+
+
+class NotReviewed(PodlakeError):
+    """A person has not opened the gate of a lesson, or has closed it."""
+
+    error_class = "not_reviewed"
+
+
+class LineTooLong(PodlakeError):
+    """A translated line does not fit into its time, also shortened and as fast as it may be."""
+
+    error_class = "line_too_long"
+
+
+class PublishRefused(PodlakeError):
+    """The service refuses the video for good: no money, or the processing was aborted."""
+
+    error_class = "publish_refused"
+
+
+class PodcastCancelled(PodlakeError):
+    """The user does not want the podcast any more."""
+
+    error_class = "cancelled"
+
+
 class UpstreamMissing(PodlakeError):
     """A table that this stage reads has no rows for the episode, or rows made from other bytes."""
 
@@ -181,6 +211,12 @@ class KeepsCrashing(PodlakeError):
     """A run ended while it worked on the episode."""
 
     error_class = "keeps_crashing"
+
+
+class GpuServerUnavailable(PodlakeError):
+    """The GPU server that a service runs on could not be made ready."""
+
+    error_class = "gpu_server"
 
 
 class EngineUnavailable(Exception):
@@ -224,12 +260,18 @@ POLICIES: dict[str, Policy] = {
     EngineCrashed.error_class: Policy(retryable=True, tries_in_step=2, max_attempts=3, next_try_after_h=1.0),
     VoiceUnavailable.error_class: Policy(retryable=False),
     BadScript.error_class: Policy(retryable=False),
+    BadLesson.error_class: Policy(retryable=False),
+    NotReviewed.error_class: Policy(retryable=False),
+    LineTooLong.error_class: Policy(retryable=False),
+    PublishRefused.error_class: Policy(retryable=False),
+    PodcastCancelled.error_class: Policy(retryable=False),
     UpstreamMissing.error_class: Policy(retryable=True, tries_in_step=1, max_attempts=6, next_try_after_h=1.0),
     AudioRemoved.error_class: Policy(retryable=False),
     StorageError.error_class: Policy(
         retryable=True, tries_in_step=2, first_wait_s=1.0, max_attempts=6, next_try_after_h=1.0
     ),
     KeepsCrashing.error_class: Policy(retryable=True, max_attempts=3),
+    GpuServerUnavailable.error_class: Policy(retryable=True, max_attempts=6, next_try_after_h=0.5),
     PodlakeError.error_class: Policy(retryable=True, tries_in_step=1, max_attempts=3, next_try_after_h=1.0),
 }
 """Class of error → what is done about it. `bug` is every unexpected exception: three runs may fail on it."""

@@ -175,3 +175,50 @@ class SpokenLine:
     engine_ms: int = 0
     was_there: bool = False
     """Whether an earlier run had made the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """A word or name that every line translates in the same way."""
+
+    source: str
+    target: str
+    """Empty: nobody has decided; the translator chooses, and no translation is wrong because of it."""
+    note: str = ""
+    """What it means, for the translator."""
+
+
+@dataclass(frozen=True, slots=True)
+class TranslationRequest:
+    """The lines of one lesson, in order: the input of a translator. Lines beside a line are its context."""
+
+    lines: tuple[str, ...]
+    source_language: str
+    """Normalised primary tag (`en`)."""
+    target_language: str
+    terms: tuple[Term, ...] = ()
+    max_chars: tuple[int | None, ...] = ()
+    """Characters that each line may have in the target language; None: no limit. Empty: no limits at all."""
+    report: Callable[[int], None] = field(default=lambda _: None, compare=False, repr=False)
+    """A translator calls this during its work: how many lines are done. It may raise to end the work."""
+
+    def __post_init__(self) -> None:
+        if self.max_chars and len(self.max_chars) != len(self.lines):
+            raise ValueError(f"{len(self.lines)} lines have {len(self.max_chars)} limits.")
+
+    def limit(self, line_idx: int) -> int | None:
+        """The most characters of a translated line; None: no limit."""
+        return self.max_chars[line_idx] if self.max_chars else None
+
+
+@dataclass(frozen=True, slots=True)
+class TranslatedLine:
+    """What a translator made of one line."""
+
+    line_idx: int
+    text: str | None
+    """None: the line could not be translated. It is never the source instead."""
+    problem: str | None = None
+    """Why there is no text; or, with a text, what is wrong with it: it has more characters than its limit."""
+    n_tries: int = 1
+    """Answers that were asked for until this one; 0: it was in the cache."""

@@ -12,6 +12,7 @@ import dagster as dg
 import pytest
 
 from speech.signals import sigterm_kept
+from tests.instances import instance_for_test
 from tests.postgres import postgres_server, postgres_storage
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def storage(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def instance(storage: Storage) -> Iterator[dg.DagsterInstance]:
-    with dg.instance_for_test(storage) as instance:
+    with instance_for_test(storage) as instance:
         yield instance
 
 

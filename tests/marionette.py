@@ -17,7 +17,7 @@ import pytest
 _PREFERENCES = {
     "media.autoplay.default": 0, "media.autoplay.blocking_policy": 0, "browser.shell.checkDefaultBrowser": False,
     "datareporting.policy.dataSubmissionEnabled": False, "app.update.enabled": False, "network.captive-portal-service.enabled": False,
-    "network.connectivity-service.enabled": False, "toolkit.telemetry.enabled": False, "media.cubeb.backend": "null",
+    "network.connectivity-service.enabled": False, "toolkit.telemetry.enabled": False,
 }  # fmt: skip
 
 

@@ -6,17 +6,20 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 from pydantic import Field
 
-from assets.stages import EPISODE_GRAPH, FEED_GRAPH
+from assets.stages import EPISODE_GRAPH, FEED_GRAPH, GATHERING
 from pipeline.live_window import admit, archive_finished, keys_to_seal
 from pipeline.run_process import tag_process
-from resources.lake.compaction import seal, settled
+from resources.lake.compaction import Sealed, open_before, seal, settled
 from resources.lake.lake import Lake
+
+GATHERING_NAMES = tuple(stage.name for stage in GATHERING)
 
 
 class Sealing(dg.Config):
     """Which landings are compacted."""
 
     after_hours: float = Field(1.0, ge=0, description="Compact landings that are at least so old.")
+    episodes: bool = Field(True, description="Also those of episodes and of polls, and not only what feeds gather.")
 
 
 @dg.asset(
@@ -31,17 +34,24 @@ def sealed_tables(context: dg.AssetExecutionContext, config: Sealing) -> dg.Mate
     """Compacts finished episodes into sealed files of 64 MB, sorted by episode, so that queries open few files.
 
     It can run at any time, beside readers and stages. Finished episodes leave the live window first; then waiting ones
-    are admitted.
+    are admitted. What feeds gather from their episodes, such as voices, is a file per feed, which views join with every
+    transcript: it is compacted more often.
     """
     tag_process(context.instance, context.run.run_id)
     lake: Lake = context.resources.lake
     window = context.resources.window
     older_than = timedelta(hours=config.after_hours)
-    keys = keys_to_seal(context.instance, lake, EPISODE_GRAPH, older_than)
-    archived = archive_finished(context.instance, lake, EPISODE_GRAPH, window, keys)
-    feeds = settled(lake, FEED_GRAPH, datetime.now(UTC) - older_than)
-    done = list(seal(lake, keys | feeds))
-    admitted = admit(context.instance, context.resources.catalogue, window, EPISODE_GRAPH)
+    before = datetime.now(UTC) - older_than
+    done: list[Sealed] = []
+    archived: list[str] = []
+    admitted: list[str] = []
+    if config.episodes:
+        keys = keys_to_seal(context.instance, lake, EPISODE_GRAPH, older_than)
+        archived = archive_finished(context.instance, lake, EPISODE_GRAPH, window, keys)
+        done += seal(lake, keys | settled(lake, FEED_GRAPH, before))
+        admitted = admit(context.instance, context.resources.catalogue, window, EPISODE_GRAPH)
+    gathered = seal(lake, open_before(lake, GATHERING_NAMES, before), stages=GATHERING_NAMES)
+    done += [sealed for sealed in gathered if sealed.landings]
     return dg.MaterializeResult(
         metadata={
             "episodes_archived": len(archived),

@@ -22,6 +22,7 @@ from resources.lake.tables.studio import (
 )
 from resources.studio.feed import FeedSettings
 from resources.studio.files import StudioFiles
+from resources.studio.ledger import Ledger
 from speech.engines.line_synthesizer import read_wav
 from speech.mastering import SAMPLE_RATE_HZ, assemble
 from speech.podcast_files import encode_podcast
@@ -44,12 +45,15 @@ def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
     tables=(PODCAST_AUDIO, PODCAST_TURNS), ui_metadata=_ui_metadata, group="studio", batch_size=1, version="1",
     inputs=("script", "speech_lines"), partition_kind="podcast", kinds=frozenset({"mp3", "opus", "parquet"}),
 )  # fmt: skip
-def podcast_audio(batch: Batch, lake: Lake, studio_files: StudioFiles, podcast_feed: FeedSettings) -> Iterator[Outcome]:
+def podcast_audio(
+    batch: Batch, lake: Lake, studio_files: StudioFiles, podcast_feed: FeedSettings, ledger: Ledger
+) -> Iterator[Outcome]:
     """Assembles the lines, brings them to -19 LUFS in mono with no peak above -1 dBTP, and encodes them."""
-    return each(batch.keys, lambda key: _audio(key, batch, lake, studio_files, podcast_feed))
+    return each(batch.keys, lambda key: _audio(key, batch, lake, studio_files, podcast_feed, ledger))
 
 
-def _audio(key: str, batch: Batch, lake: Lake, files: StudioFiles, feed: FeedSettings) -> Landing:
+def _audio(key: str, batch: Batch, lake: Lake, files: StudioFiles, feed: FeedSettings, ledger: Ledger) -> Landing:
+    ledger.check_wanted(key)
     (script,) = batch.rows(lake, SCRIPTS, key)
     written, lines = batch.rows(lake, SCRIPT_TURNS, key), batch.rows(lake, SPEECH_LINES, key)
     assembled = assemble([(line.speaker, read_wav(io.BytesIO(files.read(line.path)))) for line in lines])

@@ -13,6 +13,7 @@ from resources.lake.tables.studio import SCRIPT_TURNS, SCRIPTS, ScriptRow, Scrip
 from resources.studio.ledger import Ledger
 from speech.errors import BadScript
 from speech.script import ScriptRefused, is_same_script, joined, parse_script
+from speech.spoken_formulas import spoken_formulas
 from speech.spoken_text import spoken_text
 
 _SHOWN = 12
@@ -30,15 +31,16 @@ def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
 
 
 @Stage(
-    tables=(SCRIPTS, SCRIPT_TURNS), ui_metadata=_ui_metadata, group="studio", batch_size=1, version="1",
+    tables=(SCRIPTS, SCRIPT_TURNS), ui_metadata=_ui_metadata, group="studio", batch_size=1, version="2",
     partition_kind="podcast",
 )  # fmt: skip
 def script(batch: Batch, ledger: Ledger) -> Iterator[Outcome]:
-    """Divides a requested script into turns, and writes numbers, dates and abbreviations as they are spoken."""
+    """Divides a requested script into turns, and writes formulas, numbers and dates as they are spoken."""
     return each(batch.keys, lambda key: _script(key, ledger))
 
 
 def _script(key: str, ledger: Ledger) -> Landing:
+    ledger.check_wanted(key)
     request = ledger.request(key)
     if request is None:
         raise BadScript(f"The ledger has no request {key}. Request a podcast with `podlake podcast submit`.")
@@ -50,11 +52,18 @@ def _script(key: str, ledger: Ledger) -> Landing:
         raise BadScript(f"{key}: the turns are not the script again. This is an error of podlake: please report it.")
     rows = []
     for index, turn in enumerate(turns):
-        said, changes = spoken_text(turn.text, request.language)
-        spoken_changes = tuple(SpokenChange(one.before, one.after) for one in changes)
+        formulas_said, formulas = spoken_formulas(turn.text, request.language)
+        said, changes = spoken_text(formulas_said, request.language)
+        spoken_changes = tuple(SpokenChange(one.before, one.after) for one in (*formulas, *changes))
+        problems = tuple(f"{one.before}: {one.problem}" for one in formulas if one.problem)
         rows.append(
             ScriptTurnRow(
-                turn_idx=index, speaker=turn.speaker, text=turn.text, spoken_text=said, changes=spoken_changes
+                turn_idx=index,
+                speaker=turn.speaker,
+                text=turn.text,
+                spoken_text=said,
+                changes=spoken_changes,
+                problems=problems or None,
             )
         )
     whole = ScriptRow(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 import pyarrow as pa
@@ -14,9 +15,10 @@ from resources.engines.voices import Said, Voices
 from resources.lake.lake import Lake
 from resources.lake.tables.studio import SCRIPT_TURNS, SCRIPTS, SPEECH_LINES, ScriptTurnRow, SpeechLineRow
 from resources.studio.files import StudioFiles
+from resources.studio.ledger import Ledger
 from speech.engines import registry
 from speech.engines.protocols import EngineChoice
-from speech.errors import PodlakeError
+from speech.errors import PodcastCancelled, PodlakeError
 from speech.types import Line
 
 
@@ -34,16 +36,20 @@ def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
     tables=(SPEECH_LINES,), ui_metadata=_ui_metadata, group="studio", batch_size=1, version="1", inputs=("script",),
     partition_kind="podcast", pool="studio", engine_slot="synthesizer", kinds=frozenset({"wav", "parquet"}),
 )  # fmt: skip
-def speech_lines(batch: Batch, lake: Lake, voices: Voices, studio_files: StudioFiles) -> Iterator[Outcome]:
+def speech_lines(
+    batch: Batch, lake: Lake, voices: Voices, studio_files: StudioFiles, ledger: Ledger
+) -> Iterator[Outcome]:
     """Lets each speaker's voice say its turns. A silent or far too short line is a failure of its podcast.
 
-    Lines that an interrupted run has made are not said again.
+    Lines that an interrupted run has made are not said again. The voices stop when every podcast that waits for lines
+    is cancelled.
     """
     said: dict[str, list[Said]] = {}
     turns: dict[str, list[ScriptTurnRow]] = {}
     wanted: list[tuple[EngineChoice, Line]] = []
     for key in batch.keys:
         try:
+            ledger.check_wanted(key)
             turns[key] = batch.rows(lake, SCRIPT_TURNS, key)
             wanted += list(
                 _lines(key, turns[key], batch, lake, voices, studio_files)
@@ -52,13 +58,30 @@ def speech_lines(batch: Batch, lake: Lake, voices: Voices, studio_files: StudioF
         except PodlakeError as error:
             yield Failure(key, error)
     failed: dict[str, Failure] = {}
-    for one in voices.say(wanted):
-        key = one.line.podcast_id
-        said[key].append(one)
-        if isinstance(one.result, PodlakeError) and key not in failed:
-            failed[key] = Failure(key, one.result, _cost(said[key]))
-        if len(said[key]) == len(turns[key]):
-            yield failed.get(key) or _landing(key, turns[key], said[key], studio_files)
+    with closing(voices.say(wanted)) as coming:
+        for one in coming:
+            key = one.line.podcast_id
+            said[key].append(one)
+            wrong = one.result if isinstance(one.result, PodlakeError) else _cancellation(key, ledger)
+            if wrong and key not in failed:
+                failed[key] = Failure(key, wrong, _cost(said[key]))
+            if len(said[key]) == len(turns[key]):
+                yield failed.get(key) or _landing(key, turns[key], said[key], studio_files)
+            elif all(_is_cancelled(failed.get(other)) for other in said if len(said[other]) < len(turns[other])):
+                yield from (failed[other] for other in said if len(said[other]) < len(turns[other]))
+                return
+
+
+def _cancellation(key: str, ledger: Ledger) -> PodcastCancelled | None:
+    try:
+        ledger.check_wanted(key)
+    except PodcastCancelled as error:
+        return error
+    return None
+
+
+def _is_cancelled(failure: Failure | None) -> bool:
+    return failure is not None and isinstance(failure.error, PodcastCancelled)
 
 
 def _lines(

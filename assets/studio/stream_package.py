@@ -20,6 +20,7 @@ from resources.lake.tables.studio import (
 )
 from resources.studio.feed import FeedSettings, write_feed
 from resources.studio.files import StudioFiles
+from resources.studio.ledger import Ledger
 from speech.podcast_files import webm_clusters
 from speech.webm import MIME, Cluster, webm_header
 
@@ -48,12 +49,13 @@ def publish_in_feed(
     inputs=("podcast_audio", "podcast_transcript"), partition_kind="podcast", kinds=frozenset({"webm", "parquet"}),
     after_batch=publish_in_feed,
 )  # fmt: skip
-def stream_package(batch: Batch, lake: Lake, studio_files: StudioFiles) -> Iterator[Outcome]:
+def stream_package(batch: Batch, lake: Lake, studio_files: StudioFiles, ledger: Ledger) -> Iterator[Outcome]:
     """Packs the Opus audio into WebM without encoding it again, and notes where each half second begins."""
-    return each(batch.keys, lambda key: _package(key, batch, lake, studio_files))
+    return each(batch.keys, lambda key: _package(key, batch, lake, studio_files, ledger))
 
 
-def _package(key: str, batch: Batch, lake: Lake, files: StudioFiles) -> Landing:
+def _package(key: str, batch: Batch, lake: Lake, files: StudioFiles, ledger: Ledger) -> Landing:
+    ledger.check_wanted(key)
     (audio,) = batch.rows(lake, PODCAST_AUDIO, key)
     clusters = [Cluster(0, webm_header()), *webm_clusters(files.read(audio.opus_path))]
     offsets = [0, *accumulate(len(one.content) for one in clusters)]

@@ -87,6 +87,11 @@ def log_to_screen() -> None:
     """The pipeline's messages, a line per episode."""
     import logging
 
+    from resources.logs import log_json
+
+    if read_settings().log_format == "json":
+        log_json()
+        return
     logging.basicConfig(format="%(asctime)s  %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("podlake").setLevel(logging.INFO)
 

@@ -58,7 +58,8 @@ def backup(place: str, keep: int | None, verify: bool, snapshot: str | None) -> 
 )
 @click.argument("place")
 @click.option("--snapshot", help="Default: the newest.")
-def restore(place: str, snapshot: str | None) -> None:
+@click.option("--force", is_flag=True, help="Replace users, keys, jobs and requests that the database has now.")
+def restore(place: str, snapshot: str | None, force: bool) -> None:
     """Restore a backup into an empty PODLAKE_HOME and DAGSTER_HOME.
 
     Stop the daemon first. Runs that were in progress during the backup are failed and retried when the daemon starts.
@@ -66,7 +67,7 @@ def restore(place: str, snapshot: str | None) -> None:
     from dagster_project.commands import backup as command
 
     settings = read_settings()
-    made = command.restore(settings, place, snapshot, lambda line: click.echo(line, err=True))
+    made = command.restore(settings, place, snapshot, lambda line: click.echo(line, err=True), replace_service=force)
     click.echo(
         f"{settings.home}: restored from snapshot {made.name}, {len(made.entries)} files, {made.bytes / 1e6:.1f} MB."
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -88,15 +89,17 @@ def list_podcasts(user: str | None, newest: int) -> None:
 def status(podcast_id: str) -> None:
     """Show what became of a requested podcast."""
     from dagster_project.instance import database_url, open_instance
-    from dagster_project.podcasts import statuses
+    from dagster_project.podcasts import statuses_in_queue, unfinished
     from resources.studio.ledger import Ledger
 
     settings = read_settings()
     with open_instance(settings) as instance:
-        request = Ledger(database_url(settings)).request(podcast_id)
+        ledger = Ledger(database_url(settings))
+        request = ledger.request(podcast_id)
         if request is None:
             raise _no_such(podcast_id)
-        _show(statuses(instance, lake_of(settings), [request])[0])
+        lake = lake_of(settings)
+        _show(statuses_in_queue(instance, lake, [request], unfinished(lake, ledger, datetime.now(UTC)))[0])
     if files := _files(podcast_id):
         click.echo("\n".join(files))
 
@@ -120,16 +123,18 @@ def cancel(podcast_id: str) -> None:
 @podcast.command()
 def run() -> None:
     """Make the requested podcasts that are due, in this process."""
-    from dagster_project.instance import database_url, open_instance
-    from dagster_project.podcasts import run_due, statuses
-    from resources.studio.ledger import Ledger
+    from dagster_project.build_resources import build_resources
+    from dagster_project.instance import open_instance
+    from dagster_project.podcasts import run_due, statuses_in_queue, unfinished
 
     log_to_screen()
     settings = read_settings()
+    resources = build_resources(settings)
     with open_instance(settings) as instance:
-        lake, ledger = lake_of(settings), Ledger(database_url(settings))
-        made = run_due(instance, lake, ledger)
-        found = statuses(instance, lake, [one for one in map(ledger.request, made) if one])
+        made = run_due(instance, resources)
+        lake, ledger = resources["lake"], resources["ledger"]
+        requests = [one for one in map(ledger.request, made) if one]
+        found = statuses_in_queue(instance, lake, requests, unfinished(lake, ledger, datetime.now(UTC)))
     for one in found:
         _show(one)
     if not made:

@@ -76,10 +76,18 @@ def users() -> None:
 @users.command("add")
 @click.argument("name")
 @click.option("--role", type=_ROLES, default="viewer", show_default=True)
+@click.option("--email", default=None, help="Where notifications are sent. Default: the name, if it is an address.")
 @click.option("--password", envvar="PODLAKE_PASSWORD", prompt=True, hide_input=True, confirmation_prompt=True)
-def users_add(name: str, role: RoleName, password: str) -> None:
+def users_add(name: str, role: RoleName, email: str | None, password: str) -> None:
     """Add a user, or give them another role and password, which ends their sessions."""
-    _accounts().set_user(name, role, password)
+    from resources.accounts import is_address
+
+    if email and not is_address(email):
+        raise click.BadParameter(f"{email!r} is no e-mail address.", param_hint="--email")
+    accounts = _accounts()
+    accounts.set_user(name, role, password)
+    if email:
+        accounts.set_address(name, email)
     click.echo(f"{name} can log in as {role}.")
 
 

@@ -6,7 +6,7 @@ from typing import TextIO
 
 import click
 
-from dagster_project.cli.context import examples, read_settings
+from dagster_project.cli.context import examples, log_to_screen, read_settings
 
 
 @click.command(
@@ -60,7 +60,7 @@ def worker(
     known = {tag: normalise_language(tag) for tag in wanted}
     if unknown := [tag for tag, language in known.items() if language is None]:
         raise click.BadParameter(f"{unknown[0]!r} names no language; use a tag such as `en`.", param_hint="--languages")
-    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
+    log_to_screen()
     logging.getLogger("httpx").setLevel(logging.WARNING)
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):

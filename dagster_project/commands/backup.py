@@ -15,12 +15,25 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+import sqlalchemy as sa
+
 from dagster_project.instance import CONFIG, database_url, open_instance, prepare_home
 from dagster_project.settings import Settings
-from resources.backup.databases import copy_sqlite, dump_postgres, has_runs, is_quiet, restore_postgres
+from resources import accounts
+from resources.alerts import ledger as alerts
+from resources.backup.databases import (
+    copy_sqlite,
+    dump_postgres,
+    filled_tables,
+    has_runs,
+    is_quiet,
+    restore_postgres,
+)
 from resources.backup.home_files import HomeFile, list_home, restore_last
 from resources.backup.store import BackupError, BackupStore, Entry, Snapshot, copy, hash_of
 from resources.lake.home import Home
+from resources.studio import ledger as studio
+from resources.workers import jobs
 from speech.errors import StorageError
 
 if TYPE_CHECKING:
@@ -29,6 +42,9 @@ if TYPE_CHECKING:
 SQLITE, POSTGRES = "sqlite", "postgres"
 DUMP = "postgres.dump"
 _SERVICE = "service.db"
+_SERVICE_TABLES = frozenset(
+    name for schema in (accounts.SCHEMA, alerts.SCHEMA, jobs.SCHEMA, studio.SCHEMA) for name in schema.tables
+)
 _RUNS = "history/runs.db"
 """It says whether the storage is in use, so it is restored last."""
 _AT_ONCE = 8
@@ -101,10 +117,18 @@ def back_up(settings: Settings, place: str, report: Report = lambda _: None) -> 
     return snapshot, copying.copied, copying.copied_bytes
 
 
-def restore(settings: Settings, place: str, name: str | None = None, report: Report = lambda _: None) -> Snapshot:
+def restore(
+    settings: Settings,
+    place: str,
+    name: str | None = None,
+    report: Report = lambda _: None,
+    *,
+    replace_service: bool = False,
+) -> Snapshot:
     """Restore a snapshot into an empty home and an empty storage of Dagster. Raises `BackupError` and `StorageError`.
 
-    A restoration that was interrupted is completed when it is repeated.
+    `replace_service`: the database of users, keys, jobs and requests may have rows, which are lost. A restoration that was
+    interrupted is completed when it is repeated.
     """
     store = BackupStore(Home.at(place))
     snapshot = store.snapshot(name)
@@ -121,6 +145,8 @@ def restore(settings: Settings, place: str, name: str | None = None, report: Rep
             f"{CONFIG} of the same kind."
         )
     _refuse_used_storage(folder, url)
+    if not replace_service:
+        _refuse_used_service(snapshot, database_url(settings), url)
     present = {file.path: file for file in _files(home)}
     ordered = sorted(wanted, key=lambda path: (restore_last(path), path))
     for part in (False, True):  # commits and manifests after all others
@@ -274,6 +300,24 @@ def _refuse_used_storage(folder: Path, url: str | None) -> None:
             is_used = database.execute("select count(*) from runs").fetchone()[0] > 0
     if is_used:
         raise BackupError(f"Dagster's storage of {folder} has runs. Restore into an empty DAGSTER_HOME or database.")
+
+
+def _refuse_used_service(snapshot: Snapshot, service: str, url: str | None) -> None:
+    """Unless it has no rows, is not restored, or is the snapshot's own: then a restoration was interrupted."""
+    restored = {entry.path: entry for entry in snapshot.entries if service == url or entry.path.startswith("service/")}
+    if not restored:
+        return
+    if service.startswith("sqlite:///"):
+        file, entry = Path(service.removeprefix("sqlite:///")), restored.get(f"service/{_SERVICE}")
+        if entry and file.exists() and hash_of(file) == entry.sha256:
+            return
+    # PostgreSQL may have them beside Dagster's own tables, some of which are never empty.
+    if filled := filled_tables(service, _SERVICE_TABLES if service == url else None):
+        shown = sa.make_url(service).render_as_string(hide_password=True)
+        raise BackupError(
+            f"{shown} is not empty: {', '.join(filled)} have rows. `podlake restore --force` replaces them by the "
+            "snapshot's; make a backup first."
+        )
 
 
 def _postgres_url(instance: Any) -> str | None:

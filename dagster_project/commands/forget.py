@@ -18,6 +18,7 @@ from dagster_project.commands.terminal import cell
 from dagster_project.forget_metadata import Traces, remove_traces
 from partitions.definitions import EPISODES, FEEDS
 from partitions.keys import feed_of
+from pipeline.after_batch import forget_keys
 from pipeline.contract import report_if_unknown
 from pipeline.dagster_internals import remove_keys
 from pipeline.in_flight import in_flight
@@ -175,6 +176,7 @@ def _remove_cached(cache: Path, home: Home, plan: Plan) -> None:
         for name in home.names("working", stage):
             if any(key.encode() in home.read("working", stage, name) for key in plan.keys):
                 home.remove("working", stage, name)
+    forget_keys(home, STAGES, plan.keys)
 
 
 def _remove_exports(home: Home, plan: Plan) -> None:

@@ -45,10 +45,9 @@ def run_stack(settings: Settings, host: str, port: int, say: Callable[[str], Non
             for name, arguments in _programs(settings, host, port):
                 processes[name] = running.enter_context(_process(name, arguments, environment, logs))
                 say(f"{name}: process {processes[name].pid}, log {logs / name}.log")
-            if "worker" in processes and _has_no_users(settings):
-                say("The worker has a key, so the service asks everybody for a login. Add a user in another shell, with "
-                    "the variables above: podlake users add NAME --role admin")  # fmt: skip
             say(f"http://{host}:{port}/ when the service is ready. Ctrl-C stops everything.")
+            if warning := login_warning(settings):
+                say(warning)
             while True:
                 for name, process in processes.items():
                     if process.poll() is not None:
@@ -84,7 +83,7 @@ def _prepare_instance(settings: Settings, home: Path, url: str) -> dict[str, str
 
 
 def _programs(settings: Settings, host: str, port: int) -> Iterator[tuple[str, list[str]]]:
-    yield "daemon", _DAEMON
+    yield "daemon", [*_DAEMON, *(("--log-format", "json") if settings.log_format == "json" else ())]
     yield "service", ["-m", "dagster_project.cli", "serve", "--host", host, "--port", str(port)]
     if settings.engine_host == "workers":
         os.environ["PODLAKE_WORKER_TOKEN"] = _worker_token(settings)
@@ -103,10 +102,18 @@ def _worker_token(settings: Settings) -> str:
     return accounts.add_key(f"{_KEY}{time.time_ns()}", "operator", ("work",))
 
 
-def _has_no_users(settings: Settings) -> bool:
+def login_warning(settings: Settings) -> str | None:
+    """What to do if nobody can log in: a service whose worker has a key asks everybody for a login."""
     from resources.accounts import Accounts
 
-    return not os.environ.get("ADMIN_USERNAME") and not Accounts.at(database_url(settings)).users()
+    if settings.engine_host != "workers" or os.environ.get("ADMIN_USERNAME"):
+        return None
+    if Accounts.at(database_url(settings)).users():
+        return None
+    return (
+        "NOBODY CAN LOG IN YET: the worker has a key, so the service asks everybody for a login, and there are no users. "
+        "Add one in another shell, with the variables above: podlake users add NAME --role admin"
+    )
 
 
 @contextmanager

@@ -59,7 +59,7 @@ async def listen_to_episode(episode_id: str, service: Here, principal: Viewer) -
 @router.post("/podcasts/{podcast_id}/stream", status_code=201)
 async def listen_to_podcast(podcast_id: str, service: Here, principal: Viewer) -> ListeningGrant:
     """A token to hear a podcast live, also while it is being made. Users hear their own, administrators all."""
-    request = await asyncio.to_thread(service.library.ledger.request, podcast_id)
+    request = await asyncio.to_thread(service.studio.ledger.request, podcast_id)
     if request is None or (principal.role < Role.ADMIN and request.user_id != principal.user_id):
         raise Problem(404, f"You have no podcast {podcast_id[:120]}.")
     return await _granted(service, principal, "podcast", podcast_id)

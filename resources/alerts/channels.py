@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import shlex
-import smtplib
-import ssl
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,11 +12,11 @@ from datetime import datetime
 from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid
 from typing import Protocol
-from urllib.parse import unquote, urlsplit
 
 import httpx
 
 from resources.alerts.ledger import AlertLedger, RaisedAlert
+from resources.mail import NotSent, Unanswered, send_mail
 
 log = logging.getLogger("podlake")
 
@@ -56,18 +54,10 @@ class Email:
         message["From"], message["To"] = self.sender, ", ".join(self.recipients)
         message["Date"], message["Message-ID"] = format_datetime(_changed_at(raised)), make_msgid(domain="podlake")
         message.set_content(text(raised))
-        parts = urlsplit(self.server)
-        context = ssl.create_default_context()
         try:
-            with _smtp(parts.scheme, parts.hostname or "localhost", parts.port or 0, context) as connection:
-                if parts.scheme == "smtp" and connection.has_extn("starttls"):
-                    connection.starttls(context=context)
-                    connection.ehlo()
-                if parts.username:
-                    connection.login(unquote(parts.username), unquote(parts.password or ""))
-                connection.send_message(message)
-        except (smtplib.SMTPException, OSError) as error:
-            raise NotTold(f"The mail server {parts.hostname} does not take the message: {error}") from error
+            send_mail(self.server, message)
+        except (NotSent, Unanswered) as error:
+            raise NotTold(str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -144,11 +134,3 @@ def _fields(raised: RaisedAlert) -> dict[str, str | None]:
 
 def _changed_at(raised: RaisedAlert) -> datetime:
     return raised.over_at or raised.raised_at
-
-
-def _smtp(scheme: str, host: str, port: int, context: ssl.SSLContext) -> smtplib.SMTP:
-    if scheme == "smtps":
-        return smtplib.SMTP_SSL(host, port, timeout=TIMEOUT_S, context=context)
-    connection = smtplib.SMTP(host, port, timeout=TIMEOUT_S)
-    connection.ehlo()
-    return connection

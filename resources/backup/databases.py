@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import subprocess
+from collections.abc import Collection
 from contextlib import closing
 from pathlib import Path
 
@@ -51,6 +52,20 @@ def has_runs(url: str) -> bool:
             if not sa.inspect(connection).has_table("runs"):
                 return False
             return connection.execute(sa.text("select exists (select 1 from runs)")).scalar_one() is True
+    finally:
+        engine.dispose()
+
+
+def filled_tables(url: str, names: Collection[str] | None = None) -> list[str]:
+    """The tables of a database that have rows, by name; with `names`, only of these. None of a database that is not there."""
+    if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
+        return []
+    engine = sa.create_engine(url)
+    try:
+        with engine.connect() as connection:
+            found = [name for name in sa.inspect(connection).get_table_names() if names is None or name in names]
+            rows = {name: sa.select(sa.exists().select_from(sa.table(name))) for name in sorted(found)}
+            return [name for name, query in rows.items() if connection.execute(query).scalar_one()]
     finally:
         engine.dispose()
 

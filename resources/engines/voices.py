@@ -7,16 +7,17 @@ import re
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from resources.engines.devices import Devices
 from resources.engines.run_ahead import run_ahead
+from resources.gpu_server.servers import GpuServers
 from speech.cores import usable_cores
 from speech.engines import registry
 from speech.engines.hosted_engine import HostedEngine
 from speech.engines.protocols import EngineChoice, EngineSpec
-from speech.errors import EngineUnavailable, PodlakeError, VoiceUnavailable
+from speech.errors import EngineUnavailable, GpuServerUnavailable, PodlakeError, VoiceUnavailable
 from speech.script import SPEAKERS, ScriptRefused, ScriptTurn
 from speech.types import Line, SpokenLine
 
@@ -42,6 +43,8 @@ class Voices:
     """`S1` or `en.S1` → voice. The one with the language comes first."""
     devices: Devices
     idle_s: float = 600.0
+    gpu_servers: GpuServers = field(default_factory=GpuServers)
+    """Those on which voices behind HTTP may have their services."""
 
     def choice_for(self, speaker: str, language: str) -> EngineChoice:
         """Raises `VoiceUnavailable` where no voice is set, or the voice that is set does not speak the language."""
@@ -79,7 +82,7 @@ class Voices:
         ]
         return hashlib.sha256("\n".join(specs).encode()).hexdigest()[:16]
 
-    def say(self, lines: Sequence[tuple[EngineChoice, Line]]) -> Iterator[Said]:
+    def say(self, lines: Sequence[tuple[EngineChoice, Line]]) -> Generator[Said]:
         """The results in the order of the lines. Each voice works ahead of the others, in a process of its own.
 
         A voice that cannot load is the error of its lines.
@@ -108,14 +111,16 @@ class Voices:
                 for line, result in engine.synthesize(lines):
                     answered.add(id(line))
                     yield Said(line, spec, result)
-        except EngineUnavailable as error:
+        except (EngineUnavailable, GpuServerUnavailable) as error:
+            failure = error if isinstance(error, PodlakeError) else VoiceUnavailable(str(error))
             for line in lines:
                 if id(line) not in answered:
-                    yield Said(line, spec, VoiceUnavailable(str(error)))
+                    yield Said(line, spec, failure)
 
     @contextmanager
     def _loaded(self, choice: EngineChoice, spec: EngineSpec) -> Iterator[HostedEngine]:
         with (
+            self.gpu_servers.in_use([choice.model], f"the voice {spec.name}"),
             self.devices.lease(wants_gpu=spec.needs_gpu) as device,
             closing(
                 HostedEngine("synthesizer", choice, spec, device, idle_s=self.idle_s, threads=usable_cores())

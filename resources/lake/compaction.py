@@ -26,7 +26,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from resources.lake.commits import Commit, all_open_commits, record_folders
+from resources.lake.commits import Commit, all_open_commits, open_commits, record_folders
 from resources.lake.graph import StageGraph
 from resources.lake.home import Home
 from resources.lake.lake import OPEN, Lake
@@ -78,14 +78,30 @@ def sealed_episodes(lake: Lake, terminal: Iterable[str]) -> list[str]:
     return sorted(complete - {commit.key for commit in _all_commits(lake.home)} - _failing(lake))
 
 
-def seal(lake: Lake, keys: Collection[str], *, sizes: Sizes = Sizes()) -> Iterator[Sealed]:  # noqa: B008 - frozen
-    """Compact all open landings of the keys, table by table. One compaction runs at a time.
+def open_before(lake: Lake, stages: Iterable[str], before: datetime) -> set[str]:
+    """Keys with open landings of these stages, none of them newer."""
+    commits = [commit for stage in stages for commit in open_commits(lake.home, stage).values()]
+    return {commit.key for commit in commits} - {commit.key for commit in commits if commit.landed_at > before}
+
+
+def seal(
+    lake: Lake,
+    keys: Collection[str],
+    *,
+    stages: Collection[str] | None = None,
+    sizes: Sizes = Sizes(),  # noqa: B008 - frozen
+) -> Iterator[Sealed]:
+    """Compact all open landings of the keys, or those of some stages, table by table. One compaction runs at a time.
 
     Raises `StorageError`; the next compaction does what was not done then.
     """
     with exclusive(lake.home):
         _remove_leftovers(lake.home)
-        commits = [commit for commit in _all_commits(lake.home) if commit.key in keys]
+        commits = [
+            commit
+            for commit in _all_commits(lake.home)
+            if commit.key in keys and (stages is None or commit.stage in stages)
+        ]
         for table in SEALABLE:
             started = time.monotonic()
             files = SealedFiles(lake.home, table, sizes)

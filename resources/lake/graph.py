@@ -10,7 +10,7 @@ from typing import Literal
 
 from resources.lake.tables import Table
 
-PartitionKind = Literal["feed", "episode", "podcast"]
+PartitionKind = Literal["feed", "episode", "podcast", "lesson"]
 EngineSlot = Literal["diarizer", "transcriber", "synthesizer"]
 
 

@@ -164,16 +164,33 @@ class Lake:
 
     def history(self, stage: str, key: str) -> pa.Table:
         """The records of all tries of the key at the stage, oldest first: landings and failed tries."""
-        names = [
-            (folder, name.removesuffix(".parquet"))
-            for folder in (stage, FAILED)
-            for name in self.home.names("lake", STAGE_RUNS.name, OPEN, folder)
-            if name.startswith(f"{key}@")
-        ]
-        files = [self.read_name(STAGE_RUNS, *name) for name in names]
-        sealed = SealedFiles(self.home, STAGE_RUNS).landings([key])
-        rows = pa.concat_tables([STAGE_RUNS.schema.empty_table(), *sealed.values(), *files])
+        files = self._open_records(stage, key)
+        stamps = [stamp for file in files if (stamp := file["stamp"][0].as_py())]  # NULL in lakes of version 1
+        sealed = SealedFiles(self.home, STAGE_RUNS).landings([key]).get(key, STAGE_RUNS.schema.empty_table())
+        # While a compaction works, a record may be both open and sealed.
+        is_open = pc.is_in(sealed["stamp"], pa.array(stamps, pa.string()))
+        rows = pa.concat_tables([sealed.filter(pc.invert(is_open)), *files])
         return rows.filter(pc.field("stage") == stage).sort_by("finished_at")
+
+    def _open_records(self, stage: str, key: str) -> list[pa.Table]:
+        """The open records of the key's landings at the stage, and of its failed tries at all stages."""
+        missing = _Missing()
+        while True:
+            names = [
+                (folder, name.removesuffix(".parquet"))
+                for folder in (stage, FAILED)
+                for name in self.home.names("lake", STAGE_RUNS.name, OPEN, folder)
+                if name.startswith(f"{key}@")
+            ]
+            files = []
+            for folder, name in names:
+                try:
+                    files.append(self.read_name(STAGE_RUNS, folder, name))
+                except FileNotFoundError as error:  # compaction removed the record after it was listed
+                    missing.note(Commit.parse(folder, name), error)
+                    break
+            if len(files) == len(names):
+                return files
 
     def _write(self, table: Table, rows: pa.Table, *place: str) -> None:
         if rows.schema != table.schema:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 import shutil
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
 from resources.lake.home import Home
 
 FOLDER = "podcasts"
+_LINE = re.compile(r"(\d{4,})-[0-9a-f]{12}\.wav")
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,12 @@ class StudioFiles:
         found = (self.cache / "studio" / podcast_id).glob(f"{turn_idx:04d}-*.wav")
         return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
 
+    def lines_made(self, podcast_id: str) -> frozenset[int]:
+        """The turns whose lines are said and not landed yet, as far as runs on this machine have made them."""
+        folder = self.cache / "studio" / podcast_id
+        names = os.listdir(folder) if folder.is_dir() else []  # noqa: PTH208 - only names are needed
+        return frozenset(int(found[1]) for name in names if (found := _LINE.fullmatch(name)))
+
     def forget_lines(self, podcast_id: str) -> None:
         """Remove the local files of lines, which the home has by now."""
         shutil.rmtree(self.cache / "studio" / podcast_id, ignore_errors=True)
@@ -45,12 +55,20 @@ class StudioFiles:
         return self.home.read(FOLDER, *path.split("/"))
 
     def local(self, path: str) -> Path:
-        """The file on a local disk; a copy, if the home is an object store."""
+        """The file on a local disk; a copy, if the home is an object store. Raises `FileNotFoundError`."""
+        place = self.home.path(FOLDER, path)
         if self.home.is_local:
-            return Path(self.home.path(FOLDER, path))
-        copy = self.cache / "studio" / "copies" / path.rpartition("/")[2]
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_bytes(self.read(path))
+            return Path(place)
+        info = self.home.filesystem.get_file_info(place)
+        if info.size is None:
+            raise FileNotFoundError(path)
+        copy = self.cache / "studio" / "copies" / path
+        if not (copy.exists() and (copy.stat().st_size, copy.stat().st_mtime_ns) == (info.size, info.mtime_ns)):
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            hidden = copy.with_name(f".{copy.name}.{uuid.uuid4().hex[:8]}")
+            hidden.write_bytes(self.read(path))
+            os.utime(hidden, ns=(info.mtime_ns, info.mtime_ns))
+            hidden.replace(copy)
         return copy
 
 

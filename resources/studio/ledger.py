@@ -19,6 +19,7 @@ import sqlalchemy as sa
 
 from partitions.keys import episode_key
 from resources.database import open_database, writing
+from speech.errors import PodcastCancelled
 from speech.script import ScriptRefused, ScriptTurn, parse_script
 
 FEED_ID = "studio"
@@ -215,16 +216,16 @@ class Ledger:
         now: datetime,
     ) -> Answer:
         try:
-            _check_title(asked.title)
+            check_title(asked.title)
             check_turns(parse_script(asked.script), asked.language)
         except ScriptRefused as refused:
             return Answer(400, refused.code, str(refused))
         own = sa.select(REQUESTS).where(REQUESTS.c.user_id == asked.user_id)
         recent = own.where(REQUESTS.c.admitted_at >= (now - REMEMBERED).timestamp(), REQUESTS.c.cancelled_at.is_(None))
-        if len(open_of(_requests(connection, recent))) >= limits.at_once:
+        if len(open_of(requests_of(connection, recent))) >= limits.at_once:
             return Answer(429, "rate_limit_exceeded", "Please wait for your current podcast to complete.")
         midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-        today = _requests(connection, own.where(REQUESTS.c.admitted_at >= midnight.timestamp()))
+        today = requests_of(connection, own.where(REQUESTS.c.admitted_at >= midnight.timestamp()))
         if len(today) >= limits.per_day:
             tomorrow_s = int((midnight + timedelta(days=1) - now).total_seconds())
             return Answer(
@@ -245,20 +246,39 @@ class Ledger:
             )
             return bool(found.rowcount)
 
+    def check_wanted(self, podcast_id: str) -> None:
+        """Raise `PodcastCancelled` if the request was cancelled. A run asks before each part of its work."""
+        with self._engine.connect() as connection:
+            query = sa.select(REQUESTS.c.cancelled_at).where(REQUESTS.c.podcast_id == podcast_id)
+            if connection.execute(query).scalar() is not None:
+                raise PodcastCancelled(f"{podcast_id} was cancelled, so that it is not made.")
+
     def request(self, podcast_id: str) -> Request | None:
         with self._engine.connect() as connection:
-            found = _requests(connection, sa.select(REQUESTS).where(REQUESTS.c.podcast_id == podcast_id))
+            found = requests_of(connection, sa.select(REQUESTS).where(REQUESTS.c.podcast_id == podcast_id))
         return found[0] if found else None
 
     def requests(
-        self, user_id: str | None = None, *, since: datetime | None = None, most: int | None = 1_000
+        self,
+        user_id: str | None = None,
+        *,
+        since: datetime | None = None,
+        after: str | None = None,
+        most: int | None = 1_000,
     ) -> list[Request]:
-        """The newest requests, the newest first; of one user, or of all. With `most=None`, no number limits them."""
+        """The newest requests, the newest first; of one user, or of all. With `most=None`, no number limits them.
+
+        `after` is a podcast: the list goes on with the next older one.
+        """
         query = sa.select(REQUESTS).order_by(REQUESTS.c.admitted_at.desc(), REQUESTS.c.podcast_id).limit(most)
         query = query if user_id is None else query.where(REQUESTS.c.user_id == user_id)
         query = query if since is None else query.where(REQUESTS.c.admitted_at >= since.timestamp())
+        if after is not None:
+            at = sa.select(REQUESTS.c.admitted_at).where(REQUESTS.c.podcast_id == after).scalar_subquery()
+            is_next = (REQUESTS.c.admitted_at == at) & (REQUESTS.c.podcast_id > after)
+            query = query.where((REQUESTS.c.admitted_at < at) | is_next)
         with self._engine.connect() as connection:
-            return _requests(connection, query)
+            return requests_of(connection, query)
 
     def claim(self, podcast_id: str, attempt: int, now: datetime | None = None) -> bool:
         """Claim an attempt, so that only one process starts its run. A claim without a run expires after two minutes."""
@@ -289,12 +309,14 @@ def _insert(connection: sa.Connection, asked: Asked, now: datetime) -> str:
     return podcast_id
 
 
-def _check_title(title: str) -> None:
+def check_title(title: str) -> None:
+    """Raises `ScriptRefused`."""
     if not title.strip() or len(title) > LONGEST_TITLE or not title.isprintable():
         raise ScriptRefused("bad_title", f"A title is one line of 1 to {LONGEST_TITLE} characters.")
 
 
-def _requests(connection: sa.Connection, query: sa.Select[Any]) -> list[Request]:
+def requests_of(connection: sa.Connection, query: sa.Select[Any]) -> list[Request]:
+    """The requests that the query selects from `REQUESTS`."""
     return [
         Request(
             row.podcast_id, row.user_id, row.title, row.language, row.script, row.seed,

@@ -55,6 +55,7 @@ class WorkerHost:
                 for job, one in finished:
                     yield _done(job, slot, one, spec)
                     submission.queue.remove([job.job_id])
+                    submission.keep_alive(is_answered=True)  # the landings of many results take long
                 submission.keep_alive(is_answered=bool(finished))
                 if not finished:
                     time.sleep(self.poll_s)

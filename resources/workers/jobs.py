@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from resources.database import for_update, open_database, writing
 from speech.engines.protocols import EngineChoice, Slot
@@ -152,7 +154,10 @@ class JobQueue:
         """
         now = _now()
         with writing(self.database) as connection:
-            return [_submit(connection, submission, work, now) for work in works]
+            _lock(connection, sa.or_(*map(_is_of, works)))
+            # New rows in one order too: a second submission of the same work waits for the first one.
+            ids = {_identity(work): _submit(connection, submission, work, now) for work in sorted(works, key=_identity)}
+        return [ids[_identity(work)] for work in works]
 
     def keep_alive(self, job_ids: Collection[str]) -> None:
         """Say that a run waits for the jobs, also for those that another run has taken over and left.
@@ -175,14 +180,13 @@ class JobQueue:
     def remove(self, job_ids: Collection[str]) -> None:
         """Forget jobs: their outcomes have landed."""
         with writing(self.database) as connection:
-            connection.execute(_JOBS.delete().where(_JOBS.c.job_id.in_(job_ids)))
+            _delete(connection, _JOBS.c.job_id.in_(job_ids))
 
     def withdraw(self, submission: str) -> None:
         """Forget the jobs of a submission that are not over; workers lose their lease. Outcomes stay for another run."""
         with writing(self.database) as connection:
-            own = _JOBS.c.submission == submission
-            connection.execute(_JOBS.delete().where(own, _JOBS.c.state != FINISHED))
-            connection.execute(_JOBS.delete().where(_JOBS.c.submitter_seen_at < _now() - OUTCOMES_KEPT))
+            own = sa.and_(_JOBS.c.submission == submission, _JOBS.c.state != FINISHED)
+            _delete(connection, sa.or_(own, _JOBS.c.submitter_seen_at < _now() - OUTCOMES_KEPT))
 
     # ── a worker's side, through the gateway ──────────────────────────────────────────────────────────────────────
 
@@ -232,7 +236,7 @@ class JobQueue:
         lost = []
         with writing(self.database) as connection:
             _note(connection, worker, now)
-            for one in held:
+            for one in sorted(held, key=lambda one: one.job_id):
                 values = {"lease_ends_at": now + self.lease, "done_ms": one.done_ms}
                 if not _with_lease(connection, one.job_id, one.lease_id, now, values):
                     lost.append(one.job_id)
@@ -287,13 +291,34 @@ class JobQueue:
             ]  # fmt: skip
 
 
-def _submit(connection: sa.Connection, submission: str, work: Work, now: datetime) -> str:
-    same = sa.and_(
+def _lock(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> list[str]:
+    """Lock the jobs until the transaction ends. Returns their ids.
+
+    Whoever changes several jobs in one transaction locks them in the order of their ids, so that two never wait for
+    each other.
+    """
+    rows = sa.select(_JOBS.c.job_id).where(condition).order_by(_JOBS.c.job_id).with_for_update()
+    return list(connection.execute(rows).scalars())
+
+
+def _delete(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> None:
+    connection.execute(_JOBS.delete().where(_JOBS.c.job_id.in_(_lock(connection, condition)), condition))
+
+
+def _identity(work: Work) -> tuple[str, str, str, str]:
+    return work.slot, work.fingerprint, work.episode_id, work.audio_sha256
+
+
+def _is_of(work: Work) -> sa.ColumnElement[bool]:
+    return sa.and_(
         _JOBS.c.slot == work.slot, _JOBS.c.fingerprint == work.fingerprint,
         _JOBS.c.episode_id == work.episode_id, _JOBS.c.audio_sha256 == work.audio_sha256,
     )  # fmt: skip
+
+
+def _submit(connection: sa.Connection, submission: str, work: Work, now: datetime) -> str:
     owner = {"submission": submission, "submitter_seen_at": now}
-    left = connection.execute(sa.select(_JOBS.c.job_id, _JOBS.c.outcome, _JOBS.c.state).where(same)).first()
+    left = connection.execute(sa.select(_JOBS.c.job_id, _JOBS.c.outcome, _JOBS.c.state).where(_is_of(work))).first()
     if left is not None:
         job_id, outcome, state = left
         gave_up = {"state": QUEUED, "tries": 0} if state == FINISHED and outcome is None else {}
@@ -343,7 +368,8 @@ def _note(connection: sa.Connection, worker: Worker, now: datetime) -> None:
     }  # fmt: skip
     known = connection.execute(_WORKERS.update().where(_WORKERS.c.worker == worker.name).values(**values))
     if not known.rowcount:
-        connection.execute(_WORKERS.insert().values(worker=worker.name, **values))
+        with suppress(IntegrityError), connection.begin_nested():  # another of its devices has noted it meanwhile
+            connection.execute(_WORKERS.insert().values(worker=worker.name, **values))
 
 
 def _work(job: sa.RowMapping) -> Work:

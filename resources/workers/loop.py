@@ -13,6 +13,7 @@ from resources.engines import progress
 from resources.engines.devices import CPU, Devices
 from resources.engines.local_host import LocalHost
 from resources.engines.routing import Audio, Done
+from resources.logs import log_fields
 from resources.workers.connection import AudioUnavailable, GatewayConnection, LeaseLost, Refused, Stopped
 from resources.workers.jobs import LEASE, Lease, Progress
 from resources.workers.outcomes import outcome_json
@@ -129,6 +130,10 @@ class _Device:
         self._host = LocalHost(waveforms, devices, settings.engine_idle_s)
 
     def run(self) -> None:
+        with log_fields(worker=self._connection.machine.host, device=self.name):
+            self._run()
+
+    def _run(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         for left in self._folder.iterdir():  # of a worker that was killed
             left.unlink()
@@ -167,7 +172,7 @@ class _Device:
         except EngineUnavailable as error:
             self._refuse(work.fingerprint, error)
         except EngineFailed as error:
-            log.exception("the engine %s failed on %s", spec.name, error.episode_id)
+            log.exception("the engine %s failed on %s", spec.name, error.episode_id, extra={"key": error.episode_id})
             if lease := leases.pop(error.episode_id, None):
                 self._send(lease, self._failed(lease, error.cause))
         finally:  # also if the device ends: its leases would be renewed as long as another one works
@@ -219,6 +224,10 @@ class _Device:
             lease = self._connection.claim(first.work.slot, first.work.fingerprint, self._refused)
 
     def _send(self, lease: Lease, done: Done) -> None:
+        with log_fields(key=lease.work.episode_id, slot=lease.work.slot):
+            self._send_logged(lease, done)
+
+    def _send_logged(self, lease: Lease, done: Done) -> None:
         name = lease.work.episode_id
         try:
             if not self._all_held.is_lost(lease):

@@ -1,4 +1,4 @@
-"""What a diarizer, a transcriber and a synthesizer must do; nothing else in the code names an engine.
+"""What a diarizer, a transcriber, a synthesizer and a translator must do; nothing else in the code names an engine.
 
 An engine is made by its module's `load(choice, device)` and is then warm. It takes a stream of
 recordings, may put several of them into one batch, and yields each recording's result, or the error that
@@ -18,9 +18,9 @@ from typing import Literal, Protocol
 from urllib.parse import parse_qsl
 
 from speech.errors import PodlakeError
-from speech.types import Diarization, Line, Recording, SpokenLine, Transcript
+from speech.types import Diarization, Line, Recording, SpokenLine, Transcript, TranslatedLine, TranslationRequest
 
-Slot = Literal["diarizer", "transcriber", "synthesizer"]
+Slot = Literal["diarizer", "transcriber", "synthesizer", "translator"]
 """What an engine is for."""
 EngineResult = Diarization | Transcript | SpokenLine
 
@@ -36,7 +36,7 @@ class EngineSpec:
     """Identifies the weights: a version, a commit, or a hash of the file."""
     settings: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     languages: frozenset[str] | None = None
-    """Languages it transcribes or speaks; None where that does not apply or is not limited."""
+    """Languages it transcribes, speaks or translates into; None where that does not apply or is not limited."""
     needs_gpu: bool = False
     """Whether it gains from a GPU, so that a device is leased for it."""
     gpu_package: str = "torch"
@@ -146,4 +146,26 @@ class Synthesizer(Protocol):
 
     def close(self) -> None:
         """Give back processes and memory."""
+        ...
+
+
+class Translator(Protocol):
+    """Translates the lines of a lesson."""
+
+    @property
+    def spec(self) -> EngineSpec: ...
+
+    def translate(self, request: TranslationRequest) -> list[TranslatedLine]:
+        """One result for each line, in their order. A line that cannot be translated has a problem and no text.
+
+        Raises a `PodlakeError` if no line can be translated: the server is not there, or refuses all requests.
+        """
+        ...
+
+    def shorten(self, request: TranslationRequest, line_idx: int, text: str, max_chars: int) -> TranslatedLine:
+        """The translation `text` of a line in at most `max_chars` characters, or the problem that it cannot be."""
+        ...
+
+    def close(self) -> None:
+        """Give back processes and connections."""
         ...

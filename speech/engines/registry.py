@@ -15,7 +15,15 @@ from speech.cores import usable_cores
 from speech.engines.embedding_diarizer import EmbeddingDiarizer
 from speech.engines.hosted_engine import HostedEngine
 from speech.engines.line_synthesizer import LineSynthesizer
-from speech.engines.protocols import Diarizer, EngineChoice, EngineSpec, Slot, Synthesizer, Transcriber
+from speech.engines.protocols import (
+    Diarizer,
+    EngineChoice,
+    EngineSpec,
+    Slot,
+    Synthesizer,
+    Transcriber,
+    Translator,
+)
 from speech.errors import EngineUnavailable
 
 DIARIZERS = {
@@ -34,12 +42,17 @@ SYNTHESIZERS = {
     "openai": "speech.engines.openai_speech",
 }
 """Their `load` gives a voice, which says one line at a time; `LineSynthesizer` does the rest."""
-
+TRANSLATORS = {
+    "apertium": "speech.engines.apertium",
+    "ollama": "speech.engines.chat_translator",
+    "openai": "speech.engines.chat_translator",
+}
 
 _SLOTS: dict[Slot, tuple[dict[str, str], str]] = {
     "diarizer": (DIARIZERS, "PODLAKE_DIARIZER"),
     "transcriber": (TRANSCRIBERS, "PODLAKE_TRANSCRIBER"),
     "synthesizer": (SYNTHESIZERS, "PODLAKE_VOICES"),
+    "translator": (TRANSLATORS, "PODLAKE_TRANSLATOR"),
 }
 _REMOVED = {"mfcc": "campplus", "pocketsphinx": "whisper"}
 """Engines of earlier versions, and what replaces them."""
@@ -67,6 +80,12 @@ def load_synthesizer(choice: EngineChoice, device: str) -> Synthesizer:
             "synthesizer", choice, describe("synthesizer", choice), device, idle_s=0.0, threads=usable_cores()
         )
     return LineSynthesizer(_module("synthesizer", choice.name).load(choice, device))
+
+
+def load_translator(choice: EngineChoice) -> Translator:
+    """Raises `EngineUnavailable`. The option `cache` is the folder of answers."""
+    translator: Translator = _module("translator", choice.name).load(choice, "cpu")
+    return translator
 
 
 def describe(slot: Slot, choice: EngineChoice) -> EngineSpec:

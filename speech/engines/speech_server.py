@@ -75,7 +75,7 @@ class SpeechServer:
             raise NetworkError(
                 f"The speech server {self.url} gave no complete answer ({type(error).__name__}: {error}). Is it running?"
             ) from error
-        _raise_for(response, f"{self.url}{path}")
+        raise_for(response, f"{self.url}{path}")
         return response
 
     def close(self) -> None:
@@ -103,7 +103,8 @@ def sound_of(content: bytes, source: str) -> Sound:
     return Sound(np.concatenate(samples) if samples else np.zeros(0, np.int16), rate_hz)
 
 
-def _raise_for(response: httpx.Response, source: str) -> None:
+def raise_for(response: httpx.Response, source: str) -> None:
+    """Raise the `PodlakeError` of an answer that is not of status 200–299."""
     status = response.status_code
     if status < 300:
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -11,6 +11,7 @@ import pytest
 from dagster._core.execution.backfill import PartitionBackfill
 
 from assets.stages import EPISODE_GRAPH, STAGES
+from dagster_project import automation
 from dagster_project.automation import admit_what_is_new, polls, tick
 from dagster_project.automation import request as request_of
 from dagster_project.backfills import with_downstream
@@ -34,7 +35,8 @@ from resources.lake.lake import Lake
 from resources.lake.tables import EPISODES as CATALOGUE
 from speech.engines import registry
 from speech.errors import NetworkError, NotFound
-from tests.landings import land_arrow, land_outcome
+from tests.instances import instance_for_test
+from tests.landings import land_arrow, land_outcome, land_stage
 
 KEYS = [f"show-20260101-{n:08x}" for n in range(20)]
 
@@ -61,7 +63,7 @@ def engines(settings: Settings) -> Engines:
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.instance_for_test() as instance:
+    with instance_for_test() as instance:
         add_keys(instance, EPISODES, KEYS)
         yield instance
 
@@ -220,7 +222,7 @@ def test_all_that_asks_for_work_is_off_until_it_is_switched_on(settings: Setting
     switches = [*repository.sensor_defs, *repository.schedule_defs]
     assert {one.name for one in switches} >= {"episode_flow", "flow", "poll_feeds", "nightly", "seal"}
     on = {one.name for one in switches if one.default_status.value != "STOPPED"}
-    assert on == {"dead_runs", "requested_podcasts"}
+    assert on == {"dead_runs", "requested_podcasts", "requested_lessons"}
 
 
 def test_permanent_failures_leave_a_full_window_and_a_retry_brings_them_back(
@@ -286,3 +288,25 @@ def test_podlake_run_takes_the_newest_of_the_chosen_feeds(
     assert selected(lake, instance, Selection(newest=2)) == [KEYS[19], KEYS[18]]
     assert selected(lake, instance, Selection(feeds=("show",))) == KEYS
     assert selected(lake, instance, Selection(feeds=("other",))) == ["other-20260101-00000001"]
+
+
+def test_compaction_begins_earlier_for_what_feeds_have_gathered(
+    instance: dg.DagsterInstance, lake: Lake, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(automation, "SEAL_AFTER", timedelta(0))
+    monkeypatch.setattr(automation, "WORTH_SEALING_GATHERED", 3)
+    repository = build(settings).get_repository_def()
+
+    def asked() -> dg.SkipReason | dg.RunRequest:
+        resources = repository.get_top_level_resources()
+        context = dg.build_schedule_context(instance, repository_def=repository, resources=resources)
+        found = repository.get_schedule_def("seal").evaluate_tick(context)
+        return found.run_requests[0] if found.run_requests else dg.SkipReason(found.skip_message)
+
+    for feed in ("one", "two"):
+        land_stage(lake, "voices", feed, {})
+    assert str(asked().skip_message).startswith("0 finished episodes wait for compaction")
+    land_stage(lake, "repeated_audio", "three", {})
+    requested = asked()
+    assert isinstance(requested, dg.RunRequest)
+    assert requested.run_config["ops"]["sealed_tables"]["config"] == {"after_hours": 0.0, "episodes": False}

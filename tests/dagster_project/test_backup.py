@@ -18,9 +18,10 @@ import pytest
 
 from dagster_project.commands.backup import _Copying, back_up, restore
 from dagster_project.in_process import materialize
-from dagster_project.instance import DEFAULTS, open_instance
+from dagster_project.instance import DEFAULTS, database_url, open_instance
 from dagster_project.settings import ROOT, Settings
 from partitions.definitions import EPISODES, add_keys
+from resources.accounts import Accounts
 from resources.backup.databases import has_runs
 from resources.backup.home_files import list_home
 from resources.backup.store import BackupError, BackupStore
@@ -229,6 +230,24 @@ def test_a_home_with_other_data_or_another_storage_is_refused(
         back_up(one.settings(), f"{one.home_uri}/backups")
     with pytest.raises(BackupError, match="no snapshot"):
         restore(one.settings(), str(tmp_path / "nowhere"))
+
+
+def test_users_and_keys_of_the_target_are_replaced_only_by_force(
+    sites: tuple[Site, Site, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two, place = sites
+    Accounts.at(database_url(one.settings())).set_user("ana", "admin", "correct horse")
+    back_up(one.settings(), place)
+    target = Accounts.at(database_url(two.settings()))
+    target.set_user("ben", "viewer", "battery staple")
+    with pytest.raises(BackupError, match=r"is not empty: podlake_users have rows.*--force"):
+        restore(two.settings(), place)
+    assert [user.name for user in target.users()] == ["ben"]
+    restore(two.settings(), place, replace_service=True)
+    if place.startswith("/"):
+        restore(two.settings(), place)  # again, as if it had been interrupted before its last database
+    target.database.dispose()  # its connections are to the file that was replaced
+    assert [user.name for user in target.users()] == ["ana"]
 
 
 def test_backups_during_landings_and_compactions_are_states_of_the_lake(

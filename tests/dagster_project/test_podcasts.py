@@ -5,29 +5,33 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 
 from assets.stages import PODCAST_GRAPH, STAGES
+from dagster_project import podcasts
 from dagster_project.podcasts import (
     ATTEMPT_TAG,
     PODCAST_TAG,
     Status,
+    _claim_now,
     cancel,
     due,
     open_requests,
     requested_podcasts,
     run_tags,
     statuses,
+    statuses_in_queue,
 )
 from partitions.definitions import PODCASTS
 from pipeline.records import land_failure
-from pipeline.stage import Failure
+from pipeline.stage import Batch, Failure
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.studio.ledger import Asked, Ledger, Limits
-from speech.errors import HttpRefused, NetworkError
+from speech.errors import POLICIES, HttpRefused, NetworkError
 from tests.conftest import Storage
 
 LATER = timedelta(minutes=1, seconds=5)
@@ -67,7 +71,9 @@ def _nothing() -> None: ...
 def test_states_follow_the_runs(instance: dg.DagsterInstance, lake: Lake, ledger: Ledger) -> None:
     first, second = request(ledger), request(ledger, "bob")
     both = [one for one in map(ledger.request, (first, second)) if one]
-    assert [(one.state, one.position) for one in statuses(instance, lake, both)] == [("pending", 1), ("pending", 2)]
+    queued = statuses_in_queue(instance, lake, both, both)
+    assert [(one.state, one.position) for one in queued] == [("pending", 1), ("pending", 2)]
+    assert statuses_in_queue(instance, lake, both[1:], both)[0].position == 2
     (ready, other) = due(instance, lake, ledger)
     assert (ready.request.podcast_id, other.request.podcast_id) == (first, second)
     run = begin(instance, ready)
@@ -119,6 +125,40 @@ def test_a_cancelled_podcast_is_not_started_again(instance: dg.DagsterInstance, 
     assert cancel(instance, lake, ledger, other).state == "cancelled"
     assert cancel(instance, lake, ledger, "studio-20260101-00000000") is None
     assert due(instance, lake, ledger, datetime.now(UTC) + LATER * 3) == []
+
+
+def test_a_podcast_that_is_cancelled_after_its_claim_is_not_made(
+    instance: dg.DagsterInstance, lake: Lake, ledger: Ledger
+) -> None:
+    podcast = request(ledger)
+    assert len(due(instance, lake, ledger)) == 1
+    assert cancel(instance, lake, ledger, podcast).state == "cancelled"
+    for stage, more in (("script", ()), ("podcast_audio", (lake, None, None)), ("stream_package", (lake, None))):
+        (outcome,) = STAGES[stage].work(Batch((podcast,), {}), *more, ledger)
+        assert outcome.error_class == "cancelled"
+        assert not POLICIES[outcome.error_class].retryable
+
+
+def test_a_process_that_waited_with_its_list_makes_nothing_twice(
+    instance: dg.DagsterInstance, lake: Lake, ledger: Ledger
+) -> None:
+    podcast, wanted = request(ledger), request(ledger, "bob")
+    listed = [status(instance, lake, ledger, one) for one in (podcast, wanted)]
+    (run, _) = [begin(instance, one) for one in due(instance, lake, ledger)]
+    ledger.cancel(wanted)
+    instance.report_run_failed(run, "killed")
+    after_the_claims = datetime.now(UTC) + timedelta(minutes=3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(podcasts, "datetime", _Clock(after_the_claims))
+        assert [_claim_now(instance, lake, ledger, one) for one in listed] == [False, False]
+        assert _claim_now(instance, lake, ledger, status(instance, lake, ledger, podcast))
+
+
+class _Clock(datetime):
+    """`now` is a later moment."""
+
+    def __new__(cls, at: datetime) -> Any:
+        return type("Clock", (datetime,), {"now": classmethod(lambda _, zone: at)})
 
 
 def test_a_run_has_a_limit_and_no_retries_of_dagster(instance: dg.DagsterInstance, lake: Lake, ledger: Ledger) -> None:

@@ -30,6 +30,7 @@ from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import TABLES
 from resources.lake.warehouse import connect
+from tests.instances import instance_for_test
 from tests.landings import land_stage
 
 ROOT = Path(__file__).parents[2]
@@ -85,7 +86,7 @@ def _assert_every_file_is_whole(home: Path) -> None:
 
 
 def test_a_run_knows_what_a_backfill_will_do_too() -> None:
-    with dg.instance_for_test() as instance:
+    with instance_for_test() as instance:
         add_keys(instance, EPISODES, ["a", "b", "c"])
         assert requested_elsewhere(instance, ["a", "b"]) == set()
         request_backfill(instance, Settings(), {"quality": ["b", "c"]}, "a test")
@@ -147,7 +148,7 @@ def test_killed_again_and_again_it_ends_with_everything_landed_once(site: Path, 
 def test_a_second_landing_whose_event_was_lost_is_reported(tmp_path: Path) -> None:
     settings, key, asset = Settings(home=str(tmp_path)), "show-20260101-00000001", dg.AssetKey("hashes")
     lake, hashes = Lake(Home.at(settings.home)), STAGES["hashes"]
-    with dg.instance_for_test() as instance:
+    with instance_for_test() as instance:
         add_keys(instance, EPISODES, [key])
         for hours, expected in ((2, 1), (-1, 2)):
             finished_at = datetime.now(UTC) - timedelta(hours=hours)
@@ -167,7 +168,7 @@ def test_a_second_landing_whose_event_was_lost_is_reported(tmp_path: Path) -> No
 def test_a_poll_whose_event_was_lost_is_reported(tmp_path: Path) -> None:
     settings, asset = Settings(home=str(tmp_path)), dg.AssetKey("episodes")
     lake = Lake(Home.at(settings.home))
-    with dg.instance_for_test() as instance:
+    with instance_for_test() as instance:
         add_keys(instance, FEEDS, ["show"])
         land_stage(lake, "episodes", "show", {"polls": [{"title": "Show"}]}, outcome="landed")
         for _ in range(2):

@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dagster_project.commands.stack import _programs
+from dagster_project.commands.stack import _programs, login_warning
 from dagster_project.settings import ROOT, Settings
 from resources.accounts import Accounts
 from resources.postgres import PostgresMissing, program
@@ -130,6 +130,21 @@ def _podlake(variables: dict[str, str], folder: Path, *arguments: str) -> subpro
     return subprocess.run(
         [sys.executable, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
+
+
+def test_a_stack_with_a_worker_and_without_users_says_how_to_add_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ADMIN_USERNAME", raising=False)
+    url = f"sqlite:///{tmp_path}/service.db"
+    settings = Settings(home=str(tmp_path), engine_host="workers", database_url=url, _env_file=None)
+    warning = login_warning(settings)
+    assert warning is not None
+    assert warning.startswith("NOBODY CAN LOG IN YET")
+    assert warning.endswith("podlake users add NAME --role admin")
+    assert login_warning(settings.model_copy(update={"engine_host": "local"})) is None
+    Accounts.at(url).set_user("ana", "admin", "correct horse")
+    assert login_warning(settings) is None
 
 
 def test_a_worker_gets_a_new_key_and_those_of_earlier_starts_are_revoked(

@@ -19,6 +19,7 @@ import yaml
 from dagster_project.cli import main
 from dagster_project.instance import DEFAULTS
 from dagster_project.settings import ROOT, Settings
+from tests.instances import instance_for_test
 from tests.object_store import s3_server
 from tests.postgres import postgres_storage
 
@@ -138,7 +139,7 @@ def test_logs_of_runs_go_to_s3_as_the_files_say(tmp_path: Path, monkeypatch: pyt
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         boto3.client("s3").create_bucket(Bucket="podlake")
-        with dg.instance_for_test({**logs, "telemetry": {"enabled": False}}) as instance:
+        with instance_for_test({**logs, "telemetry": {"enabled": False}}) as instance:
 
             @dg.op
             def speaks() -> None:

@@ -50,7 +50,9 @@ class Served:
 
 
 @contextmanager
-def served(home: Path, *, has_users: bool = True, dagster: bool = False, **serve: Any) -> Iterator[Served]:
+def served(
+    home: Path, *, has_users: bool = True, dagster: bool = False, port: int = 0, **serve: Any
+) -> Iterator[Served]:
     """A service of the lake in `home`, with an administrator, an operator and a viewer. `serve` are its settings."""
     settings = Settings(home=str(home), database_url=f"sqlite:///{home}/service.db")
     users = {"ADMIN_USERNAME": ADMIN[0], "ADMIN_PASSWORD": SecretStr(ADMIN[1])} if has_users else {}
@@ -58,7 +60,7 @@ def served(home: Path, *, has_users: bool = True, dagster: bool = False, **serve
     if has_users:
         service.accounts.set_user(OPERATOR[0], "operator", OPERATOR[1])
         service.accounts.set_user(VIEWER[0], "viewer", VIEWER[1])
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+    with socket.create_server(("127.0.0.1", port)) as listening:
         config = uvicorn.Config(create_app(service), log_level="warning", proxy_headers=False, server_header=False,
                                 timeout_graceful_shutdown=1, **OPTIONS)  # fmt: skip
         server = uvicorn.Server(config)

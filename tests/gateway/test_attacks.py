@@ -14,7 +14,7 @@ from contextlib import suppress
 
 import httpx
 import pytest
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, APIWebSocketRoute
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
@@ -79,17 +79,22 @@ def test_every_route_requires_a_role(talks: Served) -> None:
         elif route.methods - {"GET", "HEAD"}:
             changing[route.path] = max(role for role, _ in found)
     assert unguarded == ["/login"]
-    assert {path for path, role in changing.items() if role < Role.OPERATOR} == {
-        "/logout", "/api/v1/episodes/{episode_id}/stream", "/api/v1/podcasts/{podcast_id}/stream",
+    of_every_user = {path for path, role in changing.items() if role < Role.OPERATOR}
+    assert of_every_user == {
+        "/logout", "/api/v1/podcasts", "/api/v1/podcasts/check", "/api/v1/podcasts/{podcast_id}/cancel",
+        "/api/v1/episodes/{episode_id}/stream", "/api/v1/podcasts/{podcast_id}/stream",
     }  # fmt: skip
+    sockets = list(_routes(create_app(talks.service).router, APIWebSocketRoute))
+    assert [route.path for route in sockets if not list(guards(route.dependant))] == []
+    assert "/api/v1/notifications" in {route.path for route in sockets}
 
 
-def _routes(router) -> Iterator[APIRoute]:
+def _routes(router, kind: type = APIRoute) -> Iterator:
     for route in router.routes:
-        if isinstance(route, APIRoute):
+        if isinstance(route, kind):
             yield route
         elif hasattr(route, "original_router"):
-            yield from _routes(route.original_router)
+            yield from _routes(route.original_router, kind)
 
 
 @pytest.mark.parametrize(

@@ -201,3 +201,27 @@ def test_a_folder_that_does_not_change_is_listed_twice_and_then_no_more(tmp_path
     for number in range(2):
         land_stage(lake, "audio", f"still-20260101-0000000{number}", {})
         assert [landings._may_have_changed("audio") for _ in range(4)] == [True, True, False, False]
+
+
+def test_a_look_that_fails_midway_loses_no_events(tmp_path) -> None:
+    class Flaky(Home):
+        """A home whose listing of one folder fails while `down` is set."""
+
+        def names(self, *folder: str) -> list[str]:
+            if down and folder[-1] == "hashes":
+                raise OSError("503 Slow Down")
+            return super().names(*folder)
+
+    plain, down = Home.at(str(tmp_path)), list[bool]()
+    lake = Lake(Flaky(plain.uri, plain.filesystem, plain.root))
+    landings = Landings(lake)
+    assert landings.look() == []
+    for stage in ("audio", "hashes"):
+        land_stage(lake, stage, "flaky-20260101-00000001", {})
+    down.append(True)
+    for _ in range(3):
+        with pytest.raises(OSError, match="503"):
+            landings.look()
+    down.clear()
+    assert [event.stage for event in landings.look()] == ["audio", "hashes"]
+    assert landings.look() == []

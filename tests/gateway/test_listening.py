@@ -131,7 +131,7 @@ LINES = (voice(1.6, 120), voice(2.1, 200), voice(0.9, 120))
 @pytest.fixture
 def requested(talks: Served) -> str:
     """A podcast that is requested; nothing of it is made."""
-    answer = talks.service.library.ledger.admit(
+    answer = talks.service.studio.ledger.admit(
         Asked(USER, SCRIPT, "The roof"), Limits(at_once=99, per_day=99), lambda _: []
     )
     assert answer.podcast_id is not None
@@ -140,7 +140,7 @@ def requested(talks: Served) -> str:
 
 def say(served: Served, podcast: str, index: int) -> None:
     """The line of a turn appears, as its voice writes it."""
-    write_wav(served.service.library.files.line(podcast, index, "voice", TEXTS[index]), LINES[index])
+    write_wav(served.service.studio.files.line(podcast, index, "voice", TEXTS[index]), LINES[index])
 
 
 # --- what is sent
@@ -224,7 +224,7 @@ def test_a_late_listener_shares_what_is_encoded(talks: Served, requested: str) -
 
 
 def test_lines_that_only_the_home_has_are_found_there(talks: Served, requested: str) -> None:
-    files = talks.service.library.files
+    files = talks.service.studio.files
     rows = []
     for index in range(len(LINES)):
         say(talks, requested, index)
@@ -242,7 +242,7 @@ def test_a_cancelled_podcast_is_one_error(talks: Served, requested: str) -> None
     path = granted(talks, requested, kind="podcasts")
     with listening(talks, path) as listener:
         assert listener.next()["type"] == "stream_metadata"
-        talks.service.library.ledger.cancel(requested)
+        talks.service.studio.ledger.cancel(requested)
         failed = listener.until("error")
         assert (failed["code"], failed["retryable"]) == ("podcast_cancelled", False)
         assert listener.closed() == 1000
@@ -255,7 +255,7 @@ def test_a_cancelled_podcast_is_one_error(talks: Served, requested: str) -> None
 
 
 def test_a_finished_podcast_is_sent_as_it_was_packed(talks: Served, requested: str) -> None:
-    lake, files = talks.service.lake, talks.service.library.files
+    lake, files = talks.service.lake, talks.service.studio.files
     made = assemble([("S1", LINES[0]), ("S2", LINES[1]), ("S1", LINES[2])])
     clusters = webm_clusters(encode_podcast(made.samples, {"title": "The roof"}, []).opus)
     offsets = list(itertools.accumulate((len(one.content) for one in clusters), initial=len(webm_header())))

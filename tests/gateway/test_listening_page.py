@@ -139,6 +139,15 @@ def test_a_podcast_is_heard_while_it_is_made(
     assert page.evaluate("livePlayer.audio.currentTime") == pytest.approx(5.9, abs=0.3)
 
 
+def test_the_studio_has_the_player(talks: Served, page: Any, requested: str) -> None:  # noqa: F811
+    say(talks, requested, 0)
+    say(talks, requested, 1)
+    page.goto(f"{talks.url}/studio#{requested}")
+    page.get_by_role("button", name="Listen live").click()
+    is_at(page, 0.5)
+    page.wait_for_selector("#live-player .lp-now")
+
+
 def test_the_reading_page_leads_here(talks: Served, page: Any, violations: Callable[[Any], list[str]]) -> None:
     page.goto(f"{talks.url}/corpus/episodes/{RAIN}.html#ms=5600")
     assert violations(page) == []

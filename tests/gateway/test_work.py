@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -153,7 +155,8 @@ def ended(process: subprocess.Popen[str]) -> str:
         process.kill()
 
 
-def test_a_worker_does_all_jobs_and_keeps_no_audio(service, folder):
+def test_a_worker_does_all_jobs_and_keeps_no_audio(service, folder, monkeypatch):
+    monkeypatch.setenv("PODLAKE_LOG_FORMAT", "json")
     (folder / "go").touch()
     waiting, answers = in_background(service, range(4))
     queue = JobQueue(service.service.database)
@@ -168,6 +171,12 @@ def test_a_worker_does_all_jobs_and_keeps_no_audio(service, folder):
         assert one.result.words[0].text == one.audio.episode_id
         assert one.ran_on is not None
         assert one.ran_on.name == "gpu-1"
+    records = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    done = [one for one in records if one["message"].endswith(": done")]
+    assert sorted(one["key"] for one in done) == [f"show-{number}" for number in range(4)]
+    assert {(one["worker"], one["device"], one["slot"]) for one in done} == {
+        (socket.gethostname(), "cpu", "transcriber")
+    }
     assert list((folder / "cache" / "jobs" / "cpu").iterdir()) == []
     assert [one.name for one in queue.workers()] == ["gpu-1"]
     listed = subprocess.run(

@@ -9,13 +9,14 @@ import pytest
 
 from partitions.definitions import EPISODES, FEEDS, add_keys
 from pipeline.dagster_internals import move_to_end, remove_keys
+from tests.instances import instance_for_test
 
 MANY = [f"show-20260101-{n:08x}" for n in range(25_000)]
 
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.instance_for_test() as made:
+    with instance_for_test() as made:
         yield made
 
 

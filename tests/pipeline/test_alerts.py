@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pipeline.alerts import EngineTries, FailingFeed, Limits, LostRun, Observations, WrongCheck, alerts
+from pipeline.alerts import CostlyServer, EngineTries, FailingFeed, Limits, LostRun, Observations, WrongCheck, alerts
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 
@@ -32,6 +32,10 @@ def ago(hours: float) -> datetime:
         (Observations(NOW, n_ready=3, last_landed_at=ago(7), shortage="0.5 GB"), [("low_disk", "home")]),
         (Observations(NOW, wrong_checks=[WrongCheck("ordered_words", 3, "e1")]), [("failed_check", "ordered_words")]),
         (Observations(NOW, lost_runs=[LostRun("r1", "transcript", "timed out")]), [("lost_run", "r1")]),
+        (
+            Observations(NOW, costly_servers=[CostlyServer("gpu-1", "It runs idle since 10:00.")]),
+            [("gpu_server_runs", "gpu-1")],
+        ),
     ],
 )
 def test_alerts(seen, raised):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import random
 import string
 
-import dagster as dg
 from hypothesis import given
 from hypothesis import strategies as st
 
 from partitions.definitions import EPISODES, add_keys
 from pipeline.batches import cut, grouped
 from pipeline.dagster_internals import move_to_end
+from tests.instances import instance_for_test
 
 ORDER = list(string.ascii_lowercase)
 
@@ -31,7 +31,7 @@ def test_pinned_keys_stay() -> None:
 def test_fifty_scattered_keys_are_one_batch() -> None:
     keys = [f"show-{n:04d}" for n in range(1000)]
     failed = random.Random(3).sample(keys, 50)
-    with dg.instance_for_test() as instance:
+    with instance_for_test() as instance:
         add_keys(instance, EPISODES, keys)
         together, scattered = grouped(instance.get_dynamic_partitions("episodes"), failed, 64)
         assert (together, sorted(scattered)) == ([], sorted(failed))

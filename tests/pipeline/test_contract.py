@@ -24,6 +24,7 @@ from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import FAILURES, SPEAKERS, Table
 from speech.errors import EngineFailed, EngineUnavailable, NetworkError, NotFound, OutOfMemory, UpstreamMissing
+from tests.instances import instance_for_test
 from tests.landings import open_keys
 from tests.object_store import s3_server
 from tests.postgres import postgres_storage
@@ -464,7 +465,7 @@ def test_failures_in_a_row_are_counted_and_set_aside(instance: dg.DagsterInstanc
 
 def test_a_landing_without_an_event_is_reported_once(instance: dg.DagsterInstance, world: World) -> None:
     materialize(instance, world, ["first"], KEYS[:1])
-    with dg.instance_for_test() as forgetful:
+    with instance_for_test() as forgetful:
         add_keys(forgetful, EPISODES, KEYS)
         assert report_if_unknown(forgetful, world.lake, FIRST, KEYS[0], "1")
         assert not report_if_unknown(forgetful, world.lake, FIRST, KEYS[0], "1")

@@ -19,6 +19,7 @@ from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from partitions.definitions import EPISODES, add_keys
 from pipeline import dagster_internals as internals
+from tests.instances import instance_for_test
 
 ROOT = Path(__file__).parents[2]
 PRODUCT = ("assets", "bench", "dagster_project", "demo", "partitions", "pipeline", "resources", "speech")
@@ -42,7 +43,7 @@ defs = dg.Definitions([good, interrupted], executor=dg.in_process_executor)
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.instance_for_test() as made:
+    with instance_for_test() as made:
         add_keys(made, EPISODES, ["a", "b", "c"])
         yield made
 
@@ -131,7 +132,7 @@ def test_a_backfill_is_active_until_it_has_ended(instance: dg.DagsterInstance) -
 
 def test_runs_in_threads_do_not_configure_logging_again(monkeypatch: pytest.MonkeyPatch) -> None:
     configured: list[object] = []
-    with dg.instance_for_test() as instance:
+    with instance_for_test() as instance:
         monkeypatch.setattr("logging.config.dictConfig", configured.append)
         instance.get_handlers()
         internals.allow_runs_in_threads(instance)
@@ -149,7 +150,7 @@ def test_runs_in_threads_do_not_redirect_the_output_of_the_process(capfd: pytest
     def job() -> None:
         work()
 
-    with capfd.disabled(), dg.instance_for_test() as instance:
+    with capfd.disabled(), instance_for_test() as instance:
         outputs = [os.fstat(1)]
         job.execute_in_process(instance=instance)
         internals.allow_runs_in_threads(instance)

@@ -15,13 +15,14 @@ from dagster_project.settings import Settings
 from partitions.definitions import EPISODES, add_keys
 from pipeline.in_flight import in_flight
 from pipeline.live_window import archive
+from tests.instances import instance_for_test
 
 KEYS = ["a", "b", "c", "d"]
 
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.instance_for_test() as made:
+    with instance_for_test() as made:
         add_keys(made, EPISODES, KEYS)
         yield made
 

@@ -16,6 +16,7 @@ from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import FAILURES, SEGMENTS, SPEAKERS
 from speech.errors import BadOutput
+from tests.instances import instance_for_test
 from tests.landings import filled
 
 GOOD, BAD = "show-20260101-00000001", "show-20260102-00000002"
@@ -63,7 +64,7 @@ def test_the_episode_fails_and_the_others_land(tmp_path) -> None:
         Stage(tables=(SEGMENTS, SPEAKERS), ui_metadata=lambda _: {}, group="speech", version="1"),
         name="diarization", work=outcomes,
     )  # fmt: skip
-    with dg.instance_for_test() as instance:
+    with instance_for_test() as instance:
         add_keys(instance, EPISODES, [GOOD, BAD])
         tags = {"dagster/asset_partition_range_start": GOOD, "dagster/asset_partition_range_end": BAD}
         asset = as_asset(toy, batch_size=2, code_version="1")

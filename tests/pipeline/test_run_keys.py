@@ -19,6 +19,7 @@ from resources.lake.commits import open_commits
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import QUALITY
+from tests.instances import instance_for_test
 from tests.landings import filled
 
 KEYS = ["a", "b", "c", "d", "e"]
@@ -27,7 +28,7 @@ KEYS = ["a", "b", "c", "d", "e"]
 def test_every_storage_takes_the_tags_of_a_thousand_keys(storage):
     draw = random.Random(1)
     keys = tuple(f"feed-{draw.getrandbits(80):x}" for _ in range(1000))
-    with dg.instance_for_test(storage) as made:
+    with instance_for_test(storage) as made:
         run = made.create_run_for_job(_job, tags=key_tags(keys))
         again = made.get_run_by_id(run.run_id)
     assert again is not None
@@ -41,7 +42,7 @@ def _job() -> None:
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.instance_for_test() as made:
+    with instance_for_test() as made:
         add_keys(made, EPISODES, KEYS)
         yield made
 

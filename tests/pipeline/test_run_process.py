@@ -14,11 +14,12 @@ import pytest
 
 from pipeline import run_process
 from pipeline.run_process import PROCESS_TAG, UNTAGGED_LIMIT_S, fail_orphaned_runs, process_tags
+from tests.instances import instance_for_test
 
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.instance_for_test() as made:
+    with instance_for_test() as made:
         yield made
 
 

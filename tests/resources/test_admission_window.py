@@ -12,6 +12,7 @@ from dagster_project.build_resources import build_resources
 from dagster_project.settings import Settings
 from partitions.window import Waiting, Window, admitted
 from resources.admission_window import AdmissionWindow
+from tests.instances import instance_for_test
 
 
 def given(run_config: dict[str, Any], **settings: Any) -> Window:
@@ -59,7 +60,7 @@ def test_a_sensor_gets_the_rules_too() -> None:
 
     definitions = dg.Definitions(sensors=[admits], resources=build_resources(Settings(window=3)))
     repository = definitions.get_repository_def()
-    with dg.instance_for_test() as instance:
+    with instance_for_test() as instance:
         resources = repository.get_top_level_resources()
         admits.evaluate_tick(dg.build_sensor_context(instance, repository_def=repository, resources=resources))
     assert seen == [Window(3)]

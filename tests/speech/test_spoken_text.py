@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from speech.spoken_formulas import spoken_formulas
 from speech.spoken_text import LANGUAGES, Change, spoken_text
 
 CASES = [
@@ -25,11 +27,15 @@ CASES = [
     ("en", "mail joe@example.org", "mail joe at example dot org"),
     ("en", "e.g. cats, dogs, etc.", "for example cats, dogs, et cetera"),
     ("en", "code 007", "code zero zero seven"),
-    ("de", "Am 3. Oktober 1990", "Am dritter Oktober neunzehnhundertneunzig"),
+    ("de", "Am 3. Oktober 1990", "Am dritten Oktober neunzehnhundertneunzig"),
     ("de", "z. B. 1.234,50 €", "zum Beispiel eintausendzweihundertvierunddreißig Euro und fünfzig Cent"),
     ("de", "um 14:30 3,5 %", "um vierzehn Uhr dreißig drei Komma fünf Prozent"),
     ("fr", "1 000 km", "mille kilomètres"),
     ("es", "5 km/h", "cinco kilómetros por hora"),
+]
+SENTENCES = [
+    tuple(line.split("\t"))
+    for line in (Path(__file__).parent / "sentences" / "sentences.tsv").read_text("utf-8").splitlines()
 ]
 
 
@@ -37,6 +43,14 @@ CASES = [
 def test_it_is_written_as_it_is_spoken(language: str, text: str, wanted: str) -> None:
     said, _ = spoken_text(text, language)
     assert said == wanted
+    assert spoken_text(said, language) == (said, ())
+
+
+@pytest.mark.parametrize(("language", "text", "wanted"), SENTENCES)
+def test_a_sentence_is_written_as_it_is_spoken(language: str, text: str, wanted: str) -> None:
+    said, _ = spoken_text(spoken_formulas(text, language)[0], language)
+    assert said == wanted
+    assert spoken_formulas(said, language) == (said, [])
     assert spoken_text(said, language) == (said, ())
 
 
@@ -57,4 +71,5 @@ def test_a_language_without_rules_is_left_alone() -> None:
 def test_no_digit_remains_and_nothing_fails(language: str, text: str) -> None:
     said, _ = spoken_text(text, language)
     assert not re.search(r"\d", re.sub(r"\[S\d+\]", "", said))
+    assert "−" not in said
     assert spoken_text(said, language)[0] == said

@@ -29,6 +29,7 @@ from resources.lake.tables import (
     WORDS,
 )
 from resources.lake.warehouse import connect
+from tests.instances import instance_for_test
 from tests.landings import land
 from tests.talks import BREAD, RAIN, land_talks
 
@@ -148,7 +149,7 @@ def evaluated(lake: Lake, instance: dg.DagsterInstance, tags: dict[str, str] | N
 
 def test_the_ui_and_the_status_show_what_fails(lake) -> None:
     land(lake, QUALITY, RAIN, [quality(words_per_minute=500)])
-    with dg.instance_for_test() as instance:
+    with instance_for_test() as instance:
         evaluations = evaluated(lake, instance)
     assert set(evaluations) == {check.name for check in checks()}
     assert [name for name, one in evaluations.items() if not one.passed] == ["plausible_rate"]
@@ -167,7 +168,7 @@ def test_the_ui_and_the_status_show_what_fails(lake) -> None:
 
 def test_a_run_checks_its_own_partitions_and_tells_what_is_wrong_elsewhere(lake) -> None:
     land(lake, QUALITY, RAIN, [quality(words_per_minute=500)])
-    with dg.instance_for_test() as instance:
+    with instance_for_test() as instance:
         add_keys(instance, EPISODE_KEYS, [BREAD, RAIN])
         of_rain = evaluated(lake, instance, {PARTITION_TAG: RAIN})["plausible_rate"]
         assert (of_rain.passed, of_rain.metadata["checked"].value) == (False, "1 partitions of this run")

@@ -1,6 +1,17 @@
 """Every table of the lake. The module of a group defines the rows, key and asset of each of its tables."""
 
-from resources.lake.tables import audio, catalogue, dataset, duplicates, pipeline, publisher, speech, studio, voices
+from resources.lake.tables import (
+    audio,
+    catalogue,
+    dataset,
+    duplicates,
+    lessons,
+    pipeline,
+    publisher,
+    speech,
+    studio,
+    voices,
+)
 from resources.lake.tables.audio import ACQUISITIONS, HASHES, REMOVED_AUDIO
 from resources.lake.tables.catalogue import EPISODES, POLLS, SUBSCRIPTIONS, UNCHANGED_POLLS
 from resources.lake.tables.dataset import QUALITY, UTTERANCES
@@ -32,7 +43,7 @@ __all__ = [
 
 TABLES: dict[str, Table] = {
     table.name: table
-    for group in (catalogue, audio, speech, publisher, dataset, voices, duplicates, studio, pipeline)
+    for group in (catalogue, audio, speech, publisher, dataset, voices, duplicates, studio, lessons, pipeline)
     for table in vars(group).values()
     if isinstance(table, Table)
 }

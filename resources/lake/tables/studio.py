@@ -49,8 +49,9 @@ class ScriptTurnRow(PodcastRow):
     turn_idx: TurnIdx
     speaker: Annotated[str, "S1 to S4."]
     text: Annotated[str, "As it is written."]
-    spoken_text: Annotated[str, "As it is said: numbers, dates and abbreviations in words."]
-    changes: Annotated[tuple[SpokenChange, ...], "What differs."]
+    spoken_text: Annotated[str, "As it is said: formulas, numbers, dates and abbreviations in words."]
+    changes: Annotated[tuple[SpokenChange, ...], "What differs; formulas first."]
+    problems: Annotated[tuple[str, ...] | None, "Formulas that cannot be read, and why."] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

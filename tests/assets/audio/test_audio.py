@@ -26,6 +26,7 @@ from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import ACQUISITIONS, EPISODES, FAILURES, POLLS, TABLES
 from tests.fetch import loopback
+from tests.instances import instance_for_test
 
 FEED = """<rss version="2.0"><channel><title>Show</title><item><title>One</title><guid>g1</guid>
 <pubDate>Thu, 01 Jan 2026 08:00:00 GMT</pubDate>{enclosures}</item></channel></rss>"""
@@ -83,7 +84,7 @@ class Pipeline:
 
 @pytest.fixture
 def pipeline(tmp_path: Path) -> Iterator[Pipeline]:
-    with dg.instance_for_test() as instance:
+    with instance_for_test() as instance:
         yield Pipeline(instance, tmp_path)
 
 

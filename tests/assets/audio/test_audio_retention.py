@@ -24,6 +24,7 @@ from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import ACQUISITIONS, FAILURES, REMOVED_AUDIO
 from speech.errors import AudioRemoved
+from tests.instances import instance_for_test
 from tests.landings import land, land_stage, seal_settled
 
 AUDIO = Path(__file__).parents[2] / "audio" / "tone.opus"
@@ -72,7 +73,7 @@ class Kept:
 
 @pytest.fixture
 def kept(tmp_path: Path) -> Iterator[Kept]:
-    with dg.instance_for_test() as instance:
+    with instance_for_test() as instance:
         yield Kept(tmp_path, instance)
 
 

@@ -29,6 +29,7 @@ from resources.lake.tables import ACQUISITIONS, EPISODES, HASHES, REPEATED_AUDIO
 from resources.lake.tables.duplicates import SameAudioRow
 from resources.lake.warehouse import ask, connect
 from speech.audio_matches import sketch_of
+from tests.instances import instance_for_test
 from tests.landings import NOON, land, seal_settled
 from tests.speech.test_repeated_audio import RATE_HZ, recording, talk
 
@@ -45,7 +46,7 @@ def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.Dag
     monkeypatch.delitem(sys.modules, "dagster_project.definitions", raising=False)
     ReconstructableJob.get_definition.cache_clear()
     ReconstructableJob.get_repository_definition.cache_clear()
-    with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
+    with instance_for_test(temp_dir=str(tmp_path)) as instance:
         add_keys(instance, FEEDS, ["other", "show"])
         yield instance
 

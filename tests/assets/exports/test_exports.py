@@ -15,6 +15,7 @@ from dagster_project.build_resources import build_resources
 from dagster_project.settings import Settings
 from resources.exports.registry import DATASETS
 from tests.exports import land_exportable, talk
+from tests.instances import instance_for_test
 from tests.talks import RAIN, land_talks
 
 KEY = "show-20260101-00000001"
@@ -22,7 +23,7 @@ KEY = "show-20260101-00000001"
 
 def materialized(folder: Path, form: str, **config: Any) -> dict[str, Any]:
     asset = export_asset(form)
-    with dg.instance_for_test() as instance:
+    with instance_for_test() as instance:
         result = dg.materialize(
             [asset],
             instance=instance,
@@ -80,7 +81,7 @@ def test_transcripts(tmp_path: Path) -> None:
     lake = land_talks(tmp_path).home
     resources = build_resources(Settings(home=str(tmp_path)))
     config = {"ops": {"export_transcripts": {"config": {"formats": ["srt", "rttm"], "feeds": ["show"]}}}}
-    with dg.instance_for_test() as instance:
+    with instance_for_test() as instance:
         result = dg.materialize([export_transcripts], instance=instance, resources=resources, run_config=config)
         (event,) = result.get_asset_materialization_events()
     metadata = {name: value.value for name, value in event.materialization.metadata.items()}
@@ -88,5 +89,5 @@ def test_transcripts(tmp_path: Path) -> None:
     assert (Path(lake.path("exports")) / "srt" / f"{RAIN}.srt").read_text().startswith("1\n00:00:00,000 --> ")
     assert (Path(lake.path("exports")) / "rttm" / f"{RAIN}.rttm").exists()
     config["ops"]["export_transcripts"]["config"]["formats"] = ["doc"]
-    with dg.instance_for_test() as instance, pytest.raises(dg.Failure, match="There is no format doc"):
+    with instance_for_test() as instance, pytest.raises(dg.Failure, match="There is no format doc"):
         dg.materialize([export_transcripts], instance=instance, resources=resources, run_config=config)

@@ -12,7 +12,7 @@ from resources.lake.catalogue import Catalogue
 from resources.lake.compaction import sealed_episodes
 from resources.lake.home import Home
 from resources.lake.lake import Lake
-from resources.lake.tables import SPEAKERS, STAGE_RUNS, TABLES, WORDS
+from resources.lake.tables import SPEAKER_LINKS, SPEAKERS, STAGE_RUNS, TABLES, WORDS
 from tests.landings import land, land_last, open_keys
 
 EPISODE_IDS = [f"show-20260101-{n:08x}" for n in range(5)]
@@ -67,6 +67,16 @@ def test_what_was_landed_today_stays_open(lake, instance):
     assert metadata["landings_sealed"].value == 0
     assert open_keys(lake, SPEAKERS) == EPISODE_IDS
     assert len(instance.get_dynamic_partitions("episodes")) == 6
+
+
+def test_only_what_feeds_have_gathered_is_sealed_if_that_is_asked_for(lake, instance):
+    land(lake, SPEAKER_LINKS, "show", [{}])
+    metadata = materialize(lake, Sealing(after_hours=0, episodes=False), instance)
+
+    assert (open_keys(lake, SPEAKER_LINKS), open_keys(lake, SPEAKERS)) == ([], EPISODE_IDS)
+    assert len(instance.get_dynamic_partitions("episodes")) == 6
+    records = {record.data["table"]: record.data["landings"] for record in metadata["tables"].records}
+    assert records == {"speaker_links": 1, "voices": 1, "stage_runs": 1}
 
 
 def test_it_has_a_place_in_the_lineage_and_a_pool_of_its_own():

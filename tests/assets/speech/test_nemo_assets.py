@@ -30,6 +30,7 @@ from resources.lake.tables import EPISODES, QUALITY, SEGMENTS, STAGE_RUNS, TURNS
 from speech.engines import registry
 from speech.engines.protocols import EngineChoice
 from speech.types import Segment
+from tests.instances import instance_for_test
 
 ROOT = Path(__file__).parents[3]
 MODELS = ROOT / "tests" / "nemo"
@@ -80,7 +81,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
     )
     given = build_resources(settings)
     assets = [feeds, *stage_assets(settings, given["engines"], given["voices"])]
-    with serving(folder) as base, dg.instance_for_test() as instance, pytest.MonkeyPatch.context() as patch:
+    with serving(folder) as base, instance_for_test() as instance, pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)  # the models are chosen by relative paths
         (feed,) = given["catalogue"].subscribe([(f"{base}/feed.xml", "Held Out")])
 

@@ -33,6 +33,7 @@ from resources.lake.tables import EPISODES as CATALOGUE
 from resources.lake.tables import QUALITY, UTTERANCES
 from resources.lake.tables.dataset import QualityRow
 from speech.types import SpokenLanguage
+from tests.instances import instance_for_test
 from tests.landings import filled, land, land_stage
 
 ENGLISH = "so what did you think of the weather in the mountains last week when it would not stop raining"
@@ -175,7 +176,7 @@ def summed_up(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, A
         quality,
     ]
     assets = [feeds, *(as_asset(stage, batch_size=20, code_version="1") for stage in stages)]
-    with dg.instance_for_test() as instance:
+    with instance_for_test() as instance:
 
         def run(*names: str, **partitions: Any) -> None:
             made = dg.materialize(assets, selection=names, instance=instance, resources=given, **partitions)

@@ -29,6 +29,7 @@ from resources.lake.tables.voices import SpeakerLinkRow
 from resources.lake.voice_decisions import decisions_of
 from resources.lake.warehouse import connect
 from speech.engines.speaker_embeddings import EMBEDDING_MODEL
+from tests.instances import instance_for_test
 from tests.landings import land, land_last, land_outcome, land_stage, seal_settled
 from tests.speech.test_voices import ADA, BOB, embedding
 
@@ -41,7 +42,7 @@ def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.Dag
     monkeypatch.setenv("PODLAKE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster"))
     monkeypatch.delitem(sys.modules, "dagster_project.definitions", raising=False)  # it keeps the home of its first use
-    with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
+    with instance_for_test(temp_dir=str(tmp_path)) as instance:
         add_keys(instance, FEEDS, ["other", "show"])
         yield instance
 

@@ -6,7 +6,9 @@ import io
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import av
@@ -29,6 +31,7 @@ from resources.lake.tables import (
     WORDS,
 )
 from resources.lake.warehouse import connect
+from resources.studio.ledger import Ledger
 from speech.formats.chapters import read_chapters
 from speech.word_errors import normalised_words, word_error_rate
 from tests.speech.engines.speech_servers import openai_server
@@ -211,6 +214,21 @@ def test_a_refused_voice_is_not_tried_again_and_the_user_may_ask_again(tmp_path:
     assert "No requested podcast is due" in studio.podlake("podcast", "run")
     listed = studio.podlake("podcast", "list")
     assert [line.split()[1] for line in listed.splitlines()] == ["cancelled", "failed"]
+
+
+def test_a_podcast_that_is_cancelled_while_it_is_made_stops(tmp_path: Path) -> None:
+    studio = Studio(tmp_path)
+    with openai_server(work_s=0.5) as server:
+        voices = {"PODLAKE_VOICES": f"S1=openai:{server.url},S2=openai:{server.url}"}
+        podcast = studio.submit(**voices)
+        with ThreadPoolExecutor(1) as pool:
+            made = pool.submit(studio.podlake, "podcast", "run", fails=True, **voices)
+            while not server.requests:
+                time.sleep(0.05)
+            Ledger(f"sqlite:///{studio.home.root}/service.db").cancel(podcast)
+            assert f"{podcast}  cancelled" in made.result()
+        assert len(server.requests) < 4
+    assert studio.lake.rows(SPEECH_LINES, podcast) == []
 
 
 def test_a_script_that_the_voices_cannot_say_is_refused(tmp_path: Path) -> None:

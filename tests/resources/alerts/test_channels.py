@@ -3,51 +3,22 @@
 from __future__ import annotations
 
 import json
-import socketserver
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from threading import Thread
 
 import pytest
 
 from resources.alerts.channels import Command, Email, NotTold, Webhook
 from resources.alerts.ledger import Alert, RaisedAlert
+from tests.mail_server import mail_server, running
 
 AT = datetime(2026, 11, 27, 12, tzinfo=UTC)
 RAISED = RaisedAlert(Alert("stalled_feed", "show\r\nBcc: all@x.test", "No poll — 404.\n.\nQUIT"), AT)
 OVER = RaisedAlert(RAISED.alert, AT, AT)
-
-
-class _Smtp(socketserver.StreamRequestHandler):
-    """A mail server that takes a message, or answers with the server's `fault`."""
-
-    def handle(self) -> None:
-        self._say("220 here")
-        while line := self.rfile.readline().decode().strip():
-            word = line.split()[0].upper()
-            if word == "EHLO":
-                self._say("250-here\r\n250 8BITMIME")
-            elif word == "DATA" and self.server.fault:  # type: ignore[attr-defined]
-                self._say(self.server.fault)  # type: ignore[attr-defined]
-            elif word == "DATA":
-                self._say("354 go on")
-                lines = []
-                while (data := self.rfile.readline()) != b".\r\n":
-                    lines.append(data.decode().removeprefix("."))
-                self.server.messages.append("".join(lines))  # type: ignore[attr-defined]
-                self._say("250 taken")
-            elif word == "QUIT":
-                self._say("221 bye")
-                return
-            else:
-                self._say("250 ok")
-
-    def _say(self, text: str) -> None:
-        self.wfile.write(f"{text}\r\n".encode())
 
 
 class _Hook(BaseHTTPRequestHandler):
@@ -61,23 +32,9 @@ class _Hook(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def running(server: socketserver.TCPServer) -> Iterator[int]:
-    thread = Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield server.server_address[1]
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-@contextmanager
 def smtp(fault: str = "") -> Iterator[tuple[Email, list[str]]]:
-    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Smtp)
-    server.fault, server.messages = fault, []  # type: ignore[attr-defined]
-    with running(server) as port:
-        yield Email(f"smtp://127.0.0.1:{port}", "podlake@x.test", ("a@x.test", "b@x.test")), server.messages  # type: ignore[attr-defined]
+    with mail_server(fault) as server:
+        yield Email(server.url, "podlake@x.test", ("a@x.test", "b@x.test")), server.messages
 
 
 @contextmanager

@@ -18,7 +18,7 @@ import pytest
 
 from assets.stages import EPISODE_GRAPH
 from resources.lake.commits import Commit, new_commit
-from resources.lake.compaction import remove, reopen, sealed_episodes, settled
+from resources.lake.compaction import open_before, remove, reopen, seal, sealed_episodes, settled
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.sealed_files import SealedFiles, Sizes
@@ -28,6 +28,7 @@ from resources.lake.tables import (
     FAILURES,
     POLLS,
     QUALITY,
+    SPEAKER_LINKS,
     STAGE_RUNS,
     SUBSCRIPTIONS,
     TABLES,
@@ -435,3 +436,21 @@ def test_what_a_killed_landing_has_begun_goes_away_once_nobody_can_be_at_it(lake
     os.utime(old, (0, 0))
     seal_settled(lake)
     assert (old.exists(), young.exists()) == (False, True)
+
+
+def test_the_landings_of_some_stages_are_sealed_and_the_others_stay_open(lake):
+    land_stage(lake, "episodes", "show", {"episodes": [{"feed_id": "show"}]})
+    land_stage(lake, "voices", "show", {"speaker_links": [{"name": "Ann"}]})
+    land_stage(lake, "voices", "new", {"speaker_links": [{"name": "Ben"}]})
+    now = datetime.now(UTC)
+    land_stage(lake, "voices", "new", {"speaker_links": [{"name": "Bob"}]})
+    assert open_before(lake, ["voices"], now) == {"show"}
+    done = {one.table: one.landings for one in seal(lake, {"show"}, stages={"voices"}) if one.landings}
+    assert done == {"voices": 1, "speaker_links": 1, "stage_runs": 1}
+    assert (open_keys(lake, EPISODES), open_keys(lake, SPEAKER_LINKS)) == (["show"], ["new"])
+    land_stage(lake, "voices", "show", {"speaker_links": [{"name": "Eve"}]})
+    assert [row.name for row in lake.rows(SPEAKER_LINKS, "show")] == ["Eve"]
+    with connect(lake.home) as connection:
+        assert sorted(ask(connection, "select name from lake.speaker_links")) == [("Bob",), ("Eve",)]
+    assert list(seal(lake, {"show"}, stages={"voices"}))
+    assert [row.name for row in lake.rows(SPEAKER_LINKS, "show")] == ["Eve"]

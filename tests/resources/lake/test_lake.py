@@ -15,14 +15,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from resources.lake.commits import NO_VERSION, new_commit
+from resources.lake.commits import FAILED, NO_VERSION, new_commit
+from resources.lake.compaction import seal
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.sealed_files import SealedFiles
 from resources.lake.tables import EPISODES, FAILURES, SPEAKERS, STAGE_RUNS, SUBSCRIPTIONS, TABLES, TURNS
 from resources.lake.warehouse import connect
 from speech.errors import StorageError
-from tests.landings import land_arrow, open_keys
+from tests.landings import land_arrow, land_failed_try, land_stage, open_keys
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 KEY = "show-20260101-00000001"
@@ -161,3 +162,31 @@ def test_columns_can_be_read_alone(lake: Lake) -> None:
     read = lake.read(SPEAKERS, KEY, columns=["speech_ms", "speaker"])
     assert read is not None
     assert read.to_pydict() == {"speech_ms": [1000, 1000], "speaker": ["S1", "S2"]}
+
+
+class _SealsAfterListing(Home):
+    """A home in which a compaction moves the open records once, after their names were listed."""
+
+    def names(self, *folder: str) -> list[str]:
+        found = super().names(*folder)
+        if folder[-2:] == ("open", FAILED) and found:
+            list(seal(Lake(Home.at(self.uri)), {KEY}))
+        return found
+
+
+def test_the_history_is_read_again_if_a_compaction_has_moved_it_meanwhile(lake: Lake) -> None:
+    land_failed_try(lake, "diarization", KEY, finished_at=NOW)
+    land_stage(lake, "diarization", KEY, {})
+    home = _SealsAfterListing(lake.home.uri, lake.home.filesystem, lake.home.root)
+    outcomes = Lake(home).history("diarization", KEY)["outcome"].to_pylist()
+    assert outcomes == ["failed_permanent", "landed"]
+    assert lake.history("diarization", KEY)["outcome"].to_pylist() == outcomes
+
+
+def test_the_history_has_a_record_once_that_is_sealed_and_still_open(lake: Lake) -> None:
+    land_stage(lake, "diarization", KEY, {})
+    files = {path: path.read_bytes() for path in Path(lake.home.path("lake")).rglob("open/**/*.parquet")}
+    list(seal(lake, {KEY}))
+    for path, content in files.items():  # as if the compaction had been killed before it removed them
+        path.write_bytes(content)
+    assert lake.history("diarization", KEY).num_rows == 1

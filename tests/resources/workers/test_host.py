@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import datetime
 from pathlib import Path
 from threading import Event, Thread
 
 import pytest
+import sqlalchemy as sa
 
 from resources.engines.routing import Audio, Done, WorkerIdentity
 from resources.workers import host as waiting
@@ -112,6 +114,29 @@ def test_two_runs_with_the_same_work_both_get_results(url):
         for thread in threads:
             thread.join(30)
     assert [len(one) for one in results] == [4, 4]
+
+
+def test_a_run_says_that_it_waits_while_many_results_land(url, monkeypatch):
+    monkeypatch.setattr(waiting, "KEEP_ALIVE_S", 0.0)
+    queue = JobQueue.at(url)
+    queue.submit("old", [Work("transcriber", EngineChoice("toy", None, {"preset": "fast"}), SPEC.fingerprint, f"e{i}",
+                              f"{i:064x}", "en") for i in range(3)])  # fmt: skip
+    for _ in range(2):
+        lease = queue.claim(WORKER)
+        assert queue.finish(lease.job_id, lease.lease_id, outcome(lease))
+
+    def waits_since() -> datetime:
+        with queue.database.connect() as connection:
+            return connection.execute(
+                sa.text("select submitter_seen_at from worker_jobs where state = 'queued'")
+            ).scalar()
+
+    with closing(run(url, audio(3))) as running:
+        next(running)
+        _until(lambda: queue.counts()["queued"] == 1)
+        before = waits_since()
+        next(running)
+        assert waits_since() > before
 
 
 def test_a_recording_on_which_workers_die_fails(url):

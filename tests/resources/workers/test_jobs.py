@@ -7,9 +7,10 @@ import time
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
-from threading import Lock, Thread
+from threading import Barrier, Lock, Thread
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from resources.workers.jobs import MOST_TRIES, JobQueue, Progress, Work, Worker
 from speech.engines.protocols import EngineChoice
@@ -152,6 +153,50 @@ def test_devices_share_what_waits(queue):
     queue.claim(Worker("big", "host", "1", ("cuda:0", "cuda:1", "cuda:2")))
     queue.submit("run", [work(number) for number in range(9)])
     assert queue.claim(worker()).fair_share == 2
+
+
+def test_those_who_change_many_jobs_at_once_do_not_wait_for_each_other(queue):
+    """A renewal and the end of a run, and two renewals, in opposite orders: a deadlock on PostgreSQL before."""
+    n_jobs, gate, errors = 150, Barrier(2, timeout=60), list[Exception]()
+
+    def together(*calls) -> None:
+        def call(one) -> None:
+            gate.wait()
+            try:
+                one()
+            except OperationalError as error:
+                errors.append(error)
+
+        threads = [Thread(target=call, args=(one,)) for one in calls]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+
+    queue.submit("run", [work(number) for number in range(n_jobs)])
+    leases = [queue.claim(worker()) for _ in range(n_jobs)]
+    held = [Progress(lease.job_id, lease.lease_id, 0) for lease in leases]
+    for _ in range(3):
+        together(lambda: queue.renew(worker("a"), held), lambda: queue.renew(worker("b"), held[::-1]))
+    together(lambda: queue.renew(worker("a"), held[::-1]), lambda: queue.withdraw("run"))
+    assert queue.counts()["leased"] == 0
+    assert errors == []
+
+
+def test_devices_of_a_new_worker_may_claim_at_once(queue):
+    queue.submit("run", [work(number) for number in range(4)])
+    leases, gate = list[str](), Barrier(4, timeout=60)
+
+    def claim() -> None:
+        gate.wait()
+        leases.append(queue.claim(worker("new")).job_id)
+
+    threads = [Thread(target=claim) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(set(leases)) == 4
 
 
 def test_workers_that_die_lose_no_job_and_do_none_twice(url):

@@ -177,7 +177,7 @@ class _SoulX(_Handler):
             return None
 
 
-class _OpenAi(_Handler):
+class OpenAiHandler(_Handler):
     def do_POST(self) -> None:
         asked = json.loads(self.body())
         self.seen.requests.append({"path": self.path, "key": self.headers.get("Authorization"), **asked})
@@ -212,4 +212,4 @@ def soulx_server(**seen: Any) -> Any:
 
 
 def openai_server(**seen: Any) -> Any:
-    return _serving(_OpenAi, **seen)
+    return _serving(OpenAiHandler, **seen)

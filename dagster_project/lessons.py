@@ -1,0 +1,297 @@
+"""Lessons that are dubbed: where each one is, and which runs are due. The ledger has the lessons, Dagster the runs.
+
+A lesson goes through phases, which the gates divide: its file is probed, a person approves the content, it is dubbed, a
+person approves the dub, it is published. Each phase is one run of its stages. No run of a phase is requested before its
+gate has been decided, and a rejected lesson goes no further. A run that fails is followed by another one, twice at
+most, unless the error is permanent; it goes on at the first stage that has not landed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Literal, get_args
+
+import dagster as dg
+
+from assets.stages import LESSON_GRAPH, STAGES
+from dagster_project.in_process import materialize
+from partitions.definitions import LESSONS, add_keys
+from pipeline.dagster_internals import UNFINISHED
+from pipeline.run_keys import key_tags
+from pipeline.run_process import fail_orphaned_runs
+from resources.lake.commits import Commit, all_open_commits, inputs_version
+from resources.lake.lake import Lake
+from resources.lake.tables.pipeline import FailureRow
+from resources.studio.lessons import Gate, Lesson, LessonLedger, Review
+from speech.errors import BadLesson
+
+log = logging.getLogger("podlake")
+
+LESSON_TAG = "podlake/lesson"
+PHASE_TAG = "podlake/phase"
+ATTEMPT_TAG = "podlake/attempt"
+MAX_RETRIES_TAG = "dagster/max_retries"
+RUN_LIMIT = timedelta(hours=12)
+ATTEMPTS = 3
+RETRY_AFTER = timedelta(minutes=1)
+SENSOR_SECONDS = 10
+
+GATES: tuple[Gate, ...] = get_args(Gate)
+SUBJECTS: dict[Gate, str] = {"content_review": "lesson_video", "voiceover_review": "dubbed_video"}
+"""Gate → what a person looks at."""
+
+State = Literal[
+    "pending", "processing", "content_review", "voiceover_review", "rejected", "published", "failed", "cancelled"
+]
+"""`content_review` and `voiceover_review`: the lesson waits for a person."""
+OPEN: frozenset[State] = frozenset({"pending", "processing"})
+_WAITING = (dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.MANAGED)
+
+
+def _phases() -> tuple[tuple[str, ...], ...]:
+    """The stages of each phase: those after no gate, after the first, after the second."""
+    n_gates = {
+        name: sum(gate in {name, *LESSON_GRAPH.all_inputs(name)} for gate in GATES) for name in LESSON_GRAPH.names
+    }
+    return tuple(tuple(name for name in LESSON_GRAPH.names if n_gates[name] == n) for n in range(len(GATES) + 1))
+
+
+PHASES = tuple(phase for phase in _phases() if phase)
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a lesson is."""
+
+    lesson: Lesson
+    state: State
+    stage: str | None = None
+    """The stage that is next, under way, or has failed."""
+    attempt: int = 0
+    error: str | None = None
+    retry_at: datetime | None = None
+    run_id: str | None = None
+    review: Review | None = None
+    """The decision that opened or closed the last gate it came to."""
+    todo: tuple[str, ...] = ()
+    """The stages of the phase that have to run."""
+    phase: str = ""
+    """Names the phase, the decision at its gate and the restart: attempts are counted for it."""
+
+
+def statuses(instance: dg.DagsterInstance, lake: Lake, ledger: LessonLedger, lessons: Sequence[Lesson]) -> list[Status]:
+    """The status of each lesson, in their order. It is derived: decisions, Dagster's runs, and what has landed."""
+    commits = all_open_commits(lake.home)
+    return [_status(instance, lake, ledger, commits, one) for one in lessons]
+
+
+def status(instance: dg.DagsterInstance, lake: Lake, ledger: LessonLedger, lesson_id: str) -> Status:
+    """Raises `BadLesson` if there is no such lesson."""
+    lesson = ledger.lesson(lesson_id)
+    if lesson is None:
+        raise BadLesson(f"There is no lesson {lesson_id}. `podlake lesson list` shows them.")
+    return statuses(instance, lake, ledger, [lesson])[0]
+
+
+def due(instance: dg.DagsterInstance, lake: Lake, ledger: LessonLedger, now: datetime | None = None) -> list[Status]:
+    """The lessons whose next run is due now, the earliest first, each claimed for the caller."""
+    now = now or datetime.now(UTC)
+    waiting = [one for one in reversed(ledger.lessons(most=None)) if not one.cancelled_at]
+    ready = [one for one in statuses(instance, lake, ledger, waiting) if _is_due(one, now)]
+    return [one for one in ready if ledger.claim(one.lesson.lesson_id, one.phase, one.attempt + 1, now)]
+
+
+def run_tags(status: Status) -> dict[str, str]:
+    """The tags of the run that does the next attempt. Dagster itself does not repeat it."""
+    return {
+        **key_tags([status.lesson.lesson_id]),
+        LESSON_TAG: status.lesson.lesson_id,
+        PHASE_TAG: status.phase,
+        ATTEMPT_TAG: str(status.attempt + 1),
+        MAX_RETRIES_TAG: "0",
+        dg.MAX_RUNTIME_SECONDS_TAG: str(round(RUN_LIMIT.total_seconds())),
+    }
+
+
+def run_due(instance: dg.DagsterInstance, lake: Lake, ledger: LessonLedger) -> list[str]:
+    """Do what is due in this process, one lesson after the other, until each waits for a person. Returns their keys."""
+    fail_orphaned_runs(instance)
+    done: list[str] = []
+    while ready := due(instance, lake, ledger):
+        for one in ready:
+            lesson_id = one.lesson.lesson_id
+            add_keys(instance, LESSONS, [lesson_id])
+            log.info("%s: %s", lesson_id, " → ".join(one.todo))
+            materialize(instance, one.todo, run_tags(one))
+            done.append(lesson_id)
+    return list(dict.fromkeys(done))
+
+
+def decide(
+    instance: dg.DagsterInstance, lake: Lake, ledger: LessonLedger, lesson_id: str, *,
+    is_approved: bool, by: str, note: str | None, gate: Gate | None = None,
+) -> Review:  # fmt: skip
+    """Open or close the gate that the lesson has come to, or the one that is named. It replaces an earlier decision.
+
+    Raises `BadLesson` where the lesson has not come to the gate.
+    """
+    found = status(instance, lake, ledger, lesson_id)
+    at = gate or (found.state if found.state in GATES else found.review.gate if found.review else None)
+    landed = lake.current(SUBJECTS[at], [lesson_id]).get(lesson_id) if at else None
+    if at is None or landed is None:
+        raise BadLesson(f"{lesson_id} is {found.state}: there is nothing to review yet.")
+    return ledger.decide(
+        lesson_id, at, is_approved=is_approved, by=by, note=note, subject_version=landed.data_version
+    )  # fmt: skip
+
+
+def land_decision(instance: dg.DagsterInstance, lesson_id: str, gate: Gate) -> None:
+    """Land the decision in a run in this process, so that Dagster shows it at once."""
+    add_keys(instance, LESSONS, [lesson_id])
+    materialize(instance, gate, {**key_tags([lesson_id]), MAX_RETRIES_TAG: "0"})
+
+
+def cancel(instance: dg.DagsterInstance, lake: Lake, ledger: LessonLedger, lesson_id: str) -> Status:
+    """Stop dubbing the lesson. A published one stays. Raises `BadLesson` if there is no such lesson."""
+    found = status(instance, lake, ledger, lesson_id)
+    if found.state not in ("published", "cancelled"):
+        ledger.cancel(lesson_id)
+        for record in _runs(instance, lesson_id):
+            if record.dagster_run.status in UNFINISHED:
+                _end(instance, record.dagster_run)
+    return status(instance, lake, ledger, lesson_id)
+
+
+@dg.sensor(
+    minimum_interval_seconds=SENSOR_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    asset_selection=dg.AssetSelection.assets(*LESSON_GRAPH.names),
+)
+def requested_lessons(
+    context: dg.SensorEvaluationContext, lake: dg.ResourceParam[Lake], lesson_ledger: dg.ResourceParam[LessonLedger]
+) -> dg.SensorResult | dg.SkipReason:
+    """Makes partitions of lessons, and runs that dub them as far as the gates are open."""
+    ready = due(context.instance, lake, lesson_ledger)
+    if not ready:
+        return dg.SkipReason("No lesson is due.")
+    add_keys(context.instance, LESSONS, [one.lesson.lesson_id for one in ready])
+    return dg.SensorResult(
+        [
+            dg.RunRequest(
+                f"{one.lesson.lesson_id}:{one.phase}:{one.attempt + 1}",
+                asset_selection=[dg.AssetKey(name) for name in one.todo],
+                tags=run_tags(one),
+            )
+            for one in ready
+        ]
+    )
+
+
+def _status(
+    instance: dg.DagsterInstance,
+    lake: Lake,
+    ledger: LessonLedger,
+    commits: dict[str, dict[str, Commit]],
+    lesson: Lesson,
+) -> Status:
+    key = lesson.lesson_id
+    landed = {name: commits[name][key] for name in LESSON_GRAPH.names if key in commits.get(name, {})}
+    reviews = {one.gate: one for one in ledger.reviews(key)}
+    last: Review | None = None
+    for number, stages in enumerate(PHASES):
+        gate = next((one for one in GATES if one in stages), None)
+        review = reviews.get(gate) if gate else None
+        if gate is not None:
+            subject = landed[SUBJECTS[gate]].data_version
+            review = review if review and review.subject_version == subject else None
+            if review is None:
+                return Status(lesson, "cancelled" if lesson.cancelled_at else gate, SUBJECTS[gate], review=last)
+            last = review
+        phase = f"{number}.{review.review_no if review else 0}.{lesson.restarts}"
+        wanted = stages if review is None or review.is_approved else stages[:1]
+        runs = _runs(instance, key, phase)
+        todo = _todo(lake, lesson, wanted, landed, review, is_restart=bool(lesson.restarts and not runs))
+        if todo:
+            return _of_runs(lake, Status(lesson, "pending", todo[0], review=last, todo=todo, phase=phase), runs)
+        if review is not None and not review.is_approved:
+            return Status(lesson, "cancelled" if lesson.cancelled_at else "rejected", gate, review=review)
+    return Status(lesson, "published", review=last)
+
+
+def _todo(
+    lake: Lake, lesson: Lesson, stages: Sequence[str], landed: dict[str, Commit], review: Review | None, *,
+    is_restart: bool,
+) -> tuple[str, ...]:  # fmt: skip
+    """The first stage that has not landed from the inputs as they are now, and all stages after it."""
+    for index, name in enumerate(stages):
+        inputs = STAGES[name].inputs
+        is_current = name in landed and all(one in landed for one in inputs) and (
+            landed[name].inputs_version == inputs_version({one: landed[one].data_version for one in inputs})
+        )  # fmt: skip
+        if is_current and review is not None and name == review.gate:
+            is_current = _landed_review(lake, name, lesson.lesson_id) == review.review_no
+        if not is_current or (is_restart and name == lesson.restart_from):
+            return tuple(stages[index:])
+    return ()
+
+
+def _landed_review(lake: Lake, gate: str, lesson_id: str) -> int | None:
+    rows = lake.rows(STAGES[gate].tables[0], lesson_id)
+    return rows[0].review_no if rows else None
+
+
+def _of_runs(lake: Lake, found: Status, runs: Sequence[dg.RunRecord]) -> Status:
+    """What the runs of the phase say: pending, under way, failed."""
+    attempt = max((int(run.dagster_run.tags.get(ATTEMPT_TAG, "1")) for run in runs), default=0)
+    found = replace(found, attempt=attempt, run_id=runs[0].dagster_run.run_id if runs else None)
+    last = runs[0].dagster_run.status if runs else None
+    if found.lesson.cancelled_at or last is dg.DagsterRunStatus.CANCELED:
+        return replace(found, state="cancelled")
+    if last is None or last in _WAITING:
+        return found
+    if last in UNFINISHED:
+        return replace(found, state="processing")
+    failure = _failure(lake, found.lesson.lesson_id, found.todo)
+    if failure:
+        found = replace(found, stage=failure.stage, error=failure.message)
+    else:
+        found = replace(found, error="The run ended before it was finished.")
+    if attempt >= ATTEMPTS or (failure and not failure.retryable):
+        return replace(found, state="failed")
+    ended = datetime.fromtimestamp(runs[0].end_time or runs[0].update_timestamp.timestamp(), UTC)
+    return replace(found, retry_at=ended + RETRY_AFTER)
+
+
+def _is_due(status: Status, now: datetime) -> bool:
+    """Without a run, or a minute after one that failed. A run that is queued has neither."""
+    if status.state != "pending":
+        return False
+    return status.run_id is None or (status.retry_at is not None and status.retry_at <= now)
+
+
+def _runs(instance: dg.DagsterInstance, lesson_id: str, phase: str | None = None) -> list[dg.RunRecord]:
+    """The runs of a lesson, or of a phase of it, the newest first."""
+    tags = {LESSON_TAG: lesson_id} | ({PHASE_TAG: phase} if phase else {})
+    return list(instance.get_run_records(dg.RunsFilter(tags=tags), limit=ATTEMPTS * 4))
+
+
+def _failure(lake: Lake, lesson_id: str, stages: Sequence[str]) -> FailureRow | None:
+    for stage in stages:
+        if found := lake.failures(stage, [lesson_id]).get(lesson_id):
+            return found
+    return None
+
+
+def _end(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    """End the run: by its launcher where one has started it, else by its record."""
+    try:
+        if instance.run_launcher.terminate(run.run_id):
+            return
+    except Exception:
+        log.exception("the run %s could not be ended; it is recorded as cancelled", run.run_id)
+    current = instance.get_run_by_id(run.run_id)
+    if current and not current.is_finished:
+        instance.report_run_canceled(current, "The lesson was cancelled.")

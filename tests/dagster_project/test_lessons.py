@@ -1,0 +1,269 @@
+"""Where lessons are: gates, states from real runs, retries, and the sensor."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from assets.stages import LESSON_GRAPH, STAGES
+from dagster_project.definitions import build
+from dagster_project.lessons import (
+    GATES,
+    PHASE_TAG,
+    PHASES,
+    Status,
+    cancel,
+    decide,
+    due,
+    requested_lessons,
+    run_tags,
+    status,
+)
+from dagster_project.settings import ROOT, Settings
+from partitions.definitions import LESSONS, add_keys
+from pipeline.records import Run, land_failure
+from pipeline.stage import Failure, Landing
+from resources.lake.home import Home
+from resources.lake.lake import Lake
+from resources.lake.tables.lessons import CONTENT_REVIEWS
+from resources.lake.tables.lessons import LESSONS as LESSON_TABLE
+from resources.studio.lesson_files import LessonFiles
+from resources.studio.lessons import LessonLedger, NewLesson
+from speech.errors import BadLesson, NetworkError
+from tests.instances import instance_for_test
+from tests.landings import land_outcome
+from tests.videos import tone, write_video
+
+LATER = timedelta(minutes=1, seconds=5)
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with instance_for_test() as instance:
+        yield instance
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(home=str(tmp_path / "home"), database_url=f"sqlite:///{tmp_path}/service.db")
+
+
+@pytest.fixture
+def lake(settings: Settings) -> Lake:
+    return Lake(Home.at(settings.home))
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> LessonLedger:
+    return LessonLedger(f"sqlite:///{tmp_path}/service.db")
+
+
+def add(ledger: LessonLedger, lake: Lake, tmp_path: Path) -> str:
+    """A lesson with a video of half a second."""
+    new = NewLesson("Mitosis", "en", "es", "ann")
+    key = ledger.new_key(new)
+    files = LessonFiles(lake.home, tmp_path / "cache")
+    uri = files.add(key, "source.mp4", write_video(tmp_path / "a.mp4", tone(0.5)))
+    return ledger.add(key, new, uri).lesson_id
+
+
+def materialize(
+    instance: dg.DagsterInstance, settings: Settings, stages: tuple[str, ...], key: str, *, checks: bool = False
+) -> dg.ExecuteInProcessResult:
+    """A run of the stages, as a user starts one in the UI; with the checks of gates, if wanted."""
+    add_keys(instance, LESSONS, [key])
+    selection = dg.AssetSelection.assets(*stages) - dg.AssetSelection.checks_for_assets(*stages)
+    if checks:
+        gates = [dg.AssetCheckKey(dg.AssetKey(name), f"{name}_is_open") for name in stages if name in GATES]
+        selection = selection | dg.AssetSelection.checks(*gates)
+    job = dg.define_asset_job("chosen", selection)
+    definitions = dg.Definitions.merge(_built(settings.home, settings.database_url), dg.Definitions(jobs=[job]))
+    return definitions.resolve_job_def("chosen").execute_in_process(
+        instance=instance, partition_key=key, raise_on_error=False
+    )
+
+
+@cache
+def _built(home: str, database_url: str) -> dg.Definitions:
+    return build(Settings(home=home, database_url=database_url))
+
+
+def begin(instance: dg.DagsterInstance, of: Status) -> dg.DagsterRun:
+    """The run of the next attempt, as the sensor requests it; no process has started it."""
+    return instance.create_run_for_job(_nothing, tags=run_tags(of))
+
+
+@dg.job
+def _nothing() -> None: ...
+
+
+def test_gates_divide_the_graph_into_phases() -> None:
+    assert [name for phase in PHASES for name in phase] == list(LESSON_GRAPH.names)
+    assert PHASES[0] == ("lesson_video",)
+    assert [phase[0] for phase in PHASES[1:]] == [gate for gate in GATES if gate in LESSON_GRAPH.names]
+
+
+def test_nothing_runs_before_the_gate_is_open(
+    instance: dg.DagsterInstance, settings: Settings, lake: Lake, ledger: LessonLedger, tmp_path: Path
+) -> None:
+    key = add(ledger, lake, tmp_path)
+    (ready,) = due(instance, lake, ledger)
+    assert (ready.state, ready.todo) == ("pending", ("lesson_video",))
+    assert materialize(instance, settings, ready.todo, key).success
+    (row,) = lake.rows(LESSON_TABLE, key)
+    assert (row.title, row.video_codec, row.width, row.episode_id) == ("Mitosis", "h264", 160, None)
+    assert row.duration_ms == pytest.approx(500, abs=60)
+    waiting = status(instance, lake, ledger, key)
+    assert (waiting.state, waiting.stage) == ("content_review", "lesson_video")
+    assert due(instance, lake, ledger) == []
+
+    refused = materialize(instance, settings, ("content_review",), key)
+    assert not refused.success
+    failure = lake.failures("content_review", [key])[key]
+    assert (failure.error_class, failure.retryable) == ("not_reviewed", False)
+    assert f"`podlake review approve {key} --by NAME`" in failure.message
+
+    decide(instance, lake, ledger, key, is_approved=False, by="Ann", note="The microphone hums.")
+    (ready,) = due(instance, lake, ledger)
+    assert ready.todo == ("content_review",)
+    blocked = materialize(instance, settings, ready.todo, key, checks=True)
+    assert [one.passed for one in blocked.get_asset_check_evaluations()] == [False]
+    assert not blocked.success
+    rejected = status(instance, lake, ledger, key)
+    assert (rejected.state, rejected.error) == ("rejected", None)
+    assert rejected.review is not None
+    assert rejected.review.note == "The microphone hums."
+    assert due(instance, lake, ledger) == []
+    event = instance.get_latest_materialization_event(dg.AssetKey("content_review"))
+    assert event is not None
+    assert event.asset_materialization is not None
+    assert event.asset_materialization.metadata["decision"].value == "rejected"
+    assert _check(instance) == (False, "ERROR", True)
+
+    decide(instance, lake, ledger, key, is_approved=True, by="Bob", note=None, gate="content_review")
+    ready = status(instance, lake, ledger, key)
+    assert (ready.state, ready.todo[0]) == ("pending", "content_review")
+    result = materialize(instance, settings, ("content_review",), key, checks=True)
+    assert result.success
+    assert _check(instance) == (True, "ERROR", True)
+    (decided,) = lake.rows(CONTENT_REVIEWS, key)
+    assert (decided.is_approved, decided.decided_by, decided.review_no) == (True, "Bob", 2)
+
+
+def _check(instance: dg.DagsterInstance) -> tuple[bool, str, bool | None]:
+    key = dg.AssetCheckKey(dg.AssetKey("content_review"), "content_review_is_open")
+    record = instance.event_log_storage.get_latest_asset_check_execution_by_key([key])[key]
+    assert record.event is not None
+    evaluation = record.event.dagster_event.asset_check_evaluation_data
+    return evaluation.passed, evaluation.severity.value, evaluation.blocking
+
+
+def test_a_decision_holds_for_what_was_reviewed(
+    instance: dg.DagsterInstance, settings: Settings, lake: Lake, ledger: LessonLedger, tmp_path: Path
+) -> None:
+    key = add(ledger, lake, tmp_path)
+    with pytest.raises(BadLesson, match="nothing to review yet"):
+        decide(instance, lake, ledger, key, is_approved=True, by="Ann", note=None)
+    assert materialize(instance, settings, ("lesson_video",), key).success
+    decide(instance, lake, ledger, key, is_approved=True, by="Ann", note=None)
+    assert materialize(instance, settings, ("content_review",), key).success
+    (row,) = lake.rows(LESSON_TABLE, key)
+    land_outcome(
+        lake, STAGES["lesson_video"], Landing(key, {"lessons": [{**_values(row), "title": "Meiosis"}]}),
+        Run("other", "other", datetime.now(UTC), 1),
+    )  # fmt: skip
+    assert status(instance, lake, ledger, key).state == "content_review"
+    assert due(instance, lake, ledger) == []
+
+
+def _values(row: object) -> dict[str, object]:
+    return {name: getattr(row, name) for name in type(row).__dataclass_fields__}
+
+
+def test_failed_runs_are_tried_three_times_and_a_restart_counts_anew(
+    instance: dg.DagsterInstance, lake: Lake, ledger: LessonLedger, tmp_path: Path
+) -> None:
+    key, now = add(ledger, lake, tmp_path), datetime.now(UTC)
+    for attempt in (1, 2, 3):
+        (ready,) = due(instance, lake, ledger, now)
+        run = begin(instance, ready)
+        assert (ready.attempt + 1, run.tags[PHASE_TAG]) == (attempt, "0.0.0")
+        land_failure(lake, STAGES["lesson_video"], Failure(key, NetworkError("no answer")), run.run_id)
+        assert due(instance, lake, ledger, now) == []
+        instance.report_run_failed(run, "no answer")
+        assert due(instance, lake, ledger, datetime.now(UTC) + timedelta(seconds=50)) == []
+        now = datetime.now(UTC) + LATER
+    last = status(instance, lake, ledger, key)
+    assert (last.state, last.attempt, last.stage, last.error) == ("failed", 3, "lesson_video", "no answer")
+    ledger.restart(key, None)
+    (ready,) = due(instance, lake, ledger, now)
+    assert (ready.attempt, ready.phase) == (0, "0.0.1")
+
+
+def test_a_cancelled_lesson_is_not_started_again(
+    instance: dg.DagsterInstance, lake: Lake, ledger: LessonLedger, tmp_path: Path
+) -> None:
+    key = add(ledger, lake, tmp_path)
+    (ready,) = due(instance, lake, ledger)
+    run = begin(instance, ready)
+    assert cancel(instance, lake, ledger, key).state == "cancelled"
+    canceled = instance.get_run_by_id(run.run_id)
+    assert canceled is not None
+    assert canceled.status is dg.DagsterRunStatus.CANCELED
+    assert due(instance, lake, ledger, datetime.now(UTC) + LATER) == []
+
+
+def test_the_sensor_requests_the_stages_of_the_phase(
+    instance: dg.DagsterInstance, lake: Lake, ledger: LessonLedger, tmp_path: Path
+) -> None:
+    def tick() -> dg.SensorResult | dg.SkipReason:
+        return requested_lessons(dg.build_sensor_context(instance=instance), lake=lake, lesson_ledger=ledger)
+
+    assert isinstance(tick(), dg.SkipReason)
+    key = add(ledger, lake, tmp_path)
+    result = tick()
+    assert isinstance(result, dg.SensorResult)
+    (request,) = result.run_requests
+    assert (request.run_key, request.tags["podlake/keys"]) == (f"{key}:0.0.0:1", key)
+    assert [one.to_user_string() for one in request.asset_selection] == ["lesson_video"]
+    assert instance.get_dynamic_partitions(LESSONS.name) == [key]
+    assert isinstance(tick(), dg.SkipReason)
+
+
+def test_the_command_line_adds_and_refuses(tmp_path: Path) -> None:
+    write_video(tmp_path / "talk.mp4", tone(0.5))
+    environment = {name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"}
+    lines = f"""
+import sys
+from dagster_project.cli import main
+for arguments in (
+    ["lesson", "add", "{tmp_path}/talk.mp4", "--title", "A", "--source", "en", "--target", "es", "--course", "one"],
+    ["lesson", "add", "nothing.mp4", "--title", "A", "--source", "en", "--target", "es"],
+    ["lesson", "add", "{tmp_path}/talk.mp4", "--title", "A", "--source", "en", "--target", "english"],
+    ["lesson", "list", "--course", "one"],
+    ["review", "approve", "lesson-20260101-00000000", "--by", "Ann"],
+):
+    try:
+        main(arguments, standalone_mode=False)
+    except Exception as error:
+        print("refused:", getattr(error, "message", error))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", lines], cwd=ROOT, text=True, check=True, capture_output=True,
+        env={**environment, "PODLAKE_HOME": str(tmp_path / "home")},
+    )  # fmt: skip
+    added, missing, same, listed, course, unknown = done.stdout.splitlines()
+    assert added.startswith("lesson-")
+    assert missing == "refused: nothing.mp4 is neither a file nor an episode. `podlake list` shows the feeds."
+    assert same == "refused: The lesson is in en already. Choose another target language."
+    assert listed.split()[:4] == [added.split()[0], "pending", "en→es", "one"]
+    assert course == "The course one is not available yet."
+    assert unknown.startswith("refused: There is no lesson lesson-20260101-00000000.")

@@ -1,0 +1,55 @@
+"""A voice whose service is on a GPU server wakes it before it speaks."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from resources.engines.devices import Devices
+from resources.engines.voices import Said, Voices
+from resources.gpu_server.compute import OpenStackServer
+from resources.gpu_server.errors import ServerFailed
+from resources.gpu_server.ledger import GpuServerLedger
+from resources.gpu_server.on_demand import GpuServer
+from resources.gpu_server.servers import GpuServers
+from speech.engines.protocols import EngineChoice
+from speech.types import Line, SpokenLine
+from tests.resources.gpu_server.clouds import Cloud, running_cloud
+from tests.speech.engines.speech_servers import openai_server
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Support for InfluxDB", "ignore:The _compute_attributes", "ignore:The 'service_type'"
+)  # openstacksdk's own
+
+
+def said(cloud: Cloud, voice_url: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Said]:
+    for name in [name for name in os.environ if name.startswith("OS_")]:
+        monkeypatch.delenv(name)
+    for name, value in cloud.environment().items():
+        monkeypatch.setenv(name, value)
+    ledger = GpuServerLedger(f"sqlite:///{folder}/service.db")
+    server = GpuServer(OpenStackServer("gpu-1"), ledger, f"{cloud.url}/health", pause=lambda _: None)
+    choice = EngineChoice("openai", voice_url)
+    voices = Voices({"S1": choice}, Devices([]), 0.0, GpuServers([server]))
+    lines = [Line("show", number, "Hello there, everyone.", folder / f"{number}.wav") for number in range(2)]
+    return list(voices.say([(choice, line) for line in lines]))
+
+
+def test_the_server_is_woken_and_then_the_lines_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with running_cloud() as cloud, openai_server() as voice:
+        found = said(cloud, voice.url, tmp_path, monkeypatch)
+    assert [type(one.result) for one in found] == [SpokenLine, SpokenLine]
+    assert cloud.actions == ["unshelve"]
+
+
+def test_a_server_that_does_not_start_is_the_error_of_its_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running_cloud(status="ERROR") as cloud, openai_server() as voice:
+        found = said(cloud, voice.url, tmp_path, monkeypatch)
+        elsewhere = said(cloud, voice.url.replace("127.0.0.1", "localhost"), tmp_path / "b", monkeypatch)
+    assert [type(one.result) for one in found] == [ServerFailed, ServerFailed]
+    assert [type(one.result) for one in elsewhere] == [SpokenLine, SpokenLine]
+    assert cloud.actions == []
