@@ -62,7 +62,9 @@ def corpus_site(store: AudioStore, index: SearchIndex, *, ui_url: str = "", list
         if page.audio_uri is not None and store.has(page.audio_uri):
             source = f"../audio/{page.audio_uri.rpartition('/')[2]}"
         links = _links(page.episode_id, ui_url)
-        listen = f"{listen_url}/{page.episode_id}" if listen_url and page.audio_uri and source != page.audio_url else None
+        listen = (
+            f"{listen_url}/{page.episode_id}" if listen_url and page.audio_uri and source != page.audio_url else None
+        )
         return episode_html(page, audio_src=source, links=links, home_href="../index.html", listen_href=listen)
 
     def feed(connection: DuckDBPyConnection, request: Request) -> str:

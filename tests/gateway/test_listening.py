@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import av
@@ -38,9 +39,9 @@ from speech.mastering import assemble
 from speech.opus_stream import PART_MS
 from speech.podcast_files import encode_podcast, webm_clusters
 from speech.webm import CLUSTER_MS, Cluster, read_clusters, webm_cluster, webm_header
-from tests.gateway.serving import ADMIN, OPERATOR, VIEWER, Served, basic
+from tests.gateway.serving import ADMIN, OPERATOR, VIEWER, Served, basic, served
 from tests.landings import land
-from tests.talks import BREAD, RAIN
+from tests.talks import BREAD, RAIN, land_talks
 
 TEXTS = ("Hello from the roof.", "Good morning, what grows here?", "Beans.")
 SCRIPT = f"[S1] {TEXTS[0]} [S2] {TEXTS[1]} [S1] {TEXTS[2]}"
@@ -180,7 +181,7 @@ def test_an_end_behind_the_end_is_an_end(talks: Served) -> None:
     assert listener.clusters == []
 
 
-def test_the_parts_are_kept_and_forgotten_with_the_episode(talks: Served) -> None:
+def test_the_parts_are_kept(talks: Served) -> None:
     with listening(talks, granted(talks, RAIN), 43_000) as listener:
         listener.until("stream_end")
     cache = talks.service.settings.cache_folder / "listening"
@@ -353,6 +354,17 @@ def test_a_second_connection_replaces_the_first(talks: Served) -> None:
             assert first.closed() == 4001
             second.audio(3)
     assert second.clusters[0].start_ms == 20_000
+
+
+def test_there_are_not_more_listeners_than_the_settings_say(tmp_path: Path) -> None:
+    land_talks(tmp_path)
+    with served(tmp_path, listeners=1) as small:
+        paths = [granted(small, RAIN) for _ in range(2)]
+        with listening(small, paths[0]) as listener:
+            listener.next()
+            with pytest.raises(InvalidStatus) as refused, listening(small, paths[1]):
+                pass
+            assert refused.value.response.status_code == 503
 
 
 # --- how fast
