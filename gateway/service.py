@@ -73,6 +73,10 @@ class Service:
             url, accounts.SCHEMA, idempotency.SCHEMA, webhooks.SCHEMA, jobs.SCHEMA, alert_ledger.SCHEMA,
             podcast_ledger.SCHEMA, notifications.SCHEMA, listening_tokens.SCHEMA,
         )  # fmt: skip
+        studio = Studio(
+            settings, lake, podcast_ledger.Ledger(url), notifications.Notifications(database),
+            StudioFiles(home, settings.cache_folder),
+        )  # fmt: skip
         return cls(
             settings,
             serve,
@@ -82,14 +86,11 @@ class Service:
             database,
             landings,
             Statuses(lake, landings),
-            Studio(
-                settings, lake, podcast_ledger.Ledger(url), notifications.Notifications(database),
-                StudioFiles(home, settings.cache_folder),
-            ),
+            studio,
             Lessons(settings, lake, LessonLedger(url), lesson_files(settings, home)),
-            Library.of(settings, int(serve.listen_cache_gb * 1e9), lake, store),
+            Library.of(studio, store, int(serve.listen_cache_gb * 1e9)),
             url,
-        )  # fmt: skip
+        )
 
     async def snapshot(self) -> Snapshot:
         """The state of the pipeline, at most ten seconds old."""
