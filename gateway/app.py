@@ -17,6 +17,7 @@ from gateway import (
     api_lessons,
     api_notifications,
     api_podcasts,
+    api_videos,
     background,
     dagster_ui,
     dashboard,
@@ -43,6 +44,8 @@ ROUTERS = (
     api_changes.router,
     api_events.router,
     api_podcasts.router,
+    api_videos.router,
+    api_videos.pages,
     api_lessons.router,
     lessons_page.router,
     api_notifications.router,
@@ -91,7 +94,10 @@ def create_app(service: Service) -> FastAPI:
     app.state.listeners = listening.Listeners(ListeningMetrics(app.state.registry))
     app.add_middleware(
         Guard, authenticator=app.state.authenticator, serve=service.serve,
-        upload_bytes=round(service.settings.lesson_max_gb * 1e9),
+        upload_bytes={
+            "/api/v1/lessons": round(1e9 * service.settings.lesson_max_gb),
+            "/api/v1/videos/uploads": round(1e6 * service.serve.upload_mb),
+        },
     )  # fmt: skip
     app.add_middleware(metrics.Latency, registry=app.state.registry)
     return app

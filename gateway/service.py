@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated
 
 import sqlalchemy as sa
@@ -22,6 +23,7 @@ from gateway.snapshot import Snapshot, snapshot
 from gateway.statistics import Kept
 from gateway.status import Statuses
 from gateway.studio import Studio
+from gateway.videos import VideoStudio
 from gateway.webservers import Webservers
 from podlake.api import Statistics
 from resources import accounts, listening_tokens
@@ -55,6 +57,7 @@ class Service:
     lessons: Lessons
     library: Library
     """What can be listened to live."""
+    database_url: str
     statistics: Kept[Statistics] = field(default_factory=lambda: Kept(10.0))
     _snapshot: Kept[Snapshot] = field(default_factory=lambda: Kept(10.0))
     webservers: Webservers = field(default_factory=Webservers.planned)
@@ -85,11 +88,16 @@ class Service:
             ),
             Lessons(settings, lake, LessonLedger(url), lesson_files(settings, home)),
             Library.of(settings, int(serve.listen_cache_gb * 1e9), lake, store),
+            url,
         )  # fmt: skip
 
     async def snapshot(self) -> Snapshot:
         """The state of the pipeline, at most ten seconds old."""
         return await self._snapshot.get(lambda: asyncio.to_thread(snapshot, self))
+
+    @cached_property
+    def videos(self) -> VideoStudio:
+        return VideoStudio.of(self.settings, self.lake, self.database_url, lambda: self.studio.instance)
 
     @property
     def accounts(self) -> Accounts:
