@@ -1,8 +1,9 @@
 """Requested videos: what became of each, and which runs are due. The ledger has the requests, Dagster the runs.
 
 A video is made in one run of its stages. A run that fails is followed by another one a minute later, twice at most,
-unless the error is permanent; it begins at the first stage that has not landed. The process that starts a run claims the
-attempt in the ledger first. Talking heads start as there are devices; the others wait, and their status says where.
+unless the error is permanent; it begins at the first stage that has not landed. An attempt that has found no device fit
+for use does not count. The process that starts a run claims the attempt in the ledger first. Talking heads start as
+there are devices; the others wait, and their status says where.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from resources.lake.tables.pipeline import FailureRow
 from resources.lake.tables.videos import CLONED_SPEECH
 from resources.studio.head_devices import HeadDevices, aside
 from resources.studio.video_ledger import REMEMBERED, VideoLedger, VideoLimits, VideoRequest
+from speech.errors import DeviceBusy
 
 log = logging.getLogger("podlake")
 
@@ -267,7 +269,8 @@ def _status(
     failure = _failure(lake, video_id, since=newest.start_time)
     stage, error = (failure.stage, failure.message) if failure else (None, "The run ended before it was finished.")
     failed = replace(found, stage=stage, error=error)
-    if attempt >= ATTEMPTS or (failure is not None and not failure.retryable):
+    has_waited = failure is not None and failure.error_class == DeviceBusy.error_class
+    if (attempt >= ATTEMPTS and not has_waited) or (failure is not None and not failure.retryable):
         return replace(failed, state="failed")
     ended = newest.end_time or newest.update_timestamp.timestamp()
     return replace(failed, retry_at=datetime.fromtimestamp(ended, UTC) + RETRY_AFTER)

@@ -303,7 +303,7 @@ POLICIES: dict[str, Policy] = {
     PodcastCancelled.error_class: Policy(retryable=False),
     BadReference.error_class: Policy(retryable=False),
     VideoCancelled.error_class: Policy(retryable=False),
-    DeviceBusy.error_class: Policy(retryable=True, tries_in_step=1, max_attempts=3, next_try_after_h=1.0),
+    DeviceBusy.error_class: Policy(retryable=True, tries_in_step=1, max_attempts=1_000, next_try_after_h=1.0),
     HeadServiceFailed.error_class: Policy(retryable=True, tries_in_step=1, max_attempts=3, next_try_after_h=1.0),
     DeviceTimeout.error_class: Policy(retryable=True, tries_in_step=1, max_attempts=3, next_try_after_h=1.0),
     LeaseLost.error_class: Policy(retryable=True, tries_in_step=1, max_attempts=3, next_try_after_h=1.0),

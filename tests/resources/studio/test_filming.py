@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from demo.head_servers import Pair, head_servers, spoken_tone, talking_picture
-from resources.studio.device_leases import DeviceLeases, DeviceState, Lease
+from resources.studio.device_leases import DeviceLeases, DeviceState
 from resources.studio.filming import PREFIX, Filmed, film
 from resources.studio.head_devices import HeadDevices
 from speech.errors import DeviceBusy, DeviceTimeout, HeadServiceFailed, LeaseLost, PodlakeError, VideoCancelled
@@ -129,17 +128,6 @@ def test_a_device_that_does_not_answer_is_set_aside_for_a_minute(studio: Studio,
     assert later.states(["gpu0"])[0].is_free
 
 
-def test_two_timeouts_set_a_device_aside_until_a_person_brings_it_back(studio: Studio) -> None:
-    assert not studio.leases.timed_out("gpu0")
-    studio.leases.succeeded("gpu0")
-    assert not studio.leases.timed_out("gpu0")
-    assert studio.leases.timed_out("gpu0")
-    state = studio.state()
-    assert (state.until, state.reason) == (None, "Its last 2 videos were not finished in time. Restart its servers.")
-    studio.leases.bring_back("gpu0")
-    assert studio.state() == DeviceState("gpu0", None, None, None, None, None, 0)
-
-
 def test_an_interrupted_attempt_is_followed_by_one_that_goes_on_with_its_task(studio: Studio) -> None:
     """The first one is ended in the middle, as by kill -9: its lease and its task stay."""
 
@@ -200,48 +188,6 @@ def test_a_cancelled_request_stops_and_releases_its_device(studio: Studio) -> No
     assert studio.state().video_id is None
 
 
-def test_a_device_belongs_to_one_request_and_a_request_has_one_device(studio: Studio) -> None:
-    names = ["gpu0", "gpu1"]
-    taken: list[Lease | None] = []
-    start = threading.Barrier(6)
-
-    def take(number: int) -> None:
-        start.wait()
-        taken.append(DeviceLeases(studio.url).take(f"video-{number}", names))
-
-    threads = [threading.Thread(target=take, args=(number,)) for number in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    given = [lease for lease in taken if lease]
-    assert sorted(lease.device for lease in given) == names
-    assert studio.leases.take(given[0].video_id, names[::-1]) is not None
-    assert sorted(str(state.video_id) for state in studio.leases.states(names)) == sorted(
-        lease.video_id for lease in given
-    )
-
-
-def test_a_lease_ends_when_it_is_not_renewed_and_the_later_attempt_has_it(studio: Studio) -> None:
-    now = [1_000.0]
-    leases = DeviceLeases(studio.url, clock=lambda: now[0])
-    first = leases.take("video-1", ["gpu0"])
-    assert first is not None
-    now[0] += 50
-    assert leases.renew(first)
-    now[0] += 50
-    assert leases.take("video-2", ["gpu0"]) is None
-    again = leases.take("video-1", ["gpu0"])
-    assert again is not None
-    assert not leases.renew(first)
-    leases.release(first)  # which is not its own any more
-    assert leases.states(["gpu0"])[0].video_id == "video-1"
-    now[0] += 61
-    other = leases.take("video-2", ["gpu0"])
-    assert other is not None
-    assert not leases.renew(again)
-
-
 def test_an_attempt_that_has_lost_its_lease_stops(studio: Studio) -> None:
     heads = replace(studio.heads, leases=DeviceLeases(studio.url, lease_s=0.2))
     studio.pairs[0].video.work_s = 5
@@ -254,14 +200,3 @@ def test_an_attempt_that_has_lost_its_lease_stops(studio: Studio) -> None:
 
     with pytest.raises(LeaseLost, match="video-1 has lost gpu0 to another attempt"):
         film(heads, "video-1", "gpu0", studio.speech, "f" * 64, 2_000, studio.video, check)
-
-
-def test_the_first_end_of_a_task_stays(studio: Studio) -> None:
-    task = studio.leases.give("video-1", "gpu0", "f" * 64)
-    studio.leases.end(task.code, "first")
-    studio.leases.end(task.code, "second")
-    last = studio.leases.last_task("video-1", "f" * 64)
-    assert last is not None
-    assert last.answer == "first"
-    with sqlite3.connect(studio.url.removeprefix("sqlite:///")) as database:
-        assert database.execute("select count(*) from video_tasks where ended_at is not null").fetchone() == (1,)
