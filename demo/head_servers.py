@@ -55,6 +55,8 @@ class HeyGem:
     tasks: dict[str, _Task] = field(default_factory=dict)
     submitted: list[str] = field(default_factory=list)
     """Codes of the tasks that it has taken."""
+    failed: list[str] = field(default_factory=list)
+    """Of those that it could not film (status 3)."""
     used_by_others: bool = False
     """Busy with what nobody here has asked for."""
     lost_end: set[str] = field(default_factory=set)
@@ -82,6 +84,8 @@ class HeyGem:
         code = asked["code"]
         self.submitted.append(code)
         self.tasks[code] = _Task(time.monotonic() + self.work_s, fails=fault == "fails", hangs=fault == "hangs")
+        if fault == "fails":
+            self.failed.append(code)
         if fault == "forgets":
             del self.tasks[code]
         elif fault != "fails":
