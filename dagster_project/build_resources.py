@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from assets.stages import EPISODE_GRAPH
@@ -16,6 +17,7 @@ from resources.engines.devices import Devices, visible
 from resources.engines.local_host import LocalHost
 from resources.engines.ray_host import RayHost
 from resources.engines.routing import Engines, Host, parse_transcribers
+from resources.engines.translators import Translators, parse_translator
 from resources.engines.voices import Voices, parse_voices
 from resources.fetch.addresses import AllowedHosts
 from resources.fetch.audio_store import AudioStore
@@ -27,15 +29,22 @@ from resources.gpu_server.servers import GpuServers, parse_servers
 from resources.lake.catalogue import Catalogue
 from resources.lake.home import Home
 from resources.lake.lake import Lake
+from resources.studio.device_leases import DeviceLeases
+from resources.studio.dub_settings import DubSettings
 from resources.studio.feed import FeedSettings
 from resources.studio.files import StudioFiles
+from resources.studio.head_devices import HeadDevices
 from resources.studio.ledger import Ledger
 from resources.studio.lesson_files import LessonFiles
 from resources.studio.lessons import LessonLedger
+from resources.studio.publishing import publisher
+from resources.studio.video_files import VideoFiles
+from resources.studio.video_ledger import VideoLedger
 from resources.tiers import load_tiers
 from resources.workers.host import WorkerHost
 from speech.engines.protocols import EngineChoice
 from speech.stems import Separation
+from speech.talking_head.heygem import Patience
 from speech.utterances import UtteranceRule
 from speech.videos import LessonLimits
 from speech.waveforms import WaveformCache
@@ -52,6 +61,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         host=_host(settings, waveforms),
         saturated=second_diarizer(settings),
     )
+    lesson_ledger = LessonLedger(partial(database_url, settings))
     return {
         "home": home,
         "lake": lake,
@@ -71,10 +81,23 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         "podcast_feed": podcast_feed(settings),
         "gpu_servers": gpu_servers(settings),
         "ledger": Ledger(partial(database_url, settings)),
-        "lesson_ledger": LessonLedger(partial(database_url, settings)),
+        "lesson_ledger": lesson_ledger,
+        "publisher": publisher(
+            settings.publish_to,
+            home,
+            lesson_ledger,
+            kinescope_url=settings.kinescope_url.rstrip("/"),
+            uploader_url=settings.kinescope_uploader_url.rstrip("/"),
+            token=settings.kinescope_token.get_secret_value(),
+        ),
         "lesson_files": lesson_files(settings, home),
         "lesson_limits": lesson_limits(settings),
+        "translators": translators(settings),
+        "dub_settings": DubSettings(settings.dub_subtitles),
         "separation": Separation.parse(settings.stems),
+        "video_ledger": VideoLedger(partial(database_url, settings)),
+        "video_files": VideoFiles(home, settings.cache_folder),
+        "head_devices": head_devices(settings),
     }
 
 
@@ -95,6 +118,15 @@ def gpu_servers(settings: Settings) -> GpuServers:
     )
 
 
+def head_devices(settings: Settings) -> HeadDevices:
+    """The devices for talking heads, with their leases."""
+    limit_s = 60 * settings.head_limit_minutes
+    return HeadDevices(
+        settings.head_devices, DeviceLeases(partial(database_url, settings)),
+        Patience(poll_s=settings.head_poll_s, limit_s=limit_s), wait_s=limit_s,
+    )  # fmt: skip
+
+
 def lesson_files(settings: Settings, home: Home) -> LessonFiles:
     return LessonFiles(home, settings.cache_folder / "dubbing")
 
@@ -104,6 +136,13 @@ def lesson_limits(settings: Settings) -> LessonLimits:
     return LessonLimits(
         max_bytes=round(settings.lesson_max_gb * 1e9), max_ms=round(settings.lesson_max_minutes * 60_000)
     )
+
+
+def translators(settings: Settings) -> Translators:
+    return Translators(
+        parse_translator(settings.translator), settings.cache_folder / "translations",
+        Path(settings.terms).expanduser() if settings.terms else None, gpu_servers(settings),
+    )  # fmt: skip
 
 
 def podcast_feed(settings: Settings) -> FeedSettings:

@@ -18,10 +18,10 @@ from dagster_project.build_resources import build_resources
 from dagster_project.settings import Settings
 from dagster_project.stages import stage_assets
 from pipeline.traces import send_traces
-from resources.lake.tables.lessons import CONTENT_REVIEWS
+from resources.lake.tables.lessons import CONTENT_REVIEWS, VOICEOVER_REVIEWS
 from resources.logs import log_json
 
-GATE_CHECKS = [gate_check(CONTENT_REVIEWS)]
+GATE_CHECKS = [gate_check(CONTENT_REVIEWS), gate_check(VOICEOVER_REVIEWS)]
 
 
 def build(settings: Settings) -> dg.Definitions:
@@ -29,7 +29,7 @@ def build(settings: Settings) -> dg.Definitions:
     resources = build_resources(settings)
     assets = [
         feeds,
-        *stage_assets(settings, resources["engines"], resources["voices"]),
+        *stage_assets(settings, resources["engines"], resources["voices"], resources["translators"]),
         sealed_tables,
         warehouse,
         audio_retention,

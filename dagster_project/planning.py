@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from assets.dataset.utterances import rule_fingerprint
 from assets.stages import EPISODE_GRAPH, FEED_GRAPH, GRAPH, STAGES
+from dagster_project.build_resources import utterance_rule
 from dagster_project.settings import Settings
 from partitions.definitions import EPISODES, FEEDS
 from pipeline.dagster_internals import move_to_end
@@ -93,9 +95,24 @@ def plan_settings(settings: Settings) -> PlanSettings:
         runs_ahead=settings.runs_ahead or 2 * max(1, settings.n_devices),
         ahead_episodes=settings.ahead_episodes,
         ahead_bytes=settings.ahead_gb * 1e9,
-        rules={"quality": engine_version(load_tiers(settings.tiers).fingerprint, STAGES["quality"].version)},
+        rules=rule_versions(settings),
         shortage=settings.space.shortage(),
     )
+
+
+def rule_versions(settings: Settings) -> dict[str, frozenset[str]]:
+    """Stage with a configured rule → the engine versions of its landings.
+
+    Whether DNSMOS is installed is part of a fingerprint, and may differ between this process and that of a run.
+    """
+    fingerprints = {
+        "utterances": [rule_fingerprint(utterance_rule(settings), has_mos=has_mos) for has_mos in (False, True)],
+        "quality": [load_tiers(settings.tiers).fingerprint],
+    }
+    return {
+        name: frozenset(engine_version(one, STAGES[name].version) for one in found)
+        for name, found in fingerprints.items()
+    }
 
 
 def engine_versions(engines: Engines, catalogue: Mapping[str, Episode]) -> dict[str, EngineVersions]:

@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from resources.engines.devices import visible
 from resources.engines.routing import parse_transcribers
+from resources.engines.translators import parse_translator
 from resources.engines.voices import parse_voices
 from resources.fetch.addresses import AllowedHosts
 from resources.fetch.disk_space import DiskSpace
@@ -17,6 +18,7 @@ from resources.gpu_server.servers import parse_servers
 from resources.lake.graph import StageSpec
 from resources.tiers import load_tiers
 from speech.stems import Separation
+from speech.talking_head.device import HeadDevice, parse_devices
 
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout, or the folder of packages in which podlake is installed."""
@@ -162,7 +164,7 @@ class Settings(BaseSettings):
     )
     voices: str = Field(
         "en.S1=piper,en.S2=espeak?variant=f2,S1=espeak,S2=espeak?variant=f2,S3=espeak?variant=m3,S4=espeak?variant=f4",
-        description="Voice of each speaker of a script, `[language.]S1=name[:model][?options]`: piper, espeak, soulx or openai. docs/studio.md has examples.",
+        description="Voice of each speaker of a script, `[language.]S1=name[:model][?options]`: piper, espeak, soulx, openai or chatterbox. docs/studio.md has examples.",
     )
     podcasts_url: str = Field(
         "http://127.0.0.1:8080/podcasts",
@@ -176,6 +178,33 @@ class Settings(BaseSettings):
     stems: str = Field(
         "auto",
         description="How voices and background of a lesson are told apart: `demucs[:model]`, `duck` (not at all: the sound is made soft under the dub), or `auto`, Demucs where it is installed.",
+    )
+    translator: str = Field(
+        "apertium",
+        description="Translator of lessons: `apertium`, or a chat model, `ollama:http://127.0.0.1:11434?model=qwen2.5:14b`. docs/dubbing.md has examples.",
+    )
+    terms: str = Field("", description="CSV or YAML file with terms and their translations. Empty: none.")
+    dub_subtitles: Literal["muxed", "burnt", "none"] = Field(
+        "muxed",
+        description="Subtitles of dubbed videos: tracks (`muxed`), drawn into the picture, which is encoded for it (`burnt`), or `none`.",
+    )
+    publish_to: str = Field(
+        "",
+        description="Where approved dubs are published: a folder, `s3://bucket/prefix`, or `kinescope:<id of a folder>`. Empty: the folder `published` of the home.",
+    )
+    kinescope_token: SecretStr = Field(SecretStr(""), description="API token of Kinescope.")
+    kinescope_url: str = Field("https://api.kinescope.io", description="The API of Kinescope.")
+    kinescope_uploader_url: str = Field("https://uploader.kinescope.io", description="Its server for uploads.")
+    head_devices: tuple[HeadDevice, ...] = Field(
+        (),
+        description='Devices for talking heads, a pair of servers on each: `[{"name": "gpu0", "speech_url": "http://127.0.0.1:18180", "video_url": "http://127.0.0.1:8383", "speech_folder": "/srv/voice0", "video_folder": "/srv/face0", "gpu": 0}]`. Empty: requests become audiograms.',
+    )
+    head_poll_s: float = Field(5.0, gt=0, description="Seconds between two questions how far a video is.")
+    head_limit_minutes: float = Field(30.0, gt=0, description="Minutes that a device may take for a video.")
+    videos_at_once: int = Field(2, ge=1, description="Pending or processing videos of a user.")
+    videos_per_day: int = Field(20, ge=1, description="Videos that a user may request in a day of UTC.")
+    videos_keep_days: float = Field(
+        7.0, ge=0, description="Days that uploads, temporary files and files on devices of videos are kept."
     )
     alert_email: str = Field(
         "", description="Addresses that alerts are sent to: `ops@example.org,…`. Needs PODLAKE_SMTP_URL."
@@ -255,11 +284,22 @@ class Settings(BaseSettings):
             raise ValueError("only printable ASCII fits into the User-Agent")
         return value
 
+    @field_validator("translator")
+    @classmethod
+    def _translator_is_readable(cls, value: str) -> str:
+        parse_translator(value)
+        return value
+
     @field_validator("stems")
     @classmethod
     def _stems_are_readable(cls, value: str) -> str:
         Separation.parse(value)
         return value
+
+    @field_validator("head_devices")
+    @classmethod
+    def _devices_differ(cls, value: tuple[HeadDevice, ...]) -> tuple[HeadDevice, ...]:
+        return parse_devices(value)
 
     @field_validator("voices")
     @classmethod

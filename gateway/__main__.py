@@ -41,8 +41,8 @@ def main(host: str, port: int) -> None:
     else:
         click.echo(f"podlake is at {at}")
     uvicorn.run(
-        app, host=host, port=port, log_level="warning", log_config=None if is_json else LOGGING_CONFIG, proxy_headers=False, server_header=False,
-        h11_max_incomplete_event_size=64 << 10, timeout_graceful_shutdown=5, **OPTIONS,
+        app, host=host, port=port, log_level="warning", log_config=None if is_json else LOGGING_CONFIG, proxy_headers=False,
+        server_header=False, h11_max_incomplete_event_size=64 << 10, timeout_graceful_shutdown=5, **OPTIONS,
     )  # fmt: skip
 
 

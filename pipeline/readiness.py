@@ -88,8 +88,9 @@ class PlanSettings:
     ahead_bytes: float = 20e9
     engines: Mapping[str, EngineVersions] = field(default_factory=dict)
     """Stage → its configured engine. A stage that is absent is never outdated because of its engine."""
-    rules: Mapping[str, str] = field(default_factory=dict)
-    """Stage whose rule is configured → the engine version of its landings. To repeat it costs nothing worth a budget."""
+    rules: Mapping[str, Set[str]] = field(default_factory=dict)
+    """Stage whose rule is configured → the engine versions of landings by this rule. To repeat it takes no engine, and
+    so no budget."""
     redo_hours: float = 0.0
     """Hours of audio that may be repeated only because the engine has changed."""
     retry_before: datetime | None = None
@@ -192,7 +193,7 @@ class _StageRules:
     inputs: tuple[tuple[str, Mapping[str, Commit]], ...]
     optional: tuple[tuple[str, Mapping[str, Commit]], ...]
     engine: EngineVersions | None
-    rule: str | None
+    rule: Set[str] | None
     retry_before: datetime | None
     now: datetime
 
@@ -238,7 +239,7 @@ class _StageRules:
             return Reason.AUDIO
         if not self._is_made_from_inputs(commit):
             return Reason.INPUTS
-        if self.rule and commit.engine_version not in (self.rule, UNKNOWN):
+        if self.rule and commit.engine_version not in self.rule and commit.engine_version != UNKNOWN:
             return Reason.RULE
         return Reason.ENGINE if self.engine and not self.engine.has_made(commit, episode) else None
 

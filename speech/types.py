@@ -151,6 +151,8 @@ class Line:
     language: str = "en"
     seed: int = 0
     """The same seed gives the same samples, where the engine can do that."""
+    reference: Path | None = None
+    """A recording of the voice that the line is to have, for engines that clone; an absolute path."""
     report: Callable[[int], None] = field(default=lambda _: None, compare=False, repr=False)
     """An engine calls this during its work: how much it has said. It may raise to end the work."""
 

@@ -58,7 +58,7 @@ def probe(path: Path) -> VideoFacts:
         return VideoFacts(
             container=container_name(container),
             duration_ms=_duration_ms(container, sound, picture),
-            audio_codec=sound.codec_context.name,
+            audio_codec=sound.codec_context.codec.canonical_name,
             audio_channels=sound.codec_context.channels,
             sample_rate_hz=sound.codec_context.sample_rate,
             picture=_facts(picture) if picture else None,
@@ -99,7 +99,9 @@ def picture_stream(container: InputContainer) -> VideoStream | None:
 
 def _facts(stream: VideoStream) -> Picture:
     rate = stream.average_rate
-    return Picture(stream.codec_context.name, stream.width, stream.height, float(rate) if rate else None)
+    return Picture(
+        stream.codec_context.codec.canonical_name, stream.width, stream.height, float(rate) if rate else None
+    )
 
 
 def _duration_ms(container: InputContainer, sound: AudioStream, picture: VideoStream | None) -> int:

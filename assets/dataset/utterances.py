@@ -69,8 +69,13 @@ def _utterances(
         measured = list(measure(mapped_samples(waveform), found, spoken, segments, language=language))
     version = batch.upstream["diarization"][key].data_version
     rows = [_row(one, quality, language, version) for one, quality in zip(found, measured, strict=True)]
-    fingerprint = hashlib.sha256(f"{rule.fingerprint}.{VERSION}.{is_installed()}".encode()).hexdigest()[:16]
+    fingerprint = rule_fingerprint(rule, has_mos=is_installed())
     return Landing(key, {"utterances": rows}, Cost(audio_sha256, fingerprint, audio_ms=report.duration_ms))
+
+
+def rule_fingerprint(rule: UtteranceRule, *, has_mos: bool) -> str:
+    """Changes with the rule and with the measures; `has_mos`: DNSMOS is among them."""
+    return hashlib.sha256(f"{rule.fingerprint}.{VERSION}.{has_mos}".encode()).hexdigest()[:16]
 
 
 def _row(one: Utterance, quality: UtteranceQuality, language: str, diarization_version: str) -> UtteranceRow:

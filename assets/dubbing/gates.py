@@ -53,9 +53,11 @@ def decision(key: str, gate: Gate, subject: str, batch: Batch, ledger: LessonLed
     return Landing(key, {table.name: [row]})
 
 
-def require_open(key: str, batch: Batch, lake: Lake, table: Table[ReviewRow]) -> None:
-    """Raises `NotReviewed` if the gate is closed."""
+def require_open(key: str, batch: Batch, lake: Lake, table: Table[ReviewRow], subject: str) -> None:
+    """Raises `NotReviewed` if the gate is closed, or was opened for another version of `subject`."""
     (row,) = batch.rows(lake, table, key)
+    if row.subject_version != batch.upstream[subject][key].data_version:
+        raise NotReviewed(f"{subject} of {key} was made again after {row.decided_by} reviewed it. Review it again.")
     if not row.is_approved:
         raise NotReviewed(f"{key} was rejected at {table.asset} by {row.decided_by}: {row.note}")
 

@@ -51,7 +51,7 @@ def lesson_transcript(batch: Batch, lake: Lake, engines: Engines, lesson_files: 
     audio = list[Audio]()
     for key in batch.keys:
         try:
-            require_open(key, batch, lake, CONTENT_REVIEWS)
+            require_open(key, batch, lake, CONTENT_REVIEWS, "lesson_video")
             (lesson,) = batch.rows(lake, LESSONS, key)
             path = lesson_files.local(lesson.source_uri)
             audio.append(Audio(key, lesson.source_sha256, path, lesson.source_language))

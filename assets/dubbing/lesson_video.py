@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -13,7 +11,7 @@ from pipeline.audio_inputs import acquisition
 from pipeline.stage import Batch, Cost, Landing, Outcome, Stage, each
 from resources.lake.lake import Lake
 from resources.lake.tables.lessons import LESSONS, LessonRow
-from resources.studio.lesson_files import LessonFiles
+from resources.studio.lesson_files import LessonFiles, sha256_of
 from resources.studio.lessons import Lesson, LessonLedger
 from speech.errors import BadLesson
 from speech.videos import LessonLimits, check_length, check_lesson_file, probe
@@ -56,7 +54,7 @@ def _video(key: str, lake: Lake, ledger: LessonLedger, files: LessonFiles, limit
         facts = check_lesson_file(path, limits)
     picture = facts.picture
     row = LessonRow(
-        **_asked_for(lesson), source_uri=uri, source_sha256=_sha256(path), size_bytes=path.stat().st_size,
+        **_asked_for(lesson), source_uri=uri, source_sha256=sha256_of(path), size_bytes=path.stat().st_size,
         container=facts.container, duration_ms=facts.duration_ms, audio_codec=facts.audio_codec,
         audio_channels=facts.audio_channels, sample_rate_hz=facts.sample_rate_hz,
         video_codec=picture.codec if picture else None, width=picture.width if picture else None,
@@ -71,8 +69,3 @@ def _asked_for(lesson: Lesson) -> dict[str, Any]:
         "target_language": lesson.target_language, "episode_id": lesson.episode_id, "added_by": lesson.user_id,
         "added_at": lesson.added_at,
     }  # fmt: skip
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

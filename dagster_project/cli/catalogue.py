@@ -44,8 +44,12 @@ def forget(names: tuple[str, ...], dry_run: bool, yes: bool) -> None:
 @click.argument("output", type=click.Path(dir_okay=False, writable=True, path_type=Path))
 @click.option("--format", "form", type=click.Choice(["jsonl", "csv"]), help="Default: by the suffix.")
 @click.option("--episodes", is_flag=True, help="Also list the audio of feeds that are polled.")
-def export_catalogue(output: Path, form: str | None, episodes: bool) -> None:
-    """Write the feeds and the added audio as a list that `podlake add` reads."""
+@click.option("--with-credentials", is_flag=True, help="Write passwords and tokens of URLs into the list.")
+def export_catalogue(output: Path, form: str | None, episodes: bool, with_credentials: bool) -> None:
+    """Write the feeds and the added audio as a list that `podlake add` reads.
+
+    Feeds and audio whose URLs contain credentials are left out without --with-credentials.
+    """
     from dagster_project.commands.export_catalogue import export_catalogue as export
     from resources.lake.catalogue import Catalogue
     from resources.lake.home import Home
@@ -53,7 +57,12 @@ def export_catalogue(output: Path, form: str | None, episodes: bool) -> None:
 
     catalogue = Catalogue(Lake(Home.at(read_settings().home)))
     form = form or ("csv" if output.suffix.lower() == ".csv" else "jsonl")
-    click.echo(f"{export(catalogue, output, form, with_episodes=episodes)} lines written to {output}")
+    made = export(catalogue, output, form, with_episodes=episodes, with_credentials=with_credentials)
+    click.echo(f"{made.lines} lines written to {output}")
+    if made.left_out:
+        shown = ", ".join(made.left_out[:10]) + (", …" if len(made.left_out) > 10 else "")
+        why = "are not known any more" if with_credentials else "--with-credentials writes them"
+        click.echo(f"{len(made.left_out)} left out, as their URLs contain credentials ({why}): {shown}", err=True)
 
 
 @click.command(epilog="\b\npodlake refresh\npodlake refresh my-show")

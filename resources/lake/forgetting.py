@@ -20,12 +20,22 @@ from resources.lake.compaction import exclusive, remove, supersede
 from resources.lake.home import Home
 from resources.lake.lake import OPEN, Lake
 from resources.lake.sealed_files import SealedFiles
-from resources.lake.tables import ACQUISITIONS, FAILURES, REMOVED_AUDIO, REPEATED_AUDIO, SAME_AUDIO, STAGE_RUNS
+from resources.lake.tables import (
+    ACQUISITIONS,
+    FAILURES,
+    REMOVED_AUDIO,
+    REPEATED_AUDIO,
+    SAME_AUDIO,
+    SPEAKER_LINKS,
+    STAGE_RUNS,
+    VOICES,
+)
 from resources.lake.tombstones import IMPORTED
 from resources.lake.unchanged_polls import forget_unchanged
-from resources.lake.voice_decisions import FOLDER as VOICES
-from resources.lake.voice_decisions import forget_pins
+from resources.lake.voice_decisions import FOLDER as VOICE_DECISIONS
+from resources.lake.voice_decisions import decided_feeds, decisions_of, forget_pins, forget_same_as
 from resources.lake.warehouse import ask, connect
+from speech.voices import feed_of_voice
 
 
 @dataclass(frozen=True)
@@ -106,7 +116,7 @@ def forget_feeds(lake: Lake, feed_ids: Sequence[str]) -> None:
     """Remove the rows that describe the feeds. Their episodes must have been removed."""
     with exclusive(lake.home):
         for feed_id in feed_ids:
-            for folder in (("subscriptions",), ("subscriptions", IMPORTED), (VOICES,)):
+            for folder in (("subscriptions",), ("subscriptions", IMPORTED), (VOICE_DECISIONS,)):
                 lake.home.remove(*folder, f"{feed_id}.json")
             _remove_landings(lake.home, ("stage_runs", OPEN, "failed"), feed_id)
             for stage, tables in FEED_TABLES.items():
@@ -115,11 +125,36 @@ def forget_feeds(lake: Lake, feed_ids: Sequence[str]) -> None:
                 for table in tables:
                     _remove_landings(lake.home, (table.name, OPEN), feed_id)
         forget_unchanged(lake, feed_ids)
-        _remove_superseded(lake, feed_ids)
+        _remove_superseded(lake, [*feed_ids, *_forget_same_voices(lake, set(feed_ids))])
         records = SealedFiles(lake.home, STAGE_RUNS)
         supersede(records, feed_ids, (), rewrite_all=True)
         records.remove_replaced()
     _remove_unfinished(lake.home, feed_ids)
+
+
+def _forget_same_voices(lake: Lake, feed_ids: Collection[str]) -> list[str]:
+    """Remove what other feeds have of these feeds' voices: that a voice is the same, and its name. Returns those feeds."""
+    changed = []
+    for feed_id in decided_feeds(lake.home):
+        decisions = decisions_of(lake.home, feed_id)
+        gone = {voice for voice, same in decisions.same_as.items() if feed_of_voice(same.voice_id) in feed_ids}
+        if gone:
+            voices = [
+                replace(row, same_as=None, same_as_similarity=None, same_as_margin=None, same_as_method=None,
+                        name=decisions.names.get(row.voice_id)) if row.voice_id in gone else row
+                for row in lake.rows(VOICES, feed_id)
+            ]  # fmt: skip
+            links = [
+                replace(row, name=decisions.names.get(row.voice_id or "")) if row.voice_id in gone else row
+                for row in lake.rows(SPEAKER_LINKS, feed_id)
+            ]
+            rows = {VOICES.name: VOICES.of(voices), SPEAKER_LINKS.name: SPEAKER_LINKS.of(links)}
+            commit = land_feed(lake, feed_id, rows, "podlake-forget", stage=VOICES.asset)
+            for table in (VOICES, SPEAKER_LINKS):
+                _remove_landings(lake.home, (table.name, OPEN), feed_id, but=commit.name)
+            forget_same_as(lake.home, feed_id, gone)
+            changed.append(feed_id)
+    return changed
 
 
 def _reland(lake: Lake, stage: str, feed_id: str, keys: Collection[str]) -> None:

@@ -10,8 +10,8 @@ from typing import Literal
 
 from resources.lake.tables import Table
 
-PartitionKind = Literal["feed", "episode", "podcast", "lesson"]
-EngineSlot = Literal["diarizer", "transcriber", "synthesizer"]
+PartitionKind = Literal["feed", "episode", "podcast", "lesson", "video"]
+EngineSlot = Literal["diarizer", "transcriber", "synthesizer", "translator"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,6 +43,17 @@ def change_decisions(home: Home, feed_id: str, change: Callable[[Decisions], Dec
         return after
 
 
+def forget_same_as(home: Home, feed_id: str, voice_ids: Collection[str]) -> None:
+    """Remove that these voices of the feed are the same as voices of others."""
+    change_decisions(
+        home,
+        feed_id,
+        lambda decisions: replace(
+            decisions, same_as={name: same for name, same in decisions.same_as.items() if name not in voice_ids}
+        ),
+    )
+
+
 def forget_pins(home: Home, feed_id: str, episode_ids: Collection[str]) -> None:
     """Remove what a user has decided about speakers of these episodes: it contains their embeddings."""
     change_decisions(

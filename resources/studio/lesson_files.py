@@ -45,7 +45,8 @@ class LessonFiles:
             if not path.exists():
                 raise StorageError(f"{path} is not there any more. Add the lesson again.")
             return path
-        copy = self.cache / "copies" / hashlib.sha256(uri.encode()).hexdigest()[:16] / uri.rpartition("/")[2]
+        owner = uri.split("/")[3] if uri.startswith(f"{FOLDER}/") else "episodes"
+        copy = self.cache / owner / "copies" / hashlib.sha256(uri.encode()).hexdigest()[:16] / uri.rpartition("/")[2]
         copy.parent.mkdir(parents=True, exist_ok=True)
         part = copy.with_suffix(".part")
         with self.home.filesystem.open_input_stream(self.home.path(uri)) as source, part.open("wb") as target:
@@ -67,3 +68,9 @@ class LessonFiles:
     def forget_work(self, lesson_id: str) -> None:
         """Remove what was made locally, which the home has by now."""
         shutil.rmtree(self.cache / lesson_id, ignore_errors=True)
+
+
+def sha256_of(path: Path) -> str:
+    """Of the bytes of a local file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

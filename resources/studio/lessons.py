@@ -62,6 +62,13 @@ CLAIMS = sa.Table(
     sa.Column("attempt", sa.Integer, primary_key=True),
     sa.Column("claimed_at", sa.Float, nullable=False),
 )  # fmt: skip
+UPLOADS = sa.Table(
+    "lesson_uploads", SCHEMA,
+    sa.Column("lesson_id", sa.String(120), primary_key=True),
+    sa.Column("sha256", sa.String(64), primary_key=True),
+    sa.Column("video_id", sa.String(200), nullable=False),
+    sa.Column("endpoint", sa.Text, nullable=False),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -205,6 +212,24 @@ class LessonLedger:
             )
             for row in rows
         ]  # fmt: skip
+
+    def upload(self, lesson_id: str, sha256: str) -> tuple[str, str] | None:
+        """The id and the endpoint of the upload of this file that was begun, if there is one."""
+        query = sa.select(UPLOADS).where(UPLOADS.c.lesson_id == lesson_id, UPLOADS.c.sha256 == sha256)
+        with self._engine.connect() as connection:
+            row = connection.execute(query).first()
+        return None if row is None else (row.video_id, row.endpoint)
+
+    def note_upload(self, lesson_id: str, sha256: str, video_id: str, endpoint: str) -> None:
+        """Write down that an upload was begun; it replaces an earlier one."""
+        row = {"lesson_id": lesson_id, "sha256": sha256, "video_id": video_id, "endpoint": endpoint}
+        with writing(self._engine) as connection:
+            connection.execute(UPLOADS.delete().where(UPLOADS.c.lesson_id == lesson_id, UPLOADS.c.sha256 == sha256))
+            connection.execute(UPLOADS.insert().values(**row))
+
+    def forget_upload(self, lesson_id: str, sha256: str) -> None:
+        with writing(self._engine) as connection:
+            connection.execute(UPLOADS.delete().where(UPLOADS.c.lesson_id == lesson_id, UPLOADS.c.sha256 == sha256))
 
     def claim(self, lesson_id: str, phase: str, attempt: int, now: datetime | None = None) -> bool:
         """Claim an attempt, so that only one process starts its run. A claim without a run expires after two minutes."""

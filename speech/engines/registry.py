@@ -40,6 +40,7 @@ SYNTHESIZERS = {
     "espeak": "speech.engines.espeak",
     "soulx": "speech.engines.soulx",
     "openai": "speech.engines.openai_speech",
+    "chatterbox": "speech.engines.chatterbox",
 }
 """Their `load` gives a voice, which says one line at a time; `LineSynthesizer` does the rest."""
 TRANSLATORS = {

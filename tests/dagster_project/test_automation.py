@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,16 +11,17 @@ import dagster as dg
 import pytest
 from dagster._core.execution.backfill import PartitionBackfill
 
+from assets.dataset.utterances import rule_fingerprint
 from assets.stages import EPISODE_GRAPH, STAGES
 from dagster_project import automation
 from dagster_project.automation import admit_what_is_new, polls, tick
 from dagster_project.automation import request as request_of
 from dagster_project.backfills import with_downstream
-from dagster_project.build_resources import build_resources, window
+from dagster_project.build_resources import build_resources, utterance_rule, window
 from dagster_project.definitions import build
 from dagster_project.flow_state import FlowState
 from dagster_project.nightly import request_nightly_backfill
-from dagster_project.planning import engine_versions
+from dagster_project.planning import Situation, engine_versions, plan_settings
 from dagster_project.retry import bring_back
 from dagster_project.run import Selection, selected
 from dagster_project.settings import Settings
@@ -33,6 +35,7 @@ from resources.engines.routing import Engines
 from resources.lake.catalogue import Catalogue
 from resources.lake.lake import Lake
 from resources.lake.tables import EPISODES as CATALOGUE
+from resources.tiers import load_tiers
 from speech.engines import registry
 from speech.errors import NetworkError, NotFound
 from tests.instances import instance_for_test
@@ -74,6 +77,8 @@ def land(lake: Lake, stages: str, keys: Sequence[str], engine: str | None = None
     configured = {
         "diarization": engines.diarizer_spec().fingerprint,
         "transcript": registry.describe_transcriber(engines.transcriber_for("en")).fingerprint,
+        "utterances": rule_fingerprint(utterance_rule(Settings()), has_mos=True),
+        "quality": load_tiers().fingerprint,
     }
     for name in stages.split():
         fingerprint = engine or configured.get(name, "f" * 16)
@@ -222,7 +227,7 @@ def test_all_that_asks_for_work_is_off_until_it_is_switched_on(settings: Setting
     switches = [*repository.sensor_defs, *repository.schedule_defs]
     assert {one.name for one in switches} >= {"episode_flow", "flow", "poll_feeds", "nightly", "seal"}
     on = {one.name for one in switches if one.default_status.value != "STOPPED"}
-    assert on == {"dead_runs", "requested_podcasts", "requested_lessons"}
+    assert on == {"dead_runs", "requested_podcasts", "requested_lessons", "requested_videos"}
 
 
 def test_permanent_failures_leave_a_full_window_and_a_retry_brings_them_back(
@@ -310,3 +315,25 @@ def test_compaction_begins_earlier_for_what_feeds_have_gathered(
     requested = asked()
     assert isinstance(requested, dg.RunRequest)
     assert requested.run_config["ops"]["sealed_tables"]["config"] == {"after_hours": 0.0, "episodes": False}
+
+
+def test_another_utterance_rule_repeats_exactly_the_utterances_that_another_one_has_cut(
+    instance: dg.DagsterInstance, lake: Lake, engines: Engines, settings: Settings
+) -> None:
+    _in_catalogue(lake, KEYS, hours=1.0)
+    land(lake, " ".join(EPISODE_GRAPH.names), KEYS)
+    longer = settings.model_copy(update={"utterance_pause_ms": 900})
+    done = rule_fingerprint(utterance_rule(longer), has_mos=False)
+    land(lake, "utterances", KEYS[:15], done)
+
+    def asked_with(chosen: Settings) -> dict[str, set[str]]:
+        situation = Situation.of_episodes(instance, lake)
+        limits = replace(
+            plan_settings(chosen), engines=engine_versions(engines, situation.catalogue), patience=timedelta()
+        )
+        return {stage: set(keys) for stage, keys in situation.readiness(limits).ready.items() if keys}
+
+    assert asked_with(settings) == {"utterances": set(KEYS[:15])}
+    assert asked_with(longer) == {"utterances": set(KEYS[15:])}
+    land(lake, "utterances", KEYS[15:], done)  # the same rows as before: nothing that reads them is outdated
+    assert asked_with(longer) == {}

@@ -154,3 +154,35 @@ def test_credentials_of_lines_are_kept_for_the_fetcher_only(home: Home) -> None:
     told += [path.read_bytes().decode("latin-1") for path in Path(home.root).rglob("*") if path.is_file()]
     for secret in ("PASSWORD", "QUERYSECRET", "pAth5ECret9x8Y7", "oTh3r5ECret9x8Z"):
         assert not any(secret in text for text in told)
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+def test_urls_with_credentials_are_exported_only_if_that_is_asked_for(
+    home: Home, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    urls = ["https://me:PASSWORD@a.test/1.mp3", "https://a.test/2.mp3?token=QUERYSECRET", "https://a.test/3.mp3"]
+    feed = "https://me:FEEDSECRET@a.test/feed"
+    lines = [{"url": url, "guid": f"g{n}"} for n, url in enumerate(urls)]
+    Path("list.jsonl").write_text("\n".join(map(json.dumps, [{"url": feed, "kind": "feed", "title": "Show"}, *lines])))
+    add(home, "list.jsonl")
+    (first, second, _) = rows(home)
+
+    said = podlake("export-catalogue", f"public.{form}")
+    assert said.stdout == f"1 lines written to public.{form}\n"
+    assert said.stderr == (
+        "3 left out, as their URLs contain credentials (--with-credentials writes them): "
+        f"show, {', '.join(sorted([first.episode_id, second.episode_id]))}\n"
+    )
+    assert "https://a.test/3.mp3" in Path(f"public.{form}").read_text()
+    assert not any(text in Path(f"public.{form}").read_text() for text in ("SECRET", "PASSWORD", "***@"))
+
+    said = podlake("export-catalogue", f"whole.{form}", "--with-credentials")
+    assert (said.stdout, said.stderr) == (f"4 lines written to whole.{form}\n", "")
+    assert Path(f"whole.{form}").stat().st_mode & 0o077 == 0
+    monkeypatch.setenv("PODLAKE_HOME", "another")
+    other = Home.at("another")
+    add(other, f"whole.{form}")
+    catalogue = Catalogue(Lake(other))
+    secrets = catalogue.episode_secrets("imported-0001")
+    assert {secrets.real(row.enclosure_url, row.episode_id) for row in rows(other)} == set(urls)
+    assert [catalogue.address(one) for one in catalogue.subscriptions()] == [feed]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from assets.dataset.utterances import rule_fingerprint
 from assets.stages import EPISODE_GRAPH, STAGES
 from pipeline.records import Run
 from pipeline.stage import Cost, Landing
@@ -18,6 +19,7 @@ from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import EPISODES as CATALOGUE
 from resources.tiers import load_tiers
+from speech.utterances import UtteranceRule
 from tests.landings import backlog, land, land_outcome, seal_settled
 
 ROOT = Path(__file__).parents[2]
@@ -93,10 +95,11 @@ def lake(tmp_path: Path) -> Lake:
     """Two complete episodes in sealed files, which no window holds."""
     lake = Lake(Home.at(str(tmp_path / "home")))
     land(lake, CATALOGUE, "show", [{"episode_id": key, "feed_id": "show"} for key in KEYS])
+    rules = {"quality": load_tiers().fingerprint, "utterances": rule_fingerprint(UtteranceRule(), has_mos=True)}
     for key in KEYS:
         for stage in EPISODE_GRAPH.names:
             run = Run("run", "run", datetime.now(UTC), 1)
-            fingerprint = load_tiers().fingerprint if stage == "quality" else "f" * 16
+            fingerprint = rules.get(stage, "f" * 16)
             land_outcome(lake, STAGES[stage], Landing(key, {}, Cost("a" * 64, fingerprint)), run)
     seal_settled(lake)
     assert backlog(lake) == 0

@@ -290,11 +290,11 @@ def test_what_lands_later_at_an_optional_input_makes_its_reader_outdated() -> No
 
 
 def test_another_rule_is_applied_without_a_budget() -> None:
-    settings = replace(SETTINGS, rules={"quality": engine_version("rule", "1")})
+    settings = replace(SETTINGS, rules={"quality": {engine_version("rule", "1")}})
     assert [
         (one.stage, one.keys, one.reason) for one in planned("ab", landed(*everything(A, B)), settings=settings)
     ] == [("quality", (A, B), "2 made by another rule")]
-    same = replace(SETTINGS, rules={"quality": engine_version(None, "1")})
+    same = replace(SETTINGS, rules={"quality": {engine_version("rule", "1"), engine_version(None, "1")}})
     assert planned("ab", landed(*everything(A, B)), settings=same) == ()
 
 

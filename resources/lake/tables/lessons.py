@@ -107,6 +107,122 @@ class LessonSentenceRow(LessonRowBase):
     text: Annotated[str, "Its words."]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LessonTermRow(LessonRowBase):
+    """The terms of a lesson: what users have decided, and what the lesson repeats."""
+
+    term_idx: Annotated[Int32, "Order: users' terms first."]
+    source: Annotated[str, "In the language of the lesson."]
+    target: Annotated[str | None, "Its translation; NULL: the translator chooses."] = None
+    note: Annotated[str | None, "What it means."] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LessonTranslationRow(LessonRowBase):
+    """The sentences in the target language."""
+
+    sentence_idx: SentenceIdx
+    text: Annotated[str, "The translation."]
+    n_tries: Annotated[Int32, "Answers until this one; 0: it was in the cache."]
+    max_characters: Annotated[Int32 | None, "Characters that can be said in the time of the sentence."] = None
+    remark: Annotated[str | None, "What is to be known about it: too long, words left as they are."] = None
+    translator_fingerprint: Annotated[str, "The translator."]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LessonSubtitleRow(LessonRowBase):
+    """The files of subtitles."""
+
+    kind: Annotated[str, "source, target or bilingual."]
+    format: Annotated[str, "srt or vtt."]
+    language: Annotated[str, "Its language; both, joined by +."]
+    n_cues: Annotated[Int32, "Cues."]
+    n_too_fast: Annotated[Int32, "Cues that nobody can read in their time."]
+    uri: Annotated[str, "The file in the home."]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DubLineRow(LessonRowBase):
+    """The translated sentences as a voice has said them: one WAV file each."""
+
+    sentence_idx: SentenceIdx
+    voice: Annotated[str, "S1 to S4: the name for which the voice is set."]
+    engine: Annotated[str, "The synthesizer."]
+    model: Annotated[str, "Its model."]
+    voice_fingerprint: Annotated[str, "Hash of engine, model revision and settings."]
+    clone: Annotated[str, "Whose voice it is: none, one, or segment."]
+    spoken_text: Annotated[str, "As it is said: numbers, dates and abbreviations in words."]
+    duration_ms: Annotated[Int32, "Length, without silence at its ends."]
+    sample_rate_hz: Annotated[Int32, "Sample rate of the voice."]
+    samples_sha256: Annotated[str, "Hash of the samples."]
+    uri: Annotated[str, "The WAV file in the home."]
+    engine_ms: Annotated[Int32, "Time that the voice took; 0 where the file was there from an interrupted run."]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DubAudioRow(LessonRowBase):
+    """The dub: the spoken lines over the background."""
+
+    uri: Annotated[str, "The file in the home."]
+    sha256: Annotated[str, "Its hash."]
+    duration_ms: Annotated[Int32, "Length."]
+    source_ms: Annotated[Int32, "Length of the sound of the lesson."]
+    loudness_lufs: Annotated[Float32, "Loudness of the lesson, which the lines have too."]
+    unstretched_share: Annotated[Float32, "Share of the lines that are as fast as the voice said them."]
+    highest_speed: Annotated[Float32, "Highest speed of a line: at most 1.4."]
+    n_shortened: Annotated[Int32, "Lines that were shortened to fit."]
+    longest_overflow_ms: Annotated[Int32, "How much a chunk exceeds its time: at most 600."]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DubTimeRow(LessonRowBase):
+    """When each line is heard, and how fast."""
+
+    sentence_idx: SentenceIdx
+    chunk_idx: Annotated[Int32, "The chunk, whose lines have one speed and which begins with its source."]
+    text: Annotated[str, "The translation as it is said at last."]
+    is_shortened: Annotated[bool, "Whether it was shortened to fit."]
+    start_ms: Annotated[Int32, "Start."]
+    end_ms: Annotated[Int32, "End."]
+    speed: Annotated[Float32, "1.0: not stretched."]
+    spoken_ms: Annotated[Int32, "Length as the voice said it."]
+    delay_ms: Annotated[Int32, "How much later than its sentence it begins."]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DubbedVideoRow(LessonRowBase):
+    """The dubbed lesson."""
+
+    uri: Annotated[str, "The file in the home."]
+    sha256: Annotated[str, "Its hash."]
+    size_bytes: Annotated[Int64, "Its size."]
+    container: Annotated[str, "mp4 or mkv."]
+    duration_ms: Annotated[Int32, "To the end of its longest stream."]
+    source_ms: Annotated[Int32, "The same of the lesson."]
+    subtitles: Annotated[str, "muxed, burnt or none."]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DubHearingRow(LessonRowBase):
+    """What our own transcriber understands of the dub, compared with the lines."""
+
+    word_error_rate: Annotated[Float32 | None, "Wrong, missing and invented words per word of the lines."] = None
+    absent_reason: Annotated[str | None, "Why there is none."] = None
+    n_words: Annotated[Int32, "Words of the lines, as they are said."]
+    heard_text: Annotated[str | None, "What was understood."] = None
+    transcriber_fingerprint: Annotated[str | None, "The transcriber."] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedVideoRow(LessonRowBase):
+    """Where dubbed lessons are published."""
+
+    service: Annotated[str, "folder, s3 or kinescope."]
+    location: Annotated[str, "The file, or the page that plays it."]
+    video_id: Annotated[str | None, "The id that the service gave it."] = None
+    sha256: Annotated[str, "Hash of the file that was published."]
+
+
 _KEY = ("lesson_id",)
 
 
@@ -120,3 +236,17 @@ LESSON_TRANSCRIPTS: Table[LessonTranscriptRow] = _table("lesson_transcripts", "l
 LESSON_WORDS: Table[LessonWordRow] = _table("lesson_words", "lesson_transcript", LessonWordRow, "word_idx")
 LESSON_STEMS: Table[LessonStemsRow] = _table("lesson_stems", "stems", LessonStemsRow)
 LESSON_SENTENCES: Table[LessonSentenceRow] = _table("lesson_sentences", "sentences", LessonSentenceRow, "sentence_idx")
+LESSON_TERMS: Table[LessonTermRow] = _table("lesson_terms", "terminology", LessonTermRow, "term_idx")
+LESSON_TRANSLATIONS: Table[LessonTranslationRow] = _table(
+    "lesson_translations", "translation", LessonTranslationRow, "sentence_idx"
+)
+LESSON_SUBTITLES: Table[LessonSubtitleRow] = _table(
+    "lesson_subtitles", "subtitles", LessonSubtitleRow, "kind", "format"
+)
+DUB_LINES: Table[DubLineRow] = _table("dub_lines", "dub_lines", DubLineRow, "sentence_idx")
+DUB_AUDIO: Table[DubAudioRow] = _table("dub_audio", "dub_audio", DubAudioRow)
+DUB_TIMES: Table[DubTimeRow] = _table("dub_times", "dub_audio", DubTimeRow, "sentence_idx")
+DUBBED_VIDEOS: Table[DubbedVideoRow] = _table("dubbed_videos", "dubbed_video", DubbedVideoRow)
+DUB_HEARINGS: Table[DubHearingRow] = _table("dub_hearings", "dub_hearing", DubHearingRow)
+VOICEOVER_REVIEWS: Table[ReviewRow] = _table("voiceover_reviews", "voiceover_review", ReviewRow)
+PUBLISHED_VIDEOS: Table[PublishedVideoRow] = _table("published_videos", "published_video", PublishedVideoRow)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
@@ -21,14 +24,16 @@ from dagster_project.settings import Settings
 from partitions.definitions import FEEDS, add_keys
 from pipeline.records import Run
 from pipeline.stage import Batch
-from resources.lake.compaction import remove
+from resources.lake.compaction import remove, seal
+from resources.lake.forgetting import forget_episodes, forget_feeds
 from resources.lake.home import Home
 from resources.lake.lake import Lake
-from resources.lake.tables import EPISODES, SPEAKER_LINKS, VOICES, WORDS
+from resources.lake.tables import EPISODES, SPEAKER_LINKS, SPEAKERS, VOICES, WORDS
 from resources.lake.tables.voices import SpeakerLinkRow
-from resources.lake.voice_decisions import decisions_of
+from resources.lake.voice_decisions import change_decisions, decisions_of
 from resources.lake.warehouse import connect
 from speech.engines.speaker_embeddings import EMBEDDING_MODEL
+from speech.voices import SameAs
 from tests.instances import instance_for_test
 from tests.landings import land, land_last, land_outcome, land_stage, seal_settled
 from tests.speech.test_voices import ADA, BOB, embedding
@@ -200,3 +205,50 @@ def test_a_removed_episode_leaves_no_link_and_no_embedding(lake: Lake, is_sealed
     link(lake)
     assert len(links(lake)) == 2
     assert all(row.embedding for row in lake.rows(VOICES, "show"))
+
+
+@pytest.mark.parametrize("is_sealed", [False, True])
+def test_a_forgotten_feed_leaves_no_embedding_and_no_name_anywhere(lake: Lake, is_sealed: bool) -> None:
+    diarize(lake, ONE, ADA, BOB)
+    diarize(lake, TWO, ADA)
+    diarize(lake, OTHER, ADA)
+    link(lake, "show", "other")
+    assert len(link_feeds(lake.home)) == 1
+    (others,) = lake.rows(VOICES, "other")
+    ada = next(row.voice_id for row in lake.rows(VOICES, "show") if row.n_episodes == 2)
+    own = {row.voice_id: row for row in lake.rows(VOICES, "show")}
+    if not decisions_of(lake.home, "other").same_as:  # the link is noted with one of the two
+        same = SameAs(ada, "manual")
+        change_decisions(lake.home, "other", lambda before: replace(before, same_as={others.voice_id: same}))
+    commands.name(lake, ada, "Ada Lovelace")
+    link(lake, "show", "other")
+    assert [(row.same_as, row.name) for row in lake.rows(VOICES, "other")] == [(ada, "Ada Lovelace")]
+    if is_sealed:
+        list(seal(lake, {ONE, TWO, OTHER, "show", "other"}))
+    forbidden = [np.array(row.embedding) for row in own.values()]
+    forbidden += [np.array(row.embedding) for key in (ONE, TWO) for row in lake.rows(SPEAKERS, key)]
+    assert embeddings_like(lake, forbidden) > 4
+
+    forget_episodes(lake, {ONE, TWO})
+    forget_feeds(lake, ["show"])
+    assert embeddings_like(lake, forbidden) == 0
+    for path in Path(lake.home.root).rglob("*.*"):
+        content = pq.read_table(path).to_pylist() if path.suffix == ".parquet" else path.read_bytes()
+        assert "Ada" not in str(content), path
+        assert "show" not in str(content), path
+    (left,) = lake.rows(VOICES, "other")
+    assert (left.voice_id, left.embedding, left.same_as, left.name) == (others.voice_id, others.embedding, None, None)
+
+
+def embeddings_like(lake: Lake, forbidden: Sequence[np.ndarray]) -> int:
+    """How many lists of numbers in all files of the lake are one of these, or their mean."""
+    mean = np.mean(forbidden, axis=0)
+    wanted = [one / np.linalg.norm(one) for one in [*forbidden, mean]]
+    found = 0
+    for path in Path(lake.home.root, "lake").rglob("*.parquet"):
+        table = pq.read_table(path)
+        for column in table.columns:
+            if pa.types.is_list(column.type) and pa.types.is_floating(column.type.value_type):
+                vectors = (np.array(value) for value in column.to_pylist() if value)
+                found += sum(any(vector @ one > 0.9999 for one in wanted) for vector in vectors)
+    return found

@@ -183,6 +183,12 @@ def test_those_who_change_many_jobs_at_once_do_not_wait_for_each_other(queue):
     assert errors == []
 
 
+def test_more_than_a_thousand_jobs_are_queued_at_once(queue):
+    ids = queue.submit("run", [work(number) for number in range(1_100)])
+    assert len(set(ids)) == 1_100
+    assert queue.submit("next", [work(number) for number in range(1_100)]) == ids
+
+
 def test_devices_of_a_new_worker_may_claim_at_once(queue):
     queue.submit("run", [work(number) for number in range(4)])
     leases, gate = list[str](), Barrier(4, timeout=60)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import email
 import io
 import json
@@ -193,6 +194,40 @@ class OpenAiHandler(_Handler):
         return None
 
 
+class _Chatterbox(_Handler):
+    """Ends after 40 s, speaks a fixed sentence for empty text, and keeps the last reference."""
+
+    voice = ""
+
+    def do_GET(self) -> None:
+        is_loaded = "not loaded" not in self.seen.faults
+        self.send(200, {"status": "healthy", "model_loaded": is_loaded, "device": "cpu", "vram_used_gb": 0.0})
+
+    def do_POST(self) -> None:
+        asked = self._form() if self.path.endswith("-file") else json.loads(self.body())
+        type(self).voice = asked.get("reference_audio", type(self).voice)
+        self.seen.requests.append({"path": self.path, **asked, "voice": type(self).voice})
+        text = asked["text"] or "You need to add some text for me to talk."
+        with self.counted():
+            if self.fault(len(text)):
+                return
+            sound = tone(min(len(text), 40 * 15), len(type(self).voice))
+        if self.path.endswith("-file"):
+            self.send(200, sound)
+        else:
+            encoded = base64.b64encode(sound).decode()
+            self.send(200, {"audio_base64": encoded, "sample_rate": RATE_HZ, "duration_seconds": len(sound) / 48_000})
+
+    def _form(self) -> dict[str, Any]:
+        raw = b"Content-Type: " + self.headers["Content-Type"].encode() + b"\r\n\r\n" + self.body()
+        found: dict[str, Any] = {}
+        for part in email.message_from_bytes(raw).get_payload():
+            name = part.get_param("name", header="content-disposition")
+            content = part.get_payload(decode=True)
+            found[name] = content.hex()[:400] if name == "reference_audio" else content.decode()
+        return found
+
+
 @contextmanager
 def _serving(handler: type[_Handler], **seen: Any) -> Iterator[Seen]:
     state = Seen(**seen)
@@ -213,3 +248,7 @@ def soulx_server(**seen: Any) -> Any:
 
 def openai_server(**seen: Any) -> Any:
     return _serving(OpenAiHandler, **seen)
+
+
+def chatterbox_server(**seen: Any) -> Any:
+    return _serving(_Chatterbox, **seen)

@@ -1,0 +1,125 @@
+"""Publishes dubbed lessons: in a folder or an object store, or on Kinescope. Doing it twice publishes once."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from resources.lake.home import Home
+from resources.studio.kinescope import Kinescope, Upload, VideoFailed
+from resources.studio.lessons import LessonLedger
+from speech.errors import NotFound
+
+DEFAULT_FOLDER = "published"
+_KINESCOPE = "kinescope:"
+
+
+@dataclass(frozen=True)
+class DubbedFile:
+    """What is published."""
+
+    lesson_id: str
+    title: str
+    course: str | None
+    language: str
+    video: Path
+    sha256: str
+    subtitles: tuple[tuple[str, Path], ...]
+    """Language → an SRT file."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """Where it is."""
+
+    service: str
+    location: str
+    """A path, an `s3://` URI, or the page that plays it."""
+    video_id: str | None = None
+
+
+class Publisher(Protocol):
+    """A place where dubbed lessons are published."""
+
+    def publish(self, file: DubbedFile) -> Published:
+        """Raises a `PodlakeError`; `PublishRefused` for good."""
+        ...
+
+
+@dataclass(frozen=True)
+class FolderPublisher:
+    """A folder of this machine or a prefix of an object store: `<course>/<lesson>.<language>.mp4`, and its subtitles."""
+
+    uri: str
+    """A path, or `s3://bucket/prefix`."""
+
+    def publish(self, file: DubbedFile) -> Published:
+        home, folder = Home.at(self.uri), _safe(file.course or "lessons")
+        stem = f"{file.lesson_id}.{file.language}"
+        for language, path in file.subtitles:
+            home.add(path, folder, f"{file.lesson_id}.{language}{path.suffix}")
+        name = f"{stem}{file.video.suffix}"
+        home.add(file.video, folder, name)  # last: who sees it finds its subtitles
+        root = home.root if home.is_local else home.uri
+        return Published("folder" if home.is_local else "s3", f"{root}/{folder}/{name}")
+
+
+@dataclass(frozen=True)
+class KinescopePublisher:
+    """Kinescope; the ledger knows which upload belongs to which file."""
+
+    service: Kinescope
+    ledger: LessonLedger
+
+    def publish(self, file: DubbedFile) -> Published:
+        try:
+            upload = self._upload(file)
+            try:
+                video = self.service.wait(upload.video_id)
+            except VideoFailed:
+                self.ledger.forget_upload(file.lesson_id, file.sha256)
+                raise
+            return Published("kinescope", video.play_link or upload.video_id, upload.video_id)
+        finally:
+            self.service.close()
+
+    def _upload(self, file: DubbedFile) -> Upload:
+        """The upload of this file, complete; the one that an earlier run has begun, if the service still knows it."""
+        known = self.ledger.upload(file.lesson_id, file.sha256)
+        if known is not None:
+            upload = Upload(*known)
+            if self._is_received(upload):
+                return upload
+            with suppress(NotFound):
+                self.service.send(upload, file.video)
+                return upload
+        upload = self.service.begin(file.title, file.video)
+        self.ledger.note_upload(file.lesson_id, file.sha256, upload.video_id, upload.endpoint)
+        self.service.send(upload, file.video)
+        return upload
+
+    def _is_received(self, upload: Upload) -> bool:
+        try:
+            return self.service.video(upload.video_id).status not in ("pending", "uploading")
+        except NotFound:
+            return False
+
+
+def publisher(
+    target: str, home: Home, ledger: LessonLedger, *, kinescope_url: str, uploader_url: str, token: str
+) -> Publisher:
+    """`` (the folder `published` of the home), a path, `s3://bucket/prefix`, or `kinescope:<id of a folder>`."""
+    if target.startswith(_KINESCOPE):
+        service = Kinescope(kinescope_url, uploader_url, token, target.removeprefix(_KINESCOPE))
+        return KinescopePublisher(service, ledger)
+    if target:
+        return FolderPublisher(target)
+    return FolderPublisher(f"{home.root if home.is_local else home.uri}/{DEFAULT_FOLDER}")
+
+
+def _safe(name: str) -> str:
+    """As the name of a folder: no separators, and none that hides it."""
+    return re.sub(r"[^\w .-]+", "-", name).strip(" .-") or "lessons"
