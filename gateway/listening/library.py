@@ -141,7 +141,15 @@ class Library:
                 passages = sorted(passages_of(words), key=lambda one: one.start_ms)
         # A copy that retention has made has another content than the hash says, and no waveform is made of it.
         audio = EpisodeAudio(sha256, self.store.local(uri), is_damaged and Path(uri).stem == sha256)
-        return LandedRecording(key, title, language, duration_ms, passages, partial(self.parts.read, audio))
+        return LandedRecording(
+            key,
+            title,
+            language,
+            duration_ms,
+            passages,
+            partial(self.parts.read, audio),
+            partial(self.parts.hurry, audio),
+        )
 
     def _podcast(self, key: str) -> Recording:
         packages, clusters = self.studio.lake.rows(STREAM_PACKAGES, key), self.studio.lake.rows(STREAM_CLUSTERS, key)
@@ -154,7 +162,7 @@ class Library:
                 turn.speaker, turn.start_ms, turn.end_ms, turn.text))]  # fmt: skip
             return LandedRecording(
                 key, scripts[0].title, scripts[0].language, audio[0].duration_ms, passages,
-                lambda index: asyncio.to_thread(_read, path, rows[index * PART_CLUSTERS : (index + 1) * PART_CLUSTERS]),
+                partial(_read, path, rows),
             )  # fmt: skip
         request = self.studio.ledger.request(key)
         if request is None:
@@ -175,9 +183,13 @@ def _passages(turn_idx: int, turn: SpokenTurn) -> list[Passage]:
     return list(passages_of((turn_idx, turn.speaker, word.text, word.start_ms, word.end_ms) for word in words))
 
 
-def _read(path: Path, rows: list[StreamClusterRow]) -> list[Cluster]:
-    if not rows:
-        return []
+async def _read(path: Path, rows: list[StreamClusterRow], index: int, *, is_urgent: bool) -> list[Cluster]:  # noqa: ARG001
+    """A part of a packed podcast."""
+    part = rows[index * PART_CLUSTERS : (index + 1) * PART_CLUSTERS]
+    return await asyncio.to_thread(_clusters, path, part) if part else []
+
+
+def _clusters(path: Path, rows: list[StreamClusterRow]) -> list[Cluster]:
     with path.open("rb") as file:
         file.seek(rows[0].offset_bytes)
         return list(read_clusters(file.read(sum(row.size_bytes for row in rows))))

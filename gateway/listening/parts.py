@@ -6,8 +6,11 @@ import asyncio
 import ctypes
 import multiprocessing
 import os
+from collections import OrderedDict
+from collections.abc import AsyncIterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,6 +35,47 @@ class EpisodeAudio:
 
 
 @dataclass
+class _Gate:
+    """Lets so many in at once; of those who wait, the urgent ones first."""
+
+    n_free: int
+    _urgent: OrderedDict[str, asyncio.Future[None]] = field(default_factory=OrderedDict)
+    _patient: OrderedDict[str, asyncio.Future[None]] = field(default_factory=OrderedDict)
+
+    @asynccontextmanager
+    async def inside(self, name: str, *, is_urgent: bool) -> AsyncIterator[None]:
+        if self.n_free:
+            self.n_free -= 1
+        else:
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            (self._urgent if is_urgent else self._patient)[name] = turn
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled():  # it was its turn
+                    self._next()
+                raise
+        try:
+            yield
+        finally:
+            self._next()
+
+    def hurry(self, name: str) -> None:
+        """Who waits under this name is urgent from now on."""
+        if turn := self._patient.pop(name, None):
+            self._urgent[name] = turn
+
+    def _next(self) -> None:
+        for waiting in (self._urgent, self._patient):
+            while waiting:
+                _, turn = waiting.popitem(last=False)
+                if not turn.done():  # not cancelled
+                    turn.set_result(None)
+                    return
+        self.n_free += 1
+
+
+@dataclass
 class Parts:
     """`<cache>/listening/ab/<sha256>.<index>.webm`: the clusters of a part, one behind the other."""
 
@@ -41,18 +85,24 @@ class Parts:
     _pool: ProcessPoolExecutor | None = None
     _since_evicted: int = 0
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _gate: _Gate = field(default_factory=lambda: _Gate(PROCESSES))
 
-    async def read(self, audio: EpisodeAudio, index: int) -> list[Cluster]:
-        """The clusters of a part, which is encoded if it is not there. Raises `PodlakeError`, OSError."""
-        path = self._folder / audio.sha256[:2] / f"{audio.sha256}.{index}.webm"
+    async def read(self, audio: EpisodeAudio, index: int, *, is_urgent: bool = False) -> list[Cluster]:
+        """The clusters of a part, which is encoded if it is not there; urgent ones first. Raises `PodlakeError`, OSError."""
+        path = self._path(audio, index)
         try:
             return await asyncio.to_thread(_kept, path)
         except (FileNotFoundError, ValueError):  # a power failure may have left a part of a part
-            clusters = await self._encoded(audio, index)
+            async with self._gate.inside(path.name, is_urgent=is_urgent):
+                clusters = await self._encoded(audio, index)
         self._since_evicted += 1
         is_due = self._since_evicted % _EVICT_EVERY == 1
         await asyncio.to_thread(self._keep, path, clusters, is_due=is_due)
         return clusters
+
+    def hurry(self, audio: EpisodeAudio, index: int) -> None:
+        """A part that waits to be encoded is urgent from now on."""
+        self._gate.hurry(self._path(audio, index).name)
 
     def close(self) -> None:
         """End the processes, when the parts are made that they work on."""
@@ -63,6 +113,9 @@ class Parts:
     @property
     def _folder(self) -> Path:
         return self.cache / "listening"
+
+    def _path(self, audio: EpisodeAudio, index: int) -> Path:
+        return self._folder / audio.sha256[:2] / f"{audio.sha256}.{index}.webm"
 
     async def _encoded(self, audio: EpisodeAudio, index: int) -> list[Cluster]:
         """Tried twice: a process that exits breaks the pool for others' parts too."""

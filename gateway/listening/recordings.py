@@ -66,16 +66,24 @@ class Recording(Protocol):
         ...
 
 
+class ReadPart(Protocol):
+    """Gives the clusters of a part; fewer than others have at the end. Urgent parts are for players that have begun."""
+
+    def __call__(self, index: int, *, is_urgent: bool) -> Awaitable[list[Cluster]]: ...
+
+
 @dataclass
 class LandedRecording:
-    """A recording that is complete. `read_part` gives the clusters of a part; fewer than others at the end."""
+    """A recording that is complete."""
 
     key: str
     title: str
     language: str | None
     duration_ms: int | None
     passages: Sequence[Passage]
-    read_part: Callable[[int], Awaitable[list[Cluster]]]
+    read_part: ReadPart
+    hurry: Callable[[int], None] = lambda _index: None
+    """Tells that a part which is being read is urgent by now."""
     is_live: bool = False
     _parts: OrderedDict[int, asyncio.Future[list[Cluster]]] = field(default_factory=OrderedDict)
 
@@ -83,10 +91,10 @@ class LandedRecording:
         index, skipped = divmod(from_ms // CLUSTER_MS, PART_CLUSTERS)
         is_first = True
         while True:
-            part = await asyncio.shield(self._part(index))
+            part = await asyncio.shield(self._part(index, is_urgent=not is_first))
             is_last = len(part) < PART_CLUSTERS
             if not is_last:
-                following = self._part(index + 1)
+                following = self._part(index + 1, is_urgent=True)
                 if is_first and len(part) - skipped < _FIRST_CLUSTERS:
                     await asyncio.shield(following)  # a player that has begun must not run out
             for cluster in part[skipped:]:
@@ -95,14 +103,16 @@ class LandedRecording:
                 return
             index, skipped, is_first = index + 1, 0, False
 
-    def _part(self, index: int) -> asyncio.Future[list[Cluster]]:
+    def _part(self, index: int, *, is_urgent: bool) -> asyncio.Future[list[Cluster]]:
         """Read once for all who need it at about this time: they wait with a shield, so that one who leaves does not end it."""
         reading = self._parts.get(index)
         if reading is None or (reading.done() and reading.exception()):
-            reading = self._parts[index] = asyncio.ensure_future(self.read_part(index))
+            reading = self._parts[index] = asyncio.ensure_future(self.read_part(index, is_urgent=is_urgent))
             reading.add_done_callback(lambda done: done.cancelled() or done.exception())
             while len(self._parts) > _PARTS_KEPT:
                 self._parts.popitem(last=False)
+        elif is_urgent:
+            self.hurry(index)
         self._parts.move_to_end(index)
         return reading
 

@@ -460,7 +460,7 @@ def endless() -> Iterator[tuple[int, ListeningMetrics]]:
     metrics = ListeningMetrics(CollectorRegistry())
     packets = [bytes([252]) + bytes(79)] * 25
 
-    async def part(index: int) -> list[Cluster]:
+    async def part(index: int, *, is_urgent: bool) -> list[Cluster]:
         return [webm_cluster(index * PART_MS + 500 * n, packets) for n in range(PART_CLUSTERS)]
 
     async def listen(socket: Any) -> None:

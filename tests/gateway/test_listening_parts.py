@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gateway.listening.parts import EpisodeAudio, Parts
+from gateway.listening.parts import EpisodeAudio, Parts, _Gate
 from speech.opus_stream import encode_part
 from speech.webm import Cluster
 
@@ -56,3 +56,27 @@ def test_where_audio_is_lost_the_waveform_is_encoded(parts: Parts) -> None:
     assert first.start_ms == 40_000
     assert (parts.cache / "waveforms" / f"{'cd' * 32}.wav").exists()
     assert not (parts.cache / "waveforms" / f"{SHA256}.wav").exists()
+
+
+def test_players_that_have_begun_come_first() -> None:
+    order = list[str]()
+
+    async def ask() -> None:
+        gate = _Gate(1)
+
+        async def one(name: str, *, is_urgent: bool) -> None:
+            async with gate.inside(name, is_urgent=is_urgent):
+                order.append(name)
+                await asyncio.sleep(0)
+
+        tasks = [
+            asyncio.create_task(one(name, is_urgent=name == "urgent")) for name in ("a", "b", "c", "gone", "urgent")
+        ]
+        await asyncio.sleep(0)
+        gate.hurry("c")
+        tasks[3].cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert gate.n_free == 1
+
+    asyncio.run(ask())
+    assert order == ["a", "urgent", "c", "b"]
