@@ -12,7 +12,7 @@ FEED ?=
 EPISODES ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-studio demo-dub ui stack test test-nemo nemo firered lint check bench bench-accuracy notebooks chaos soak pictures clean
+.PHONY: help demo demo-studio demo-dub demo-head ui stack test test-nemo nemo firered lint check bench bench-accuracy notebooks chaos soak pictures clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -25,6 +25,9 @@ demo-studio: $(VENV)/.studio ## A script becomes a podcast, which podlake subscr
 
 demo-dub: $(VENV)/.studio ## A lesson with two speakers is dubbed from English to Spanish (needs apertium-eng-spa)
 	@$(BIN)/python -m demo.dub
+
+demo-head: $(VENV)/.studio ## Audiograms, and talking heads on local servers that have the faults of the real ones
+	@$(BIN)/python -m demo.head
 
 ui: $(VENV)/.embedded ## Dagster's web UI on the same instance and data
 	@$(BIN)/podlake ui

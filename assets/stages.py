@@ -40,6 +40,10 @@ _MODULES = (
     "assets.dubbing.dub_hearing",
     "assets.dubbing.voiceover_review",
     "assets.dubbing.published_video",
+    "assets.studio.reference_audio",
+    "assets.studio.speech_text",
+    "assets.studio.cloned_speech",
+    "assets.studio.talking_head_video",
 )
 
 
@@ -59,5 +63,7 @@ PODCAST_GRAPH = GRAPH.of_kind("podcast")
 """The stages that make podcasts from scripts."""
 LESSON_GRAPH = GRAPH.of_kind("lesson")
 """The stages that dub a lesson."""
+VIDEO_GRAPH = GRAPH.of_kind("video")
+"""The stages that make videos on request."""
 GATHERING = tuple(stage for stage in GRAPH.of_kind("feed") if stage.gathers)
 """The stages of feeds that read the landings of their episodes. No episode waits for them."""

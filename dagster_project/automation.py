@@ -4,9 +4,11 @@
 * `poll_feeds`, hourly: polls the feeds that are due, the least recently polled first;
 * `nightly`: requests a backfill of what is missing, due for a retry, or outdated, within a budget of audio hours;
 * `seal`, hourly: compacts the tables if there are enough finished episodes, or feeds with voices;
+* `clean_videos`, daily: removes uploads and temporary files of videos;
 * `check`, daily: runs the checks of the whole lake, which `podlake status` then lists;
 * `requested_podcasts`, a sensor that is on: starts the runs of podcasts that users have requested;
 * `requested_lessons`, a sensor that is on: starts the runs of lessons, as far as people have opened their gates;
+* `requested_videos`, a sensor that is on: starts the runs of videos that users have requested;
 * `alerts`, a sensor that is on where a channel is set: tells people what they have to look at;
 * `dead_runs`, a sensor that is on: fails runs whose process has exited, so that they are retried.
 
@@ -24,6 +26,7 @@ from assets.lake.sealed_tables import GATHERING_NAMES, Sealing
 from assets.stages import EPISODE_GRAPH, FEED_GRAPH, GATHERING, STAGES
 from dagster_project.alerts import alert_sensor
 from dagster_project.backfills import run_tags
+from dagster_project.clean_videos import clean_videos_job
 from dagster_project.flow_state import FlowState
 from dagster_project.gathering import gathering_batches
 from dagster_project.gpu_servers import gpu_server_sensor
@@ -32,6 +35,7 @@ from dagster_project.nightly import archived_of_other_engines, request_nightly_b
 from dagster_project.planning import Situation, engine_versions, move_scattered, plan_settings
 from dagster_project.podcasts import requested_podcasts
 from dagster_project.settings import Settings
+from dagster_project.videos import requested_videos
 from partitions.definitions import EPISODES, add_keys
 from partitions.window import Window, leaving
 from pipeline.after_batch import finish_ended
@@ -67,6 +71,7 @@ def automation(settings: Settings) -> dict[str, Any]:
         tags=run_tags(settings),
         description="Checks the whole lake.",
     )
+    clean_videos = clean_videos_job(settings)
     return {
         "sensors": [
             _episode_flow("episode_flow", settings),
@@ -74,6 +79,7 @@ def automation(settings: Settings) -> dict[str, Any]:
             dead_runs,
             requested_podcasts,
             requested_lessons,
+            requested_videos,
             alert_sensor(settings),
             gpu_server_sensor(settings),
         ],
@@ -83,9 +89,10 @@ def automation(settings: Settings) -> dict[str, Any]:
             _seal(settings),
             dg.ScheduleDefinition("retention", target=["audio_retention"], cron_schedule="25 3 * * *"),
             dg.ScheduleDefinition("duplicates", target=["same_audio"], cron_schedule="35 3 * * *"),
+            dg.ScheduleDefinition("clean_videos", job=clean_videos, cron_schedule="55 3 * * *"),
             dg.ScheduleDefinition("check", job=check_lake, cron_schedule="45 4 * * *"),
         ],
-        "jobs": [check_lake, nightly_backfill, _nightly_backfill("night", settings)],
+        "jobs": [check_lake, clean_videos, nightly_backfill, _nightly_backfill("night", settings)],
     }
 
 

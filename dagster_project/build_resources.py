@@ -29,17 +29,22 @@ from resources.gpu_server.servers import GpuServers, parse_servers
 from resources.lake.catalogue import Catalogue
 from resources.lake.home import Home
 from resources.lake.lake import Lake
+from resources.studio.device_leases import DeviceLeases
 from resources.studio.dub_settings import DubSettings
 from resources.studio.feed import FeedSettings
 from resources.studio.files import StudioFiles
+from resources.studio.head_devices import HeadDevices
 from resources.studio.ledger import Ledger
 from resources.studio.lesson_files import LessonFiles
 from resources.studio.lessons import LessonLedger
 from resources.studio.publishing import publisher
+from resources.studio.video_files import VideoFiles
+from resources.studio.video_ledger import VideoLedger
 from resources.tiers import load_tiers
 from resources.workers.host import WorkerHost
 from speech.engines.protocols import EngineChoice
 from speech.stems import Separation
+from speech.talking_head.heygem import Patience
 from speech.utterances import UtteranceRule
 from speech.videos import LessonLimits
 from speech.waveforms import WaveformCache
@@ -90,6 +95,9 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         "translators": translators(settings),
         "dub_settings": DubSettings(settings.dub_subtitles),
         "separation": Separation.parse(settings.stems),
+        "video_ledger": VideoLedger(partial(database_url, settings)),
+        "video_files": VideoFiles(home, settings.cache_folder),
+        "head_devices": head_devices(settings),
     }
 
 
@@ -110,6 +118,15 @@ def gpu_servers(settings: Settings) -> GpuServers:
     )
 
 
+def head_devices(settings: Settings) -> HeadDevices:
+    """The devices for talking heads, with their leases."""
+    limit_s = 60 * settings.head_limit_minutes
+    return HeadDevices(
+        settings.head_devices, DeviceLeases(partial(database_url, settings)),
+        Patience(poll_s=settings.head_poll_s, limit_s=limit_s), wait_s=limit_s,
+    )  # fmt: skip
+
+
 def lesson_files(settings: Settings, home: Home) -> LessonFiles:
     return LessonFiles(home, settings.cache_folder / "dubbing")
 
@@ -124,7 +141,7 @@ def lesson_limits(settings: Settings) -> LessonLimits:
 def translators(settings: Settings) -> Translators:
     return Translators(
         parse_translator(settings.translator), settings.cache_folder / "translations",
-        Path(settings.terms).expanduser() if settings.terms else None,
+        Path(settings.terms).expanduser() if settings.terms else None, gpu_servers(settings),
     )  # fmt: skip
 
 

@@ -97,11 +97,15 @@ def status(instance: dg.DagsterInstance, lake: Lake, ledger: LessonLedger, lesso
 
 
 def due(instance: dg.DagsterInstance, lake: Lake, ledger: LessonLedger, now: datetime | None = None) -> list[Status]:
-    """The lessons whose next run is due now, the earliest first, each claimed for the caller."""
+    """The lessons whose next run is due now, the earliest first. Whoever starts it claims it first."""
     now = now or datetime.now(UTC)
     waiting = [one for one in reversed(ledger.lessons(most=None)) if not one.cancelled_at]
-    ready = [one for one in statuses(instance, lake, ledger, waiting) if _is_due(one, now)]
-    return [one for one in ready if ledger.claim(one.lesson.lesson_id, one.phase, one.attempt + 1, now)]
+    return [one for one in statuses(instance, lake, ledger, waiting) if _is_due(one, now)]
+
+
+def claimed(ledger: LessonLedger, one: Status) -> bool:
+    """Claim the lesson's next attempt. False: another process has done so."""
+    return ledger.claim(one.lesson.lesson_id, one.phase, one.attempt + 1)
 
 
 def run_tags(status: Status) -> dict[str, str]:
@@ -117,17 +121,29 @@ def run_tags(status: Status) -> dict[str, str]:
 
 
 def run_due(instance: dg.DagsterInstance, lake: Lake, ledger: LessonLedger) -> list[str]:
-    """Do what is due in this process, one lesson after the other, until each waits for a person. Returns their keys."""
+    """Do what is due in this process, one lesson after the other, until each waits for a person. Returns their keys.
+
+    It looks again before each run: the one before may have taken hours.
+    """
     fail_orphaned_runs(instance)
-    done: list[str] = []
-    while ready := due(instance, lake, ledger):
-        for one in ready:
-            lesson_id = one.lesson.lesson_id
-            add_keys(instance, LESSONS, [lesson_id])
-            log.info("%s: %s", lesson_id, " → ".join(one.todo))
-            materialize(instance, one.todo, run_tags(one))
-            done.append(lesson_id)
-    return list(dict.fromkeys(done))
+    done, of_others = list[str](), set[tuple[str, str, int]]()
+    while True:
+        ready = [one for one in due(instance, lake, ledger) if _attempt(one) not in of_others]
+        if not ready:
+            return list(dict.fromkeys(done))
+        one = ready[0]
+        lesson_id = one.lesson.lesson_id
+        if not claimed(ledger, one):
+            of_others.add(_attempt(one))
+            continue
+        add_keys(instance, LESSONS, [lesson_id])
+        log.info("%s: %s", lesson_id, " → ".join(one.todo))
+        materialize(instance, one.todo, run_tags(one))
+        done.append(lesson_id)
+
+
+def _attempt(one: Status) -> tuple[str, str, int]:
+    return one.lesson.lesson_id, one.phase, one.attempt
 
 
 def decide(
@@ -174,7 +190,7 @@ def requested_lessons(
     context: dg.SensorEvaluationContext, lake: dg.ResourceParam[Lake], lesson_ledger: dg.ResourceParam[LessonLedger]
 ) -> dg.SensorResult | dg.SkipReason:
     """Makes partitions of lessons, and runs that dub them as far as the gates are open."""
-    ready = due(context.instance, lake, lesson_ledger)
+    ready = [one for one in due(context.instance, lake, lesson_ledger) if claimed(lesson_ledger, one)]
     if not ready:
         return dg.SkipReason("No lesson is due.")
     add_keys(context.instance, LESSONS, [one.lesson.lesson_id for one in ready])

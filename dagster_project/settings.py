@@ -18,6 +18,7 @@ from resources.gpu_server.servers import parse_servers
 from resources.lake.graph import StageSpec
 from resources.tiers import load_tiers
 from speech.stems import Separation
+from speech.talking_head.device import HeadDevice, parse_devices
 
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout, or the folder of packages in which podlake is installed."""
@@ -194,6 +195,17 @@ class Settings(BaseSettings):
     kinescope_token: SecretStr = Field(SecretStr(""), description="API token of Kinescope.")
     kinescope_url: str = Field("https://api.kinescope.io", description="The API of Kinescope.")
     kinescope_uploader_url: str = Field("https://uploader.kinescope.io", description="Its server for uploads.")
+    head_devices: tuple[HeadDevice, ...] = Field(
+        (),
+        description='Devices for talking heads, a pair of servers on each: `[{"name": "gpu0", "speech_url": "http://127.0.0.1:18180", "video_url": "http://127.0.0.1:8383", "speech_folder": "/srv/voice0", "video_folder": "/srv/face0", "gpu": 0}]`. Empty: requests become audiograms.',
+    )
+    head_poll_s: float = Field(5.0, gt=0, description="Seconds between two questions how far a video is.")
+    head_limit_minutes: float = Field(30.0, gt=0, description="Minutes that a device may take for a video.")
+    videos_at_once: int = Field(2, ge=1, description="Pending or processing videos of a user.")
+    videos_per_day: int = Field(20, ge=1, description="Videos that a user may request in a day of UTC.")
+    videos_keep_days: float = Field(
+        7.0, ge=0, description="Days that uploads, temporary files and files on devices of videos are kept."
+    )
     alert_email: str = Field(
         "", description="Addresses that alerts are sent to: `ops@example.org,…`. Needs PODLAKE_SMTP_URL."
     )
@@ -283,6 +295,11 @@ class Settings(BaseSettings):
     def _stems_are_readable(cls, value: str) -> str:
         Separation.parse(value)
         return value
+
+    @field_validator("head_devices")
+    @classmethod
+    def _devices_differ(cls, value: tuple[HeadDevice, ...]) -> tuple[HeadDevice, ...]:
+        return parse_devices(value)
 
     @field_validator("voices")
     @classmethod

@@ -14,11 +14,14 @@ from gateway import (
     api_docs,
     api_episodes,
     api_events,
+    api_lessons,
     api_notifications,
     api_podcasts,
+    api_videos,
     background,
     dagster_ui,
     dashboard,
+    lessons_page,
     login_page,
     metrics,
     site,
@@ -41,6 +44,10 @@ ROUTERS = (
     api_changes.router,
     api_events.router,
     api_podcasts.router,
+    api_videos.router,
+    api_videos.pages,
+    api_lessons.router,
+    lessons_page.router,
     api_notifications.router,
     studio_pages.router,
     work.router,
@@ -85,6 +92,12 @@ def create_app(service: Service) -> FastAPI:
         app.mount(path, make(service))
     app.state.registry = CollectorRegistry()
     app.state.listeners = listening.Listeners(ListeningMetrics(app.state.registry))
-    app.add_middleware(Guard, authenticator=app.state.authenticator, serve=service.serve)
+    app.add_middleware(
+        Guard, authenticator=app.state.authenticator, serve=service.serve,
+        upload_bytes={
+            "/api/v1/lessons": round(1e9 * service.settings.lesson_max_gb),
+            "/api/v1/videos/uploads": round(1e6 * service.serve.upload_mb),
+        },
+    )  # fmt: skip
     app.add_middleware(metrics.Latency, registry=app.state.registry)
     return app

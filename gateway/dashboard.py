@@ -20,7 +20,7 @@ FOLDER = Path(__file__).with_name("static")
 _FILES = {
     "dashboard.js": "text/javascript", "dashboard.css": "text/css",
     "studio.js": "text/javascript", "studio_all.js": "text/javascript", "studio_parts.js": "text/javascript",
-    "studio.css": "text/css",
+    "studio.css": "text/css", "videos.js": "text/javascript", "lessons.js": "text/javascript",
 }  # fmt: skip
 _CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -22,6 +22,8 @@ SAFE = ("GET", "HEAD")
 METHODS = (*SAFE, "POST", "PUT", "PATCH", "DELETE")
 BULK_PATHS = re.compile(r"/api/v1/(bulk|workers/[^/]+/outcome)")
 """The paths whose bodies may be as large as `bulk_body_mb`."""
+UPLOAD_PATH = "/api/v1/videos/uploads"
+"""The path whose bodies may be as large as `upload_mb`."""
 _ONCE = ("host", "content-length", "transfer-encoding", "authorization", "content-type", "origin")
 _MOST_HEADER_BYTES = 64 << 10
 _MOST_LOGIN_BYTES = 64 << 10
@@ -47,6 +49,8 @@ class Guard:
     app: ASGIApp
     authenticator: Authenticator
     serve: ServeSettings
+    upload_bytes: Mapping[str, int] = field(default_factory=dict)
+    """Path of an upload → how large its body may be."""
 
     def __post_init__(self) -> None:
         self._names = {name.lower() for name in parse_list(self.serve.names)}
@@ -110,6 +114,8 @@ class Guard:
             )
 
     def _most_bytes(self, path: str) -> int:
+        if path in self.upload_bytes:
+            return self.upload_bytes[path]
         return int(1e6 * (self.serve.bulk_body_mb if BULK_PATHS.fullmatch(path) else self.serve.body_mb))
 
 

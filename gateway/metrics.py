@@ -112,6 +112,11 @@ class _Pipeline:
                      {(str(one.index), one.name): one.utilization for one in seen.gpus})  # fmt: skip
         yield _gauge("podlake_disk_free_bytes", "Free bytes of a disk.", ["folder"],
                      {(one.folder,): one.free_bytes for one in seen.disks})  # fmt: skip
+        yield _gauge("podlake_videos", "Videos that were requested in the last seven days.", ["kind", "state"],
+                     {(kind, state): count for kind, states in seen.videos.videos.items()
+                      for state, count in states.items()})  # fmt: skip
+        yield _gauge("podlake_head_devices", "Devices for talking heads by what they do.", ["state"],
+                     {(state,): count for state, count in seen.videos.devices.items()})  # fmt: skip
         made = seen.podcasts
         yield _gauge("podlake_podcasts", "Requested podcasts that are not finished, by state.", ["state"],
                      {("pending",): made.pending, ("processing",): made.processing})  # fmt: skip

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated
 
 import sqlalchemy as sa
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from dagster_project.build_resources import lesson_files
 from dagster_project.instance import database_url
 from dagster_project.settings import Settings
 from gateway import idempotency, webhooks
 from gateway.landings import Landings
+from gateway.lessons import Lessons
 from gateway.listening.library import Library
 from gateway.settings import ServeSettings
 from gateway.snapshot import Snapshot, snapshot
 from gateway.statistics import Kept
 from gateway.status import Statuses
 from gateway.studio import Studio
+from gateway.videos import VideoStudio
 from gateway.webservers import Webservers
 from podlake.api import Statistics
 from resources import accounts, listening_tokens
@@ -33,6 +37,7 @@ from resources.search import SearchIndex
 from resources.studio import ledger as podcast_ledger
 from resources.studio import notifications
 from resources.studio.files import StudioFiles
+from resources.studio.lessons import LessonLedger
 from resources.workers import jobs
 
 
@@ -49,8 +54,10 @@ class Service:
     landings: Landings
     statuses: Statuses
     studio: Studio
+    lessons: Lessons
     library: Library
     """What can be listened to live."""
+    database_url: str
     statistics: Kept[Statistics] = field(default_factory=lambda: Kept(10.0))
     _snapshot: Kept[Snapshot] = field(default_factory=lambda: Kept(10.0))
     webservers: Webservers = field(default_factory=Webservers.planned)
@@ -66,6 +73,10 @@ class Service:
             url, accounts.SCHEMA, idempotency.SCHEMA, webhooks.SCHEMA, jobs.SCHEMA, alert_ledger.SCHEMA,
             podcast_ledger.SCHEMA, notifications.SCHEMA, listening_tokens.SCHEMA,
         )  # fmt: skip
+        studio = Studio(
+            settings, lake, podcast_ledger.Ledger(url), notifications.Notifications(database),
+            StudioFiles(home, settings.cache_folder),
+        )  # fmt: skip
         return cls(
             settings,
             serve,
@@ -75,16 +86,19 @@ class Service:
             database,
             landings,
             Statuses(lake, landings),
-            Studio(
-                settings, lake, podcast_ledger.Ledger(url), notifications.Notifications(database),
-                StudioFiles(home, settings.cache_folder),
-            ),
-            Library.of(settings, int(serve.listen_cache_gb * 1e9), lake, store),
-        )  # fmt: skip
+            studio,
+            Lessons(settings, lake, LessonLedger(url), lesson_files(settings, home)),
+            Library.of(studio, store, int(serve.listen_cache_gb * 1e9)),
+            url,
+        )
 
     async def snapshot(self) -> Snapshot:
         """The state of the pipeline, at most ten seconds old."""
         return await self._snapshot.get(lambda: asyncio.to_thread(snapshot, self))
+
+    @cached_property
+    def videos(self) -> VideoStudio:
+        return VideoStudio.of(self.settings, self.lake, self.database_url, lambda: self.studio.instance)
 
     @property
     def accounts(self) -> Accounts:

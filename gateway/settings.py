@@ -54,9 +54,11 @@ class ServeSettings(BaseSettings):
     logins_per_minute: int = Field(10, ge=1, description="Wrong passwords from one address in a minute.")
     body_mb: float = Field(10.0, gt=0, description="Largest body of a request, in MB.")
     bulk_body_mb: float = Field(1_000.0, gt=0, description="Largest bulk list and largest upload of a worker, in MB.")
+    upload_mb: float = Field(500.0, gt=0, description="Largest video or recording that users upload, in MB.")
     lease_s: float = Field(60.0, gt=0, description="Seconds that a worker may be silent before its jobs go to others.")
     event_clients: int = Field(500, ge=1, description="Clients that follow the events at once.")
     notification_clients: int = Field(2_000, ge=1, description="Clients that wait for notifications at once.")
+    listeners: int = Field(1_000, ge=1, description="Connections that listen live at once.")
     listen_hours: float = Field(6.0, gt=0, description="Hours for which a token to listen live is valid.")
     listen_cache_gb: float = Field(
         2.0, gt=0, description="Size limit of what is encoded for listening live, in GB: 14 MB an hour."

@@ -11,4 +11,6 @@ from pages.site import corpus_site
 
 
 def corpus(service: Service) -> ASGIApp:
-    return Guarded(corpus_site(service.store, service.index, ui_url="/dagster"), Role.VIEWER, "read")
+    return Guarded(
+        corpus_site(service.store, service.index, ui_url="/dagster", listen_url="/listen"), Role.VIEWER, "read"
+    )

@@ -13,6 +13,7 @@ from assets.stages import PODCAST_GRAPH
 from dagster_project.instance import open_instance
 from gateway.gpus import Gpu, gpus
 from gateway.statistics import statistics
+from gateway.videos import VideoNumbers
 from partitions.definitions import EPISODES
 from podlake.api import Statistics
 from resources.alerts.ledger import AlertLedger
@@ -175,6 +176,7 @@ class Snapshot:
     shortage: str | None
     alerts: tuple[AlertNow, ...]
     podcasts: PodcastNumbers
+    videos: VideoNumbers
 
 
 def snapshot(service: Service) -> Snapshot:
@@ -225,6 +227,7 @@ def snapshot(service: Service) -> Snapshot:
         podcasts=PodcastNumbers(
             states.get("pending", 0), states.get("processing", 0), ended.get("completed", 0), ended.get("failed", 0), speed
         ),
+        videos=service.videos.numbers(now),
     )  # fmt: skip
 
 

@@ -32,10 +32,20 @@ def environment() -> Environment:
     return made
 
 
-def episode_html(page: EpisodePage, *, audio_src: str, links: dict[str, str], home_href: str | None = None) -> str:
-    """The reading page, complete in one file. `links` are texts and addresses; `home_href` is the corpus site."""
+def episode_html(
+    page: EpisodePage,
+    *,
+    audio_src: str,
+    links: dict[str, str],
+    home_href: str | None = None,
+    listen_href: str | None = None,
+) -> str:
+    """The reading page, complete in one file. `links` are texts and addresses; `home_href` is the corpus site.
+
+    `listen_href` is the page that plays the episode live, `?from=` a time in ms.
+    """
     template = environment().get_template("episode.html.j2")
-    return template.render(page=page, audio_src=audio_src, links=links, home_href=home_href)
+    return template.render(page=page, audio_src=audio_src, links=links, home_href=home_href, listen_href=listen_href)
 
 
 def corpus_html(corpus: Corpus) -> str:

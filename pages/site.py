@@ -39,8 +39,11 @@ _HEADERS = {
 }
 
 
-def corpus_site(store: AudioStore, index: SearchIndex, *, ui_url: str = "") -> Starlette:
-    """The site. It reads the lake and the audio, and writes only the search index."""
+def corpus_site(store: AudioStore, index: SearchIndex, *, ui_url: str = "", listen_url: str = "") -> Starlette:
+    """The site. It reads the lake and the audio, and writes only the search index.
+
+    Dagster's UI is at `ui_url`, pages that play episodes live below `listen_url`; empty: there are none.
+    """
 
     def page(render: Callable[[DuckDBPyConnection, Request], str]) -> Callable[[Request], Response]:
         # Starlette runs these in threads, each request with a connection of its own.
@@ -59,7 +62,10 @@ def corpus_site(store: AudioStore, index: SearchIndex, *, ui_url: str = "") -> S
         if page.audio_uri is not None and store.has(page.audio_uri):
             source = f"../audio/{page.audio_uri.rpartition('/')[2]}"
         links = _links(page.episode_id, ui_url)
-        return episode_html(page, audio_src=source, links=links, home_href="../index.html")
+        listen = (
+            f"{listen_url}/{page.episode_id}" if listen_url and page.audio_uri and source != page.audio_url else None
+        )
+        return episode_html(page, audio_src=source, links=links, home_href="../index.html", listen_href=listen)
 
     def feed(connection: DuckDBPyConnection, request: Request) -> str:
         return feed_html(*load_feed(connection, request.path_params["feed_id"]))

@@ -1,4 +1,4 @@
-"""The kinds of partitions: feeds, episodes, podcasts that are made from scripts, and lessons that are dubbed."""
+"""The kinds of partitions: feeds, episodes, podcasts from scripts, lessons that are dubbed, and requested videos."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ FEEDS = DynamicPartitionsDefinition(name="feeds")
 EPISODES = DynamicPartitionsDefinition(name="episodes")
 PODCASTS = DynamicPartitionsDefinition(name="podcasts")
 LESSONS = DynamicPartitionsDefinition(name="lessons")
+VIDEOS = DynamicPartitionsDefinition(name="videos")
 
 _AT_ONCE = 10_000
 """Keys per statement: SQLite limits the variables of one statement."""

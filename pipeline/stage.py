@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 from dagster import DynamicPartitionsDefinition
 
-from partitions.definitions import EPISODES, FEEDS, LESSONS, PODCASTS
+from partitions.definitions import EPISODES, FEEDS, LESSONS, PODCASTS, VIDEOS
 from resources.lake.graph import StageSpec
 from resources.lake.lake import Lake
 from resources.lake.tables.pipeline import StageRunRow
@@ -186,7 +186,9 @@ class Stage(StageSpec):
 
     @property
     def partitions(self) -> DynamicPartitionsDefinition:
-        return {"feed": FEEDS, "episode": EPISODES, "podcast": PODCASTS, "lesson": LESSONS}[self.partition_kind]
+        return {"feed": FEEDS, "episode": EPISODES, "podcast": PODCASTS, "lesson": LESSONS, "video": VIDEOS}[
+            self.partition_kind
+        ]
 
     @property
     def needs(self) -> frozenset[str]:

@@ -357,6 +357,117 @@ class Podcast:
     """Only in the answer about one podcast."""
 
 
+VideoState = Literal["pending", "processing", "completed", "failed", "cancelled"]
+
+
+@dataclass(frozen=True)
+class NewVideo:
+    """A video to make of a text."""
+
+    text: str
+    title: str = ""
+    """Empty: the first words of the text."""
+    language: str = "en"
+    kind: Literal["auto", "talking_head", "audiogram"] = "auto"
+    """auto: a talking head if there are devices, else an audiogram."""
+    shape: Literal["square", "vertical", "wide"] = "square"
+    """Of an audiogram."""
+    video: str | None = None
+    """Upload: the person who is to speak."""
+    audio: str | None = None
+    """Upload: the voice; None: that of the video."""
+
+
+@dataclass(frozen=True)
+class UploadedFile:
+    """A stored upload."""
+
+    name: str
+    """What a request calls it."""
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class VideoLinks:
+    """Where to go on; None: not there yet."""
+
+    status: str
+    file: str | None
+    speech: str | None
+
+
+@dataclass(frozen=True)
+class VideoTimings:
+    """Seconds; None: not known yet."""
+
+    waited_s: float | None
+    """For a device."""
+    speech_s: float | None
+    """To say the text."""
+    video_s: float | None
+    """To film it, or to draw the audiogram."""
+    total_s: float | None
+    """From the request to the end of the last run, or until now."""
+
+
+@dataclass(frozen=True)
+class Video:
+    """A requested video, and what became of it."""
+
+    video_id: str
+    user: str
+    title: str
+    language: str
+    kind: Literal["talking_head", "audiogram"]
+    state: VideoState
+    requested_at: datetime
+    text: str
+    links: VideoLinks
+    timings: VideoTimings
+    kind_reason: str | None = None
+    """Why it is an audiogram although the request left that open."""
+    position: int | None = None
+    """Place among the pending videos of all users, from 1."""
+    device: str | None = None
+    attempt: int = 0
+    stage: str | None = None
+    """The stage that is under way, or has failed."""
+    error: str | None = None
+    retry_at: datetime | None = None
+    waits_for: str | None = None
+    """Devices that are set aside, and why."""
+    duration_ms: int | None = None
+    width: int | None = None
+    height: int | None = None
+    size_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class VideoList:
+    """Videos, the newest first."""
+
+    videos: tuple[Video, ...]
+
+
+@dataclass(frozen=True)
+class VideoDevice:
+    """A device for talking heads."""
+
+    device: str
+    video_id: str | None
+    """The request that has it."""
+    leased_at: datetime | None
+    set_aside_at: datetime | None
+    until: datetime | None
+    """When it is looked at again; None: when a person brings it back."""
+    reason: str | None
+    """Why it is set aside."""
+    memory_used_bytes: int | None
+    """By nvidia-smi; None where there is none on this machine."""
+    memory_total_bytes: int | None
+    utilization: float | None
+
+
 @dataclass(frozen=True)
 class PodcastList:
     """A page of podcasts, the newest first."""
@@ -433,3 +544,74 @@ class PodcastNotification:
     state: Literal["completed", "failed"]
     at: datetime
     error: str | None = None
+
+
+LessonState = Literal[
+    "pending", "processing", "content_review", "voiceover_review", "rejected", "published", "failed", "cancelled"
+]
+LessonGate = Literal["content_review", "voiceover_review"]
+
+
+@dataclass(frozen=True)
+class NewReview:
+    """What a person decides at a gate of a lesson."""
+
+    decision: Literal["approved", "rejected"]
+    note: str | None = None
+    """A rejection needs a reason."""
+    gate: LessonGate | None = None
+    """None: the gate that the lesson has come to."""
+
+
+@dataclass(frozen=True)
+class LessonReview:
+    """A decision about a lesson."""
+
+    gate: LessonGate
+    decision: Literal["approved", "rejected"]
+    decided_by: str
+    decided_at: datetime
+    note: str | None
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A lesson that is dubbed, and where it is."""
+
+    lesson_id: str
+    title: str
+    course: str | None
+    source_language: str
+    target_language: str
+    state: LessonState
+    """`content_review` and `voiceover_review`: it waits for a person."""
+    added_by: str
+    added_at: datetime
+    stage: str | None
+    """The asset that is next, under way, or has failed; at a gate the one to look at."""
+    error: str | None
+    attempt: int
+    has_source: bool
+    """Whether `/video?which=source` plays."""
+    has_dub: bool
+    """Whether `/video?which=dubbed` plays."""
+    location: str | None
+    """Where it is published."""
+    reviews: tuple[LessonReview, ...]
+
+
+@dataclass(frozen=True)
+class LessonList:
+    """Lessons, the newest first."""
+
+    lessons: tuple[Lesson, ...]
+
+
+@dataclass(frozen=True)
+class Course:
+    """A course. It is available when all its lessons are published."""
+
+    course: str
+    n_lessons: int
+    n_published: int
+    is_available: bool

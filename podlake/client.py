@@ -30,6 +30,7 @@ from podlake.api import (
     NewEpisode,
     NewFeed,
     NewPodcast,
+    NewVideo,
     NewWebhook,
     Podcast,
     PodcastLimits,
@@ -42,6 +43,10 @@ from podlake.api import (
     SearchHits,
     Statistics,
     Submitted,
+    UploadedFile,
+    Video,
+    VideoDevice,
+    VideoList,
     WebhookEntry,
 )
 
@@ -254,6 +259,37 @@ class Client:
     def podcast_overview(self) -> PodcastOverview:
         """The podcasts of the last seven days, for administrators."""
         return _read(self._http.get("podcasts/overview"), PodcastOverview)
+
+    def upload_video_file(self, path: Path) -> UploadedFile:
+        """Store a video or a recording for a request."""
+        with path.open("rb") as file:
+            return _read(self._http.put("videos/uploads", params={"name": path.name}, content=file), UploadedFile)
+
+    def request_video(self, asked: NewVideo) -> Video:
+        """Request a video. `ApiError.problem["code"]` says why it is refused."""
+        return self._post("videos", NewVideo, asked, Video)
+
+    def video(self, video_id: str) -> Video:
+        """One video: state, position, device, timings and links."""
+        return _read(self._http.get(f"videos/{video_id}"), Video)
+
+    def videos(self, *, everyone: bool = False, most: int = 200) -> tuple[Video, ...]:
+        """Your videos, the newest first; for administrators also those of others."""
+        chosen = _given(limit=most, everyone=everyone or None)
+        return _read(self._http.get("videos", params=chosen), VideoList).videos
+
+    def video_devices(self) -> list[VideoDevice]:
+        """The devices for talking heads."""
+        return _read(self._http.get("videos/devices"), list[VideoDevice])
+
+    def cancel_video(self, video_id: str) -> Video:
+        """Cancel a video that is not finished."""
+        return _read(self._http.post(f"videos/{video_id}/cancel"), Video)
+
+    def video_file(self, video_id: str, *, first: int = 0, last: int | None = None) -> bytes:
+        """The finished video, or its bytes from `first` to `last`."""
+        headers = {"Range": f"bytes={first}-{'' if last is None else last}"} if first or last is not None else {}
+        return _checked(self._http.get(f"videos/{video_id}/file", headers=headers)).content
 
     def cancel_podcast(self, podcast_id: str) -> Podcast:
         """Cancel a podcast that is not finished."""

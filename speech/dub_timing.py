@@ -22,7 +22,7 @@ CHUNK_LINES = 5
 PAUSE_MS = 120
 """Between the lines of a chunk at least."""
 BREATH_MS = 80
-"""Between the end of a chunk and the next one."""
+"""Between the end of a chunk that is stretched and the next one."""
 MARGIN = 0.97
 """A line that is shortened is given a little less than what fits, because voices do not speak evenly."""
 
@@ -93,8 +93,9 @@ def plan(lines: Sequence[DubLine], total_ms: int) -> DubPlan:
         is_last = end == len(lines)
         limit_ms = total_ms if is_last else lines[end].start_ms
         allowed_ms = END_OVERFLOW_MS if is_last else OVERFLOW_MS
-        wanted = _speed(own, limit_ms if is_last else limit_ms - BREATH_MS)
-        speed = min(max(1.0, wanted), HIGHEST_SPEED)
+        speed = 1.0
+        if _speed(own, limit_ms) > 1.0:
+            speed = min(max(1.0, _speed(own, limit_ms if is_last else limit_ms - BREATH_MS)), HIGHEST_SPEED)
         times = _laid_out(own, speed)
         overflow_ms = max(0, times[-1][1] - limit_ms)
         chunks.append(Chunk(first, end, own[0].start_ms, limit_ms, speed, overflow_ms))
@@ -145,13 +146,17 @@ def _speed(lines: Sequence[DubLine], limit_ms: int) -> float:
 def _excess(lines: Sequence[DubLine], first: int, end_ms: int) -> list[Excess]:
     """The lines of a chunk that ends too late, with the share of each that fits.
 
-    A line from which on the time is too short shares the loss with all after it.
+    Where the time from a line on is too short, the lines from there on that exceed their own time share the loss.
     """
-    keep = [1.0] * len(lines)
+    ends_ms = [after.start_ms - PAUSE_MS - 1 for after in lines[1:]] + [end_ms - 1]
+    own_ms = [(end - line.start_ms) * HIGHEST_SPEED for line, end in zip(lines, ends_ms, strict=True)]
+    kept_ms = [float(line.spoken_ms) for line in lines]
     for begin in range(len(lines) - 1, -1, -1):
-        spoken_ms = sum(line.spoken_ms * share for line, share in zip(lines[begin:], keep[begin:], strict=True))
-        time_ms = end_ms - lines[begin].start_ms - (PAUSE_MS + 1) * (len(lines) - 1 - begin) - 1
-        if spoken_ms > time_ms * HIGHEST_SPEED:
-            share = max(0.0, time_ms * HIGHEST_SPEED / spoken_ms) * MARGIN
-            keep[begin:] = [one * share for one in keep[begin:]]
-    return [Excess(first + index, share) for index, share in enumerate(keep) if share < 1.0]
+        missing_ms = sum(kept_ms[begin:]) - sum(own_ms[begin:])
+        over_ms = [max(0.0, kept - own) for kept, own in zip(kept_ms[begin:], own_ms[begin:], strict=True)]
+        if missing_ms > 0:
+            loss = missing_ms / sum(over_ms)
+            for index, over in enumerate(over_ms, start=begin):
+                kept_ms[index] = max(0.0, kept_ms[index] - loss * over) * (MARGIN if over else 1.0)
+    shares = [kept / line.spoken_ms for kept, line in zip(kept_ms, lines, strict=True)]
+    return [Excess(first + index, share) for index, share in enumerate(shares) if share < 1.0]

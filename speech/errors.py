@@ -185,6 +185,42 @@ class PodcastCancelled(PodlakeError):
     error_class = "cancelled"
 
 
+class BadReference(PodlakeError):
+    """The recording or video of a person cannot be used: too little speech, no picture."""
+
+    error_class = "bad_reference"
+
+
+class VideoCancelled(PodlakeError):
+    """The user does not want the video any more."""
+
+    error_class = "video_cancelled"
+
+
+class DeviceBusy(PodlakeError):
+    """A device for talking heads is busy with what podlake has not asked for, or none is left."""
+
+    error_class = "device_busy"
+
+
+class HeadServiceFailed(PodlakeError):
+    """A server for talking heads answers with an error, or has lost the task."""
+
+    error_class = "head_service"
+
+
+class DeviceTimeout(PodlakeError):
+    """A device for talking heads has not finished a video in time."""
+
+    error_class = "device_timeout"
+
+
+class LeaseLost(PodlakeError):
+    """The device of a request has been given to another attempt, because this one did not renew its lease."""
+
+    error_class = "lease_lost"
+
+
 class UpstreamMissing(PodlakeError):
     """A table that this stage reads has no rows for the episode, or rows made from other bytes."""
 
@@ -265,6 +301,12 @@ POLICIES: dict[str, Policy] = {
     LineTooLong.error_class: Policy(retryable=False),
     PublishRefused.error_class: Policy(retryable=False),
     PodcastCancelled.error_class: Policy(retryable=False),
+    BadReference.error_class: Policy(retryable=False),
+    VideoCancelled.error_class: Policy(retryable=False),
+    DeviceBusy.error_class: Policy(retryable=True, tries_in_step=1, max_attempts=1_000, next_try_after_h=1.0),
+    HeadServiceFailed.error_class: Policy(retryable=True, tries_in_step=1, max_attempts=3, next_try_after_h=1.0),
+    DeviceTimeout.error_class: Policy(retryable=True, tries_in_step=1, max_attempts=3, next_try_after_h=1.0),
+    LeaseLost.error_class: Policy(retryable=True, tries_in_step=1, max_attempts=3, next_try_after_h=1.0),
     UpstreamMissing.error_class: Policy(retryable=True, tries_in_step=1, max_attempts=6, next_try_after_h=1.0),
     AudioRemoved.error_class: Policy(retryable=False),
     StorageError.error_class: Policy(

@@ -19,6 +19,8 @@ from speech.stop_words import STOP_WORDS
 
 SAME_NAME = 55.0
 """Similarity in percent of a name and what a translation makes of it: London and Londres 62, Geneva and Ginebra 62."""
+_LEAST_LENGTH = 0.6
+"""A much shorter word is another one: `La` for Alan."""
 _TOKEN = re.compile(r"[^\W_]+(?:[’'\-.&][^\W_]+)*")
 _SENTENCE_ENDS = frozenset('.!?…:;"“”«»(—–[¿¡\n')
 _CAPITAL_NOUNS = frozenset({"de", "lb"})
@@ -57,7 +59,8 @@ def missing_names(wanted: Sequence[Name], target: str, source_language: str, tar
 
     Names from Cyrillic to Latin are compared in Latin letters.
     """
-    tokens = _TOKEN.findall(target)
+    common = STOP_WORDS.get(target_language, frozenset())
+    tokens = [token for token in _TOKEN.findall(target) if not (token.istitle() and token.casefold() in common)]
     romanized = [_romanized(token) for token in tokens]
     return [name for name in wanted if not _is_there(name, tokens, romanized, source_language, target_language)]
 
@@ -124,7 +127,8 @@ def _word_is_there(word: str, tokens: Sequence[str], romanized: Sequence[str]) -
         return any(token.isupper() and len(token) > 1 for token in tokens)
     wanted = _romanized(word)
     return any(
-        fuzz.ratio(wanted, candidate) >= SAME_NAME
+        wanted == candidate
+        or (len(candidate) >= max(3, _LEAST_LENGTH * len(wanted)) and fuzz.ratio(wanted, candidate) >= SAME_NAME)
         for token, candidate in zip(tokens, romanized, strict=True)
         if token[0].isupper()
     )

@@ -25,6 +25,8 @@ _PIECE = re.compile(
     r"[)\]}”’»」』）】》、。，！？：；.,!?:;…ー]*|.",
     re.DOTALL,
 )
+_BAD_CUT = 0.2
+"""A cut that is not after punctuation is as bad as a cue that is a little more than half full."""
 _GOOD_BREAK = re.compile(r"[.!?…。！？,;:，；：、)»”]$")
 
 
@@ -216,7 +218,7 @@ def _divided(tokens: Sequence[_Token], line_width: float, max_lines: int) -> lis
             full = _width(tokens[start:stop]) / (line_width * max_lines)
             is_good = stop == len(tokens) or bool(_GOOD_BREAK.search(tokens[stop - 1].text))
             n_cues, badness, _ = best[start]
-            options.append((n_cues + 1, badness + (1 - full) ** 2 + (0.0 if is_good else 0.3), start))
+            options.append((n_cues + 1, badness + (1 - full) ** 2 + (0.0 if is_good else _BAD_CUT), start))
         best.append(min(options))
     spans = []
     stop = len(tokens)

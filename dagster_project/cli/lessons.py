@@ -105,6 +105,8 @@ def status(lesson_id: str) -> None:
             word = "approved" if review.is_approved else "rejected"
             note = f": {review.note}" if review.note else ""
             click.echo(f"  {review.gate} {word} by {review.decided_by} at {review.decided_at:%Y-%m-%d %H:%M} UTC{note}")
+        for kind, place in _files(lake, lesson_id):
+            click.echo(f"  {kind}: {place}")
 
 
 @lesson.command()
@@ -205,6 +207,15 @@ def _opened() -> Iterator[tuple[dg.DagsterInstance, Lake, LessonLedger, Settings
     settings = read_settings()
     with open_instance(settings) as instance:
         yield instance, lake_of(settings), LessonLedger(database_url(settings)), settings
+
+
+def _files(lake: Lake, lesson_id: str) -> list[tuple[str, str]]:
+    """The dubbed video, and where it is published."""
+    from resources.lake.tables.lessons import DUBBED_VIDEOS, PUBLISHED_VIDEOS
+
+    root = lake.home.root if lake.home.is_local else lake.home.uri
+    dubbed = [("dubbed", f"{root}/{row.uri}") for row in lake.rows(DUBBED_VIDEOS, lesson_id)]
+    return dubbed + [("published", row.location) for row in lake.rows(PUBLISHED_VIDEOS, lesson_id)]
 
 
 def _language(text: str, option: str) -> str:

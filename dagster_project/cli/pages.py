@@ -1,11 +1,13 @@
-"""Commands to read, hear and search: page, site, search. Each imports what it needs when it runs, so that `--help` is fast."""
+"""Commands to read, hear and search: page, audiogram, site, search. Each imports what it needs when it runs, so that `--help` is fast."""
 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,6 +19,9 @@ from dagster_project.cli.context import (
     search_index,
     ui_url_option,
 )
+
+if TYPE_CHECKING:
+    from speech.audiogram.card import Shape
 
 
 @click.command(
@@ -39,6 +44,59 @@ def page(episode: str, out: Path | None, audio: str, ui_url: str) -> None:
     path = out or Path(f"{episode}.html")
     written = write_page(audio_store(), episode, path, audio=audio, ui_url=ui_url)
     click.echo(f"{path}: {written.n_words} words, {path.stat().st_size / 1e6:.1f} MB. Open it in a browser.")
+
+
+class _Time(click.ParamType):
+    """A place in an episode: `75`, `12:00` or `1:02:03.5`, as milliseconds."""
+
+    name = "time"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        if not re.fullmatch(r"(?:\d+:){0,2}\d+(?:\.\d+)?", str(value)):
+            self.fail(f"{value!r} is no time: write 75, 12:00 or 1:02:03.5", param, ctx)
+        seconds = 0.0
+        for part in str(value).split(":"):
+            seconds = seconds * 60 + float(part)
+        return round(1000 * seconds)
+
+
+@click.command(
+    epilog=examples(
+        "podlake audiogram my-show-20260102-1a2b3c4d --from 12:00 --to 13:00",
+        "podlake audiogram EPISODE --from 1:02:03 --to 1:02:45 --shape vertical --out clip.mp4",
+    )
+)
+@click.argument("episode", metavar="EPISODE")
+@click.option("--from", "start_ms", type=_Time(), required=True, help="Start: 75, 12:00 or 1:02:03.5.")
+@click.option("--to", "end_ms", type=_Time(), required=True, help="End.")
+@click.option(
+    "--shape",
+    type=click.Choice(["square", "vertical", "wide"]),
+    default="square",
+    show_default=True,
+    help="1080 × 1080, 1080 × 1920 or 1920 × 1080 pixels.",
+)
+@click.option("--cover", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="Image to show. Default: the picture in the tags of the audio, or else a drawn one.")  # fmt: skip
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Default: EPISODE-SECONDS.mp4.")
+def audiogram(
+    episode: str, start_ms: int, end_ms: int, shape: Shape, cover: Path | None, out: Path | None
+) -> None:  # fmt: skip
+    """Write a stretch of an episode as a video with its waveform, speakers and captions, to publish elsewhere."""
+    from dagster_project.commands.audiogram import audiogram as write
+
+    path = out or Path(f"{episode}-{start_ms // 1000}.mp4")
+    picture = cover.read_bytes() if cover else None
+    written = write(audio_store(), episode, start_ms, end_ms, shape=shape, cover=picture, out=path)
+    video = written.video
+    size = f"{video.width} × {video.height}, {video.duration_ms / 1000:.1f} s, {path.stat().st_size / 1e6:.1f} MB"
+    click.echo(f"{path}: {video.codec}, {size}, {written.n_words} words.")
+    if video.codec != "h264":
+        click.echo("This FFmpeg has no encoder of H.264, so browsers may not play the file.", err=True)
+    if written.missing:
+        click.echo(f"No font of this system has {written.missing[:40]}: install one, such as fonts-noto-cjk.", err=True)
 
 
 @click.command(epilog=examples("podlake site", "podlake site --out corpus --audio embed", "podlake site --port 3010"))
@@ -103,6 +161,7 @@ def search(
 
 COMMANDS = (
     page,
+    audiogram,
     site,
     search,
 )

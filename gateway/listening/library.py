@@ -9,16 +9,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from dagster_project.instance import database_url, open_instance
 from dagster_project.podcasts import State, statuses
-from dagster_project.settings import Settings
 from gateway.listening.making import MakingRecording, prepare
 from gateway.listening.messages import StreamFailed
 from gateway.listening.parts import EpisodeAudio, Parts
 from gateway.listening.recordings import PART_CLUSTERS, LandedRecording, Passage, Recording, passages_of
+from gateway.studio import Studio
 from pages.episode import load_episode
 from resources.fetch.audio_store import AudioStore
-from resources.lake.lake import Lake
 from resources.lake.tables.studio import (
     PODCAST_AUDIO,
     PODCAST_TURNS,
@@ -29,8 +27,7 @@ from resources.lake.tables.studio import (
 )
 from resources.lake.warehouse import ask, connect
 from resources.listening_tokens import Kind
-from resources.studio.files import StudioFiles
-from resources.studio.ledger import Ledger, Request
+from resources.studio.ledger import Request
 from speech.errors import PodlakeError
 from speech.spoken_turns import SpokenTurn, passage
 from speech.webm import Cluster, read_clusters
@@ -59,21 +56,16 @@ class _Shared:
 class Library:
     """The recordings of a service. All calls are of one event loop."""
 
-    settings: Settings
-    lake: Lake
+    studio: Studio
     store: AudioStore
-    files: StudioFiles
-    ledger: Ledger
     parts: Parts
     _shared: dict[tuple[Kind, str], asyncio.Task[_Shared]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, settings: Settings, limit_bytes: int, lake: Lake, store: AudioStore) -> Library:
+    def of(cls, studio: Studio, store: AudioStore, limit_bytes: int) -> Library:
         """`limit_bytes` of what is encoded stay in the cache."""
-        cache = settings.cache_folder
-        parts = Parts(cache, limit_bytes, int(settings.cache_gb * 1e9))
-        ledger = Ledger(partial(database_url, settings))
-        return cls(settings, lake, store, StudioFiles(lake.home, cache), ledger, parts)
+        settings = studio.settings
+        return cls(studio, store, Parts(settings.cache_folder, limit_bytes, int(settings.cache_gb * 1e9)))
 
     @asynccontextmanager
     async def listening(self, kind: Kind, key: str) -> AsyncIterator[Recording]:
@@ -129,7 +121,7 @@ class Library:
             _close(shared)
 
     def _episode(self, key: str) -> Recording:
-        with connect(self.lake.home) as connection:
+        with connect(self.studio.lake.home) as connection:
             found = ask(connection, _EPISODE, [key])
             if not found:
                 raise StreamFailed("not_found", f"There is no episode {key}.")
@@ -152,30 +144,29 @@ class Library:
         return LandedRecording(key, title, language, duration_ms, passages, partial(self.parts.read, audio))
 
     def _podcast(self, key: str) -> Recording:
-        packages, clusters = self.lake.rows(STREAM_PACKAGES, key), self.lake.rows(STREAM_CLUSTERS, key)
-        scripts, audio = self.lake.rows(SCRIPTS, key), self.lake.rows(PODCAST_AUDIO, key)
+        packages, clusters = self.studio.lake.rows(STREAM_PACKAGES, key), self.studio.lake.rows(STREAM_CLUSTERS, key)
+        scripts, audio = self.studio.lake.rows(SCRIPTS, key), self.studio.lake.rows(PODCAST_AUDIO, key)
         if packages and scripts and audio:
-            turns = self.lake.rows(PODCAST_TURNS, key)
+            turns = self.studio.lake.rows(PODCAST_TURNS, key)
             rows = sorted((one for one in clusters if one.cluster_idx >= 0), key=lambda one: one.cluster_idx)
-            path = self.files.local(packages[0].path)
+            path = self.studio.files.local(packages[0].path)
             passages = [one for turn in turns for one in _passages(turn.turn_idx, SpokenTurn(
                 turn.speaker, turn.start_ms, turn.end_ms, turn.text))]  # fmt: skip
             return LandedRecording(
                 key, scripts[0].title, scripts[0].language, audio[0].duration_ms, passages,
                 lambda index: asyncio.to_thread(_read, path, rows[index * PART_CLUSTERS : (index + 1) * PART_CLUSTERS]),
             )  # fmt: skip
-        request = self.ledger.request(key)
+        request = self.studio.ledger.request(key)
         if request is None:
             raise StreamFailed("not_found", f"There is no podcast {key}.")
         state, error = self._state(request)
         if state in ("failed", "cancelled"):
             raise StreamFailed(f"podcast_{state}", error or f"The podcast was {state}.")
-        return MakingRecording(request, self.files, self.lake, self._state)
+        return MakingRecording(request, self.studio.files, self.studio.lake, self._state)
 
     def _state(self, request: Request) -> tuple[State, str | None]:
-        current = self.ledger.request(request.podcast_id) or request  # it may be cancelled by now
-        with open_instance(self.settings) as instance:
-            (found,) = statuses(instance, self.lake, [current])
+        current = self.studio.ledger.request(request.podcast_id) or request  # it may be cancelled by now
+        (found,) = statuses(self.studio.instance, self.studio.lake, [current])
         return found.state, found.error
 
 

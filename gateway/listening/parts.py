@@ -110,6 +110,5 @@ def _encode(audio: EpisodeAudio, index: int, waveforms: Path, limit_bytes: int) 
 def _end_with_parent(parent: int) -> None:
     """The process ends when its parent does, also if that is killed."""
     getattr(ctypes.CDLL(None), "prctl", lambda *_: 0)(1, 15)  # PR_SET_PDEATHSIG
-    os.nice(5)  # sending what is encoded already goes first
     if os.getppid() != parent:
         os._exit(0)

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from starlette.websockets import WebSocket
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from gateway.auth import Principal, Role, require
 from gateway.errors import Problem
@@ -36,6 +36,9 @@ class Listeners:
     metrics: ListeningMetrics
     _sessions: dict[str, Session] = field(default_factory=dict)
 
+    def __len__(self) -> int:
+        return len(self._sessions)
+
     @contextlib.asynccontextmanager
     async def only(self, token_hash: str, session: Session) -> AsyncIterator[None]:
         """The session is the only one of its token: another one is told to end."""
@@ -59,7 +62,7 @@ async def listen_to_episode(episode_id: str, service: Here, principal: Viewer) -
 @router.post("/podcasts/{podcast_id}/stream", status_code=201)
 async def listen_to_podcast(podcast_id: str, service: Here, principal: Viewer) -> ListeningGrant:
     """A token to hear a podcast live, also while it is being made. Users hear their own, administrators all."""
-    request = await asyncio.to_thread(service.library.ledger.request, podcast_id)
+    request = await asyncio.to_thread(service.studio.ledger.request, podcast_id)
     if request is None or (principal.role < Role.ADMIN and request.user_id != principal.user_id):
         raise Problem(404, f"You have no podcast {podcast_id[:120]}.")
     return await _granted(service, principal, "podcast", podcast_id)
@@ -74,13 +77,15 @@ async def listen(
     grant = await asyncio.to_thread(ListeningTokens(service.database).grant, token)
     if grant is None or grant.user_id != principal.user_id:
         raise Problem(404, "The token is not valid, or has expired. POST …/stream gives another one.")
+    listeners: Listeners = socket.app.state.listeners
+    if len(listeners) >= service.serve.listeners:
+        raise Problem(503, "Too many listeners. Try again later.", headers={"Retry-After": "30"})
     await socket.accept()
     start_ms = from_ms // CLUSTER_MS * CLUSTER_MS
-    await _listen(socket, service, grant, start_ms)
+    await _listen(socket, service, listeners, grant, start_ms)
 
 
-async def _listen(socket: WebSocket, service: Service, grant: Grant, start_ms: int) -> None:
-    listeners: Listeners = socket.app.state.listeners
+async def _listen(socket: WebSocket, service: Service, listeners: Listeners, grant: Grant, start_ms: int) -> None:
     try:
         async with service.library.listening(grant.kind, grant.key) as recording:
             session = Session(socket, recording, start_ms, listeners.metrics)
@@ -88,8 +93,9 @@ async def _listen(socket: WebSocket, service: Service, grant: Grant, start_ms: i
                 await session.run()
     except StreamFailed as failed:
         listeners.metrics.connections.labels("error").inc()
-        await socket.send_json(messages.error(failed))
-        await socket.close()
+        with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # the listener may have left
+            await socket.send_json(messages.error(failed))
+            await socket.close()
 
 
 async def _granted(service: Service, principal: Principal, kind: Kind, key: str) -> ListeningGrant:

@@ -77,9 +77,9 @@ class Session:
         if sending in done:
             return await self._after_sending(sending.exception())
         if reading in done:
-            if isinstance(reading.exception(), TimeoutError):
-                return await self._close(SLOW, "slow")
-            code = TOO_MANY if reading.exception() else reading.result()
+            if (error := reading.exception()) is not None:  # in an answer to a request
+                return await self._after_sending(error)
+            code = reading.result()
             return "left" if code is None else await self._close(code, "refused")
         failed = StreamFailed("connect_again", "The connection is an hour old. Connect again.", is_retryable=True)
         return await self._end(messages.error(failed), 1000, "error")

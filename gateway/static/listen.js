@@ -59,7 +59,7 @@
       this.audio.addEventListener("timeupdate", () => this.progress());
       this.audio.addEventListener("waiting", () => this.ranOut());
       this.audio.addEventListener("ended", () => { this.button.textContent = "Play again"; this.wantsToPlay = false; this.say("The end."); });
-      this.audio.addEventListener("error", () => this.fail("The browser cannot play this audio."));
+      this.audio.addEventListener("error", () => this.fail("The browser cannot play this audio. It may have no sound device."));
     }
     say(text) { if (this.status.textContent !== text) this.status.textContent = text; }
     fail(text) {

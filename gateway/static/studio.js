@@ -175,7 +175,7 @@ async function open(podcastId) {
   current = await ask(`podcasts/${podcastId}`);
   if (!isEdited) fill(current);
   history.replaceState(null, "", `#${podcastId}`);
-  at("live-player").replaceChildren();
+  globalThis.livePlayer?.stop();
   showCurrent();
   at("current-title").tabIndex = -1;
   at("current-title").focus();

@@ -118,6 +118,13 @@
   $("search").addEventListener("keydown", (event) => { if (event.key === "Enter") { event.preventDefault(); go(event.shiftKey ? -1 : 1); } });
   $("next").addEventListener("click", () => go(1));
   $("previous").addEventListener("click", () => go(-1));
+  // "Here" is where the audio is, or else the first turn that is to be seen.
+  $("listen")?.addEventListener("click", (event) => {
+    const below = document.querySelector(".bar").getBoundingClientRect().bottom;
+    const seen = turns.findIndex((turn) => turn.getBoundingClientRect().bottom > below);
+    audio?.pause();
+    event.currentTarget.search = `?from=${Math.round(now() || starts[seen] || 0)}`;
+  });
   $("keys").addEventListener("click", () => $("help").showModal());
 
   function wordStep(by) {

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from resources.gpu_server.servers import GpuServers
 from speech.engines import registry
 from speech.engines.protocols import EngineChoice, EngineSpec, Translator
 from speech.terminology import read_terms
@@ -21,6 +22,8 @@ class Translators:
     cache: Path
     """A local folder of valid answers, so that a run that is tried again asks for the others only."""
     terms_file: Path | None = None
+    gpu_servers: GpuServers = field(default_factory=GpuServers)
+    """Those on which the model may run."""
 
     @property
     def spec(self) -> EngineSpec:
@@ -28,9 +31,12 @@ class Translators:
 
     @contextmanager
     def loaded(self) -> Iterator[Translator]:
-        """Raises `EngineUnavailable`."""
+        """Raises `EngineUnavailable`, or `GpuServerUnavailable` if the model's server does not start."""
         choice = replace(self.choice, options={**self.choice.options, "cache": str(self.cache)})
-        with closing(registry.load_translator(choice)) as translator:
+        with (
+            closing(registry.load_translator(choice)) as translator,
+            self.gpu_servers.in_use([choice.model], f"the translator {choice.name}"),
+        ):
             yield translator
 
     def terms(self) -> list[Term]:

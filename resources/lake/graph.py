@@ -10,7 +10,7 @@ from typing import Literal
 
 from resources.lake.tables import Table
 
-PartitionKind = Literal["feed", "episode", "podcast", "lesson"]
+PartitionKind = Literal["feed", "episode", "podcast", "lesson", "video"]
 EngineSlot = Literal["diarizer", "transcriber", "synthesizer", "translator"]
 
 

@@ -31,16 +31,16 @@ class StudioFiles:
         digest = hashlib.sha256("\n".join(map(str, made_of)).encode()).hexdigest()[:12]
         return self.cache / "studio" / podcast_id / f"{turn_idx:04d}-{digest}.wav"
 
+    def newest_line(self, podcast_id: str, turn_idx: int) -> Path | None:
+        """The local file of a line that is said. Of several, which other voices have made, the newest."""
+        found = (self.cache / "studio" / podcast_id).glob(f"{turn_idx:04d}-*.wav")
+        return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
+
     def lines_made(self, podcast_id: str) -> frozenset[int]:
         """The turns whose lines are said and not landed yet, as far as runs on this machine have made them."""
         folder = self.cache / "studio" / podcast_id
         names = os.listdir(folder) if folder.is_dir() else []  # noqa: PTH208 - only names are needed
         return frozenset(int(found[1]) for name in names if (found := _LINE.fullmatch(name)))
-
-    def newest_line(self, podcast_id: str, turn_idx: int) -> Path | None:
-        """The local file of a line that is said. Of several, which other voices have made, the newest."""
-        found = (self.cache / "studio" / podcast_id).glob(f"{turn_idx:04d}-*.wav")
-        return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
 
     def forget_lines(self, podcast_id: str) -> None:
         """Remove the local files of lines, which the home has by now."""

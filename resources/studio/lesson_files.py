@@ -45,7 +45,8 @@ class LessonFiles:
             if not path.exists():
                 raise StorageError(f"{path} is not there any more. Add the lesson again.")
             return path
-        copy = self.cache / "copies" / hashlib.sha256(uri.encode()).hexdigest()[:16] / uri.rpartition("/")[2]
+        owner = uri.split("/")[3] if uri.startswith(f"{FOLDER}/") else "episodes"
+        copy = self.cache / owner / "copies" / hashlib.sha256(uri.encode()).hexdigest()[:16] / uri.rpartition("/")[2]
         copy.parent.mkdir(parents=True, exist_ok=True)
         part = copy.with_suffix(".part")
         with self.home.filesystem.open_input_stream(self.home.path(uri)) as source, part.open("wb") as target:

@@ -25,12 +25,16 @@ PROGRAM = "apertium"
 TIMEOUT_S = 300.0
 _MARKED = re.compile(r"[*@#](?=[^\W\d_])")
 """Before a word that Apertium does not know, cannot translate or cannot inflect."""
-_UNKNOWN = re.compile(r"[*@#]([^\W_]+(?:[’'\-.][^\W_]+)*)")
+_UNKNOWN = re.compile(r"[*@]([^\W_]+(?:[’'\-.][^\W_]+)*)")
 _MARKS_OF_TEXT = str.maketrans({"*": " ", "@": " @ ", "#": " # ", "~": " "})
 """The characters of marks, so that they do not stand before a word."""
 _ADDRESS = re.compile(
     r"(?:https?://|www\.)\S*\w|[\w.+-]+@[\w-]+(?:\.[\w-]+)+|(?<!\w)[@#]\w+|\w+[#@]\w*|\w*[a-z]\w*[A-Z]\w*"
 )
+_SENTENCE = re.compile(r".+?(?:[.!?…]+[\"”»')\]]*(?=\s|$)|$)\s*")
+_INNER_WORD = re.compile(r"(?<=[^\s.!?…:\"“«(]\s)[^\W\d_]+")
+_INNER_CAPITAL = re.compile(r"(?<=[^\W\d_,;]\s)[^\W\d_](?=[^\W\d_]*[a-zà-ÿ])")
+_FIRST_LETTER = re.compile(r"^[¿¡\"“«(]*[^\W\d_]")
 _ENDS = re.compile(r"[.!?…]+[\"”»')\]]*$")
 
 
@@ -84,7 +88,7 @@ class Apertium:
                 found.append(TranslatedLine(index, None, "The line has no words."))
                 continue
             target = _shown(_tidied(line, translated[index]), hidden[index][1])
-            target = target[:1].upper() + target[1:] if line.lstrip()[:1].isupper() else target
+            target = _written(target, line, request.target_language)
             target = localized(line, target, request.source_language, request.target_language)
             wrong = problems(
                 line, target, request.source_language, request.target_language, terms=terms[index], names=named[index]
@@ -184,6 +188,26 @@ def _tidied(source: str, text: str) -> str:
     if end is None:
         return plain.removesuffix(".")
     return plain if _ENDS.search(plain) else plain + end[0]
+
+
+def _written(text: str, source: str, language: str) -> str:
+    """With the capitals of the source, and with the marks before Spanish questions and exclamations."""
+    sentences = _SENTENCE.findall(text)
+    if not any(token[0].isupper() for token in _INNER_WORD.findall(source)):  # it has no name inside
+        sentences = [_INNER_CAPITAL.sub(lambda match: match[0].lower(), sentence) for sentence in sentences]
+    if language == "es":
+        sentences = [_opened(sentence) for sentence in sentences]
+    text = "".join(sentences)
+    return _FIRST_LETTER.sub(lambda match: match[0].upper(), text, count=1) if source.lstrip()[:1].isupper() else text
+
+
+def _opened(sentence: str) -> str:
+    for closing, opening in (("?", "¿"), ("!", "¡")):
+        if sentence.rstrip("\"”»')] ").endswith(closing) and opening not in sentence:
+            start = re.search(r"\w", sentence)
+            at = start.start() if start else 0
+            return f"{sentence[:at]}{opening}{sentence[at:]}"
+    return sentence
 
 
 def _remarks(marked: str, target: str, limit: int | None) -> str | None:

@@ -35,12 +35,8 @@ LONGEST_S = 39.5
 
 
 def describe(choice: EngineChoice) -> EngineSpec:
-    """Raises `EngineUnavailable` for another clone mode."""
-    clone = choice.options.get("clone", "none")
-    if clone not in CLONE_MODES:
-        raise EngineUnavailable(f"Chatterbox knows the clone modes {', '.join(CLONE_MODES)}, not {clone!r}.")
     settings: dict[str, str | int | float | bool] = {
-        "clone": clone,
+        "clone": choice.options.get("clone", "none"),
         "exaggeration": float(choice.options.get("exaggeration", 0.5)),
         "cfg_weight": float(choice.options.get("cfg_weight", 0.4)),
         "reference": _digest(choice.options.get("reference", "")),
@@ -49,6 +45,9 @@ def describe(choice: EngineChoice) -> EngineSpec:
 
 
 def load(choice: EngineChoice, device: str) -> ChatterboxVoice:  # noqa: ARG001 - the server has the device
+    clone = choice.options.get("clone", "none")
+    if clone not in CLONE_MODES:
+        raise EngineUnavailable(f"Chatterbox knows the clone modes {', '.join(CLONE_MODES)}, not {clone!r}.")
     timeout_s = float(choice.options.get("timeout_s", 300.0))
     reference = choice.options.get("reference", "")
     path = Path(reference).expanduser() if reference else None

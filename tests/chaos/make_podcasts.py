@@ -15,5 +15,5 @@ settings = Settings()
 given = build_resources(settings)
 with open_instance(settings) as instance:
     while True:
-        podcasts.run_due(instance, given["lake"], given["ledger"])
+        podcasts.run_due(instance, given)
         time.sleep(0.2)

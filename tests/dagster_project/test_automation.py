@@ -227,7 +227,7 @@ def test_all_that_asks_for_work_is_off_until_it_is_switched_on(settings: Setting
     switches = [*repository.sensor_defs, *repository.schedule_defs]
     assert {one.name for one in switches} >= {"episode_flow", "flow", "poll_feeds", "nightly", "seal"}
     on = {one.name for one in switches if one.default_status.value != "STOPPED"}
-    assert on == {"dead_runs", "requested_podcasts", "requested_lessons"}
+    assert on == {"dead_runs", "requested_podcasts", "requested_lessons", "requested_videos"}
 
 
 def test_permanent_failures_leave_a_full_window_and_a_retry_brings_them_back(

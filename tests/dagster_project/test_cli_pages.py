@@ -43,6 +43,23 @@ def test_a_page_says_why_it_cannot_be_written(home: Path, tmp_path: Path) -> Non
     )  # fmt: skip
 
 
+def test_an_audiogram_is_written_with_the_words_of_its_range(home: Path, tmp_path: Path) -> None:
+    out = tmp_path / "clip.mp4"
+    answer = podlake(home, "audiogram", RAIN, "--from", "0", "--to", "0:01.5", "--out", str(out))
+    assert answer.exit_code == 0, answer.output
+    assert answer.output.startswith(f"{out}: h264, 1080 × 1080, 1.5 s, ")
+    assert int(answer.output.split()[-2]) in range(1, 15)
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
+
+
+def test_an_audiogram_says_why_it_cannot_be_made(home: Path) -> None:
+    assert "is not in it" in podlake(home, "audiogram", RAIN, "--from", "5", "--to", "2").output
+    assert "is not in it" in podlake(home, "audiogram", RAIN, "--from", "0", "--to", "9:00:00").output
+    assert "is not kept" in podlake(home, "audiogram", BREAD, "--from", "0", "--to", "1").output
+    wrong = podlake(home, "audiogram", RAIN, "--from", "soon", "--to", "1")
+    assert (wrong.exit_code, "write 75, 12:00 or 1:02:03.5" in wrong.output) == (2, True)
+
+
 def test_the_site_is_written_with_small_copies_of_the_audio(home: Path, tmp_path: Path) -> None:
     answer = podlake(home, "site", "--out", str(tmp_path / "site"), "--audio", "copy")
     assert "3 episodes" in answer.output

@@ -9,7 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from assets.stages import LESSON_GRAPH, PODCAST_GRAPH
+from assets.stages import LESSON_GRAPH, PODCAST_GRAPH, VIDEO_GRAPH
 from dagster_project.definitions import build
 from dagster_project.settings import Settings
 
@@ -76,6 +76,9 @@ def test_the_lineage_is_the_design_s(defs: dg.Definitions) -> None:
     assert parents["podcast_audio"] == {"script", "speech_lines"}
     assert parents["podcast_transcript"] == {"podcast_audio"}
     assert parents["stream_package"] == {"podcast_audio", "podcast_transcript"}
+    assert parents["reference_audio"] == parents["speech_text"] == set()
+    assert parents["cloned_speech"] == {"reference_audio", "speech_text"}
+    assert parents["talking_head_video"] == {"cloned_speech", "speech_text"}
     assert parents["podcast_hearing"] == {"script", "podcast_audio", "stream_package"}
 
 
@@ -85,7 +88,7 @@ def test_stages_that_advance_independently_have_batches_of_different_sizes(defs:
         for assets_def in defs.assets or []
         if isinstance(assets_def, dg.AssetsDefinition) and (policy := assets_def.backfill_policy)
         if assets_def.key.to_user_string()
-        not in PODCAST_GRAPH.names + LESSON_GRAPH.names  # these run one after the other
+        not in PODCAST_GRAPH.names + LESSON_GRAPH.names + VIDEO_GRAPH.names  # these run one after the other
     ]
     assert len(sizes) == 11
     assert len(set(sizes)) == 11

@@ -13,7 +13,7 @@ import pytest
 from dagster_project.alerts import current_alerts
 from dagster_project.build_resources import gpu_servers
 from dagster_project.gpu_servers import gpu_server_sensor, has_work
-from dagster_project.instance import database_url, open_instance
+from dagster_project.instance import database_url
 from dagster_project.settings import Settings
 from resources.gpu_server.ledger import GpuServerLedger, KnownServer, costly
 from resources.lake.home import Home
@@ -41,6 +41,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
 def settings(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     monkeypatch.setenv("PODLAKE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PODLAKE_DATABASE_URL", f"sqlite:///{tmp_path}/service.db")
     monkeypatch.setenv("PODLAKE_GPU_SERVERS", f"gpu-1={cloud.url}/health")
     monkeypatch.setenv("PODLAKE_GPU_SERVER_IDLE_MIN", "0.000001")
     return Settings()
@@ -48,7 +49,7 @@ def settings(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> S
 
 @pytest.fixture
 def instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
-    with open_instance(settings) as found:
+    with dg.DagsterInstance.ephemeral() as found:
         if settings.gpu_servers:
             GpuServerLedger(database_url(settings)).known("gpu-1")  # its idle time begins
         yield found

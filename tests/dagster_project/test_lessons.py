@@ -21,9 +21,11 @@ from dagster_project.lessons import (
     PHASES,
     Status,
     cancel,
+    claimed,
     decide,
     due,
     requested_lessons,
+    run_due,
     run_tags,
     status,
 )
@@ -267,3 +269,12 @@ for arguments in (
     assert listed.split()[:4] == [added.split()[0], "pending", "en→es", "one"]
     assert course == "The course one is not available yet."
     assert unknown.startswith("refused: There is no lesson lesson-20260101-00000000.")
+
+
+def test_what_another_process_has_claimed_is_left_to_it(
+    instance: dg.DagsterInstance, lake: Lake, ledger: LessonLedger, tmp_path: Path
+) -> None:
+    add(ledger, lake, tmp_path)
+    (ready,) = due(instance, lake, ledger)
+    assert [claimed(ledger, ready), claimed(ledger, ready)] == [True, False]
+    assert run_due(instance, lake, ledger) == []

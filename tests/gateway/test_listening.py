@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import av
@@ -38,9 +39,9 @@ from speech.mastering import assemble
 from speech.opus_stream import PART_MS
 from speech.podcast_files import encode_podcast, webm_clusters
 from speech.webm import CLUSTER_MS, Cluster, read_clusters, webm_cluster, webm_header
-from tests.gateway.serving import ADMIN, OPERATOR, VIEWER, Served, basic
+from tests.gateway.serving import ADMIN, OPERATOR, VIEWER, Served, basic, served
 from tests.landings import land
-from tests.talks import BREAD, RAIN
+from tests.talks import BREAD, RAIN, land_talks
 
 TEXTS = ("Hello from the roof.", "Good morning, what grows here?", "Beans.")
 SCRIPT = f"[S1] {TEXTS[0]} [S2] {TEXTS[1]} [S1] {TEXTS[2]}"
@@ -131,7 +132,7 @@ LINES = (voice(1.6, 120), voice(2.1, 200), voice(0.9, 120))
 @pytest.fixture
 def requested(talks: Served) -> str:
     """A podcast that is requested; nothing of it is made."""
-    answer = talks.service.library.ledger.admit(
+    answer = talks.service.studio.ledger.admit(
         Asked(USER, SCRIPT, "The roof"), Limits(at_once=99, per_day=99), lambda _: []
     )
     assert answer.podcast_id is not None
@@ -140,7 +141,7 @@ def requested(talks: Served) -> str:
 
 def say(served: Served, podcast: str, index: int) -> None:
     """The line of a turn appears, as its voice writes it."""
-    write_wav(served.service.library.files.line(podcast, index, "voice", TEXTS[index]), LINES[index])
+    write_wav(served.service.studio.files.line(podcast, index, "voice", TEXTS[index]), LINES[index])
 
 
 # --- what is sent
@@ -180,7 +181,7 @@ def test_an_end_behind_the_end_is_an_end(talks: Served) -> None:
     assert listener.clusters == []
 
 
-def test_the_parts_are_kept_and_forgotten_with_the_episode(talks: Served) -> None:
+def test_the_parts_are_kept(talks: Served) -> None:
     with listening(talks, granted(talks, RAIN), 43_000) as listener:
         listener.until("stream_end")
     cache = talks.service.settings.cache_folder / "listening"
@@ -224,7 +225,7 @@ def test_a_late_listener_shares_what_is_encoded(talks: Served, requested: str) -
 
 
 def test_lines_that_only_the_home_has_are_found_there(talks: Served, requested: str) -> None:
-    files = talks.service.library.files
+    files = talks.service.studio.files
     rows = []
     for index in range(len(LINES)):
         say(talks, requested, index)
@@ -242,7 +243,7 @@ def test_a_cancelled_podcast_is_one_error(talks: Served, requested: str) -> None
     path = granted(talks, requested, kind="podcasts")
     with listening(talks, path) as listener:
         assert listener.next()["type"] == "stream_metadata"
-        talks.service.library.ledger.cancel(requested)
+        talks.service.studio.ledger.cancel(requested)
         failed = listener.until("error")
         assert (failed["code"], failed["retryable"]) == ("podcast_cancelled", False)
         assert listener.closed() == 1000
@@ -255,7 +256,7 @@ def test_a_cancelled_podcast_is_one_error(talks: Served, requested: str) -> None
 
 
 def test_a_finished_podcast_is_sent_as_it_was_packed(talks: Served, requested: str) -> None:
-    lake, files = talks.service.lake, talks.service.library.files
+    lake, files = talks.service.lake, talks.service.studio.files
     made = assemble([("S1", LINES[0]), ("S2", LINES[1]), ("S1", LINES[2])])
     clusters = webm_clusters(encode_podcast(made.samples, {"title": "The roof"}, []).opus)
     offsets = list(itertools.accumulate((len(one.content) for one in clusters), initial=len(webm_header())))
@@ -353,6 +354,17 @@ def test_a_second_connection_replaces_the_first(talks: Served) -> None:
             assert first.closed() == 4001
             second.audio(3)
     assert second.clusters[0].start_ms == 20_000
+
+
+def test_there_are_not_more_listeners_than_the_settings_say(tmp_path: Path) -> None:
+    land_talks(tmp_path)
+    with served(tmp_path, listeners=1) as small:
+        paths = [granted(small, RAIN) for _ in range(2)]
+        with listening(small, paths[0]) as listener:
+            listener.next()
+            with pytest.raises(InvalidStatus) as refused, listening(small, paths[1]):
+                pass
+            assert refused.value.response.status_code == 503
 
 
 # --- how fast

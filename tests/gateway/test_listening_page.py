@@ -139,6 +139,28 @@ def test_a_podcast_is_heard_while_it_is_made(
     assert page.evaluate("livePlayer.audio.currentTime") == pytest.approx(5.9, abs=0.3)
 
 
+def test_the_studio_has_the_player(talks: Served, page: Any, requested: str) -> None:  # noqa: F811
+    say(talks, requested, 0)
+    say(talks, requested, 1)
+    page.goto(f"{talks.url}/studio#{requested}")
+    page.get_by_role("button", name="Listen live").click()
+    is_at(page, 0.5)
+    page.wait_for_selector("#live-player .lp-now")
+
+
+def test_the_reading_page_leads_here(talks: Served, page: Any, violations: Callable[[Any], list[str]]) -> None:
+    page.goto(f"{talks.url}/corpus/episodes/{RAIN}.html#ms=5600")
+    assert violations(page) == []
+    page.wait_for_function("() => document.getElementById('audio').currentTime > 5")
+    page.get_by_role("link", name="Listen from here").click()
+    page.wait_for_url(f"**/listen/{RAIN}?from=5600")
+    assert page.inner_text("#from") == "from 00:05"
+    page.click("#listen")
+    is_at(page, 5.6)
+    page.goto(f"{talks.url}/corpus/episodes/{BREAD}.html")  # its audio is not kept
+    assert page.get_by_role("link", name="Listen from here").count() == 0
+
+
 def test_errors_are_said(talks: Served, page: Any) -> None:
     listen(page, talks, BREAD)
     page.wait_for_selector(".lp-bad")

@@ -21,7 +21,7 @@ from speech import errors
 from speech.errors import POLICIES, PodlakeError
 from tests.landings import open_keys
 
-KEYS = [f"show-20260101-{n:08x}" for n in range(96)]
+KEYS = [f"show-20260101-{n:08x}" for n in range(120)]
 CLASSES = {
     error.error_class: error
     for error in vars(errors).values()
@@ -49,7 +49,7 @@ def test_every_class_ends_as_the_table_says(tmp_path: Path, instance: dg.Dagster
     lake, tries = Lake(Home.at(str(tmp_path))), Counter[str]()
     add_keys(instance, EPISODES, KEYS)
     result = dg.materialize(
-        [as_asset(mixed, batch_size=96, code_version="1")],
+        [as_asset(mixed, batch_size=120, code_version="1")],
         instance=instance,
         resources={"lake": lake, "tries": tries},
         tags={ASSET_PARTITION_RANGE_START_TAG: KEYS[0], ASSET_PARTITION_RANGE_END_TAG: KEYS[-1]},

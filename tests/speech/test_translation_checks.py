@@ -51,7 +51,14 @@ def test_names_may_change_their_spelling(name: str, target: str, languages: tupl
 
 
 @pytest.mark.parametrize(
-    ("name", "target"), [("Ada Lovelace", "Ella escribe."), ("H200", "Es la H100."), ("Boston", "Aquí.")]
+    ("name", "target"),
+    [
+        ("Ada Lovelace", "Ella escribe."),
+        ("H200", "Es la H100."),
+        ("Boston", "Aquí."),
+        ("Alan Turing", "La red de alguien."),
+        ("Sara", "Para ella."),
+    ],
 )
 def test_lost_names_are_found(name: str, target: str) -> None:
     assert missing_names([Name(name, True)], target, "en", "es") == [Name(name, True)]

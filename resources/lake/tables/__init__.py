@@ -10,6 +10,7 @@ from resources.lake.tables import (
     publisher,
     speech,
     studio,
+    videos,
     voices,
 )
 from resources.lake.tables.audio import ACQUISITIONS, HASHES, REMOVED_AUDIO
@@ -31,19 +32,20 @@ from resources.lake.tables.studio import (
     STREAM_PACKAGES,
 )
 from resources.lake.tables.table import Table
+from resources.lake.tables.videos import CLONED_SPEECH, REFERENCE_AUDIO, SPEECH_TEXTS, TALKING_HEAD_VIDEOS
 from resources.lake.tables.voices import SPEAKER_LINKS, VOICES
 
 __all__ = [
-    "ACQUISITIONS", "CHAPTERS", "CHECK_RESULTS", "EPISODES", "FAILURES", "HASHES", "PODCAST_AUDIO",
+    "ACQUISITIONS", "CHAPTERS", "CHECK_RESULTS", "CLONED_SPEECH", "EPISODES", "FAILURES", "HASHES", "PODCAST_AUDIO",
     "PODCAST_HEARINGS", "PODCAST_TRANSCRIPTS", "PODCAST_TURNS", "POLLS", "PUBLISHER_SEGMENTS",
-    "QUALITY", "REMOVED_AUDIO", "REPEATED_AUDIO", "SAME_AUDIO", "SCRIPTS", "SCRIPT_TURNS", "SEGMENTS", "SPEAKERS", "SPEAKER_LINKS", "SPEECH_LINES", "STAGE_RUNS", "STREAM_CLUSTERS", "STREAM_PACKAGES", "SUBSCRIPTIONS", "TABLES",
+    "QUALITY", "REFERENCE_AUDIO", "REMOVED_AUDIO", "REPEATED_AUDIO", "SAME_AUDIO", "SCRIPTS", "SCRIPT_TURNS", "SEGMENTS", "SPEAKERS", "SPEAKER_LINKS", "SPEECH_LINES", "SPEECH_TEXTS", "STAGE_RUNS", "STREAM_CLUSTERS", "STREAM_PACKAGES", "SUBSCRIPTIONS", "TABLES", "TALKING_HEAD_VIDEOS",
     "TURNS", "UNCHANGED_POLLS", "UTTERANCES", "VOICES", "WORDS",
     "WORD_SPEAKERS", "Table",
 ]  # fmt: skip
 
 TABLES: dict[str, Table] = {
     table.name: table
-    for group in (catalogue, audio, speech, publisher, dataset, voices, duplicates, studio, lessons, pipeline)
+    for group in (catalogue, audio, speech, publisher, dataset, voices, duplicates, studio, lessons, videos, pipeline)
     for table in vars(group).values()
     if isinstance(table, Table)
 }

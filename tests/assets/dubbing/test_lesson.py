@@ -95,7 +95,7 @@ def dubbed(tmp_path_factory: pytest.TempPathFactory) -> Dubbed:
 
 
 def test_the_lesson_waits_at_each_gate(dubbed: Dubbed) -> None:
-    assert dubbed.said[1:-2] == [
+    assert dubbed.said[1:-4] == [
         f"{dubbed.key}  content_review, look at lesson_video, then approve or reject it",
         f"content_review of {dubbed.key} is approved by Ann.",
         f"{dubbed.key}  voiceover_review, look at dubbed_video, then approve or reject it",
@@ -108,8 +108,10 @@ def test_the_lesson_waits_at_each_gate(dubbed: Dubbed) -> None:
         "The course biology is available.",
         f"{dubbed.key}  published",
     ]
-    assert dubbed.said[-1].startswith("  voiceover_review approved by Bob at ")
-    assert dubbed.said[-1].endswith("UTC: Good.")
+    assert dubbed.said[-3].startswith("  voiceover_review approved by Bob at ")
+    assert dubbed.said[-3].endswith("UTC: Good.")
+    (video,), (published,) = dubbed.lake.rows(DUBBED_VIDEOS, dubbed.key), dubbed.lake.rows(PUBLISHED_VIDEOS, dubbed.key)
+    assert dubbed.said[-2:] == [f"  dubbed: {dubbed.path(video.uri)}", f"  published: {published.location}"]
 
 
 def test_words_have_times_and_speakers_and_become_sentences(dubbed: Dubbed) -> None:

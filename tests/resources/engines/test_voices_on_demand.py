@@ -1,4 +1,4 @@
-"""A voice whose service is on a GPU server wakes it before it speaks."""
+"""A voice or translator whose service is on a GPU server wakes it before it works."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from resources.engines.devices import Devices
+from resources.engines.translators import Translators
 from resources.engines.voices import Said, Voices
 from resources.gpu_server.compute import OpenStackServer
 from resources.gpu_server.errors import ServerFailed
@@ -24,22 +25,24 @@ pytestmark = pytest.mark.filterwarnings(
 )  # openstacksdk's own
 
 
-def said(cloud: Cloud, voice_url: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Said]:
+def on_demand(cloud: Cloud, folder: Path, monkeypatch: pytest.MonkeyPatch) -> GpuServers:
     for name in [name for name in os.environ if name.startswith("OS_")]:
         monkeypatch.delenv(name)
     for name, value in cloud.environment().items():
         monkeypatch.setenv(name, value)
     ledger = GpuServerLedger(f"sqlite:///{folder}/service.db")
-    server = GpuServer(OpenStackServer("gpu-1"), ledger, f"{cloud.url}/health", pause=lambda _: None)
+    return GpuServers([GpuServer(OpenStackServer("gpu-1"), ledger, f"{cloud.url}/health", pause=lambda _: None)])
+
+
+def said(servers: GpuServers, voice_url: str, folder: Path) -> list[Said]:
     choice = EngineChoice("openai", voice_url)
-    voices = Voices({"S1": choice}, Devices([]), 0.0, GpuServers([server]))
     lines = [Line("show", number, "Hello there, everyone.", folder / f"{number}.wav") for number in range(2)]
-    return list(voices.say([(choice, line) for line in lines]))
+    return list(Voices({"S1": choice}, Devices([]), 0.0, servers).say([(choice, line) for line in lines]))
 
 
 def test_the_server_is_woken_and_then_the_lines_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with running_cloud() as cloud, openai_server() as voice:
-        found = said(cloud, voice.url, tmp_path, monkeypatch)
+        found = said(on_demand(cloud, tmp_path, monkeypatch), voice.url, tmp_path)
     assert [type(one.result) for one in found] == [SpokenLine, SpokenLine]
     assert cloud.actions == ["unshelve"]
 
@@ -48,8 +51,23 @@ def test_a_server_that_does_not_start_is_the_error_of_its_lines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with running_cloud(status="ERROR") as cloud, openai_server() as voice:
-        found = said(cloud, voice.url, tmp_path, monkeypatch)
-        elsewhere = said(cloud, voice.url.replace("127.0.0.1", "localhost"), tmp_path / "b", monkeypatch)
+        found = said(on_demand(cloud, tmp_path, monkeypatch), voice.url, tmp_path)
+        elsewhere = said(
+            on_demand(cloud, tmp_path, monkeypatch), voice.url.replace("127.0.0.1", "localhost"), tmp_path / "b"
+        )
     assert [type(one.result) for one in found] == [ServerFailed, ServerFailed]
     assert [type(one.result) for one in elsewhere] == [SpokenLine, SpokenLine]
     assert cloud.actions == []
+
+
+def test_a_chat_model_on_the_server_is_woken_for_a_lesson(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with running_cloud() as cloud:
+        servers = on_demand(cloud, tmp_path, monkeypatch)
+        chat = EngineChoice("ollama", "http://127.0.0.1:11434", {"model": "m"})
+        with Translators(chat, tmp_path, gpu_servers=servers).loaded():
+            assert cloud.is_healthy
+        with Translators(
+            EngineChoice("ollama", "http://localhost:11434", {"model": "m"}), tmp_path, gpu_servers=servers
+        ).loaded():
+            pass
+    assert cloud.actions == ["unshelve"]

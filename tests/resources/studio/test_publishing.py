@@ -11,6 +11,7 @@ from resources.lake.home import Home
 from resources.studio import kinescope
 from resources.studio.kinescope import Kinescope as Client
 from resources.studio.kinescope import VideoFailed
+from resources.studio.lesson_files import LessonFiles
 from resources.studio.lessons import LessonLedger
 from resources.studio.publishing import DubbedFile, FolderPublisher, KinescopePublisher, publisher
 from speech.errors import HttpRefused, HttpServerError, NetworkError, PublishRefused, RateLimited, policy_of
@@ -54,6 +55,22 @@ def test_a_folder_gets_the_video_and_its_subtitles(tmp_path: Path, file: DubbedF
     assert (first.service, first.location) == ("folder", f"{folder}/{file.lesson_id}.es.mp4")
     assert Path(first.location).read_bytes() == CONTENT
     assert sorted(one.name for one in folder.iterdir()) == [f"{file.lesson_id}.es.mp4", f"{file.lesson_id}.es.srt"]
+
+
+def test_an_object_store_gets_the_same_and_lessons_lie_in_it(s3_home: Home, tmp_path: Path, file: DubbedFile) -> None:
+    found = FolderPublisher(f"{s3_home.uri}/out").publish(file)
+    name = f"{file.lesson_id}.es"
+    assert (found.service, found.location) == ("s3", f"{s3_home.uri}/out/biology/{name}.mp4")
+    assert s3_home.read("out", "biology", f"{name}.mp4") == CONTENT
+    assert s3_home.names("out", "biology") == [f"{name}.mp4", f"{name}.srt"]
+    files = LessonFiles(s3_home, tmp_path / "cache")
+    uri = files.add(file.lesson_id, "source.mp4", file.video)
+    assert uri == f"lessons/2026/11/{file.lesson_id}/source.mp4"
+    assert files.local(uri).read_bytes() == CONTENT
+    copy = files.local(files.write(file.lesson_id, "a.srt", b"1"))
+    assert copy.read_bytes() == b"1"
+    files.forget_work(file.lesson_id)
+    assert not copy.exists()
 
 
 def test_a_video_is_uploaded_in_parts_and_waited_for(

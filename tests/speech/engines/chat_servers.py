@@ -8,7 +8,7 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -48,7 +48,7 @@ class ChatSeen:
 
 FAULTS = (
     "lost line", "more lines", "no number", "no name", "no term", "broken", "other language", "copy", "500", "429", "503",
-    "empty", "slow", "length", "error inside", "no key", "page",
+    "empty", "slow", "length", "error inside", "no key", "page", "swapped",
 )  # fmt: skip
 
 
@@ -105,6 +105,8 @@ class _Chat(BaseHTTPRequestHandler):
             lines = lines[:-1]
         if fault == "more lines":
             lines.append({"id": len(lines) + 1, "note": "", "translation": "Y nada más."})
+        if fault == "swapped" and len(lines) > 1:
+            lines[0]["id"], lines[1]["id"] = lines[1]["id"], lines[0]["id"]
         if fault == "no key":
             lines = [{"id": line["id"], "text": line["translation"]} for line in lines]
         text = json.dumps({"lines": lines}, ensure_ascii=False)
@@ -140,8 +142,9 @@ class _Chat(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        self.wfile.write(content)
+        with suppress(BrokenPipeError, ConnectionResetError):  # a client that has waited for long enough
+            self.end_headers()
+            self.wfile.write(content)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ LINES = (
     "Write to a@b.org or https://example.org/x?y=1 today!",
     "*Really*, the foobarize thing is #1.",
     "They have twenty-one cars in London",
+    "Is there a train? Thank you for asking me!",
     "…",
 )  # fmt: skip
 TERMS = (Term("neural network", "red neuronal"),)
@@ -28,7 +29,7 @@ TERMS = (Term("neural network", "red neuronal"),)
 
 @pytest.fixture(scope="module")
 def translated() -> list[TranslatedLine]:
-    request = TranslationRequest(LINES, "en", "es", TERMS, (20, *[None] * 7))
+    request = TranslationRequest(LINES, "en", "es", TERMS, (20, *[None] * 8))
     return registry.load_translator(EngineChoice("apertium")).translate(request)
 
 
@@ -52,8 +53,13 @@ def test_terms_numbers_and_addresses_stay(translated: list[TranslatedLine]) -> N
 def test_what_is_wrong_with_a_line_is_named(translated: list[TranslatedLine]) -> None:
     assert translated[0].problem == "The line has 38 characters, 20 fit."
     assert translated[5].problem == "Not translated: foobarize."
-    assert (translated[7].text, translated[7].problem) == (None, "The line has no words.")
+    assert (translated[8].text, translated[8].problem) == (None, "The line has no words.")
     assert translated[3].problem is None
+
+
+@installed
+def test_capitals_and_marks_are_those_of_spanish(translated: list[TranslatedLine]) -> None:
+    assert translated[7].text == "¿Es allí un tren? ¡Gracias para pedirme!"
 
 
 @installed

@@ -96,6 +96,6 @@ def test_empty_text_is_never_sent(tmp_path: Path) -> None:
 
 def test_other_clone_modes_and_missing_references_are_refused(tmp_path: Path) -> None:
     with pytest.raises(EngineUnavailable, match="clone modes none, one, segment"):
-        registry.describe("synthesizer", EngineChoice("chatterbox", "http://127.0.0.1:1", {"clone": "two"}))
+        registry.load_synthesizer(EngineChoice("chatterbox", "http://127.0.0.1:1", {"clone": "two"}), "cpu")
     with pytest.raises(EngineUnavailable, match="does not exist"):
         registry.load_synthesizer(EngineChoice("chatterbox", "http://127.0.0.1:1", {"reference": "/none.wav"}), "cpu")

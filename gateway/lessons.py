@@ -1,0 +1,84 @@
+"""What the routes of lessons share: the ledger, the files, and what the API says of a lesson."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import dagster as dg
+
+from dagster_project.build_resources import lesson_limits
+from dagster_project.lessons import Status, statuses
+from dagster_project.settings import Settings
+from podlake.api import Course, LessonReview
+from podlake.api import Lesson as LessonEntry
+from resources.lake.lake import Lake
+from resources.lake.tables.lessons import DUBBED_VIDEOS, LESSON_SUBTITLES, LESSONS, PUBLISHED_VIDEOS
+from resources.lake.warehouse import ask, connect
+from resources.studio.lesson_files import LessonFiles
+from resources.studio.lessons import Lesson, LessonLedger, NewLesson
+from speech.videos import check_lesson_file
+
+Which = Literal["source", "dubbed"]
+_COURSES = """
+select course, n_lessons, n_published, is_available from courses
+where $course is null or course = $course order by course
+"""
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """The lessons of a service."""
+
+    settings: Settings
+    lake: Lake
+    ledger: LessonLedger
+    files: LessonFiles
+
+    def entries(self, instance: dg.DagsterInstance, lessons: Sequence[Lesson]) -> list[LessonEntry]:
+        return [self._entry(one) for one in statuses(instance, self.lake, self.ledger, lessons)]
+
+    def add_file(self, new: NewLesson, received: Path) -> Lesson:
+        """Copy a received file into the home, and write the lesson down. Raises a `PodlakeError` for a bad one."""
+        new.check()
+        check_lesson_file(received, lesson_limits(self.settings))
+        key = self.ledger.new_key(new)
+        return self.ledger.add(key, new, self.files.add(key, f"source{received.suffix.lower()}", received))
+
+    def add_episode(self, new: NewLesson) -> Lesson:
+        """Raises `BadLesson`."""
+        return self.ledger.add(self.ledger.new_key(new), new, None)
+
+    def video(self, lesson_id: str, which: Which) -> Path | None:
+        """The file as it was given, or the dubbed one; None if there is none. Raises `StorageError` if it is gone."""
+        if which == "dubbed":
+            return next((self.files.local(row.uri) for row in self.lake.rows(DUBBED_VIDEOS, lesson_id)), None)
+        return next((self.files.local(row.source_uri) for row in self.lake.rows(LESSONS, lesson_id)), None)
+
+    def subtitles(self, lesson_id: str, kind: str, suffix: str) -> Path | None:
+        rows = self.lake.rows(LESSON_SUBTITLES, lesson_id)
+        return next((self.files.local(row.uri) for row in rows if (row.kind, row.format) == (kind, suffix)), None)
+
+    def courses(self, course: str | None = None) -> list[Course]:
+        with connect(self.lake.home) as connection:
+            return [Course(*row) for row in ask(connection, _COURSES, {"course": course})]
+
+    def _entry(self, found: Status) -> LessonEntry:
+        lesson = found.lesson
+        published = self.lake.rows(PUBLISHED_VIDEOS, lesson.lesson_id)
+        return LessonEntry(
+            lesson_id=lesson.lesson_id, title=lesson.title, course=lesson.course,
+            source_language=lesson.source_language, target_language=lesson.target_language, state=found.state,
+            added_by=lesson.user_id, added_at=lesson.added_at, stage=found.stage, error=found.error,
+            attempt=found.attempt, has_source=bool(self.lake.current("lesson_video", [lesson.lesson_id])),
+            has_dub=bool(self.lake.current("dubbed_video", [lesson.lesson_id])),
+            location=published[0].location if published and found.state == "published" else None,
+            reviews=tuple(
+                LessonReview(
+                    one.gate, "approved" if one.is_approved else "rejected", one.decided_by, one.decided_at, one.note
+                )
+                for one in self.ledger.reviews(lesson.lesson_id)
+            ),
+        )  # fmt: skip
