@@ -17,6 +17,8 @@ from speech.engines.protocols import EngineSpec
 from speech.types import Transcript, Word
 
 SPEC = EngineSpec("toy", "toy", "1")
+IDLE_WAIT_S = 5.0
+"""As `podlake worker` waits when there is no job."""
 
 
 def work(url: str, tokens: Sequence[str], engine_s: float) -> None:
@@ -36,7 +38,7 @@ def _worker(url: str, token: str, engine_s: float) -> None:
         while True:
             lease = connection.claim()
             if lease is None:
-                time.sleep(0.2)
+                time.sleep(min(IDLE_WAIT_S, 10 * engine_s))
                 continue
             path = Path(folder) / lease.job_id
             try:

@@ -3,7 +3,7 @@
 python -m bench.workers [--workers 200] [--jobs 1000] [--database postgresql+psycopg2://…]
 
 The workers are threads of five processes that speak the protocol through podlake's client; the engine is a pause. One
-process is ended by SIGKILL when a fifth of the jobs has landed. The leases that it held end, and go to others.
+process is ended by SIGKILL when half of its workers have a job. Their leases end, and the jobs go to others.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from threading import Thread
 
 from bench.gateway import free_port, start_server
 from bench.worker_group import SPEC, work
@@ -41,7 +42,6 @@ CONTENT = b"sound" * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 GROUPS = 5
 """Processes of workers, of which one is killed."""
-LEASE_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder, port = Path(name), free_port()
         database = asked.database or f"sqlite:///{folder}/service.db"
-        os.environ |= {"PODLAKE_DATABASE_URL": database, "PODLAKE_SERVE_LEASE_S": str(LEASE_S)}
+        os.environ["PODLAKE_DATABASE_URL"] = database
         server = start_server(folder, port)
         try:
             url = f"http://127.0.0.1:{port}"
@@ -91,22 +91,30 @@ def measure(home: Path, url: str, database: str, n_workers: int, n_jobs: int, en
     queue.submit("earlier", [Work("transcriber", CHOICE, SPEC.fingerprint, key, SHA256, "en") for key in keys])
     tokens = {f"worker-{n}": accounts.add_key(f"worker-{n}", "operator", ("work",)) for n in range(n_workers)}
     groups = [list(tokens)[start::GROUPS] for start in range(GROUPS)]
-    lost_leases = 0
+    lost: list[int] = []
+
+    def kill_first() -> None:
+        """End the first group when half of its workers have a job."""
+        while sum(job.worker in groups[0] for job in queue.running()) < len(groups[0]) / 2:
+            time.sleep(0.02)
+        os.kill(processes[0].pid or 0, signal.SIGKILL)
+        processes[0].join()
+        lost.append(sum(job.worker in groups[0] for job in queue.running()))
+
     with _started(url, [[tokens[name] for name in group] for group in groups], engine_s) as processes:
         started_s = time.monotonic()
+        killing = Thread(target=kill_first, daemon=True)
+        killing.start()
         audio = (Audio(key, SHA256, Path("at the service"), "en") for key in keys)
-        for count, done in enumerate(WorkerHost(database, poll_s=0.05).run("transcriber", CHOICE, SPEC, audio), 1):
+        for done in WorkerHost(database, poll_s=0.05).run("transcriber", CHOICE, SPEC, audio):
             assert isinstance(done.result, Transcript), done.error
             words = [{"word": word.text, "word_idx": index} for index, word in enumerate(done.result.words)]
             land_stage(lake, "transcript", done.audio.episode_id, {"words": words})
-            if count == n_jobs // GROUPS:
-                os.kill(processes[0].pid or 0, signal.SIGKILL)
-                processes[0].join()
-                lost_leases = sum(job.worker in groups[0] for job in queue.running())
         seconds = time.monotonic() - started_s
+        killing.join()
     assert queue.counts() == {"queued": 0, "leased": 0, "finished": 0}, queue.counts()
     landings = {key: STAGE_RUNS.rows_of(lake.history("transcript", key)) for key in keys}
-    return Result(Counter({key: len(rows) for key, rows in landings.items() if rows}), seconds, lost_leases)
+    return Result(Counter({key: len(rows) for key, rows in landings.items() if rows}), seconds, lost[0])
 
 
 @contextmanager

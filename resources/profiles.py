@@ -5,31 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import TypeAdapter
 
 from resources.lake.tables.dataset import UTTERANCES
+from resources.measure_rules import MeasureRule
 
 PROFILES = Path(__file__).resolve().parents[1] / "profiles"
 
 
 @dataclass(frozen=True)
-class Rule:
-    """What a measure must be."""
+class Rule(MeasureRule):
+    """What a measure of an utterance must be, so that it is not dropped."""
 
-    measure: str
-    reason: str
-    """Why an utterance is dropped."""
-    min: float | None = None
-    max: float | None = None
-    equals: bool | None = None
-    missing: Literal["keep", "drop"] = "keep"
-    """What happens to an utterance without the measure."""
-
-    def __post_init__(self) -> None:
-        if self.measure not in UTTERANCES.schema.names:
-            raise ValueError(f"utterances have no measure {self.measure}.")
+    table = UTTERANCES
 
     @property
     def drops_sql(self) -> str:

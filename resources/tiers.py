@@ -5,31 +5,20 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from pydantic import TypeAdapter
 
 from resources.lake.tables.dataset import QUALITY, QualityRow
+from resources.measure_rules import MeasureRule
 
 DEFAULT = Path(__file__).resolve().parents[1] / "profiles" / "tiers" / "default.yaml"
 
 
 @dataclass(frozen=True)
-class TierRule:
-    """What a measure of an episode must be."""
+class TierRule(MeasureRule):
+    """What a measure of an episode must be, so that it stays in a tier."""
 
-    measure: str
-    reason: str
-    """What is wrong with an episode for which it does not hold."""
-    min: float | None = None
-    max: float | None = None
-    equals: bool | None = None
-    missing: Literal["keep", "drop"] = "keep"
-    """Whether an episode without the measure stays in the tier."""
-
-    def __post_init__(self) -> None:
-        if self.measure not in QUALITY.schema.names:
-            raise ValueError(f"quality has no measure {self.measure}.")
+    table = QUALITY
 
     def failing(self, row: QualityRow) -> str | None:
         """Why the rule does not hold for the episode, with the value and the limit; None if it holds."""

@@ -137,15 +137,26 @@ def remove(lake: Lake, episode_ids: Collection[str]) -> None:
     ids = set(episode_ids)
     with exclusive(lake.home):
         _remove_from_voices(lake, ids)
-        _remove_landings(lake.home, [commit for commit in _all_commits(lake.home) if commit.key in ids])
-        for table in SEALABLE:
-            if table.landing[0] == "episode_id":
-                files = SealedFiles(lake.home, table)
-                supersede(files, ids, (), rewrite_all=True)
-                files.remove_replaced()
-            for name in lake.home.names("lake", table.name, OPEN):
-                if name.partition("@")[0] in ids:  # of a landing that was never committed
-                    lake.home.remove("lake", table.name, OPEN, name)
+        _remove_rows(lake, ids, "episode_id")
+
+
+def remove_podcasts(lake: Lake, podcast_ids: Collection[str]) -> None:
+    """Remove every row of the podcasts, open or sealed."""
+    with exclusive(lake.home):
+        _remove_rows(lake, set(podcast_ids), "podcast_id")
+
+
+def _remove_rows(lake: Lake, ids: set[str], column: str) -> None:
+    """Remove the rows of tables whose landings this column names, and the records and failures of the keys."""
+    _remove_landings(lake.home, [commit for commit in _all_commits(lake.home) if commit.key in ids])
+    for table in SEALABLE:
+        if table.landing[0] == column or table is STAGE_RUNS:
+            files = SealedFiles(lake.home, table)
+            supersede(files, ids, (), rewrite_all=True)
+            files.remove_replaced()
+        for name in lake.home.names("lake", table.name, OPEN):
+            if name.partition("@")[0] in ids:  # of a landing that was never committed
+                lake.home.remove("lake", table.name, OPEN, name)
     for name in lake.keys(FAILURES):
         if name.partition(".")[0] in ids:
             lake.remove(FAILURES, name)

@@ -10,6 +10,8 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+from pyarrow import fs
+
 from resources.lake.home import Home
 
 FOLDER = "podcasts"
@@ -43,6 +45,20 @@ class StudioFiles:
     def forget_lines(self, podcast_id: str) -> None:
         """Remove the local files of lines, which the home has by now."""
         shutil.rmtree(self.cache / "studio" / podcast_id, ignore_errors=True)
+
+    def forget(self, podcast_id: str) -> int:
+        """Remove all files of the podcast, here and in the home. Returns the number of those in the home."""
+        self.forget_lines(podcast_id)
+        for copy in (self.cache / "studio" / "copies").glob(f"{podcast_id}*"):
+            copy.unlink(missing_ok=True)
+        selector = fs.FileSelector(
+            self.home.path(FOLDER, podcast_folder(podcast_id)), recursive=True, allow_not_found=True
+        )
+        found = [info for info in self.home.filesystem.get_file_info(selector) if info.type == fs.FileType.File]
+        own = [info.path for info in found if podcast_id in re.split(r"[./]", info.path)]
+        for path in own:
+            self.home.filesystem.delete_file(path)
+        return len(own)
 
     def publish(self, podcast_id: str, name: str, content: bytes) -> str:
         """Write a file of the podcast. Returns its path in the home, without the folder of all podcasts."""

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
+import boto3
 import dagster as dg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import sqlalchemy as sa
 from click.testing import CliRunner
+from pyarrow import fs
 
 from assets.stages import STAGES
 from dagster_project.build_resources import build_resources
 from dagster_project.cli import main
-from dagster_project.instance import database_url, open_instance
+from dagster_project.instance import DEFAULTS, database_url, open_instance
 from dagster_project.settings import Settings
 from demo.serve import serving
 from partitions.definitions import EPISODES, FEEDS
@@ -32,6 +37,8 @@ from resources.search import SearchIndex
 from resources.workers.jobs import JobQueue, Work, Worker
 from speech.engines.protocols import EngineChoice
 from tests.landings import land_stage, seal_settled
+from tests.object_store import s3_server
+from tests.postgres import postgres_storage
 
 SPEECH = Path(__file__).parents[1] / "nemo" / "pod_solo.flac"
 ITEM = """<item><title>The {name} “title” of it</title><guid>guid-of-the-{name}-item</guid>
@@ -87,8 +94,13 @@ def podlake(*arguments: str, answer: str | None = None) -> str:
     return result.output
 
 
-def poll(instance: dg.DagsterInstance, feed_id: str = "show") -> None:
-    run(instance, "episodes", feed_id)
+def poll(instance: dg.DagsterInstance) -> None:
+    run(instance, "episodes", feed(Home.at(Settings().home)))
+
+
+def feed(home: Home) -> str:
+    """`show`; with a suffix in an object store, where two names cannot be compared in one step."""
+    return Catalogue(Lake(home)).subscriptions()[0].feed_id
 
 
 def run(instance: dg.DagsterInstance, stage: str, key: str) -> None:
@@ -97,11 +109,11 @@ def run(instance: dg.DagsterInstance, stage: str, key: str) -> None:
 
 
 def keys(home: Home) -> list[str]:
-    return [row.episode_id for row in Lake(home).rows(EPISODE_ROWS, "show")]
+    return [row.episode_id for row in Lake(home).rows(EPISODE_ROWS, feed(home))]
 
 
 def fill(home: Home, site: str) -> None:
-    podlake("add", f"{site}/feed.xml", "--title", "Show")
+    assert "Show" in podlake("add", f"{site}/feed.xml", "--title", "Show")
     lake = Lake(home)
     with open_instance(Settings()) as instance:
         poll(instance)
@@ -118,7 +130,7 @@ def fill(home: Home, site: str) -> None:
             f"{site}/secret.flac is slow", run_id=instance.get_runs()[0].run_id, job_name="job"
         )
     with connect(home) as connection:
-        SearchIndex(Path(home.root) / "search").update(connection)
+        SearchIndex(Settings().cache_folder / "search").update(connection)
     job = Work("transcriber", EngineChoice("whisper"), "f" * 16, secret, "ab" * 32)
     queue = JobQueue.at(database_url(Settings()))
     queue.submit("run", [job])
@@ -126,11 +138,11 @@ def fill(home: Home, site: str) -> None:
     assert lease is not None
     queue.finish(lease.job_id, lease.lease_id, b"secret words")
     AlertLedger.at(database_url(Settings())).update([Alert("lost_run", "r1", f"{secret} hangs")])
-    exports = Path(home.root) / "exports" / "captions"
-    exports.mkdir(parents=True)
-    (exports / f"{secret}.srt").write_text("secret words")
-    pq.write_table(pa.table({"key": [secret], "text": ["secret words"]}), exports / "train-0.parquet")
-    (exports / f"{public}.srt").write_text("public words")
+    for key, text in ((secret, b"secret words"), (public, b"public words")):
+        with home.writing("exports", "captions", f"{key}.srt") as stream:
+            stream.write(text)
+    with home.writing("exports", "captions", "train-0.parquet") as stream:
+        pq.write_table(pa.table({"key": [secret], "text": ["secret words"]}), stream)
 
 
 def _land_speech(lake: Lake, key: str, text: str) -> None:
@@ -152,6 +164,37 @@ def traces(home: Home, needles: list[bytes]) -> list[str]:
             if any(needle in content for needle in [*needles, *(_as_json(needle) for needle in needles)]):
                 found.append(str(path.relative_to(home.root)))
     return found
+
+
+def objects(home: Home, needles: list[bytes]) -> list[str]:
+    """The same of an object store."""
+    found = []
+    for info in home.filesystem.get_file_info(fs.FileSelector(home.path(), recursive=True)):
+        if info.type == fs.FileType.File:
+            with home.filesystem.open_input_file(info.path) as stream:
+                content = stream.read()
+            if info.path.endswith(".parquet"):
+                content += str(pq.read_table(BytesIO(content)).to_pylist()).encode()
+            if any(needle in info.path.encode() + content for needle in needles):
+                found.append(info.path)
+    return found
+
+
+def rows_with(url: str, needles: list[bytes]) -> list[str]:
+    """The tables of a database with a row that contains one of the texts."""
+    engine, schema, found = sa.create_engine(url), sa.MetaData(), []
+    with engine.connect() as connection:
+        schema.reflect(connection)
+        for table in schema.sorted_tables:
+            content = str([tuple(map(_text, row)) for row in connection.execute(sa.select(table))]).encode()
+            if any(needle in content for needle in [*needles, *(_as_json(needle) for needle in needles)]):
+                found.append(table.name)
+    engine.dispose()
+    return found
+
+
+def _text(value: object) -> object:
+    return bytes(value) if isinstance(value, memoryview) else value
 
 
 def _as_json(text: bytes) -> bytes:
@@ -181,6 +224,37 @@ def test_no_byte_of_an_episode_is_left(secret: str, home: Home) -> None:
     assert entry.keys() == {"forgotten_at", "by", "files", "bytes", "rows"}
     assert entry["files"] == 1
     assert traces(home, needles) == []
+
+
+def test_no_byte_is_left_on_s3_and_postgresql(
+    site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres: int
+) -> None:
+    storage = postgres_storage(postgres, f"forget_{time.monotonic_ns()}")
+    url = storage["storage"]["postgres"]["postgres_url"]
+    (tmp_path / "dagster").mkdir()
+    (tmp_path / "dagster" / "dagster.yaml").write_text(f"{DEFAULTS.read_text()}\n{json.dumps(storage)[1:-1]}\n")
+    with s3_server() as environment:
+        _enter(tmp_path, monkeypatch)
+        places = {"HOME": str(tmp_path), "DAGSTER_HOME": str(tmp_path / "dagster"), "PODLAKE_HOME": "s3://forget/home"}
+        for name, value in {**environment, **places, "PODLAKE_CACHE": str(tmp_path / "cache")}.items():
+            monkeypatch.setenv(name, value)
+        boto3.client("s3").create_bucket(Bucket="forget")
+        home, local = Home.at("s3://forget/home"), Home.at(str(tmp_path))
+        fill(home, site)
+        public, secret = keys(home)
+        (acquired,) = Lake(home).rows(ACQUISITIONS, secret)
+        needles = [*SECRET, secret.encode(), acquired.audio_sha256.encode()]
+        assert len(objects(home, needles)) > 15
+        assert {"event_logs", "worker_jobs", "podlake_alerts"} <= set(rows_with(url, needles))
+        assert any(path.startswith("cache/search/") for path in traces(local, needles))
+        show = feed(home)
+        podlake("forget", secret, "--yes")
+        assert (objects(home, needles), rows_with(url, needles), traces(local, needles)) == ([], [], [])
+        assert keys(home) == [public]
+        podlake("forget", show, "--yes")
+        needles += [public.encode(), b"guid-of-the-public"]
+        assert (objects(home, needles), rows_with(url, needles), traces(local, needles)) == ([], [], [])
+        assert Lake(home).rows(EPISODE_ROWS, show) == []
 
 
 def test_it_asks_and_can_only_tell(secret: str, home: Home) -> None:

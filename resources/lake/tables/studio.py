@@ -9,7 +9,10 @@ from typing import Annotated
 from resources.lake.tables.table import FILLED, Float32, Int32, Int64, LandedAt, RunId, Table
 
 PodcastId = Annotated[str, "The podcast, which is its Dagster partition key."]
-TurnIdx = Annotated[Int32, "The turn of the script, from 0."]
+Title = Annotated[str, "Title."]
+WrittenText = Annotated[str, "As it is written."]
+FileBytes = Annotated[Int64, "Its size."]
+FileHash = Annotated[str, "Its hash."]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +22,14 @@ class PodcastRow:
     podcast_id: PodcastId = FILLED
     run_id: RunId = FILLED
     landed_at: LandedAt = FILLED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnRow(PodcastRow):
+    """A row of a turn of the script."""
+
+    turn_idx: Annotated[Int32, "The turn of the script, from 0."]
+    speaker: Annotated[str, "S1 to S4."]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +44,7 @@ class SpokenChange:
 class ScriptRow(PodcastRow):
     """The scripts, as they were requested."""
 
-    title: Annotated[str, "Title."]
+    title: Title
     language: Annotated[str, "Language tag."]
     seed: Annotated[Int64, "Seed of the voices."]
     script: Annotated[str, "The script as it was written."]
@@ -43,23 +54,19 @@ class ScriptRow(PodcastRow):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ScriptTurnRow(PodcastRow):
+class ScriptTurnRow(TurnRow):
     """The turns of a script, as they are written and as they are said."""
 
-    turn_idx: TurnIdx
-    speaker: Annotated[str, "S1 to S4."]
-    text: Annotated[str, "As it is written."]
+    text: WrittenText
     spoken_text: Annotated[str, "As it is said: formulas, numbers, dates and abbreviations in words."]
     changes: Annotated[tuple[SpokenChange, ...], "What differs; formulas first."]
     problems: Annotated[tuple[str, ...] | None, "Formulas that cannot be read, and why."] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SpeechLineRow(PodcastRow):
+class SpeechLineRow(TurnRow):
     """The turns as a voice has said them: one WAV file each."""
 
-    turn_idx: TurnIdx
-    speaker: Annotated[str, "S1 to S4."]
     engine: Annotated[str, "The synthesizer."]
     model: Annotated[str, "Its model."]
     voice_fingerprint: Annotated[str, "Hash of engine, model revision and settings."]
@@ -75,30 +82,28 @@ class SpeechLineRow(PodcastRow):
 class PodcastAudioRow(PodcastRow):
     """The finished audio. Loudness and peak are measured on the decoded MP3."""
 
-    title: Annotated[str, "Title."]
+    title: Title
     duration_ms: Annotated[Int32, "Length."]
     loudness_lufs: Annotated[Float32, "Integrated loudness, ITU-R BS.1770-4: -19 in mono."]
     true_peak_dbtp: Annotated[Float32, "Peak between samples, four times oversampled: at most -1."]
     channels: Annotated[Int32, "1: mono."]
     sample_rate_hz: Annotated[Int32, "Sample rate."]
     mp3_path: Annotated[str, "The MP3 file in the home."]
-    mp3_bytes: Annotated[Int64, "Its size."]
-    mp3_sha256: Annotated[str, "Its hash."]
+    mp3_bytes: FileBytes
+    mp3_sha256: FileHash
     opus_path: Annotated[str, "The Opus file in the home."]
-    opus_bytes: Annotated[Int64, "Its size."]
-    opus_sha256: Annotated[str, "Its hash."]
+    opus_bytes: FileBytes
+    opus_sha256: FileHash
     n_chapters: Annotated[Int32, "Chapters in the tags of both files."]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PodcastTurnRow(PodcastRow):
+class PodcastTurnRow(TurnRow):
     """When each turn is said. The times are exact: the audio was assembled from them."""
 
-    turn_idx: TurnIdx
-    speaker: Annotated[str, "S1 to S4."]
     start_ms: Annotated[Int32, "Start."]
     end_ms: Annotated[Int32, "End."]
-    text: Annotated[str, "As it is written."]
+    text: WrittenText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +132,7 @@ class StreamPackageRow(PodcastRow):
 
     path: Annotated[str, "The WebM file in the home."]
     mime: Annotated[str, "Its MIME type, as MediaSource takes it."]
-    size_bytes: Annotated[Int64, "Its size."]
+    size_bytes: FileBytes
     n_clusters: Annotated[Int32, "Parts of half a second, without the header."]
 
 
