@@ -13,7 +13,7 @@ from fastapi import APIRouter, Query
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from gateway.auth import Principal, Role, require
-from gateway.errors import Problem
+from gateway.errors import Problem, problem
 from gateway.listening import messages
 from gateway.listening.messages import StreamFailed
 from gateway.listening.metrics import ListeningMetrics
@@ -76,10 +76,14 @@ async def listen(
     """`stream_metadata`, a header and clusters of Opus in WebM as binary messages, then `stream_end` or `error`."""
     grant = await asyncio.to_thread(ListeningTokens(service.database).grant, token)
     if grant is None or grant.user_id != principal.user_id:
-        raise Problem(404, "The token is not valid, or has expired. POST …/stream gives another one.")
+        text = "The token is not valid, or has expired. POST …/stream gives another one."
+        await socket.send_denial_response(problem(404, text))
+        return
     listeners: Listeners = socket.app.state.listeners
     if len(listeners) >= service.serve.listeners:
-        raise Problem(503, "Too many listeners. Try again later.", headers={"Retry-After": "30"})
+        refusal = problem(503, "Too many listeners. Try again later.", headers={"Retry-After": "30"})
+        await socket.send_denial_response(refusal)
+        return
     await socket.accept()
     start_ms = from_ms // CLUSTER_MS * CLUSTER_MS
     await _listen(socket, service, listeners, grant, start_ms)
