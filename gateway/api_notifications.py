@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from gateway.auth import Principal, Role, require
-from gateway.errors import Problem
+from gateway.errors import problem
 from gateway.service import Here
 from gateway.studio import Studio
 from podlake.api import PodcastNotification
@@ -42,7 +42,9 @@ async def notifications(
 ) -> None:  # fmt: skip
     studio, user_id = service.studio, principal.user_id
     if studio.bell.count() >= service.serve.notification_clients or studio.bell.count(user_id) >= _MOST_OF_A_USER:
-        raise Problem(503, "Too many clients wait for notifications. Close some.", headers={"Retry-After": "30"})
+        text = "Too many clients wait for notifications. Close some."
+        await socket.send_denial_response(problem(503, text, headers={"Retry-After": "30"}))
+        return
     with studio.bell.listening(user_id) as bell:
         await socket.accept()
         last_id = await asyncio.to_thread(studio.outbox.acknowledged, user_id) if after is None else after
