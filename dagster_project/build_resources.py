@@ -43,7 +43,7 @@ from resources.studio.video_ledger import VideoLedger
 from resources.tiers import load_tiers
 from resources.workers.host import WorkerHost
 from speech.engines.protocols import EngineChoice
-from speech.stems import Separation
+from speech.separation import Separation
 from speech.talking_head.heygem import Patience
 from speech.utterances import UtteranceRule
 from speech.videos import LessonLimits

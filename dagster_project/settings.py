@@ -17,7 +17,7 @@ from resources.fetch.disk_space import DiskSpace
 from resources.gpu_server.servers import parse_servers
 from resources.lake.graph import StageSpec
 from resources.tiers import load_tiers
-from speech.stems import Separation
+from speech.separation import Separation
 from speech.talking_head.device import HeadDevice, parse_devices
 
 ROOT = Path(__file__).resolve().parent.parent

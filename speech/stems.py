@@ -7,18 +7,13 @@ which is made soft while somebody speaks.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from speech.errors import EngineUnavailable
 from speech.sound_files import RATE_HZ, even_blocks, read_blocks, write_blocks
 
-Method = Literal["demucs", "duck"]
-DEFAULT_MODEL = "htdemucs"
 BLOCK_S = 120
 """Demucs keeps five times the block in memory."""
 OVERLAP_S = 2
@@ -27,34 +22,6 @@ _VOICE = "vocals"
 
 Split = Callable[[np.ndarray], np.ndarray]
 """Sound of shape (2, n) at 48 kHz → its voices, of the same shape. The rest is the background."""
-
-
-@dataclass(frozen=True)
-class Separation:
-    """What the settings say: `auto`, `duck`, `demucs` or `demucs:<model>`."""
-
-    choice: str = "auto"
-
-    @classmethod
-    def parse(cls, text: str) -> Separation:
-        """Raises ValueError for anything else."""
-        name, _, model = text.partition(":")
-        if name not in ("auto", "duck", "demucs") or (model and name != "demucs"):
-            raise ValueError(f"{text!r} is none of auto, duck, demucs and demucs:<model>")
-        return cls(text)
-
-    @property
-    def method(self) -> Method:
-        """Raises `EngineUnavailable` where Demucs is wanted and not installed."""
-        name = self.choice.partition(":")[0]
-        has_demucs = find_spec("demucs") is not None
-        if name == "demucs" and not has_demucs:
-            raise EngineUnavailable("PODLAKE_STEMS wants demucs, which is not installed: pip install demucs.")
-        return "demucs" if has_demucs and name != "duck" else "duck"
-
-    @property
-    def model(self) -> str:
-        return self.choice.partition(":")[2] or DEFAULT_MODEL
 
 
 def separate(source: Path, vocals: Path, background: Path, model: str) -> None:

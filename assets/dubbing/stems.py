@@ -11,7 +11,8 @@ from pipeline.stage import Batch, Cost, Landing, Outcome, Stage, each
 from resources.lake.lake import Lake
 from resources.lake.tables.lessons import LESSON_STEMS, LESSONS, LessonStemsRow
 from resources.studio.lesson_files import LessonFiles
-from speech.stems import Separation, separate
+from speech.separation import Separation
+from speech.stems import separate
 
 
 def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:

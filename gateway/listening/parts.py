@@ -135,7 +135,11 @@ class Parts:
         async with self._opening:
             if self._pool is None:
                 context = multiprocessing.get_context("spawn")
-                self._pool = ProcessPoolExecutor(PROCESSES, context, _end_with_parent, (os.getpid(),))
+                pool = ProcessPoolExecutor(PROCESSES, context, _end_with_parent, (os.getpid(),))
+                # All start now. A pool that starts one while it finds that another has exited waits for it for ever.
+                for _ in range(PROCESSES):
+                    pool.submit(os.getpid)
+                self._pool = pool
             return self._pool
 
     def _keep(self, path: Path, clusters: list[Cluster], *, is_due: bool) -> None:

@@ -279,10 +279,7 @@ class TestSql:
         unknown = podlake("sql", "select * from epsodes")
         assert unknown.exit_code == 1
         assert "Table with name epsodes does not exist" in unknown.stderr
-        assert (
-            "There are: acquisitions, chapters, check_results, episode_overview, episodes, failures, feeds,"
-            in unknown.stderr
-        )
+        assert "There are: acquisitions, chapters, check_results, cloned_speech," in unknown.stderr
         assert 'syntax error at or near "selec"' in podlake("sql", "selec 1").stderr
         assert "Traceback" not in unknown.output
         assert podlake("sql", "--", "-- nothing").stderr.startswith("Error: The query returns no table.")

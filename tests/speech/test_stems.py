@@ -11,8 +11,9 @@ import pytest
 
 from speech import stems
 from speech.errors import EngineUnavailable
+from speech.separation import Separation
 from speech.sound_files import RATE_HZ, even_blocks, read_blocks, write_blocks
-from speech.stems import Separation, separated
+from speech.stems import separated
 from tests.videos import tone, write_video
 
 
