@@ -17,6 +17,18 @@ from typing import Literal, get_args
 import dagster as dg
 
 from assets.stages import LESSON_GRAPH, STAGES
+from dagster_project.attempts import (
+    ATTEMPTS,
+    MAX_RETRIES_TAG,
+    NOT_STARTED,
+    attempt_tags,
+    end_runs,
+    failure_of,
+    is_due,
+    last_attempt,
+    next_attempt_at,
+    runs_of,
+)
 from dagster_project.in_process import materialize
 from partitions.definitions import LESSONS, add_keys
 from pipeline.dagster_internals import UNFINISHED
@@ -24,7 +36,6 @@ from pipeline.run_keys import key_tags
 from pipeline.run_process import fail_orphaned_runs
 from resources.lake.commits import Commit, all_open_commits, inputs_version
 from resources.lake.lake import Lake
-from resources.lake.tables.pipeline import FailureRow
 from resources.studio.lessons import Gate, Lesson, LessonLedger, Review
 from speech.errors import BadLesson
 
@@ -32,11 +43,7 @@ log = logging.getLogger("podlake")
 
 LESSON_TAG = "podlake/lesson"
 PHASE_TAG = "podlake/phase"
-ATTEMPT_TAG = "podlake/attempt"
-MAX_RETRIES_TAG = "dagster/max_retries"
 RUN_LIMIT = timedelta(hours=12)
-ATTEMPTS = 3
-RETRY_AFTER = timedelta(minutes=1)
 SENSOR_SECONDS = 10
 
 GATES: tuple[Gate, ...] = get_args(Gate)
@@ -48,7 +55,6 @@ State = Literal[
 ]
 """`content_review` and `voiceover_review`: the lesson waits for a person."""
 OPEN: frozenset[State] = frozenset({"pending", "processing"})
-_WAITING = (dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.MANAGED)
 
 
 def _phases() -> tuple[tuple[str, ...], ...]:
@@ -84,8 +90,10 @@ class Status:
 
 def statuses(instance: dg.DagsterInstance, lake: Lake, ledger: LessonLedger, lessons: Sequence[Lesson]) -> list[Status]:
     """The status of each lesson, in their order. It is derived: decisions, Dagster's runs, and what has landed."""
-    commits = all_open_commits(lake.home)
-    return [_status(instance, lake, ledger, commits, one) for one in lessons]
+    keys = [one.lesson_id for one in lessons]
+    commits, reviews = all_open_commits(lake.home), ledger.reviews_of(keys)
+    runs = runs_of(instance, LESSON_TAG, keys)
+    return [_status(lake, commits, one, reviews.get(one.lesson_id, []), runs.get(one.lesson_id, [])) for one in lessons]
 
 
 def status(instance: dg.DagsterInstance, lake: Lake, ledger: LessonLedger, lesson_id: str) -> Status:
@@ -100,7 +108,9 @@ def due(instance: dg.DagsterInstance, lake: Lake, ledger: LessonLedger, now: dat
     """The lessons whose next run is due now, the earliest first. Whoever starts it claims it first."""
     now = now or datetime.now(UTC)
     waiting = [one for one in reversed(ledger.lessons(most=None)) if not one.cancelled_at]
-    return [one for one in statuses(instance, lake, ledger, waiting) if _is_due(one, now)]
+    return [
+        one for one in statuses(instance, lake, ledger, waiting) if is_due(one.state, one.run_id, one.retry_at, now)
+    ]
 
 
 def claimed(ledger: LessonLedger, one: Status) -> bool:
@@ -110,14 +120,8 @@ def claimed(ledger: LessonLedger, one: Status) -> bool:
 
 def run_tags(status: Status) -> dict[str, str]:
     """The tags of the run that does the next attempt. Dagster itself does not repeat it."""
-    return {
-        **key_tags([status.lesson.lesson_id]),
-        LESSON_TAG: status.lesson.lesson_id,
-        PHASE_TAG: status.phase,
-        ATTEMPT_TAG: str(status.attempt + 1),
-        MAX_RETRIES_TAG: "0",
-        dg.MAX_RUNTIME_SECONDS_TAG: str(round(RUN_LIMIT.total_seconds())),
-    }
+    tags = attempt_tags(LESSON_TAG, status.lesson.lesson_id, status.attempt + 1, RUN_LIMIT)
+    return {**tags, PHASE_TAG: status.phase}
 
 
 def run_due(instance: dg.DagsterInstance, lake: Lake, ledger: LessonLedger) -> list[str]:
@@ -175,9 +179,7 @@ def cancel(instance: dg.DagsterInstance, lake: Lake, ledger: LessonLedger, lesso
     found = status(instance, lake, ledger, lesson_id)
     if found.state not in ("published", "cancelled"):
         ledger.cancel(lesson_id)
-        for record in _runs(instance, lesson_id):
-            if record.dagster_run.status in UNFINISHED:
-                _end(instance, record.dagster_run)
+        end_runs(instance, runs_of(instance, LESSON_TAG, [lesson_id]).get(lesson_id, []), "The lesson was cancelled.")
     return status(instance, lake, ledger, lesson_id)
 
 
@@ -207,15 +209,15 @@ def requested_lessons(
 
 
 def _status(
-    instance: dg.DagsterInstance,
     lake: Lake,
-    ledger: LessonLedger,
     commits: dict[str, dict[str, Commit]],
     lesson: Lesson,
+    decisions: Sequence[Review],
+    all_runs: Sequence[dg.RunRecord],
 ) -> Status:
     key = lesson.lesson_id
     landed = {name: commits[name][key] for name in LESSON_GRAPH.names if key in commits.get(name, {})}
-    reviews = {one.gate: one for one in ledger.reviews(key)}
+    reviews = {one.gate: one for one in decisions}
     last: Review | None = None
     for number, stages in enumerate(PHASES):
         gate = next((one for one in GATES if one in stages), None)
@@ -228,7 +230,7 @@ def _status(
             last = review
         phase = f"{number}.{review.review_no if review else 0}.{lesson.restarts}"
         wanted = stages if review is None or review.is_approved else stages[:1]
-        runs = _runs(instance, key, phase)
+        runs = [run for run in all_runs if run.dagster_run.tags.get(PHASE_TAG) == phase]
         todo = _todo(lake, lesson, wanted, landed, review, is_restart=bool(lesson.restarts and not runs))
         if todo:
             return _of_runs(lake, Status(lesson, "pending", todo[0], review=last, todo=todo, phase=phase), runs)
@@ -248,66 +250,34 @@ def _todo(
             landed[name].inputs_version == inputs_version({one: landed[one].data_version for one in inputs})
         )  # fmt: skip
         if is_current and review is not None and name == review.gate:
-            is_current = _landed_review(lake, name, lesson.lesson_id) == review.review_no
+            is_current = _landed_review(lake, landed[name]) == review.review_no
         if not is_current or (is_restart and name == lesson.restart_from):
             return tuple(stages[index:])
     return ()
 
 
-def _landed_review(lake: Lake, gate: str, lesson_id: str) -> int | None:
-    rows = lake.rows(STAGES[gate].tables[0], lesson_id)
+def _landed_review(lake: Lake, landed: Commit) -> int | None:
+    """The number of the decision that a gate has landed."""
+    rows = lake.rows(STAGES[landed.stage].tables[0], landed.key, {landed.key: landed})
     return rows[0].review_no if rows else None
 
 
 def _of_runs(lake: Lake, found: Status, runs: Sequence[dg.RunRecord]) -> Status:
     """What the runs of the phase say: pending, under way, failed."""
-    attempt = max((int(run.dagster_run.tags.get(ATTEMPT_TAG, "1")) for run in runs), default=0)
+    attempt = last_attempt(runs)
     found = replace(found, attempt=attempt, run_id=runs[0].dagster_run.run_id if runs else None)
     last = runs[0].dagster_run.status if runs else None
     if found.lesson.cancelled_at or last is dg.DagsterRunStatus.CANCELED:
         return replace(found, state="cancelled")
-    if last is None or last in _WAITING:
+    if last is None or last in NOT_STARTED:
         return found
     if last in UNFINISHED:
         return replace(found, state="processing")
-    failure = _failure(lake, found.lesson.lesson_id, found.todo)
+    failure = failure_of(lake, found.todo, found.lesson.lesson_id, runs[0])
     if failure:
         found = replace(found, stage=failure.stage, error=failure.message)
     else:
         found = replace(found, error="The run ended before it was finished.")
     if attempt >= ATTEMPTS or (failure and not failure.retryable):
         return replace(found, state="failed")
-    ended = datetime.fromtimestamp(runs[0].end_time or runs[0].update_timestamp.timestamp(), UTC)
-    return replace(found, retry_at=ended + RETRY_AFTER)
-
-
-def _is_due(status: Status, now: datetime) -> bool:
-    """Without a run, or a minute after one that failed. A run that is queued has neither."""
-    if status.state != "pending":
-        return False
-    return status.run_id is None or (status.retry_at is not None and status.retry_at <= now)
-
-
-def _runs(instance: dg.DagsterInstance, lesson_id: str, phase: str | None = None) -> list[dg.RunRecord]:
-    """The runs of a lesson, or of a phase of it, the newest first."""
-    tags = {LESSON_TAG: lesson_id} | ({PHASE_TAG: phase} if phase else {})
-    return list(instance.get_run_records(dg.RunsFilter(tags=tags), limit=ATTEMPTS * 4))
-
-
-def _failure(lake: Lake, lesson_id: str, stages: Sequence[str]) -> FailureRow | None:
-    for stage in stages:
-        if found := lake.failures(stage, [lesson_id]).get(lesson_id):
-            return found
-    return None
-
-
-def _end(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
-    """End the run: by its launcher where one has started it, else by its record."""
-    try:
-        if instance.run_launcher.terminate(run.run_id):
-            return
-    except Exception:
-        log.exception("the run %s could not be ended; it is recorded as cancelled", run.run_id)
-    current = instance.get_run_by_id(run.run_id)
-    if current and not current.is_finished:
-        instance.report_run_canceled(current, "The lesson was cancelled.")
+    return replace(found, retry_at=next_attempt_at(runs[0]))

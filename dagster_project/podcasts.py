@@ -17,16 +17,25 @@ from typing import Any, Literal
 import dagster as dg
 
 from assets.stages import PODCAST_GRAPH, STAGES
+from dagster_project.attempts import (
+    ATTEMPTS,
+    NOT_STARTED,
+    attempt_tags,
+    end_runs,
+    failure_of,
+    is_due,
+    last_attempt,
+    next_attempt_at,
+    runs_of,
+)
 from dagster_project.in_process import materialize
 from dagster_project.settings import Settings
 from partitions.definitions import PODCASTS, add_keys
 from pipeline.after_batch import finish_ended
 from pipeline.dagster_internals import UNFINISHED
-from pipeline.run_keys import key_tags
 from pipeline.run_process import fail_orphaned_runs
 from resources.lake.commits import open_commits
 from resources.lake.lake import Lake
-from resources.lake.tables.pipeline import FailureRow
 from resources.studio.feed import LAST_STAGE
 from resources.studio.ledger import REMEMBERED, Ledger, Limits, Request
 
@@ -34,17 +43,11 @@ log = logging.getLogger("podlake")
 
 PODCAST_STAGES = tuple(STAGES[name] for name in PODCAST_GRAPH.names)
 PODCAST_TAG = "podlake/podcast"
-ATTEMPT_TAG = "podlake/attempt"
-MAX_RETRIES_TAG = "dagster/max_retries"
 RUN_LIMIT = timedelta(minutes=30)
-ATTEMPTS = 3
-RETRY_AFTER = timedelta(minutes=1)
 SENSOR_SECONDS = 5
 
 State = Literal["pending", "processing", "completed", "failed", "cancelled"]
 OPEN: frozenset[State] = frozenset({"pending", "processing"})
-_ASKED_AT_ONCE = 200
-_WAITING = (dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.MANAGED)
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ def limits(settings: Settings) -> Limits:
 def statuses(instance: dg.DagsterInstance, lake: Lake, requests: Sequence[Request]) -> list[Status]:
     """The status of each request, in their order. It is derived: Dagster's runs, and what has landed in the lake."""
     finished = open_commits(lake.home, LAST_STAGE)
-    runs = _runs_of(instance, [one.podcast_id for one in requests if one.podcast_id not in finished])
+    runs = runs_of(instance, PODCAST_TAG, [one.podcast_id for one in requests if one.podcast_id not in finished])
     return [_status(lake, one, runs.get(one.podcast_id, []), one.podcast_id in finished) for one in requests]
 
 
@@ -112,14 +115,7 @@ def unfinished(lake: Lake, ledger: Ledger, now: datetime) -> list[Request]:
 
 def run_tags(status: Status) -> dict[str, str]:
     """The tags of the run that makes the podcast's next attempt. Dagster itself does not repeat it."""
-    podcast_id = status.request.podcast_id
-    return {
-        **key_tags([podcast_id]),
-        PODCAST_TAG: podcast_id,
-        ATTEMPT_TAG: str(status.attempt + 1),
-        MAX_RETRIES_TAG: "0",
-        dg.MAX_RUNTIME_SECONDS_TAG: str(round(RUN_LIMIT.total_seconds())),
-    }
+    return attempt_tags(PODCAST_TAG, status.request.podcast_id, status.attempt + 1, RUN_LIMIT)
 
 
 def run_due(instance: dg.DagsterInstance, resources: Mapping[str, Any]) -> list[str]:
@@ -147,9 +143,8 @@ def cancel(instance: dg.DagsterInstance, lake: Lake, ledger: Ledger, podcast_id:
     (status,) = statuses(instance, lake, [request])
     if status.state in OPEN:
         ledger.cancel(podcast_id)
-        for run in _runs_of(instance, [podcast_id]).get(podcast_id, []):
-            if run.dagster_run.status in UNFINISHED:
-                _end(instance, run.dagster_run)
+        runs = runs_of(instance, PODCAST_TAG, [podcast_id]).get(podcast_id, [])
+        end_runs(instance, runs, "The podcast was cancelled.")
         request = ledger.request(podcast_id) or request
     return statuses(instance, lake, [request])[0]
 
@@ -181,12 +176,12 @@ def requested_podcasts(
 def _status(lake: Lake, request: Request, runs: Sequence[dg.RunRecord], is_finished: bool) -> Status:
     if is_finished:
         return Status(request, "completed")
-    attempt = max((int(run.dagster_run.tags.get(ATTEMPT_TAG, "1")) for run in runs), default=0)
+    attempt = last_attempt(runs)
     run_id = runs[0].dagster_run.run_id if runs else None
     last = runs[0].dagster_run.status if runs else None
     if request.cancelled_at or last is dg.DagsterRunStatus.CANCELED:
         return Status(request, "cancelled", attempt, run_id=run_id)
-    if last is None or last in _WAITING:
+    if last is None or last in NOT_STARTED:
         return Status(request, "pending", attempt, run_id=run_id)
     if last in UNFINISHED:
         return Status(request, "processing", attempt, _next_stage(lake, request.podcast_id), run_id=run_id)
@@ -196,19 +191,18 @@ def _status(lake: Lake, request: Request, runs: Sequence[dg.RunRecord], is_finis
 def _after_failure(lake: Lake, request: Request, attempt: int, record: dg.RunRecord) -> Status:
     """Pending until the next attempt, if there is one."""
     run_id = record.dagster_run.run_id
-    failure = _failure(lake, request.podcast_id)
+    failure = failure_of(lake, PODCAST_GRAPH.names, request.podcast_id, record)
     stage, error = (failure.stage, failure.message) if failure else (None, "The run ended before it was finished.")
     is_permanent = failure is not None and not failure.retryable
     if attempt >= ATTEMPTS or is_permanent:
         return Status(request, "failed", attempt, stage, error, run_id=run_id)
-    ended = datetime.fromtimestamp(record.end_time or record.update_timestamp.timestamp(), UTC)
-    return Status(request, "pending", attempt, stage, error, ended + RETRY_AFTER, run_id=run_id)
+    return Status(request, "pending", attempt, stage, error, next_attempt_at(record), run_id=run_id)
 
 
 def _ready(instance: dg.DagsterInstance, lake: Lake, ledger: Ledger, now: datetime) -> list[Status]:
     """What is due now, the earliest request first. It is not claimed."""
     waiting = statuses(instance, lake, unfinished(lake, ledger, now))
-    return sorted((one for one in waiting if _is_due(one, now)), key=_order)
+    return sorted((one for one in waiting if is_due(one.state, one.run_id, one.retry_at, now)), key=_order)
 
 
 def _claim_now(instance: dg.DagsterInstance, lake: Lake, ledger: Ledger, status: Status) -> bool:
@@ -218,49 +212,12 @@ def _claim_now(instance: dg.DagsterInstance, lake: Lake, ledger: Ledger, status:
     if request is None or not ledger.claim(podcast_id, status.attempt + 1, now):
         return False
     (current,) = statuses(instance, lake, [request])
-    return _is_due(current, now) and current.attempt == status.attempt
+    return is_due(current.state, current.run_id, current.retry_at, now) and current.attempt == status.attempt
 
 
 def _order(status: Status) -> tuple[datetime, str]:
     return status.request.admitted_at, status.request.podcast_id
 
 
-def _is_due(status: Status, now: datetime) -> bool:
-    """Without a run, or a minute after one that failed. A run that is queued has neither."""
-    if status.state != "pending":
-        return False
-    return status.run_id is None or (status.retry_at is not None and status.retry_at <= now)
-
-
-def _runs_of(instance: dg.DagsterInstance, podcast_ids: Sequence[str]) -> dict[str, list[dg.RunRecord]]:
-    """Podcast → its runs that a request caused, the newest first."""
-    found: dict[str, list[dg.RunRecord]] = {}
-    for start in range(0, len(podcast_ids), _ASKED_AT_ONCE):
-        chosen = dg.RunsFilter(tags={PODCAST_TAG: list(podcast_ids[start : start + _ASKED_AT_ONCE])})
-        for record in instance.get_run_records(chosen):
-            found.setdefault(record.dagster_run.tags[PODCAST_TAG], []).append(record)
-    return found
-
-
-def _failure(lake: Lake, podcast_id: str) -> FailureRow | None:
-    """The failure of the stages that a finished podcast needs."""
-    for stage in PODCAST_GRAPH.names:
-        if found := lake.failures(stage, [podcast_id]).get(podcast_id):
-            return found
-    return None
-
-
 def _next_stage(lake: Lake, podcast_id: str) -> str | None:
     return next((name for name in PODCAST_GRAPH.names if podcast_id not in open_commits(lake.home, name)), None)
-
-
-def _end(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
-    """End the run: by its launcher where one has started it, else by its record."""
-    try:
-        if instance.run_launcher.terminate(run.run_id):
-            return
-    except Exception:
-        log.exception("the run %s could not be ended; it is recorded as cancelled", run.run_id)
-    current = instance.get_run_by_id(run.run_id)
-    if current and not current.is_finished:
-        instance.report_run_canceled(current, "The podcast was cancelled.")

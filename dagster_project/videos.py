@@ -18,15 +18,25 @@ from typing import Literal
 import dagster as dg
 
 from assets.stages import VIDEO_GRAPH
+from dagster_project.attempts import (
+    ATTEMPTS,
+    NOT_STARTED,
+    RETRY_AFTER,
+    attempt_tags,
+    end_runs,
+    failure_of,
+    is_due,
+    last_attempt,
+    next_attempt_at,
+    runs_of,
+)
 from dagster_project.in_process import materialize
 from dagster_project.settings import Settings
 from partitions.definitions import VIDEOS, add_keys
 from pipeline.dagster_internals import UNFINISHED
-from pipeline.run_keys import key_tags
 from pipeline.run_process import fail_orphaned_runs
 from resources.lake.commits import open_commits
 from resources.lake.lake import Lake
-from resources.lake.tables.pipeline import FailureRow
 from resources.lake.tables.videos import CLONED_SPEECH
 from resources.studio.head_devices import HeadDevices, aside
 from resources.studio.video_ledger import REMEMBERED, VideoLedger, VideoLimits, VideoRequest
@@ -35,19 +45,13 @@ from speech.errors import DeviceBusy
 log = logging.getLogger("podlake")
 
 VIDEO_TAG = "podlake/video"
-ATTEMPT_TAG = "podlake/attempt"
-MAX_RETRIES_TAG = "dagster/max_retries"
 LAST_STAGE = "talking_head_video"
-ATTEMPTS = 3
-RETRY_AFTER = timedelta(minutes=1)
 RUN_LIMIT_MORE = timedelta(minutes=30)
 """A run may take so much longer than its film: waiting, speech, an audiogram."""
 SENSOR_SECONDS = 5
 
 State = Literal["pending", "processing", "completed", "failed", "cancelled"]
 OPEN: frozenset[State] = frozenset({"pending", "processing"})
-_WAITING = (dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.MANAGED)
-_ASKED_AT_ONCE = 200
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ def video_limits(settings: Settings) -> VideoLimits:
 def statuses(instance: dg.DagsterInstance, lake: Lake, requests: Sequence[VideoRequest]) -> list[VideoStatus]:
     """The status of each request, in their order. It is derived: Dagster's runs, and what has landed in the lake."""
     landed = {name: open_commits(lake.home, name).keys() for name in VIDEO_GRAPH.names}
-    runs = _runs_of(instance, [one.video_id for one in requests])
+    runs = runs_of(instance, VIDEO_TAG, [one.video_id for one in requests])
     return [_status(lake, landed, one, runs.get(one.video_id, [])) for one in requests]
 
 
@@ -139,7 +143,8 @@ def due_videos(
     under_way = sum(one.request.kind == "talking_head" and _is_under_way(one) for one in everyone)
     places = sum(state.set_aside_at is None for state in heads.states()) - under_way
     found: list[VideoStatus] = []
-    for one in sorted((one for one in everyone if _is_due(one, now, retry_after)), key=_order):
+    at = now + RETRY_AFTER - retry_after
+    for one in sorted((one for one in everyone if is_due(one.state, one.run_id, one.retry_at, at)), key=_order):
         needs_device = one.request.kind == "talking_head"
         if (needs_device and places <= 0) or (most is not None and len(found) >= most):
             continue
@@ -151,14 +156,7 @@ def due_videos(
 
 def video_run_tags(status: VideoStatus, limit: timedelta) -> dict[str, str]:
     """The tags of the run that makes the video's next attempt. Dagster itself does not repeat it."""
-    video_id = status.request.video_id
-    return {
-        **key_tags([video_id]),
-        VIDEO_TAG: video_id,
-        ATTEMPT_TAG: str(status.attempt + 1),
-        MAX_RETRIES_TAG: "0",
-        dg.MAX_RUNTIME_SECONDS_TAG: str(round(limit.total_seconds())),
-    }
+    return attempt_tags(VIDEO_TAG, status.request.video_id, status.attempt + 1, limit)
 
 
 def stages_to_run(lake: Lake, heads: HeadDevices, video_id: str) -> list[str]:
@@ -204,9 +202,7 @@ def cancel_video(
     (status,) = statuses(instance, lake, [request])
     if status.state in OPEN:
         ledger.cancel(video_id)
-        for record in _runs_of(instance, [video_id]).get(video_id, []):
-            if record.dagster_run.status in UNFINISHED:
-                _end(instance, record.dagster_run)
+        end_runs(instance, runs_of(instance, VIDEO_TAG, [video_id]).get(video_id, []), "The video was cancelled.")
         heads.leases.release_of(video_id)
         request = ledger.request(video_id) or request
     return statuses(instance, lake, [request])[0]
@@ -249,7 +245,7 @@ def _status(
 ) -> VideoStatus:  # fmt: skip
     """From the newest run on."""
     video_id = request.video_id
-    attempt = max((int(run.dagster_run.tags.get(ATTEMPT_TAG, "1")) for run in runs), default=0)
+    attempt = last_attempt(runs)
     newest = runs[0] if runs else None
     last = newest.dagster_run.status if newest else None
     found = VideoStatus(
@@ -261,35 +257,18 @@ def _status(
         return replace(found, state="completed")
     if request.cancelled_at or last is dg.DagsterRunStatus.CANCELED:
         return replace(found, state="cancelled")
-    if newest is None or last in _WAITING:
+    if newest is None or last in NOT_STARTED:
         return found
     if last in UNFINISHED:
         stage = next((name for name in VIDEO_GRAPH.names if video_id not in landed[name]), None)
         return replace(found, state="processing", stage=stage)
-    failure = _failure(lake, video_id, since=newest.start_time)
+    failure = failure_of(lake, VIDEO_GRAPH.names, video_id, newest)
     stage, error = (failure.stage, failure.message) if failure else (None, "The run ended before it was finished.")
     failed = replace(found, stage=stage, error=error)
     has_waited = failure is not None and failure.error_class == DeviceBusy.error_class
     if (attempt >= ATTEMPTS and not has_waited) or (failure is not None and not failure.retryable):
         return replace(failed, state="failed")
-    ended = newest.end_time or newest.update_timestamp.timestamp()
-    return replace(failed, retry_at=datetime.fromtimestamp(ended, UTC) + RETRY_AFTER)
-
-
-def _failure(lake: Lake, video_id: str, since: float | None) -> FailureRow | None:
-    """The failure that the last run has left; an older one is not the reason why it ended."""
-    for stage in VIDEO_GRAPH.names:
-        found = lake.failures(stage, [video_id]).get(video_id)
-        if found and (since is None or found.last_at.timestamp() >= since):
-            return found
-    return None
-
-
-def _is_due(status: VideoStatus, now: datetime, retry_after: timedelta) -> bool:
-    """Without a run, or a while after one that failed. A run that is queued has neither."""
-    if status.state != "pending":
-        return False
-    return status.run_id is None or (status.retry_at is not None and status.retry_at - RETRY_AFTER + retry_after <= now)
+    return replace(failed, retry_at=next_attempt_at(newest))
 
 
 def _is_under_way(status: VideoStatus) -> bool:
@@ -310,28 +289,6 @@ def _is_as_seen(instance: dg.DagsterInstance, lake: Lake, ledger: VideoLedger, s
 
 def _order(status: VideoStatus) -> tuple[datetime, str]:
     return status.request.admitted_at, status.request.video_id
-
-
-def _runs_of(instance: dg.DagsterInstance, video_ids: Sequence[str]) -> dict[str, list[dg.RunRecord]]:
-    """The runs of each video that its request caused, the newest first."""
-    found: dict[str, list[dg.RunRecord]] = {}
-    for start in range(0, len(video_ids), _ASKED_AT_ONCE):
-        part = list(video_ids[start : start + _ASKED_AT_ONCE])
-        for record in instance.get_run_records(dg.RunsFilter(tags={VIDEO_TAG: part})):
-            found.setdefault(record.dagster_run.tags[VIDEO_TAG], []).append(record)
-    return found
-
-
-def _end(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
-    """End the run: by its launcher where one has started it, else by its record. A stage notices that it is cancelled."""
-    try:
-        if instance.run_launcher.terminate(run.run_id):
-            return
-    except Exception:
-        log.exception("the run %s could not be ended; it is recorded as cancelled", run.run_id)
-    current = instance.get_run_by_id(run.run_id)
-    if current and not current.is_finished:
-        instance.report_run_canceled(current, "The video was cancelled.")
 
 
 def _time(at: float | None) -> datetime | None:

@@ -6,7 +6,7 @@ The state of a lesson is not stored here. It derives from Dagster's runs and fro
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -20,6 +20,7 @@ from speech.errors import BadLesson
 
 FEED_ID = "lesson"
 """Keys of lessons begin with it."""
+_ASKED_AT_ONCE = 500
 CLAIM_LASTS = timedelta(minutes=2)
 """From the decision to run an attempt to its Dagster run. After this time, another process may try."""
 LONGEST_TITLE = 200
@@ -202,16 +203,22 @@ class LessonLedger:
 
     def reviews(self, lesson_id: str) -> list[Review]:
         """All decisions about a lesson, in their order."""
-        query = sa.select(REVIEWS).where(REVIEWS.c.lesson_id == lesson_id).order_by(REVIEWS.c.decided_at)
+        return self.reviews_of([lesson_id]).get(lesson_id, [])
+
+    def reviews_of(self, lesson_ids: Sequence[str]) -> dict[str, list[Review]]:
+        """Lesson → all decisions about it, in their order, for those that have some."""
+        found: dict[str, list[Review]] = {}
         with self._engine.connect() as connection:
-            rows = connection.execute(query).all()
-        return [
-            Review(
-                row.gate, row.review_no, row.is_approved, row.decided_by, row.note, row.subject_version,
-                datetime.fromtimestamp(row.decided_at, UTC),
-            )
-            for row in rows
-        ]  # fmt: skip
+            for start in range(0, len(lesson_ids), _ASKED_AT_ONCE):
+                asked = REVIEWS.c.lesson_id.in_(lesson_ids[start : start + _ASKED_AT_ONCE])
+                for row in connection.execute(sa.select(REVIEWS).where(asked).order_by(REVIEWS.c.decided_at)):
+                    found.setdefault(row.lesson_id, []).append(
+                        Review(
+                            row.gate, row.review_no, row.is_approved, row.decided_by, row.note, row.subject_version,
+                            datetime.fromtimestamp(row.decided_at, UTC),
+                        )
+                    )  # fmt: skip
+        return found
 
     def upload(self, lesson_id: str, sha256: str) -> tuple[str, str] | None:
         """The id and the endpoint of the upload of this file that was begun, if there is one."""

@@ -26,8 +26,9 @@ import feedparser
 import httpx
 import pytest
 
+from dagster_project.attempts import ATTEMPT_TAG, ATTEMPTS
 from dagster_project.instance import open_instance
-from dagster_project.podcasts import ATTEMPT_TAG, ATTEMPTS, PODCAST_TAG
+from dagster_project.podcasts import PODCAST_TAG
 from dagster_project.settings import ROOT, Settings
 from podlake.api import NewPodcast, Podcast
 from podlake.client import ApiError, Client

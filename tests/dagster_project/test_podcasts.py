@@ -12,8 +12,8 @@ import pytest
 
 from assets.stages import PODCAST_GRAPH, STAGES
 from dagster_project import podcasts
+from dagster_project.attempts import ATTEMPT_TAG
 from dagster_project.podcasts import (
-    ATTEMPT_TAG,
     PODCAST_TAG,
     Status,
     _claim_now,

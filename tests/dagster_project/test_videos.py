@@ -11,8 +11,8 @@ import dagster as dg
 import pytest
 
 from assets.stages import STAGES
+from dagster_project.attempts import ATTEMPT_TAG
 from dagster_project.videos import (
-    ATTEMPT_TAG,
     VIDEO_TAG,
     VideoStatus,
     due_videos,

@@ -10,7 +10,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from dagster_project.podcasts import ATTEMPT_TAG, PODCAST_TAG
+from dagster_project.attempts import ATTEMPT_TAG
+from dagster_project.podcasts import PODCAST_TAG
 from podlake.api import NewPodcast
 from tests.gateway.serving import ADMIN, OPERATOR, VIEWER, Served, served
 from tests.gateway.test_podcasts import _nothing, failed

@@ -14,7 +14,8 @@ import dagster as dg
 import httpx
 import pytest
 
-from dagster_project.videos import ATTEMPT_TAG, VIDEO_TAG
+from dagster_project.attempts import ATTEMPT_TAG
+from dagster_project.videos import VIDEO_TAG
 from demo.head_servers import spoken_tone, talking_picture
 from podlake.api import NewVideo, Video, VideoDevice
 from podlake.client import ApiError

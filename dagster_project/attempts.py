@@ -1,0 +1,88 @@
+"""The attempts at what a user has requested: one run each, at most three, a minute after the one before has failed.
+
+Podcasts, lessons and videos share this. A tag on the runs names the request, so that its state derives from Dagster's.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+
+from pipeline.dagster_internals import UNFINISHED
+from pipeline.run_keys import key_tags
+from resources.lake.lake import Lake
+from resources.lake.tables.pipeline import FailureRow
+
+log = logging.getLogger("podlake")
+
+ATTEMPT_TAG = "podlake/attempt"
+MAX_RETRIES_TAG = "dagster/max_retries"
+ATTEMPTS = 3
+RETRY_AFTER = timedelta(minutes=1)
+NOT_STARTED = (dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.MANAGED)
+_ASKED_AT_ONCE = 200
+
+
+def attempt_tags(tag: str, key: str, attempt: int, limit: timedelta) -> dict[str, str]:
+    """The tags of the run that makes an attempt. Dagster itself does not repeat it."""
+    return {
+        **key_tags([key]),
+        tag: key,
+        ATTEMPT_TAG: str(attempt),
+        MAX_RETRIES_TAG: "0",
+        dg.MAX_RUNTIME_SECONDS_TAG: str(round(limit.total_seconds())),
+    }
+
+
+def runs_of(instance: dg.DagsterInstance, tag: str, keys: Sequence[str]) -> dict[str, list[dg.RunRecord]]:
+    """Key → the runs that its request caused, the newest first."""
+    found: dict[str, list[dg.RunRecord]] = {}
+    for start in range(0, len(keys), _ASKED_AT_ONCE):
+        chosen = dg.RunsFilter(tags={tag: list(keys[start : start + _ASKED_AT_ONCE])})
+        for record in instance.get_run_records(chosen):
+            found.setdefault(record.dagster_run.tags[tag], []).append(record)
+    return found
+
+
+def last_attempt(runs: Iterable[dg.RunRecord]) -> int:
+    """The number of the newest attempt; 0: none has been started."""
+    return max((int(run.dagster_run.tags.get(ATTEMPT_TAG, "1")) for run in runs), default=0)
+
+
+def failure_of(lake: Lake, stages: Iterable[str], key: str, run: dg.RunRecord) -> FailureRow | None:
+    """The failure that the run has left; an older one is not the reason why it ended."""
+    for stage in stages:
+        found = lake.failures(stage, [key]).get(key)
+        if found and found.run_id == run.dagster_run.run_id:
+            return found
+    return None
+
+
+def next_attempt_at(run: dg.RunRecord) -> datetime:
+    """A while after the end of a run that has failed."""
+    ended = run.end_time or run.update_timestamp.timestamp()
+    return datetime.fromtimestamp(ended, UTC) + RETRY_AFTER
+
+
+def is_due(state: str, run_id: str | None, retry_at: datetime | None, now: datetime) -> bool:
+    """Pending without a run, or a while after one that failed. A run that is queued has neither."""
+    return state == "pending" and (run_id is None or (retry_at is not None and retry_at <= now))
+
+
+def end_runs(instance: dg.DagsterInstance, runs: Iterable[dg.RunRecord], why: str) -> None:
+    """End those that are not over: by the launcher where it has started them, else by their record."""
+    for record in runs:
+        run = record.dagster_run
+        if run.status not in UNFINISHED:
+            continue
+        try:
+            if instance.run_launcher.terminate(run.run_id):
+                continue
+        except Exception:
+            log.exception("the run %s could not be ended; it is recorded as cancelled", run.run_id)
+        current = instance.get_run_by_id(run.run_id)
+        if current and not current.is_finished:
+            instance.report_run_canceled(current, why)
