@@ -5,6 +5,7 @@ Tables belong to the modules that use them. Each module gives its `MetaData` to 
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +39,16 @@ def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
         connection.execution_options(podlake_writes=True)
         with connection.begin():
             yield connection
+
+
+@contextmanager
+def writing_alone(engine: sa.Engine, name: str) -> Iterator[sa.Connection]:
+    """A transaction that writes, and that no other one of this name runs beside."""
+    with writing(engine) as connection:
+        if connection.dialect.name == "postgresql":  # SQLite has one writer anyway
+            number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(number)))
+        yield connection
 
 
 def for_update(query: sa.Select[Any]) -> sa.Select[Any]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from resources.database import open_database, writing
+from resources.database import open_database, writing, writing_alone
 
 LEASE_S = 60.0
 """A lease that is not renewed for so long has ended."""
@@ -120,9 +120,7 @@ class DeviceLeases:
 
         An earlier attempt of the request loses the lease.
         """
-        with writing(self._engine) as connection:
-            if connection.dialect.name == "postgresql":  # SQLite has one writer anyway
-                connection.execute(sa.text("select pg_advisory_xact_lock(hashtext('podlake video leases'))"))
+        with writing_alone(self._engine, "video leases") as connection:
             now = self._clock()
             states = _states(connection, devices, now)
             own = [name for name in devices if states[name].video_id == video_id and states[name].set_aside_at is None]

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -18,7 +17,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from partitions.keys import episode_key
-from resources.database import open_database, writing
+from resources.database import open_database, writing, writing_alone
+from resources.studio.claims import claim
 from speech.errors import PodcastCancelled
 from speech.script import ScriptRefused, ScriptTurn, parse_script
 
@@ -28,8 +28,6 @@ KEYS_LAST = timedelta(days=1)
 """So long, a repeated idempotency key gets the answer of its first request."""
 DECIDED_WITHIN = timedelta(seconds=60)
 """A key whose request was not decided after this time belongs to a process that has exited, and is decided again."""
-CLAIM_LASTS = timedelta(minutes=2)
-"""From the decision to run an attempt to its Dagster run. After this time, another process may try."""
 LONGEST_TITLE = 200
 LONGEST_KEY = 200
 REMEMBERED = timedelta(days=7)
@@ -133,15 +131,6 @@ class Ledger:
     def _engine(self) -> sa.Engine:
         return open_database(self._url if isinstance(self._url, str) else self._url(), SCHEMA)
 
-    @contextmanager
-    def _alone(self, name: str) -> Iterator[sa.Connection]:
-        """A transaction that writes, and that no other one of this name runs beside."""
-        with writing(self._engine) as connection:
-            if connection.dialect.name == "postgresql":  # SQLite has one writer anyway
-                number = int.from_bytes(hashlib.sha256(f"podcasts {name}".encode()).digest()[:8], signed=True)
-                connection.execute(sa.text("select pg_advisory_xact_lock(:number)"), {"number": number})
-            yield connection
-
     def admit(
         self,
         asked: Asked,
@@ -159,13 +148,13 @@ class Ledger:
         """
         now = now or datetime.now(UTC)
         if key is None:
-            with self._alone(asked.user_id) as connection:
+            with writing_alone(self._engine, f"podcasts {asked.user_id}") as connection:
                 return self._decide(connection, asked, limits, open_of, check_turns, now)
         if not 0 < len(key) <= LONGEST_KEY:
             return Answer(400, "bad_idempotency_key", f"An idempotency key has 1 to {LONGEST_KEY} characters.")
         if known := self._reserve(asked, key, now):
             return known
-        with self._alone(asked.user_id) as connection:
+        with writing_alone(self._engine, f"podcasts {asked.user_id}") as connection:
             # Another process may have taken the key over, because this one was slow.
             if known := self._answered(connection, asked, key):
                 return known
@@ -178,7 +167,7 @@ class Ledger:
 
     def _reserve(self, asked: Asked, key: str, now: datetime) -> Answer | None:
         """Note that the key is being decided; or the answer that it has already."""
-        with self._alone(asked.user_id) as connection:
+        with writing_alone(self._engine, f"podcasts {asked.user_id}") as connection:
             connection.execute(KEYS.delete().where(KEYS.c.begun_at < (now - KEYS_LAST).timestamp()))
             here = (KEYS.c.user_id == asked.user_id, KEYS.c.key == key)
             row = connection.execute(sa.select(KEYS).where(*here)).first()
@@ -282,18 +271,8 @@ class Ledger:
 
     def claim(self, podcast_id: str, attempt: int, now: datetime | None = None) -> bool:
         """Claim an attempt, so that only one process starts its run. A claim without a run expires after two minutes."""
-        now = now or datetime.now(UTC)
-        here = (CLAIMS.c.podcast_id == podcast_id, CLAIMS.c.attempt == attempt)
-        with self._alone(podcast_id) as connection:
-            held = connection.execute(sa.select(CLAIMS.c.claimed_at).where(*here)).scalar()
-            if held is not None and held > (now - CLAIM_LASTS).timestamp():
-                return False
-            if held is None:
-                row = {"podcast_id": podcast_id, "attempt": attempt, "claimed_at": now.timestamp()}
-                connection.execute(CLAIMS.insert().values(**row))
-            else:
-                connection.execute(CLAIMS.update().where(*here).values(claimed_at=now.timestamp()))
-            return True
+        attempted = {"podcast_id": podcast_id, "attempt": attempt}
+        return claim(self._engine, CLAIMS, attempted, now or datetime.now(UTC))
 
 
 def _insert(connection: sa.Connection, asked: Asked, now: datetime) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Literal
 
@@ -16,13 +16,12 @@ import sqlalchemy as sa
 
 from partitions.keys import episode_key
 from resources.database import open_database, writing
+from resources.studio.claims import claim
 from speech.errors import BadLesson
 
 FEED_ID = "lesson"
 """Keys of lessons begin with it."""
 _ASKED_AT_ONCE = 500
-CLAIM_LASTS = timedelta(minutes=2)
-"""From the decision to run an attempt to its Dagster run. After this time, another process may try."""
 LONGEST_TITLE = 200
 LONGEST_COURSE = 100
 LONGEST_NOTE = 2_000
@@ -240,20 +239,8 @@ class LessonLedger:
 
     def claim(self, lesson_id: str, phase: str, attempt: int, now: datetime | None = None) -> bool:
         """Claim an attempt, so that only one process starts its run. A claim without a run expires after two minutes."""
-        now = now or datetime.now(UTC)
-        row = {"lesson_id": lesson_id, "phase": phase, "attempt": attempt}
-        here = [CLAIMS.c[name] == value for name, value in row.items()]
-        try:
-            with writing(self._engine) as connection:
-                held = connection.execute(sa.select(CLAIMS.c.claimed_at).where(*here)).scalar()
-                if held is None:
-                    connection.execute(CLAIMS.insert().values(**row, claimed_at=now.timestamp()))
-                    return True
-                expired = CLAIMS.c.claimed_at <= (now - CLAIM_LASTS).timestamp()
-                taken = connection.execute(CLAIMS.update().where(*here, expired).values(claimed_at=now.timestamp()))
-                return bool(taken.rowcount)
-        except sa.exc.IntegrityError:  # another process inserted the same row at this moment
-            return False
+        attempted = {"lesson_id": lesson_id, "phase": phase, "attempt": attempt}
+        return claim(self._engine, CLAIMS, attempted, now or datetime.now(UTC))
 
     def _lessons(self, query: sa.Select[Any]) -> list[Lesson]:
         with self._engine.connect() as connection:

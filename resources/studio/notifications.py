@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from resources.database import for_update, open_database, writing
+from resources.database import for_update, open_database, writing, writing_alone
 from resources.studio.ledger import REMEMBERED, REQUESTS, Request, requests_of
 
 KEPT = timedelta(days=30)
@@ -49,8 +49,6 @@ _SEEN = sa.Table(
     sa.Column("user_id", sa.String(200), primary_key=True),
     sa.Column("last_id", sa.Integer, nullable=False),
 )  # fmt: skip
-_ONE_WRITER = 0x706F64636E6F7465
-"""The lock of PostgreSQL under which ids are given: without it, a lower id could become visible after a higher one."""
 
 Outcome = Literal["completed", "failed"]
 Mail = Literal["none", "waiting", "claimed", "sending", "sent", "given_up"]
@@ -117,9 +115,8 @@ class Notifications:
             }
             for one in finished
         ]  # fmt: skip
-        with writing(self.database) as connection:
-            if connection.dialect.name == "postgresql":
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ONE_WRITER)))
+        # Beside another transaction, a lower id could become visible after a higher one.
+        with writing_alone(self.database, "podcast notifications") as connection:
             for row in rows:
                 here = sa.select(_NOTIFICATIONS.c.id).where(_NOTIFICATIONS.c.podcast_id == row["podcast_id"])
                 if connection.execute(here).first() is None:

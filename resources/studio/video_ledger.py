@@ -16,7 +16,8 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from partitions.keys import episode_key
-from resources.database import open_database, writing
+from resources.database import open_database, writing, writing_alone
+from resources.studio.claims import claim
 from speech.errors import VideoCancelled
 from speech.talking_head.fish_speech import LANGUAGES
 
@@ -26,8 +27,6 @@ LONGEST_TEXT = 5_000
 """Characters: about six minutes of speech."""
 SHORTEST_TEXT = 2
 LONGEST_TITLE = 200
-CLAIM_LASTS = timedelta(minutes=2)
-"""From the decision to run an attempt to its Dagster run. After this time, another process may try."""
 REMEMBERED = timedelta(days=7)
 """Requests that have no end after this time are not started again."""
 
@@ -142,10 +141,7 @@ class VideoLedger:
         if refused:
             return refused
         own = sa.select(REQUESTS).where(REQUESTS.c.user_id == asked.user_id)
-        with writing(self._engine) as connection:
-            if connection.dialect.name == "postgresql":  # SQLite has one writer anyway
-                number = int.from_bytes(hashlib.sha256(f"videos {asked.user_id}".encode()).digest()[:8], signed=True)
-                connection.execute(sa.text("select pg_advisory_xact_lock(:number)"), {"number": number})
+        with writing_alone(self._engine, f"videos {asked.user_id}") as connection:
             recent = own.where(
                 REQUESTS.c.admitted_at >= (now - REMEMBERED).timestamp(), REQUESTS.c.cancelled_at.is_(None)
             )
@@ -200,16 +196,8 @@ class VideoLedger:
 
     def claim(self, video_id: str, attempt: int, now: datetime | None = None) -> bool:
         """Claim an attempt, so that only one process starts its run. A claim without a run expires after two minutes."""
-        now = now or datetime.now(UTC)
-        here = (CLAIMS.c.video_id == video_id, CLAIMS.c.attempt == attempt)
-        row = {"video_id": video_id, "attempt": attempt, "claimed_at": now.timestamp()}
-        try:
-            with writing(self._engine) as connection:
-                connection.execute(CLAIMS.delete().where(*here, CLAIMS.c.claimed_at <= (now - CLAIM_LASTS).timestamp()))
-                connection.execute(CLAIMS.insert().values(**row))
-        except sa.exc.IntegrityError:
-            return False
-        return True
+        attempted = {"video_id": video_id, "attempt": attempt}
+        return claim(self._engine, CLAIMS, attempted, now or datetime.now(UTC))
 
 
 def _refused(asked: AskedVideo, *, has_devices: bool) -> VideoAnswer | None:

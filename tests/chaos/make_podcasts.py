@@ -7,10 +7,10 @@ from dagster_project import attempts, podcasts
 from dagster_project.build_resources import build_resources
 from dagster_project.instance import open_instance
 from dagster_project.settings import Settings
-from resources.studio import ledger
+from resources.studio import claims
 
 attempts.RETRY_AFTER = timedelta(seconds=1)
-ledger.CLAIM_LASTS = timedelta(seconds=5)  # this process is the only one that claims
+claims.CLAIM_LASTS = timedelta(seconds=5)  # this process is the only one that claims
 settings = Settings()
 given = build_resources(settings)
 with open_instance(settings) as instance:
