@@ -58,6 +58,7 @@ def write_audiogram(path: Path, card: Card, layout: Layout, samples: np.ndarray)
         video.width, video.height, video.pix_fmt = layout.width, layout.height, "yuv420p"
         video.codec_context.time_base = Fraction(1, FRAMES_PER_S)
         video.codec_context.thread_count = 2
+        video.codec_context.thread_type = "FRAME"  # a frame is encoded while the next one is drawn
         audio: Any = target.add_stream("aac", rate=RATE_HZ, layout="stereo", bit_rate=AUDIO_BIT_RATE)
         target.metadata.update({"title": card.title, "album": card.show})
         sound = _Sound(samples)

@@ -15,7 +15,7 @@ from speech.formats.document import Document, Passage
 from speech.formats.published import PublishedSegment, declared_format, read_published
 from speech.types import Word
 
-FEEDS = Path("/work/shared/feeds")
+FEEDS = Path(__file__).parents[4] / "shared" / "feeds"
 SRT = """1\r
 00:00:01,500 --> 00:00:02,500\r
 Ann Lee: Hello &amp; <i>welcome</i>\r
