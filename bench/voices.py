@@ -235,7 +235,9 @@ def pairs_across(found: Sequence[DiarizedEpisode], threshold: float, truth: Mapp
         voices += list(of_feed)
         for episode, of_one in links.items():
             reader |= {
-                link.voice_id: truth[episode, link.speaker] for link in of_one if (episode, link.speaker) in truth
+                link.voice_id: truth[episode, link.speaker]
+                for link in of_one
+                if link.voice_id is not None and (episode, link.speaker) in truth
             }
     person = {name: same.voice_id for name, same in link_across(voices, {}, threshold).items()}
     pairs = [(a, b) for a, b in combinations(sorted(reader), 2) if feed_of_voice(a) != feed_of_voice(b)]
