@@ -1,4 +1,4 @@
-"""Commands for videos that are made on request: podlake video submit, list, status, cancel, run, devices, device-back, clean."""
+"""Commands for videos that are made on request: podlake video submit, list, status, cancel, forget, run, devices and others."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from dagster_project.cli.context import examples, lake_of, log_to_screen, read_settings
+from dagster_project.cli.forget_requested import forget_command
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -123,6 +124,9 @@ def cancel(video_id: str) -> None:
     if found is None:
         raise _no_such(video_id)
     _show(found)
+
+
+video.add_command(forget_command("video", "video-20261127-1a2b3c4d"))
 
 
 @video.command()

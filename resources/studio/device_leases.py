@@ -219,6 +219,12 @@ class DeviceLeases:
             row = connection.execute(query.order_by(TASKS.c.given_at.desc())).first()
         return None if row is None else Task(**row._mapping)
 
+    def tasks_of(self, video_id: str) -> list[Task]:
+        """All tasks of a request."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(sa.select(TASKS).where(TASKS.c.video_id == video_id)).all()
+        return [Task(**row._mapping) for row in rows]
+
     def open_tasks(self, *, device: str | None = None) -> list[Task]:
         """Tasks of which it is not known how they ended."""
         query = sa.select(TASKS).where(TASKS.c.ended_at.is_(None)).order_by(TASKS.c.given_at)

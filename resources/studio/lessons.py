@@ -226,6 +226,12 @@ class LessonLedger:
             row = connection.execute(query).first()
         return None if row is None else (row.video_id, row.endpoint)
 
+    def uploads(self, lesson_id: str) -> list[str]:
+        """The ids of all uploads that were begun and not forgotten."""
+        query = sa.select(UPLOADS.c.video_id).where(UPLOADS.c.lesson_id == lesson_id)
+        with self._engine.connect() as connection:
+            return list(connection.execute(query).scalars())
+
     def note_upload(self, lesson_id: str, sha256: str, video_id: str, endpoint: str) -> None:
         """Write down that an upload was begun; it replaces an earlier one."""
         row = {"lesson_id": lesson_id, "sha256": sha256, "video_id": video_id, "endpoint": endpoint}

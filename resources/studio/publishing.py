@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from pyarrow import fs
+
 from resources.lake.home import Home
 from resources.studio.kinescope import Kinescope, Upload, VideoFailed
 from resources.studio.lessons import LessonLedger
@@ -106,6 +108,11 @@ class KinescopePublisher:
             return self.service.video(upload.video_id).status not in ("pending", "uploading")
         except NotFound:
             return False
+
+
+def published_files(place: Home, lesson_id: str) -> list[fs.FileInfo]:
+    """The files of a lesson in a folder or an object store that `FolderPublisher` has published it to."""
+    return [info for info in place.files_below() if info.base_name.startswith(f"{lesson_id}.")]
 
 
 def publisher(
