@@ -31,7 +31,7 @@ from dagster_project.flow_state import FlowState
 from dagster_project.gathering import gathering_batches
 from dagster_project.gpu_servers import gpu_server_sensor
 from dagster_project.lessons import requested_lessons
-from dagster_project.nightly import archived_of_other_engines, request_nightly_backfill
+from dagster_project.nightly import archived_outdated, request_nightly_backfill
 from dagster_project.planning import Situation, engine_versions, move_scattered, plan_settings
 from dagster_project.podcasts import requested_podcasts
 from dagster_project.settings import Settings
@@ -241,7 +241,7 @@ def admit_what_is_new(
     """Fill the window if polls, engines or the number of live episodes have changed since the last time.
 
     Polls in flight admit episodes themselves, so nothing is admitted beside them. Archived episodes that another
-    engine has made enter last.
+    engine or rule has made enter last.
     """
     if window.shortage:  # the state stays, so that they are admitted when there is space
         return state
@@ -252,8 +252,10 @@ def admit_what_is_new(
         return state
     live = [*order, *admit(instance, catalogue, window, EPISODE_GRAPH)]
     free = window.size - len(live)
-    if free > 0 and state.redo_hours_left(settings.nightly_audio_hours, datetime.now(UTC)) > 0:
-        live += add_keys(instance, EPISODES, archived_of_other_engines(catalogue.lake, engines, live)[:free])
+    if free > 0:
+        has_hours = state.redo_hours_left(settings.nightly_audio_hours, datetime.now(UTC)) > 0
+        outdated = archived_outdated(catalogue.lake, settings, engines if has_hours else None, live)
+        live += add_keys(instance, EPISODES, outdated[:free])
     return state.seeing(len(live), last_poll, configured)
 
 

@@ -27,17 +27,18 @@ from dagster_project.run import Selection, selected
 from dagster_project.settings import Settings
 from partitions.definitions import EPISODES, FEEDS, add_keys
 from partitions.window import Window
-from pipeline.live_window import admit
+from pipeline.live_window import admit, archive
 from pipeline.records import Run
 from pipeline.run_keys import named_keys
 from pipeline.stage import Cost, Failure, Landing
 from resources.engines.routing import Engines
 from resources.lake.catalogue import Catalogue
+from resources.lake.compaction import seal
 from resources.lake.lake import Lake
 from resources.lake.tables import EPISODES as CATALOGUE
 from resources.tiers import load_tiers
 from speech.engines import registry
-from speech.errors import NetworkError, NotFound
+from speech.errors import NetworkError, NotFound, Undecodable
 from tests.instances import instance_for_test
 from tests.landings import land_arrow, land_outcome, land_stage
 
@@ -356,3 +357,26 @@ def test_another_utterance_rule_repeats_exactly_the_utterances_that_another_one_
     assert asked_with(longer) == {"utterances": set(KEYS[15:])}
     land(lake, "utterances", KEYS[15:], done)  # the same rows as before: nothing that reads them is outdated
     assert asked_with(longer) == {}
+
+
+def test_archived_episodes_whose_utterances_another_rule_has_cut_come_back(
+    instance: dg.DagsterInstance, lake: Lake, engines: Engines, settings: Settings
+) -> None:
+    """Neither those that have failed with the new rule, nor those without utterances."""
+    old, done, failed, unheard = archived = [f"show-20250101-{n:08x}" for n in range(4)]
+    _in_catalogue(lake, [*KEYS, *archived], hours=1.0)
+    land(lake, " ".join(EPISODE_GRAPH.names), [*KEYS, old, done, failed])
+    land(lake, "audio hashes diarization transcript turns", [unheard])
+    longer = settings.model_copy(update={"utterance_pause_ms": 900, "nightly_audio_hours": 0.0})
+    land(lake, "utterances", [*KEYS, done], rule_fingerprint(utterance_rule(longer), has_mos=True))
+    fail(lake, "utterances", [failed], Undecodable("the audio is cut"))
+    list(seal(lake, archived))
+    admit_what_is_new(instance, Catalogue(lake), Window(size=30), longer, engines, FlowState(), "")
+    assert list(instance.get_dynamic_partitions("episodes")) == [*KEYS, unheard, old]
+    archive(instance, [unheard, old])
+    assert request_nightly_backfill(instance, longer, lake, engines).endswith(
+        "1 episodes, 1.0 hours of audio; 1 from the archive."
+    )
+    (backfill,) = instance.get_backfills()
+    assert _targets(backfill) == {"utterances": {old}, "quality": {old}}
+    assert list(instance.get_dynamic_partitions("episodes")) == [*KEYS, old]
