@@ -184,6 +184,12 @@ class DeviceLeases:
             return known + 1 >= TIMEOUTS
 
     def succeeded(self, device: str) -> None:
+    def found_fit(self, device: str) -> None:
+        """The device was looked at and can be used: why it was set aside before is over."""
+        with writing(self._engine) as connection:
+            known = (DEVICES.c.device == device, DEVICES.c.set_aside_at.is_not(None))
+            connection.execute(DEVICES.update().where(*known).values(set_aside_at=None, until=None, reason=None))
+
         with writing(self._engine) as connection:
             _device(connection, device, timeouts=0)
 
