@@ -6,6 +6,7 @@ import hashlib
 import shutil
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from typing import Any
 
 import pyarrow as pa
@@ -96,11 +97,12 @@ class _Studio:
             for number, part in enumerate(parts)
         ]
         sounds, engine_ms, spec = [], 0, None
-        for said in self._voices.say(lines):
-            if isinstance(said.result, PodlakeError):
-                raise said.result
-            sounds.append(read_wav(said.line.path))
-            engine_ms, spec = engine_ms + said.result.engine_ms, said.spec
+        with closing(self._voices.say(lines)) as coming:
+            for said in coming:
+                if isinstance(said.result, PodlakeError):
+                    raise said.result
+                sounds.append(read_wav(said.line.path))
+                engine_ms, spec = engine_ms + said.result.engine_ms, said.spec
         assert spec is not None
         cost = Cost(
             engine_fingerprint=spec.fingerprint, engine=spec.name, model=spec.model, device="cpu", engine_ms=engine_ms

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from partitions.keys import episode_key
 from resources.database import open_database, writing
 from resources.studio.claims import claim
-from speech.errors import BadLesson
+from speech.errors import BadLesson, LessonCancelled
 
 FEED_ID = "lesson"
 """Keys of lessons begin with it."""
@@ -174,6 +174,12 @@ class LessonLedger:
     def _change(self, lesson_id: str, **values: Any) -> bool:
         with writing(self._engine) as connection:
             found = connection.execute(LESSONS.update().where(LESSONS.c.lesson_id == lesson_id).values(**values))
+    def check_wanted(self, lesson_id: str) -> None:
+        """Raise `LessonCancelled` if the user has cancelled the lesson."""
+        lesson = self.lesson(lesson_id)
+        if lesson is not None and lesson.cancelled_at is not None:
+            raise LessonCancelled(f"{lesson_id} is cancelled.")
+
             return bool(found.rowcount)
 
     def decide(
