@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from assets.studio.reference_audio import requested
 from pipeline.stage import Batch, Cost, Landing, Outcome, Stage, each
-from resources.engines.voices import Voices
+from resources.engines.voices import AUDIOGRAM_SPEAKER, Voices
 from resources.lake.lake import Lake
 from resources.lake.tables.videos import (
     CLONED_SPEECH,
@@ -32,8 +32,6 @@ from speech.talking_head.fish_speech import joined, pieces, prepare, say
 from speech.types import Line
 
 ENGINE = "fish-speech"
-SPEAKER = "S1"
-"""Whose voice says an audiogram."""
 
 
 def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
@@ -90,7 +88,7 @@ class _Studio:
         )  # fmt: skip
 
     def _synthesized(self, key: str, text: SpeechTextRow) -> Landing:
-        choice = self._voices.choice_for(SPEAKER, text.language)
+        choice = self._voices.choice_for(AUDIOGRAM_SPEAKER, text.language)
         parts = pieces(text.spoken_text)
         lines = [
             (choice, Line(key, number, part, self._files.scratch(key, f"{_digest(part)}.wav"), text.language))
