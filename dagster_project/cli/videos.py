@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -61,6 +62,8 @@ def submit(
     The sensor `requested_videos` starts the run while Dagster's daemon runs (`podlake ui`); `podlake video run` makes it
     without the daemon.
     """
+    from dagster_project.audiogram_check import check_audiogram
+    from dagster_project.build_resources import voices
     from dagster_project.videos import open_videos, video_limits
     from partitions.languages import normalise_language
     from resources.studio.video_ledger import AskedVideo
@@ -76,7 +79,7 @@ def submit(
         )  # fmt: skip
         answer = ledger.admit(
             asked, video_limits(settings), lambda own: open_videos(instance, lake, own),
-            has_devices=bool(heads.devices),
+            has_devices=bool(heads.devices), check_audiogram=partial(check_audiogram, voices(settings)),
         )  # fmt: skip
     if answer.video_id is None:
         raise click.ClickException(f"{answer.code}: {answer.message}")

@@ -249,6 +249,18 @@ def test_a_cancelled_lesson_is_not_started_again(
     assert due(instance, lake, ledger, datetime.now(UTC) + LATER) == []
 
 
+@pytest.mark.parametrize("stage", ["lesson_video", "content_review"])
+def test_a_run_that_begins_after_the_cancellation_ends_at_once(
+    instance: dg.DagsterInstance, settings: Settings, lake: Lake, ledger: LessonLedger, tmp_path: Path, stage: str
+) -> None:
+    key = add(ledger, lake, tmp_path)
+    if stage == "content_review":
+        assert materialize(instance, settings, ("lesson_video",), key).success
+    ledger.cancel(key)
+    assert not materialize(instance, settings, (stage,), key).success
+    assert lake.failures(stage, [key])[key].error_class == "lesson_cancelled"
+
+
 def test_the_sensor_requests_the_stages_of_the_phase(
     instance: dg.DagsterInstance, lake: Lake, ledger: LessonLedger, tmp_path: Path
 ) -> None:
