@@ -107,3 +107,20 @@ def _variable(location: Sequence[int | str]) -> str:
 def _reason(error: Any) -> str:
     """Why pydantic refuses a value: the message of our validator, if it has one."""
     return str(error.get("ctx", {}).get("error", error["msg"]))
+
+
+class TextFile(click.ParamType):
+    """A text file in UTF-8, which is given as its text; - is standard input."""
+
+    name = "filename"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            with click.open_file(value, "rb") as file:
+                content: bytes = file.read()
+        except OSError as error:
+            self.fail(f"{value!r}: {error.strerror}", param, ctx)
+        try:
+            return content.decode("utf-8-sig").replace("\r\n", "\n")
+        except UnicodeDecodeError:
+            self.fail(f"{value!r} is no text in UTF-8. Save it as plain text in UTF-8.", param, ctx)

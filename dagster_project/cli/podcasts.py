@@ -6,11 +6,11 @@ import getpass
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 import click
 
-from dagster_project.cli.context import examples, lake_of, log_to_screen, read_settings
+from dagster_project.cli.context import TextFile, examples, lake_of, log_to_screen, read_settings
 
 if TYPE_CHECKING:
     from dagster_project.podcasts import Status
@@ -28,7 +28,7 @@ def podcast() -> None:
 
 
 @podcast.command(epilog=examples("[S1] Welcome to the show.", "[S2] Thank you for having me."))
-@click.argument("script", type=click.File(encoding="utf-8"))
+@click.argument("script", type=TextFile())
 @click.option("--title", required=True, help="Title of the podcast.")
 @click.option("--language", default="en", show_default=True, help="Language of the script, such as en or de.")
 @click.option(
@@ -36,7 +36,7 @@ def podcast() -> None:
 )
 @click.option("--user", default=None, help="Who asks; limits are for each user. Default: your name on this machine.")
 @click.option("--key", default=None, help="An idempotency key: the same key gets the same answer, for a day.")
-def submit(script: TextIO, title: str, language: str, seed: int, user: str | None, key: str | None) -> None:
+def submit(script: str, title: str, language: str, seed: int, user: str | None, key: str | None) -> None:
     """Ask for a podcast of SCRIPT, a text file; - is standard input.
 
     A turn begins with [S1] to [S4]. The sensor `requested_podcasts` starts the run while Dagster's daemon runs (`podlake
@@ -54,7 +54,7 @@ def submit(script: TextIO, title: str, language: str, seed: int, user: str | Non
         raise click.BadParameter(
             f"{language!r} names no language: use a tag such as en or de.", param_hint="--language"
         )
-    asked = Asked(user or getpass.getuser(), script.read(), title, known, seed)
+    asked = Asked(user or getpass.getuser(), script, title, known, seed)
     with open_instance(settings) as instance:
         lake = lake_of(settings)
         answer = Ledger(database_url(settings)).admit(

@@ -135,6 +135,11 @@ class SealedFiles:
             for stage in pc.unique(rows["stage"]).to_pylist()
         }
 
+    def landed_keys(self, stage: str) -> set[str]:
+        """The keys that landed at the stage, of the sealed rows of `stage_runs`."""
+        keys = "select distinct episode_id from files where stage = $stage and outcome = 'landed'"
+        return set(self._query(keys, stage=stage).column(0).to_pylist())
+
     def landed_feeds(self, stage: str) -> set[str]:
         """The feeds of the episodes that landed at the stage, of the sealed rows of `stage_runs`."""
         feeds = "select distinct regexp_replace(episode_id, '-[^-]*-[^-]*$', '') as feed_id from files "

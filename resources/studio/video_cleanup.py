@@ -1,4 +1,4 @@
-"""Removes what requested videos leave behind: uploads, files in the devices' folders, and local files."""
+"""Removes what requested videos and lessons leave behind: uploads, files in the devices' folders, and local files."""
 
 from __future__ import annotations
 
@@ -53,6 +53,13 @@ def leftovers(
     found += [_of_file("device", path) for path in _device_files(heads, unfinished, before)]
     found += [_of_file("cache", path) for path in _cached(files.cache / "videos") if path.name not in unfinished]
     return sorted((one for one in found if one.at < before), key=lambda one: (one.place, one.path))
+
+
+def lesson_leftovers(folder: Path, unfinished: Collection[str], before: datetime) -> list[Leftover]:
+    """What was made locally of lessons, whose home has it, and uploads whose receiving was interrupted."""
+    paths = [path for path in folder.glob("*") if path.name not in ("uploads", *unfinished)]
+    found = [_of_file("cache", path) for path in (*paths, *folder.glob("uploads/*"))]
+    return sorted((one for one in found if one.at < before), key=lambda one: one.path)
 
 
 def remove(files: VideoFiles, chosen: Sequence[Leftover]) -> None:

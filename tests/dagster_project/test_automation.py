@@ -309,21 +309,40 @@ def test_compaction_begins_earlier_for_what_feeds_have_gathered(
 ) -> None:
     monkeypatch.setattr(automation, "SEAL_AFTER", timedelta(0))
     monkeypatch.setattr(automation, "WORTH_SEALING_GATHERED", 3)
-    repository = build(settings).get_repository_def()
-
-    def asked() -> dg.SkipReason | dg.RunRequest:
-        resources = repository.get_top_level_resources()
-        context = dg.build_schedule_context(instance, repository_def=repository, resources=resources)
-        found = repository.get_schedule_def("seal").evaluate_tick(context)
-        return found.run_requests[0] if found.run_requests else dg.SkipReason(found.skip_message)
-
     for feed in ("one", "two"):
         land_stage(lake, "voices", feed, {})
-    assert str(asked().skip_message).startswith("0 finished episodes wait for compaction")
+    assert str(_sealing(instance, settings).skip_message).startswith("0 finished episodes wait for compaction")
     land_stage(lake, "repeated_audio", "three", {})
-    requested = asked()
+    requested = _sealing(instance, settings)
     assert isinstance(requested, dg.RunRequest)
-    assert requested.run_config["ops"]["sealed_tables"]["config"] == {"after_hours": 0.0, "episodes": False}
+    assert requested.run_config["ops"]["sealed_tables"]["config"] == {
+        "after_hours": 0.0, "episodes": False, "requested": False,
+    }  # fmt: skip
+
+
+def test_compaction_begins_for_many_podcasts_lessons_and_videos(
+    instance: dg.DagsterInstance, lake: Lake, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(automation, "SEAL_AFTER", timedelta(0))
+    monkeypatch.setattr(automation, "WORTH_SEALING_REQUESTED", 3)
+    land_stage(lake, "script", "studio-20261127-00000001", {})
+    land_stage(lake, "lesson_video", "lesson-20261127-00000001", {})
+    assert "and 2 podcasts, lessons and videos" in str(_sealing(instance, settings).skip_message)
+    land_stage(lake, "reference_audio", "video-20261127-00000001", {})
+    requested = _sealing(instance, settings)
+    assert isinstance(requested, dg.RunRequest)
+    assert requested.run_config["ops"]["sealed_tables"]["config"] == {
+        "after_hours": 0.0, "episodes": False, "requested": True,
+    }  # fmt: skip
+
+
+def _sealing(instance: dg.DagsterInstance, settings: Settings) -> dg.SkipReason | dg.RunRequest:
+    """What the schedule `seal` wants."""
+    repository = build(settings).get_repository_def()
+    resources = repository.get_top_level_resources()
+    context = dg.build_schedule_context(instance, repository_def=repository, resources=resources)
+    found = repository.get_schedule_def("seal").evaluate_tick(context)
+    return found.run_requests[0] if found.run_requests else dg.SkipReason(found.skip_message)
 
 
 def test_another_utterance_rule_repeats_exactly_the_utterances_that_another_one_has_cut(

@@ -13,6 +13,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from assets.lake.sealed_tables import REQUESTED_NAMES
 from assets.stages import LESSON_GRAPH, STAGES
 from dagster_project.definitions import build
 from dagster_project.lessons import (
@@ -33,6 +34,7 @@ from dagster_project.settings import ROOT, Settings
 from partitions.definitions import LESSONS, add_keys
 from pipeline.records import Run, land_failure
 from pipeline.stage import Failure, Landing
+from resources.lake.compaction import open_before, seal
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables.lessons import CONTENT_REVIEWS
@@ -184,6 +186,30 @@ def test_a_decision_holds_for_what_was_reviewed(
     )  # fmt: skip
     assert status(instance, lake, ledger, key).state == "content_review"
     assert due(instance, lake, ledger) == []
+
+
+def test_a_lesson_that_is_sealed_while_it_waits_goes_on(
+    instance: dg.DagsterInstance, settings: Settings, lake: Lake, ledger: LessonLedger, tmp_path: Path
+) -> None:
+    key = add(ledger, lake, tmp_path)
+
+    def sealed() -> Status:
+        list(seal(lake, open_before(lake, REQUESTED_NAMES, datetime.now(UTC))))
+        assert open_before(lake, REQUESTED_NAMES, datetime.now(UTC)) == set()
+        return status(instance, lake, ledger, key)
+
+    assert materialize(instance, settings, ("lesson_video",), key).success
+    assert sealed().state == "content_review"
+    decide(instance, lake, ledger, key, is_approved=True, by="Ann", note=None)
+    (ready,) = due(instance, lake, ledger)
+    assert ready.todo[0] == "content_review"
+    assert materialize(instance, settings, ("content_review",), key).success
+    assert (sealed().state, sealed().todo[0]) == ("pending", "lesson_transcript")
+    decide(instance, lake, ledger, key, is_approved=False, by="Bob", note="It hums.", gate="content_review")
+    assert status(instance, lake, ledger, key).todo == ("content_review",)
+    assert materialize(instance, settings, ("content_review",), key).success
+    assert (status(instance, lake, ledger, key).state, sealed().state) == ("rejected", "rejected")
+    assert [row.is_approved for row in lake.rows(CONTENT_REVIEWS, key)] == [False]
 
 
 def _values(row: object) -> dict[str, object]:
