@@ -253,10 +253,8 @@ def _status(
         phase = f"{number}.{since}.{lesson.restarts}"
         wanted = stages if review is None or review.is_approved else stages[:1]
         runs = [run for run in all_runs if run.dagster_run.tags.get(PHASE_TAG) == phase]
-        decided = (landed_reviews[gate].get(key) or 0) if gate else 0
-        is_landed = review is None or since <= decided <= review.review_no
-        is_restart = bool(lesson.restarts and not runs)
-        todo = _todo(lesson, wanted, landed, gate, is_decision_landed=is_landed, is_restart=is_restart)
+        review_no = landed_reviews[gate].get(key) if gate else None
+        todo = _todo(lesson, wanted, landed, review, review_no, since, is_restart=bool(lesson.restarts and not runs))
         if todo:
             return _of_runs(lake, Status(lesson, "pending", todo[0], review=last, todo=todo, phase=phase), runs)
         if review is not None and not review.is_approved:
@@ -276,20 +274,21 @@ def _since(review: Review, decisions: Sequence[Review]) -> int:
 
 
 def _todo(
-    lesson: Lesson, stages: Sequence[str], landed: dict[str, Commit], gate: Gate | None, *, is_decision_landed: bool,
+    lesson: Lesson, stages: Sequence[str], landed: dict[str, Commit], review: Review | None, landed_review: int | None,
+    since: int, *,
     is_restart: bool,
 ) -> tuple[str, ...]:  # fmt: skip
     """The first stage that has not landed from the inputs as they are now, and all stages after it.
 
-    `is_decision_landed`: the gate has landed the decision that holds.
+    `landed_review` is the number of the decision that the gate has landed.
     """
     for index, name in enumerate(stages):
         inputs = STAGES[name].inputs
         is_current = name in landed and all(one in landed for one in inputs) and (
             landed[name].inputs_version == inputs_version({one: landed[one].data_version for one in inputs})
         )  # fmt: skip
-        if name == gate:
-            is_current = is_current and is_decision_landed
+        if is_current and review is not None and name == review.gate:
+            is_current = since <= (landed_review or 0) <= review.review_no
         if not is_current or (is_restart and name == lesson.restart_from):
             return tuple(stages[index:])
     return ()

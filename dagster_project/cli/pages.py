@@ -105,7 +105,7 @@ def audiogram(
         click.echo(f"No font of this system has {written.missing[:40]}: install one, such as fonts-noto-cjk.", err=True)
 
 
-@click.command(epilog=examples("podlake site", "podlake site --out corpus --audio embed", "podlake site --port 3010"))
+@click.command(epilog=examples("podlake site", "podlake site --out corpus --audio copy", "podlake site --port 3010"))
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Write the site into this folder.")
 @click.option(
     "--audio",

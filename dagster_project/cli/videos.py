@@ -1,4 +1,4 @@
-"""Commands for videos that are made on request: podlake video submit, list, status, cancel, run, devices, device-back, clean."""
+"""Commands for videos that are made on request: podlake video submit, list, status, cancel, forget, run, devices and others."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from dagster_project.cli.context import TextFile, examples, lake_of, log_to_screen, read_settings
+from dagster_project.cli.forget_requested import forget_command
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -60,6 +62,8 @@ def submit(
     The sensor `requested_videos` starts the run while Dagster's daemon runs (`podlake ui`); `podlake video run` makes it
     without the daemon.
     """
+    from dagster_project.audiogram_check import check_audiogram
+    from dagster_project.build_resources import voices
     from dagster_project.videos import open_videos, video_limits
     from partitions.languages import normalise_language
     from resources.studio.video_ledger import AskedVideo
@@ -78,7 +82,7 @@ def submit(
         )  # fmt: skip
         answer = ledger.admit(
             asked, video_limits(settings), lambda own: open_videos(instance, lake, own),
-            has_devices=bool(heads.devices),
+            has_devices=bool(heads.devices), check_audiogram=partial(check_audiogram, voices(settings)),
         )  # fmt: skip
     if answer.video_id is None:
         raise click.ClickException(f"{answer.code}: {answer.message}")
@@ -126,6 +130,9 @@ def cancel(video_id: str) -> None:
     if found is None:
         raise _no_such(video_id)
     _show(found)
+
+
+video.add_command(forget_command("video", "video-20261127-1a2b3c4d"))
 
 
 @video.command()

@@ -113,6 +113,18 @@ class VideoAnswer:
     retry_after_s: int | None = None
 
 
+class AudiogramRefused(ValueError):
+    """No audiogram can be made of a text on this machine: no voice, no font. `code` says which to programs."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+CheckAudiogram = Callable[[AskedVideo], None]
+"""Raises `AudiogramRefused` for what this machine can make no audiogram of."""
+
+
 class VideoLedger:
     """The requests, in the database that several processes use at once."""
 
@@ -131,6 +143,7 @@ class VideoLedger:
         open_of: Callable[[Sequence[VideoRequest]], Collection[str]],
         *,
         has_devices: bool,
+        check_audiogram: CheckAudiogram = lambda _: None,
         now: datetime | None = None,
     ) -> VideoAnswer:
         """Admit the request, or say why not. `open_of` tells which of a user's videos are pending or processing.
@@ -139,6 +152,8 @@ class VideoLedger:
         """
         now = now or datetime.now(UTC)
         refused = _refused(asked, has_devices=has_devices)
+        if refused is None and _kind(asked, has_devices=has_devices)[0] == "audiogram":
+            refused = _refused_audiogram(asked, check_audiogram)
         if refused:
             return refused
         own = sa.select(REQUESTS).where(REQUESTS.c.user_id == asked.user_id)
@@ -229,6 +244,14 @@ def _refused(asked: AskedVideo, *, has_devices: bool) -> VideoAnswer | None:
         ),
     )  # fmt: skip
     return next((VideoAnswer(status, code, message) for is_broken, status, code, message in rules if is_broken), None)
+
+
+def _refused_audiogram(asked: AskedVideo, check: CheckAudiogram) -> VideoAnswer | None:
+    try:
+        check(asked)
+    except AudiogramRefused as error:
+        return VideoAnswer(400, error.code, str(error))
+    return None
 
 
 def _kind(asked: AskedVideo, *, has_devices: bool) -> tuple[Kind, str | None]:

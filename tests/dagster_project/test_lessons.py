@@ -189,6 +189,30 @@ def test_a_decision_holds_for_what_was_reviewed(
     assert due(instance, lake, ledger) == []
 
 
+def test_a_lesson_that_is_sealed_while_it_waits_goes_on(
+    instance: dg.DagsterInstance, settings: Settings, lake: Lake, ledger: LessonLedger, tmp_path: Path
+) -> None:
+    key = add(ledger, lake, tmp_path)
+
+    def sealed() -> Status:
+        list(seal(lake, open_before(lake, REQUESTED_NAMES, datetime.now(UTC))))
+        assert open_before(lake, REQUESTED_NAMES, datetime.now(UTC)) == set()
+        return status(instance, lake, ledger, key)
+
+    assert materialize(instance, settings, ("lesson_video",), key).success
+    assert sealed().state == "content_review"
+    decide(instance, lake, ledger, key, is_approved=True, by="Ann", note=None)
+    (ready,) = due(instance, lake, ledger)
+    assert ready.todo[0] == "content_review"
+    assert materialize(instance, settings, ("content_review",), key).success
+    assert (sealed().state, sealed().todo[0]) == ("pending", "lesson_transcript")
+    decide(instance, lake, ledger, key, is_approved=False, by="Bob", note="It hums.", gate="content_review")
+    assert status(instance, lake, ledger, key).todo == ("content_review",)
+    assert materialize(instance, settings, ("content_review",), key).success
+    assert (status(instance, lake, ledger, key).state, sealed().state) == ("rejected", "rejected")
+    assert [row.is_approved for row in lake.rows(CONTENT_REVIEWS, key)] == [False]
+
+
 def test_a_second_approval_of_the_same_begins_no_second_run(
     instance: dg.DagsterInstance, settings: Settings, lake: Lake, ledger: LessonLedger, tmp_path: Path
 ) -> None:
@@ -226,30 +250,6 @@ def test_a_lesson_that_is_processed_or_cancelled_is_not_tried_again(
         retry(instance, lake, ledger, key)
 
 
-def test_a_lesson_that_is_sealed_while_it_waits_goes_on(
-    instance: dg.DagsterInstance, settings: Settings, lake: Lake, ledger: LessonLedger, tmp_path: Path
-) -> None:
-    key = add(ledger, lake, tmp_path)
-
-    def sealed() -> Status:
-        list(seal(lake, open_before(lake, REQUESTED_NAMES, datetime.now(UTC))))
-        assert open_before(lake, REQUESTED_NAMES, datetime.now(UTC)) == set()
-        return status(instance, lake, ledger, key)
-
-    assert materialize(instance, settings, ("lesson_video",), key).success
-    assert sealed().state == "content_review"
-    decide(instance, lake, ledger, key, is_approved=True, by="Ann", note=None)
-    (ready,) = due(instance, lake, ledger)
-    assert ready.todo[0] == "content_review"
-    assert materialize(instance, settings, ("content_review",), key).success
-    assert (sealed().state, sealed().todo[0]) == ("pending", "lesson_transcript")
-    decide(instance, lake, ledger, key, is_approved=False, by="Bob", note="It hums.", gate="content_review")
-    assert status(instance, lake, ledger, key).todo == ("content_review",)
-    assert materialize(instance, settings, ("content_review",), key).success
-    assert (status(instance, lake, ledger, key).state, sealed().state) == ("rejected", "rejected")
-    assert [row.is_approved for row in lake.rows(CONTENT_REVIEWS, key)] == [False]
-
-
 def _values(row: object) -> dict[str, object]:
     return {name: getattr(row, name) for name in type(row).__dataclass_fields__}
 
@@ -285,6 +285,18 @@ def test_a_cancelled_lesson_is_not_started_again(
     assert canceled is not None
     assert canceled.status is dg.DagsterRunStatus.CANCELED
     assert due(instance, lake, ledger, datetime.now(UTC) + LATER) == []
+
+
+@pytest.mark.parametrize("stage", ["lesson_video", "content_review"])
+def test_a_run_that_begins_after_the_cancellation_ends_at_once(
+    instance: dg.DagsterInstance, settings: Settings, lake: Lake, ledger: LessonLedger, tmp_path: Path, stage: str
+) -> None:
+    key = add(ledger, lake, tmp_path)
+    if stage == "content_review":
+        assert materialize(instance, settings, ("lesson_video",), key).success
+    ledger.cancel(key)
+    assert not materialize(instance, settings, (stage,), key).success
+    assert lake.failures(stage, [key])[key].error_class == "lesson_cancelled"
 
 
 def test_the_sensor_requests_the_stages_of_the_phase(
