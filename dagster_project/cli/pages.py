@@ -86,9 +86,15 @@ def audiogram(
 ) -> None:  # fmt: skip
     """Write a stretch of an episode as a video with its waveform, speakers and captions, to publish elsewhere."""
     from dagster_project.commands.audiogram import audiogram as write
+    from speech.audiogram.drawing import read_cover
 
     path = out or Path(f"{episode}-{start_ms // 1000}.mp4")
     picture = cover.read_bytes() if cover else None
+    if picture is not None and read_cover(picture, 1) is None:
+        raise click.BadParameter(
+            f"{cover} is no picture that podlake reads: JPEG, PNG, WebP or GIF, of at most 50 megapixels.",
+            param_hint="--cover",
+        )
     written = write(audio_store(), episode, start_ms, end_ms, shape=shape, cover=picture, out=path)
     video = written.video
     size = f"{video.width} × {video.height}, {video.duration_ms / 1000:.1f} s, {path.stat().st_size / 1e6:.1f} MB"
