@@ -14,7 +14,7 @@ from pages.site import corpus_site
 from pages.static_site import search_words, write_site
 from resources.lake.home import Home
 from resources.lake.lake import Lake
-from resources.lake.tables import EPISODES
+from resources.lake.tables import ACQUISITIONS, EPISODES
 from resources.lake.warehouse import connect
 from resources.search import SearchIndex
 from speech.formats.registry import FORMATS
@@ -87,11 +87,16 @@ def test_search_finds_turns_and_links_to_their_time(address, files, browser, vio
 def test_a_static_site_finds_words_of_scripts_without_spaces(tmp_path, browser) -> None:
     lake = Lake(Home.at(str(tmp_path / "home")))
     land(lake, EPISODES, "show", [{"episode_id": "show-1", "title": "天气"}])
+    land(lake, ACQUISITIONS, "show-1", [{"audio_sha256": "a1"}])
     land_talk(lake, "show-1", [("S1", "今天 我们 来谈 天气 ok"), ("S2", "天 空气"), ("S1", "สวัสดี")], "a1")
     with connect(lake.home) as connection:
         list(write_site(connection, tmp_path / "site", audio_src=lambda _: "").pages)
     page = browser.new_page()
-    for query, marked in (("谈天气 OK", ["谈", "天", "气", "ok"]), ("空", ["空"]), ("สวัสดี", ["ส", "วั", "ส", "ดี"])):
+    for query, marked in (
+        ("谈天气 OK", ["天", "谈", "天", "气", "ok"]),
+        ("空", ["空"]),
+        ("สวัสดี", ["ส", "วั", "ส", "ดี"]),
+    ):
         page.goto((tmp_path / "site" / "search.html").as_uri() + f"?q={query}")
         page.wait_for_selector("#found:text-is('1 turn')")
         assert page.locator("mark").all_inner_texts() == marked
