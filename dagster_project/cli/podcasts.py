@@ -1,4 +1,4 @@
-"""Commands for podcasts that are made from scripts: podlake podcast submit, list, status, cancel, run."""
+"""Commands for podcasts that are made from scripts: podlake podcast submit, list, status, cancel, forget, run."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dagster_project.cli.context import TextFile, examples, lake_of, log_to_screen, read_settings
+from dagster_project.cli.forget_requested import forget_command
 
 if TYPE_CHECKING:
     from dagster_project.podcasts import Status
@@ -120,24 +121,7 @@ def cancel(podcast_id: str) -> None:
     _show(found)
 
 
-@podcast.command(epilog=examples("podlake podcast forget studio-20261127-1a2b3c4d"))
-@click.argument("podcast_id")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-def forget(podcast_id: str, yes: bool) -> None:
-    """Remove a podcast: its request with the script, its files, its rows, and Dagster's events."""
-    from dagster_project.build_resources import build_resources
-    from dagster_project.commands.forget_podcast import forget_podcast
-    from dagster_project.instance import database_url, open_instance
-
-    settings = read_settings()
-    resources = build_resources(settings)
-    if resources["ledger"].request(podcast_id) is None and not resources["lake"].history("script", podcast_id).num_rows:
-        raise _no_such(podcast_id)
-    if not yes:
-        click.confirm(f"Remove {podcast_id}? This cannot be undone.", abort=True)
-    with open_instance(settings) as instance:
-        count = forget_podcast(instance, resources, database_url(settings), podcast_id)
-    click.echo(f"Removed, with {count} files.")
+podcast.add_command(forget_command("podcast", "studio-20261127-1a2b3c4d"))
 
 
 @podcast.command()

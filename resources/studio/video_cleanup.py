@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
+from resources.studio.device_leases import Task
 from resources.studio.filming import PREFIX
 from resources.studio.head_devices import HeadDevices
 from resources.studio.video_files import VideoFiles
@@ -80,9 +81,22 @@ def _device_files(heads: HeadDevices, unfinished: Collection[str], before: datet
     known = set(heads.names)
     for task in heads.leases.ended_tasks(before.timestamp()):
         if task.device in known and task.video_id not in unfinished:
-            temp = heads.device(task.device).video_folder / "temp"
-            yield from temp.glob(f"{PREFIX}{task.code}.*")
-            yield from (path for path in (temp / f"{task.code}-r.mp4", temp / f"{task.code}-t.mp4") if path.exists())
+            yield from _of_task(heads, task)
+
+
+def device_files_of(heads: HeadDevices, video_id: str) -> Iterator[Path]:
+    """The files of one request in the devices' folders, as far as this machine sees them."""
+    for device in heads.devices:
+        yield from device.speech_folder.glob(f"{PREFIX}{video_id}.wav")
+    for task in heads.leases.tasks_of(video_id):
+        if task.device in heads.names:
+            yield from _of_task(heads, task)
+
+
+def _of_task(heads: HeadDevices, task: Task) -> Iterator[Path]:
+    temp = heads.device(task.device).video_folder / "temp"
+    yield from temp.glob(f"{PREFIX}{task.code}.*")
+    yield from (path for path in (temp / f"{task.code}-r.mp4", temp / f"{task.code}-t.mp4") if path.exists())
 
 
 def _cached(folder: Path) -> Iterator[Path]:
