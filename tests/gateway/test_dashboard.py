@@ -119,9 +119,13 @@ def test_the_page_shows_them_without_violations(worked, browser, violations, wid
 def test_a_landing_appears_while_the_page_is_open(worked, browser):
     context = browser.new_context(extra_http_headers={"Authorization": basic(VIEWER)})
     page = context.new_page()
+    landings = worked.service.landings
+    while landings.n_listeners:  # the pages of other tests
+        page.wait_for_timeout(50)
     page.goto(worked.url)
     page.wait_for_selector("#engines td")
-    page.wait_for_timeout(1000)
+    while not landings.n_listeners:
+        page.wait_for_timeout(50)
     row = {"outcome": "landed", "finished_at": datetime.now(UTC)}
     land(worked.service.lake, TABLES["stage_runs"], f"{RAIN}.diarization", [row])
     page.wait_for_selector("#events li:has-text('diarization')", timeout=30_000)

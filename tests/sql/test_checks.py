@@ -193,10 +193,14 @@ def test_every_check_is_of_an_asset_and_says_what_holds() -> None:
         assert check.description.endswith(".")
 
 
-def evaluated(lake: Lake, instance: dg.DagsterInstance, tags: dict[str, str] | None = None) -> dict[str, Any]:
-    """Check → its evaluation, by the job of all checks, or by a run over partitions with these tags."""
+def evaluated(
+    lake: Lake, instance: dg.DagsterInstance, tags: dict[str, str] | None = None, asset: str | None = None
+) -> dict[str, Any]:
+    """Check → its evaluation, by the job of all checks, or of an asset's, or by a run over partitions with these tags."""
     assets = [dg.AssetSpec(name) for name in sorted({check.asset for check in checks()})]
-    found = lake_checks()
+    found = [
+        one for one in lake_checks() if asset in (None, *(key.asset_key.to_user_string() for key in one.check_keys))
+    ]
     job = dg.Definitions(
         assets=assets, asset_checks=found, resources={"lake": lake},
         jobs=[dg.define_asset_job("check", dg.AssetSelection.checks(*found))],
@@ -228,12 +232,12 @@ def test_a_run_checks_its_own_partitions_and_tells_what_is_wrong_elsewhere(lake)
     land(lake, QUALITY, RAIN, [quality(words_per_minute=500)])
     with instance_for_test() as instance:
         add_keys(instance, EPISODE_KEYS, [BREAD, RAIN])
-        of_rain = evaluated(lake, instance, {PARTITION_TAG: RAIN})["plausible_rate"]
+        of_rain = evaluated(lake, instance, {PARTITION_TAG: RAIN}, "quality")["plausible_rate"]
         assert (of_rain.passed, of_rain.metadata["checked"].value) == (False, "1 partitions of this run")
-        assert evaluated(lake, instance, {PARTITION_TAG: BREAD})["plausible_rate"].passed
+        assert evaluated(lake, instance, {PARTITION_TAG: BREAD}, "quality")["plausible_rate"].passed
         assert lake.read_file(CHECK_RESULTS, "all") is None, "a run of some partitions says nothing of the lake"
-        evaluated(lake, instance)
-        of_bread = evaluated(lake, instance, {PARTITION_TAG: BREAD})["plausible_rate"]
+        evaluated(lake, instance, asset="quality")
+        of_bread = evaluated(lake, instance, {PARTITION_TAG: BREAD}, "quality")["plausible_rate"]
         assert (of_bread.passed, of_bread.metadata["wrong"].value) == (False, 0)
 
 
