@@ -36,7 +36,11 @@ def review_metadata(table: Table[ReviewRow]) -> UiMetadata:
 
 
 def decision(key: str, gate: Gate, subject: str, batch: Batch, ledger: LessonLedger, table: Table) -> Landing:
-    """The decision at a gate, as rows. Raises `NotReviewed` where nobody has decided about this version of `subject`."""
+    """The decision at a gate, as rows. Raises `NotReviewed` where nobody has decided about this version of `subject`.
+
+    A run that was requested before its lesson was cancelled ends here.
+    """
+    ledger.check_wanted(key)
     version = batch.upstream[subject][key].data_version
     review = ledger.review(key, gate)
     if review is None or review.subject_version != version:

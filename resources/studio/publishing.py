@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ class DubbedFile:
     sha256: str
     subtitles: tuple[tuple[str, Path], ...]
     """Language → an SRT file."""
+    vtt_subtitles: tuple[tuple[str, Path], ...] = ()
+    """The same as WebVTT."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,8 @@ class KinescopePublisher:
             except VideoFailed:
                 self.ledger.forget_upload(file.lesson_id, file.sha256)
                 raise
+            for language, path in file.vtt_subtitles:
+                self._subtitle(upload.video_id, language, path)
             return Published("kinescope", video.play_link or upload.video_id, upload.video_id)
         finally:
             self.service.close()
@@ -102,6 +107,21 @@ class KinescopePublisher:
         self.ledger.note_upload(file.lesson_id, file.sha256, upload.video_id, upload.endpoint)
         self.service.send(upload, file.video)
         return upload
+
+    def _subtitle(self, video_id: str, language: str, path: Path) -> None:
+        """Upload a subtitle file unless it is there. One of ours whose upload was not noted, or an older one, is replaced.
+
+        Ours have the language as their description, so that those that a person has added stay.
+        """
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        own = [one for one in self.service.subtitles(video_id) if one.language == one.description == language]
+        noted = self.ledger.uploaded_subtitle(video_id, language)
+        if noted is not None and noted[1] == sha256 and [one.subtitle_id for one in own] == [noted[0]]:
+            return
+        for one in own:
+            self.service.remove_subtitle(video_id, one.subtitle_id)
+        added = self.service.add_subtitle(video_id, language, language, path)
+        self.ledger.note_subtitle(video_id, language, added.subtitle_id, sha256)
 
     def _is_received(self, upload: Upload) -> bool:
         try:
