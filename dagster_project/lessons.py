@@ -178,6 +178,22 @@ def land_decision(instance: dg.DagsterInstance, lesson_id: str, gate: Gate) -> N
     materialize(instance, gate, {**key_tags([lesson_id]), MAX_RETRIES_TAG: "0"})
 
 
+def retry(
+    instance: dg.DagsterInstance, lake: Lake, ledger: LessonLedger, lesson_id: str, stage: str | None = None
+) -> Status:  # fmt: skip
+    """Begin to count the attempts anew, at this stage or at the first one that is missing.
+
+    Raises `BadLesson` if there is no such lesson, or if it is processed or cancelled.
+    """
+    found = status(instance, lake, ledger, lesson_id)
+    if found.state == "processing":
+        raise BadLesson(f"{lesson_id} is processed at the moment, at {found.stage}. Try again when the run has ended.")
+    if found.state == "cancelled":
+        raise BadLesson(f"{lesson_id} was cancelled. Add the video again.")
+    ledger.restart(lesson_id, stage)
+    return status(instance, lake, ledger, lesson_id)
+
+
 def cancel(instance: dg.DagsterInstance, lake: Lake, ledger: LessonLedger, lesson_id: str) -> Status:
     """Stop dubbing the lesson. A published one stays. Raises `BadLesson` if there is no such lesson."""
     found = status(instance, lake, ledger, lesson_id)
@@ -233,11 +249,12 @@ def _status(
             if review is None:
                 return Status(lesson, "cancelled" if lesson.cancelled_at else gate, SUBJECTS[gate], review=last)
             last = review
-        phase = f"{number}.{review.review_no if review else 0}.{lesson.restarts}"
+        since = _since(review, decisions) if review else 0
+        phase = f"{number}.{since}.{lesson.restarts}"
         wanted = stages if review is None or review.is_approved else stages[:1]
         runs = [run for run in all_runs if run.dagster_run.tags.get(PHASE_TAG) == phase]
         review_no = landed_reviews[gate].get(key) if gate else None
-        todo = _todo(lesson, wanted, landed, review, review_no, is_restart=bool(lesson.restarts and not runs))
+        todo = _todo(lesson, wanted, landed, review, review_no, since, is_restart=bool(lesson.restarts and not runs))
         if todo:
             return _of_runs(lake, Status(lesson, "pending", todo[0], review=last, todo=todo, phase=phase), runs)
         if review is not None and not review.is_approved:
@@ -245,8 +262,20 @@ def _status(
     return Status(lesson, "published", review=last)
 
 
+def _since(review: Review, decisions: Sequence[Review]) -> int:
+    """The number of the decision that opened the gate: further approvals of the same begin no new run."""
+    since = review.review_no
+    for one in reversed(decisions):
+        if one.gate == review.gate and review.is_approved:
+            if (one.is_approved, one.subject_version) != (True, review.subject_version):
+                break
+            since = one.review_no
+    return since
+
+
 def _todo(
-    lesson: Lesson, stages: Sequence[str], landed: dict[str, Commit], review: Review | None, landed_review: int | None, *,
+    lesson: Lesson, stages: Sequence[str], landed: dict[str, Commit], review: Review | None, landed_review: int | None,
+    since: int, *,
     is_restart: bool,
 ) -> tuple[str, ...]:  # fmt: skip
     """The first stage that has not landed from the inputs as they are now, and all stages after it.
@@ -259,7 +288,7 @@ def _todo(
             landed[name].inputs_version == inputs_version({one: landed[one].data_version for one in inputs})
         )  # fmt: skip
         if is_current and review is not None and name == review.gate:
-            is_current = landed_review == review.review_no
+            is_current = since <= (landed_review or 0) <= review.review_no
         if not is_current or (is_restart and name == lesson.restart_from):
             return tuple(stages[index:])
     return ()

@@ -115,7 +115,7 @@ def unfinished(lake: Lake, ledger: Ledger, now: datetime) -> list[Request]:
 
 def run_tags(status: Status) -> dict[str, str]:
     """The tags of the run that makes the podcast's next attempt. Dagster itself does not repeat it."""
-    return attempt_tags(PODCAST_TAG, status.request.podcast_id, status.attempt + 1, RUN_LIMIT)
+    return attempt_tags(PODCAST_TAG, status.request.podcast_id, status.attempt + 1, RUN_LIMIT, is_waited_for=True)
 
 
 def run_due(instance: dg.DagsterInstance, resources: Mapping[str, Any]) -> list[str]:

@@ -157,7 +157,7 @@ def due_videos(
 
 def video_run_tags(status: VideoStatus, limit: timedelta) -> dict[str, str]:
     """The tags of the run that makes the video's next attempt. Dagster itself does not repeat it."""
-    return attempt_tags(VIDEO_TAG, status.request.video_id, status.attempt + 1, limit)
+    return attempt_tags(VIDEO_TAG, status.request.video_id, status.attempt + 1, limit, is_waited_for=True)
 
 
 def stages_to_run(lake: Lake, heads: HeadDevices, video_id: str) -> list[str]:

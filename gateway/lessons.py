@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,11 @@ class Lessons:
             )
             for key, one in zip(keys, found, strict=True)
         ]  # fmt: skip
+
+    def numbers(self, instance: dg.DagsterInstance) -> dict[str, int]:
+        """State → how many of the newest thousand lessons are in it."""
+        found = statuses(instance, self.lake, self.ledger, self.ledger.lessons(most=1_000))
+        return dict(Counter(one.state for one in found))
 
     def add_file(self, new: NewLesson, received: Path) -> Lesson:
         """Copy a received file into the home, and write the lesson down. Raises a `PodlakeError` for a bad one."""

@@ -47,11 +47,13 @@ def lake_of(settings: Settings) -> Lake:
     return Lake(Home.at(settings.home))
 
 
-def require_feeds(settings: Settings, feeds: Sequence[str]) -> None:
+def require_feeds(settings: Settings, feeds: Sequence[str], *, with_removed: bool = False) -> None:
+    """Refuse names of no feed. `with_removed`: the command reads rows, which a removed feed still has."""
     from resources.lake.catalogue import SINGLES, Catalogue
 
     catalogue = Catalogue(lake_of(settings))
-    known = {one.feed_id for one in catalogue.subscriptions()} | {one.feed_id for one in catalogue.imported()}
+    subscriptions = catalogue.all_subscriptions() if with_removed else catalogue.subscriptions()
+    known = {one.feed_id for one in subscriptions} | {one.feed_id for one in catalogue.imported()}
     for feed in set(feeds) - known - {SINGLES}:
         raise click.BadParameter(f"There is no feed {feed}. `podlake list` shows the feeds.")
 

@@ -137,9 +137,7 @@ def retry(lesson_id: str, stage: str | None) -> None:
     if stage is not None and stage not in LESSON_GRAPH.names:
         raise click.BadParameter(f"{stage} is no stage of lessons: {', '.join(LESSON_GRAPH.names)}.")
     with _opened() as (instance, lake, ledger, _):
-        lessons.status(instance, lake, ledger, lesson_id)
-        ledger.restart(lesson_id, stage)
-        _show(lessons.status(instance, lake, ledger, lesson_id))
+        _show(lessons.retry(instance, lake, ledger, lesson_id, stage))
 
 
 @lesson.command()

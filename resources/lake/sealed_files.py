@@ -10,6 +10,8 @@ import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
+from io import BytesIO
 from typing import cast
 
 import pyarrow as pa
@@ -209,13 +211,8 @@ class SealedFiles:
         """Make these the table's files. Readers see all of the change at once."""
         manifests = self.home.names("lake", self.table.name, MANIFEST)
         version = int(manifests[-1].removesuffix(".parquet")) + 1 if manifests else 0
-        rows = [
-            {"file": file.name, "superseded": sorted(file.superseded), "superseded_rows": file.superseded_rows}
-            for file in files
-        ]
         with self.home.writing("lake", self.table.name, MANIFEST, f"{version:012d}.parquet") as stream:
-            # An empty manifest has one row, because readers learn the version from the rows.
-            pq.write_table(pa.Table.from_pylist(rows or [{}], schema=MANIFEST_SCHEMA), stream)
+            stream.write(_manifest(tuple(files)))
 
     def remove_replaced(self) -> None:
         """Remove the files that the current manifest does not name, and older manifests."""
@@ -246,6 +243,18 @@ class SealedFiles:
 
     def _path(self, name: str) -> str:
         return self.home.path("lake", self.table.name, SEALED, f"{name}.parquet")
+
+
+@lru_cache(maxsize=1)  # all tables of a new lake have the same
+def _manifest(files: tuple[SealedFile, ...]) -> bytes:
+    rows = [
+        {"file": file.name, "superseded": sorted(file.superseded), "superseded_rows": file.superseded_rows}
+        for file in files
+    ]
+    stream = BytesIO()
+    # An empty manifest has one row, because readers learn the version from the rows.
+    pq.write_table(pa.Table.from_pylist(rows or [{}], schema=MANIFEST_SCHEMA), stream)
+    return stream.getvalue()
 
 
 def _concatenated(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:

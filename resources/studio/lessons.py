@@ -18,6 +18,7 @@ from partitions.keys import episode_key
 from resources.database import open_database, writing
 from resources.studio.claims import claim
 from speech.errors import BadLesson, LessonCancelled
+from speech.plain_text import is_line
 
 FEED_ID = "lesson"
 """Keys of lessons begin with it."""
@@ -93,9 +94,9 @@ class NewLesson:
 
     def check(self) -> None:
         """Raises `BadLesson`."""
-        if not self.title.strip() or len(self.title) > LONGEST_TITLE or not self.title.isprintable():
+        if not is_line(self.title) or len(self.title) > LONGEST_TITLE:
             raise BadLesson(f"A title is one line of 1 to {LONGEST_TITLE} characters.")
-        if self.course is not None and not (0 < len(self.course) <= LONGEST_COURSE and self.course.isprintable()):
+        if self.course is not None and not (is_line(self.course) and len(self.course) <= LONGEST_COURSE):
             raise BadLesson(f"The name of a course is one line of 1 to {LONGEST_COURSE} characters.")
         if self.source_language == self.target_language:
             raise BadLesson(f"The lesson is in {self.source_language} already. Choose another target language.")

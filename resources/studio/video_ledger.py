@@ -19,6 +19,7 @@ from partitions.keys import episode_key
 from resources.database import open_database, writing, writing_alone
 from resources.studio.claims import claim
 from speech.errors import VideoCancelled
+from speech.plain_text import is_line, is_text
 from speech.talking_head.fish_speech import LANGUAGES
 
 FEED_ID = "video"
@@ -224,9 +225,9 @@ def _refused(asked: AskedVideo, *, has_devices: bool) -> VideoAnswer | None:
             not SHORTEST_TEXT <= len(text) <= LONGEST_TEXT, 400, "bad_text",
             f"A text has {SHORTEST_TEXT} to {LONGEST_TEXT:,} characters; this one has {len(text):,}.",
         ),
-        (not _is_printable(text), 400, "bad_text", "The text has characters that cannot be printed."),
+        (not is_text(text), 400, "bad_text", "The text has control characters. Save it as plain text in UTF-8."),
         (
-            len(asked.title) > LONGEST_TITLE or not asked.title.isprintable(), 400, "bad_title",
+            len(asked.title) > LONGEST_TITLE or (asked.title.strip() != "" and not is_line(asked.title)), 400, "bad_title",
             f"A title is one line of at most {LONGEST_TITLE} characters.",
         ),
         (
@@ -251,10 +252,6 @@ def _refused_audiogram(asked: AskedVideo, check: CheckAudiogram) -> VideoAnswer 
     except AudiogramRefused as error:
         return VideoAnswer(400, error.code, str(error))
     return None
-
-
-def _is_printable(text: str) -> bool:
-    return all(char.isprintable() or char in "\n\r\t" for char in text)
 
 
 def _kind(asked: AskedVideo, *, has_devices: bool) -> tuple[Kind, str | None]:

@@ -72,6 +72,14 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short batches wait for an hour, however slow the machine is."""
+    monkeypatch.setattr(
+        automation, "plan_settings", lambda settings: replace(plan_settings(settings), patience=timedelta(hours=1))
+    )
+
+
 def land(lake: Lake, stages: str, keys: Sequence[str], engine: str | None = None) -> None:
     """Landings without rows, made by this engine, or by the configured one."""
     engines = build_resources(Settings())["engines"]

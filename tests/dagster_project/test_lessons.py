@@ -26,6 +26,7 @@ from dagster_project.lessons import (
     decide,
     due,
     requested_lessons,
+    retry,
     run_due,
     run_tags,
     status,
@@ -210,6 +211,43 @@ def test_a_lesson_that_is_sealed_while_it_waits_goes_on(
     assert materialize(instance, settings, ("content_review",), key).success
     assert (status(instance, lake, ledger, key).state, sealed().state) == ("rejected", "rejected")
     assert [row.is_approved for row in lake.rows(CONTENT_REVIEWS, key)] == [False]
+
+
+def test_a_second_approval_of_the_same_begins_no_second_run(
+    instance: dg.DagsterInstance, settings: Settings, lake: Lake, ledger: LessonLedger, tmp_path: Path
+) -> None:
+    key = add(ledger, lake, tmp_path)
+    assert materialize(instance, settings, ("lesson_video",), key).success
+    decide(instance, lake, ledger, key, is_approved=True, by="Ann", note=None)
+    (ready,) = due(instance, lake, ledger)
+    run = begin(instance, ready)
+    decide(instance, lake, ledger, key, is_approved=True, by="Bob", note="Me too.", gate="content_review")
+    current = status(instance, lake, ledger, key)
+    assert (current.phase, current.run_id) == (ready.phase, run.run_id)
+    assert due(instance, lake, ledger) == []
+    assert [one.decided_by for one in ledger.reviews(key)] == ["Ann", "Bob"]
+    decide(instance, lake, ledger, key, is_approved=False, by="Eve", note="No.", gate="content_review")
+    (ready,) = due(instance, lake, ledger)
+    assert (ready.phase, ready.todo) == ("1.3.0", ("content_review",))
+    assert materialize(instance, settings, ready.todo, key).success
+    decide(instance, lake, ledger, key, is_approved=True, by="Bob", note=None)
+    (ready,) = due(instance, lake, ledger)
+    assert (ready.phase, ready.todo[0]) == ("1.4.0", "content_review")
+
+
+def test_a_lesson_that_is_processed_or_cancelled_is_not_tried_again(
+    instance: dg.DagsterInstance, lake: Lake, ledger: LessonLedger, tmp_path: Path
+) -> None:
+    key = add(ledger, lake, tmp_path)
+    (ready,) = due(instance, lake, ledger)
+    run = begin(instance, ready)
+    started = dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, job_name=run.job_name)
+    instance.report_dagster_event(started, run.run_id)
+    with pytest.raises(BadLesson, match="is processed at the moment, at lesson_video"):
+        retry(instance, lake, ledger, key)
+    cancel(instance, lake, ledger, key)
+    with pytest.raises(BadLesson, match=f"{key} was cancelled"):
+        retry(instance, lake, ledger, key)
 
 
 def _values(row: object) -> dict[str, object]:
