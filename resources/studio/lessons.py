@@ -72,6 +72,7 @@ UPLOADS = sa.Table(
 )  # fmt: skip
 SUBTITLES = sa.Table(
     "lesson_uploaded_subtitles", SCHEMA,
+    sa.Column("lesson_id", sa.String(120), nullable=False),
     sa.Column("video_id", sa.String(200), primary_key=True),
     sa.Column("language", sa.String(12), primary_key=True),
     sa.Column("subtitle_id", sa.String(200), nullable=False),
@@ -264,9 +265,12 @@ class LessonLedger:
             row = connection.execute(sa.select(SUBTITLES).where(*here)).first()
         return None if row is None else (row.subtitle_id, row.sha256)
 
-    def note_subtitle(self, video_id: str, language: str, subtitle_id: str, sha256: str) -> None:
+    def note_subtitle(self, lesson_id: str, video_id: str, language: str, subtitle_id: str, sha256: str) -> None:
         """Write down that a subtitle file was uploaded; it replaces an earlier one of its language."""
-        row = {"video_id": video_id, "language": language, "subtitle_id": subtitle_id, "sha256": sha256}
+        row = {
+            "lesson_id": lesson_id, "video_id": video_id, "language": language, "subtitle_id": subtitle_id,
+            "sha256": sha256,
+        }  # fmt: skip
         with writing(self._engine) as connection:
             connection.execute(
                 SUBTITLES.delete().where(SUBTITLES.c.video_id == video_id, SUBTITLES.c.language == language)

@@ -88,7 +88,7 @@ class KinescopePublisher:
                 self.ledger.forget_upload(file.lesson_id, file.sha256)
                 raise
             for language, path in file.vtt_subtitles:
-                self._subtitle(upload.video_id, language, path)
+                self._subtitle(file.lesson_id, upload.video_id, language, path)
             return Published("kinescope", video.play_link or upload.video_id, upload.video_id)
         finally:
             self.service.close()
@@ -108,7 +108,7 @@ class KinescopePublisher:
         self.service.send(upload, file.video)
         return upload
 
-    def _subtitle(self, video_id: str, language: str, path: Path) -> None:
+    def _subtitle(self, lesson_id: str, video_id: str, language: str, path: Path) -> None:
         """Upload a subtitle file unless it is there. One of ours whose upload was not noted, or an older one, is replaced.
 
         Ours have the language as their description, so that those that a person has added stay.
@@ -121,7 +121,7 @@ class KinescopePublisher:
         for one in own:
             self.service.remove_subtitle(video_id, one.subtitle_id)
         added = self.service.add_subtitle(video_id, language, language, path)
-        self.ledger.note_subtitle(video_id, language, added.subtitle_id, sha256)
+        self.ledger.note_subtitle(lesson_id, video_id, language, added.subtitle_id, sha256)
 
     def _is_received(self, upload: Upload) -> bool:
         try:

@@ -107,6 +107,7 @@ def test_a_lesson_goes_with_everything_that_was_made_of_it(tmp_path: Path) -> No
         dub.unlink()
         lines.unlink()
         ledger.note_upload(key, "f" * 64, f"kinescope-{word}", "https://uploads.test/1")
+        ledger.note_subtitle(key, f"kinescope-{word}", "es", f"subtitle-{word}", "e" * 64)
     # What earlier versions kept does not say whose it is.
     TranslationCache(resources["translators"].cache).put("cd" * 32, "secret words of an earlier version")
     list(seal(lake, set(keys)))
