@@ -36,7 +36,7 @@ stack: $(VENV)/.stack ## Everything on this machine, with Debian's PostgreSQL: d
 	@$(BIN)/podlake stack
 
 test: $(VENV)/.dev ## The test suite, without what needs NeMo
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not nemo" tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not nemo" tests
 
 test-nemo: $(NEMO_VENV)/.dev $(NEMO_VENV)/.firered $(VENV)/.dev ## The tests of the NeMo engines and FireRed, on small real models
 	OMP_NUM_THREADS=2 $(NEMO_BIN)/python -m pytest -m "nemo or firered" tests/speech/engines
@@ -122,8 +122,10 @@ $(NEMO_VENV)/.nemo: pyproject.toml constraints.txt | $(NEMO_BIN)/python
 	@$(INSTALL_NEMO) --editable '.[nemo]'
 	@touch $@
 
+# demucs declares packages that it needs only for its own command (lameenc, sphn): install it without them.
 $(NEMO_VENV)/.dev: $(NEMO_VENV)/.nemo
 	@$(INSTALL_NEMO) --editable '.[nemo,dev]'
+	@$(INSTALL_NEMO) --no-deps demucs julius
 	@touch $@
 
 # fireredasr declares packages that it needs only to download models (modelscope, peft): install it without them.

@@ -1,6 +1,7 @@
 """kill -9 of gateway, run and voice server in turn: no request is lost, none is made twice, each requester is told once.
 
 CHAOS_PODCAST_KILLS processes are killed: two in every run of the suite, ten in `make chaos`. CHAOS_SEED decides when.
+CHAOS_PODCAST_STORAGE is where the requests and Dagster's runs and events are: `sqlite`, or `postgres` for a server.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ import dagster as dg
 import feedparser
 import httpx
 import pytest
+import yaml
 
 from dagster_project.attempts import ATTEMPT_TAG, ATTEMPTS
-from dagster_project.instance import open_instance
+from dagster_project.instance import DEFAULTS, open_instance
 from dagster_project.podcasts import PODCAST_TAG
 from dagster_project.settings import ROOT, Settings
 from podlake.api import NewPodcast, Podcast
@@ -36,10 +38,13 @@ from resources.accounts import Accounts
 from resources.studio.feed import LAST_STAGE
 from resources.studio.ledger import Ledger
 from resources.studio.notifications import Notifications
+from tests.conftest import Storage
 from tests.mail_server import MailServer, mail_server
+from tests.postgres import postgres_storage
 
 KILLS = int(os.environ.get("CHAOS_PODCAST_KILLS", "2"))
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
+STORAGE = os.environ.get("CHAOS_PODCAST_STORAGE", "sqlite")
 VICTIMS = ("run", "gateway", "voices")
 DELAY_S = {"run": (0.0, 4.0), "gateway": (0.0, 4.0), "voices": (0.0, 1.0)}
 """After a run has begun."""
@@ -49,11 +54,18 @@ SCRIPT = "[S1] Welcome to the garden on the roof. [S2] Thank you. I planted seed
 SCRIPTS = {"gateway": "serve_podcasts.py", "run": "make_podcasts.py", "voices": "serve_voices.py"}
 
 
+@pytest.fixture
+def chosen_storage(request: pytest.FixtureRequest) -> Storage:
+    """What dagster.yaml says of the storage."""
+    assert STORAGE in ("sqlite", "postgres"), f"CHAOS_PODCAST_STORAGE={STORAGE}"
+    return {} if STORAGE == "sqlite" else postgres_storage(request.getfixturevalue("postgres"), "podcasts")
+
+
 @pytest.mark.timeout(3600)
-def test_after_any_kills_every_request_is_made_once_and_told_once(tmp_path: Path) -> None:
+def test_after_any_kills_every_request_is_made_once_and_told_once(tmp_path: Path, chosen_storage: Storage) -> None:
     chance = random.Random(SEED)
     users = [f"user{index}@x.test" for index in range(max(1, KILLS // 2))]
-    with mail_server() as mail, place(tmp_path, mail) as here:
+    with mail_server() as mail, place(tmp_path, mail, chosen_storage) as here:
         here.add(users)
         for name in ("voices", "gateway", "run"):
             here.start(name)
@@ -119,12 +131,17 @@ class Follower:
 class Place:
     """A home, and the processes that work on it."""
 
-    def __init__(self, folder: Path, mail: MailServer) -> None:
+    def __init__(self, folder: Path, mail: MailServer, storage: Storage) -> None:
         self._folder = folder
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._ports = {name: free_port() for name in ("gateway", "voices")}
         self.url = f"http://127.0.0.1:{self._ports['gateway']}"
         self.database_url = f"sqlite:///{folder}/service.db"
+        if storage:
+            self.database_url = storage["storage"]["postgres"]["postgres_url"]
+            (folder / "dagster").mkdir()
+            config = f"{DEFAULTS.read_text()}\n{yaml.safe_dump(storage)}"
+            (folder / "dagster" / "dagster.yaml").write_text(config)
         voice = f"openai:http://127.0.0.1:{self._ports['voices']}"
         self._environment = {
             **os.environ, "DAGSTER_HOME": str(folder / "dagster"), "PODLAKE_HOME": str(folder / "home"),
@@ -207,8 +224,8 @@ def _nothing() -> None: ...
 
 
 @contextmanager
-def place(folder: Path, mail: MailServer) -> Iterator[Place]:
-    made = Place(folder, mail)
+def place(folder: Path, mail: MailServer, storage: Storage | None = None) -> Iterator[Place]:
+    made = Place(folder, mail, storage or {})
     try:
         yield made
     finally:

@@ -103,7 +103,8 @@ def listening(
     served: Served, path: str, from_ms: int = 0, user: tuple[str, str] = VIEWER, **headers: str
 ) -> Iterator[Listener]:
     address = f"ws://127.0.0.1:{served.port}{path}?from={from_ms}"
-    with connect(address, additional_headers={"Authorization": basic(user), **headers}, close_timeout=1) as socket:
+    own = {"Authorization": basic(user), **headers}
+    with connect(address, additional_headers=own, proxy=None, open_timeout=60, close_timeout=1) as socket:
         yield Listener(socket)
 
 
@@ -118,6 +119,14 @@ def metric(served: Served, name: str) -> float:
     with served.client(ADMIN) as client:
         lines = client.get("/metrics").text.splitlines()
     return float(next(line.rpartition(" ")[2] for line in lines if line.startswith(f"{name} ")))
+
+
+def nobody_listens(served: Served) -> None:
+    """Wait until the service has noticed that the listeners of other tests have left."""
+    until_s = time.monotonic() + 60
+    while metric(served, "podlake_listeners"):
+        assert time.monotonic() < until_s
+        time.sleep(0.05)
 
 
 def voice(seconds: float, pitch_hz: int) -> Sound:
@@ -511,6 +520,7 @@ def test_a_slow_listener_costs_bounded_memory_and_is_dropped_with_1013(
 def test_both_ends_are_measured(talks: Served) -> None:
     names = ("podlake_player_start_seconds_count", "podlake_player_rebuffers_total",
              "podlake_listening_first_audio_seconds_count", "podlake_listening_audio_seconds_total")  # fmt: skip
+    nobody_listens(talks)
     before = [metric(talks, name) for name in names]
     with listening(talks, granted(talks, RAIN), 34_000) as listener:
         listener.ask("pause_request")

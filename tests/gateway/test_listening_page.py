@@ -99,6 +99,7 @@ def test_pause_and_jump(talks: Served, page: Any) -> None:
 def test_a_lost_connection_goes_on_where_it_was(talks: Served, page: Any) -> None:
     listen(page, talks, RAIN)
     is_at(page, 0.2)
+    page.wait_for_function("() => livePlayer.ahead() > 6")  # the new connection may take so long
     before = page.evaluate("livePlayer.nextMs")
     page.evaluate("livePlayer.socket.close()")
     page.wait_for_function("before => livePlayer.nextMs > before + 2000", arg=before)

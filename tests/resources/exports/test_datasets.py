@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,21 @@ from tests.exports import RATE_HZ, land_exportable, talk
 from tests.landings import NOON, land
 
 ONE, TWO, OTHER = "show-20260101-00000001", "show-20260102-00000002", "radio-20260101-00000009"
+ROOT = Path(__file__).parents[3]
+IS_KILLED = """
+import os, signal, sys
+shards = 0
+def kill(event, arguments):
+    global shards
+    if event == "os.rename" and "/.podlake-export/shards/" in str(arguments[1]):
+        shards += 1
+        if shards > 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(kill)
+from dagster_project.cli import main
+main()
+"""
+"""`podlake`, killed when the fourth shard is about to be complete."""
 FEEDS: dict[str, dict[str, Any]] = {"show": {}, "radio": {}}
 
 
@@ -163,14 +177,10 @@ def test_a_killed_export_continues_with_the_same_bytes(tmp_path: Path, monkeypat
     for form in ("webdataset", "jsonl"):
         whole = hashes(exported(form, *options, out=f"{form}-whole"))
         killed = tmp_path / f"{form}-killed"
-        command = [sys.executable, "-m", "dagster_project.cli", "export", form, "--out", str(killed), *options]
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        records = killed / ".podlake-export" / "shards"
-        while not (records.is_dir() and len(list(records.glob("*.json"))) >= 3):
-            assert process.poll() is None
-            time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
+        command = [sys.executable, "-c", IS_KILLED, "export", form, "--out", str(killed), *options]
+        done = subprocess.run(command, cwd=ROOT, stderr=subprocess.DEVNULL, check=False)
+        assert done.returncode == -signal.SIGKILL
+        assert len(list((killed / ".podlake-export" / "shards").glob("*.json"))) == 3
         assert not (killed / "SHA256SUMS").exists()
         assert "shards were there already" in podlake(form, "--out", str(killed), *options).output
         assert hashes(killed) == whole

@@ -366,13 +366,25 @@ def test_a_real_diarizer_finds_there_what_it_finds_here(tmp_path: Path) -> None:
 
 
 def test_progress_crosses(toy, tmp_path: Path) -> None:
-    reported: list[int] = []
-    recording = Recording("reports", "0" * 64, Path("reports.wav"), report=reported.append)
+    reported, is_enough = list[int](), threading.Event()
+
+    def report(done_ms: int) -> None:
+        reported.append(done_ms)
+        if done_ms >= 5:
+            is_enough.set()
+
+    def stop() -> None:
+        is_enough.wait(60)
+        hosts.stop()
+
+    recording = Recording("reports", "0" * 64, Path("reports.wav"), report=report)
     results = toy().transcribe([recording])
-    threading.Timer(2.0, hosts.stop).start()
+    stopping = threading.Thread(target=stop)
+    stopping.start()
     assert [type(found) for _, found in results] == [EngineCrashed]
+    stopping.join(60)
     assert reported == sorted(reported)
-    assert reported[-1] >= 5
+    assert is_enough.is_set()
 
 
 @pytest.mark.parametrize(("slot", "name"), [("diarizer", "campplus"), ("transcriber", "whisper")])
