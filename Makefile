@@ -122,8 +122,10 @@ $(NEMO_VENV)/.nemo: pyproject.toml constraints.txt | $(NEMO_BIN)/python
 	@$(INSTALL_NEMO) --editable '.[nemo]'
 	@touch $@
 
+# demucs declares packages that it needs only for its own command (lameenc, sphn): install it without them.
 $(NEMO_VENV)/.dev: $(NEMO_VENV)/.nemo
 	@$(INSTALL_NEMO) --editable '.[nemo,dev]'
+	@$(INSTALL_NEMO) --no-deps demucs julius
 	@touch $@
 
 # fireredasr declares packages that it needs only to download models (modelscope, peft): install it without them.

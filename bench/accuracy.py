@@ -3,13 +3,14 @@
     python -m bench.accuracy --diarizer campplus --diarizer nemo:/models/sortformer.nemo --transcriber whisper
     python -m bench.accuracy --data demo --data meetings --each
 
-prints Markdown tables: DER with and without collar and overlap, speaker counts, WER with the field's normalization,
+continues where an earlier run was ended, and prints Markdown tables: DER with and without collar and overlap, speaker counts, WER with the field's normalization,
 errors of word starts, calibration of the word confidences, and cpWER of each pair of engines.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,18 +18,19 @@ from contextlib import closing
 from functools import reduce
 from operator import add
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from bench.error_rates import DiarizationErrors, WordErrors, cpwer, der
-from bench.recordings import DATA_SETS, Case
+from bench.kept_results import keep, kept
+from bench.recordings import DATA_SETS, ROOT, Case
 from bench.transcription import TranscriptErrors, expected_calibration_error, normalised, reliability
 from speech.assignment import assign_speakers
-from speech.engines.protocols import EngineChoice
-from speech.engines.registry import load_diarizer, load_transcriber
+from speech.engines.protocols import EngineChoice, EngineSpec, Slot
+from speech.engines.registry import describe_diarizer, describe_transcriber, load_diarizer, load_transcriber
 from speech.errors import PodlakeError
-from speech.types import Diarization, Recording, Transcript, mapped_samples
+from speech.types import Diarization, Recording, Transcript
 
 COLLAR_MS = 250
 Outcome = TypeVar("Outcome", Diarization, Transcript)
@@ -39,8 +41,8 @@ def main() -> None:
     options = _options()
     with tempfile.TemporaryDirectory() as folder:
         cases = [case for name in options.data or DATA_SETS for case in DATA_SETS[name](Path(folder))]
-        spoken = {name: diarized(name, options.device, cases) for name in options.diarizer or ["campplus"]}
-        written = {name: transcribed(name, options.device, cases) for name in options.transcriber or ["whisper"]}
+        spoken = {name: diarized(name, options, cases) for name in options.diarizer or ["campplus"]}
+        written = {name: transcribed(name, options, cases) for name in options.transcriber or ["whisper"]}
     for diarizer, found in spoken.items():
         print("\n".join(["", *diarization_table(diarizer, cases, found, each=options.each)]))
     for transcriber, texts in written.items():
@@ -48,31 +50,55 @@ def main() -> None:
     print("\n".join(["", *speaker_word_table(cases, spoken, written)]))
 
 
-def diarized(name: str, device: str, cases: Sequence[Case]) -> dict[str, Diarization]:
-    with closing(load_diarizer(EngineChoice.parse(name), device)) as engine:
-        return _timed(name, engine.diarize, [case for case in cases if case.segments])
+def diarized(name: str, options: argparse.Namespace, cases: Sequence[Case]) -> dict[str, Diarization]:
+    choice = EngineChoice.parse(name)
+
+    def work(recordings: Iterable[Recording]) -> Iterator[tuple[Recording, Diarization | PodlakeError]]:
+        with closing(load_diarizer(choice, options.device)) as engine:
+            yield from engine.diarize(recordings)
+
+    return results(
+        "diarizer", describe_diarizer(choice), work, [case for case in cases if case.segments], options.results
+    )
 
 
-def transcribed(name: str, device: str, cases: Sequence[Case]) -> dict[str, Transcript]:
-    with closing(load_transcriber(EngineChoice.parse(name), device)) as engine:
-        return _timed(name, engine.transcribe, [case for case in cases if case.texts])
+def transcribed(name: str, options: argparse.Namespace, cases: Sequence[Case]) -> dict[str, Transcript]:
+    choice = EngineChoice.parse(name)
+
+    def work(recordings: Iterable[Recording]) -> Iterator[tuple[Recording, Transcript | PodlakeError]]:
+        with closing(load_transcriber(choice, options.device)) as engine:
+            yield from engine.transcribe(recordings)
+
+    return results(
+        "transcriber", describe_transcriber(choice), work, [case for case in cases if case.texts], options.results
+    )
 
 
-def _timed(
-    name: str,
-    run: Callable[[Iterable[Recording]], Iterator[tuple[Recording, Outcome | PodlakeError]]],
+def results(
+    slot: Slot,
+    spec: EngineSpec,
+    work: Callable[[Iterable[Recording]], Iterator[tuple[Recording, Outcome | PodlakeError]]],
     cases: Sequence[Case],
+    folder: Path,
 ) -> dict[str, Outcome]:
-    """Results by recording. Raises the error of the first recording that has one."""
-    found: dict[str, Outcome] = {}
-    began_s, cpu_began_s = time.perf_counter(), time.process_time()
-    for recording, outcome in run(Recording(case.name, "", case.waveform_path, "en") for case in cases):
+    """Results by recording, from `folder` where an earlier run left them. Raises the first error of a recording."""
+    recordings = [Recording(case.name, "", case.waveform_path, "en") for case in cases]
+    found: dict[str, Any] = {one.episode_id: kept(folder, slot, spec, one) for one in recordings}
+    missing = [one for one in recordings if found[one.episode_id] is None]
+    done = f"{spec.name}: {len(recordings) - len(missing)} of {len(recordings)} recordings are known"
+    print(done, file=sys.stderr, flush=True)
+    began_s, cpu_began_s, audio_s = time.perf_counter(), time.process_time(), 0.0
+    for recording, outcome in work(missing) if missing else ():
         if isinstance(outcome, PodlakeError):
             raise outcome
+        keep(folder, spec, recording, outcome)
         found[recording.episode_id] = outcome
-    audio_s = sum(len(mapped_samples(case.waveform_path)) for case in cases) / 16_000
-    wall_s, cpu_s = time.perf_counter() - began_s, time.process_time() - cpu_began_s
-    print(f"{name}: {audio_s / 60:.0f} min, {audio_s / wall_s:.1f} × real time, {audio_s / cpu_s:.1f} × per CPU second")
+        audio_s += recording.duration_ms / 1000
+        wall_s, cpu_s = time.perf_counter() - began_s, time.process_time() - cpu_began_s
+        speed = f"{audio_s / wall_s:.1f} × real time, {audio_s / cpu_s:.1f} × per CPU second"
+        print(
+            f"{spec.name}: {recording.episode_id}, {audio_s / 60:.0f} min so far, {speed}", file=sys.stderr, flush=True
+        )
     return found
 
 
@@ -171,6 +197,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--transcriber", action="append", help="engine[:model], as in PODLAKE_TRANSCRIBER; repeatable")
     parser.add_argument("--device", default="cpu", help="cpu or cuda:N")
     parser.add_argument("--data", action="append", choices=DATA_SETS, help="a data set; repeatable; default: all")
+    parser.add_argument("--results", type=Path, default=ROOT / "data" / "accuracy", help="folder that keeps results")
     parser.add_argument("--each", action="store_true", help="a line per recording too")
     return parser.parse_args()
 

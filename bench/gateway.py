@@ -1,6 +1,6 @@
 """The gateway on this machine: status requests, bulk submission, and event clients.
 
-`python -m bench.gateway [--episodes 10000]`. The server and the load generator are processes of their own.
+`python -m bench.gateway [--episodes 4000]`. The server and the load generator are processes of their own.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ WARM = 500
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--episodes", type=int, default=10_000, help="Episodes whose status is asked for.")
+    parser.add_argument("--episodes", type=int, default=4_000, help="Episodes whose status is asked for.")
     parser.add_argument("--bulk", type=int, default=100_000)
     parser.add_argument("--clients", type=int, default=200)
     asked = parser.parse_args()

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.channels import CHANNELS
 from speech.decoding import decode_to_wav
 from speech.types import SAMPLE_RATE_HZ, Segment, mapped_samples
 
@@ -36,11 +37,16 @@ class Plan:
     """Turns are fragments of utterances of this length; None: whole utterances."""
     transcribed: bool = False
     """Only utterances whose words are known."""
+    channel: str | None = None
+    """One of `CHANNELS`, the same for all readers."""
+    draw: int = 0
+    """Another draw of turns, without so many of the first readers."""
 
     @property
     def name(self) -> str:
-        kind = ", quick turns" if self.fragment_ms else ", transcribed" if self.transcribed else ""
-        return f"{self.readers} readers, {self.minutes} min{kind}"
+        kinds = ("quick turns" if self.fragment_ms else "transcribed" if self.transcribed else None, self.channel)
+        draw = f"draw {self.draw}" if self.draw else None
+        return ", ".join(filter(None, (f"{self.readers} readers", f"{self.minutes} min", *kinds, draw)))
 
 
 @dataclass(frozen=True)
@@ -69,13 +75,15 @@ DIALOGUES = tuple(Plan(readers, minutes) for readers, minutes in
 QUICK = tuple(Plan(readers, 7, (-500, 100), (800, 3_500)) for readers in (2, 3, 4))
 """Most turns overlap the one before."""
 TRANSCRIBED = Plan(5, 7, transcribed=True)
+CALLS = tuple(Plan(2, 5, (-300, 700), channel="telephone", draw=draw) for draw in (1, 2, 3))
+ONE_ROOM = tuple(Plan(readers, minutes, channel="room", draw=1) for readers, minutes in ((3, 7), (5, 8), (9, 12)))
 
 
 def splice(plan: Plan) -> Dialogue:
     """Turns of the plan's readers, never two of one reader in succession, at levels that differ by up to 6 dB."""
-    rng = np.random.default_rng([plan.readers, plan.minutes, plan.fragment_ms is not None])
+    rng = np.random.default_rng([plan.readers, plan.minutes, plan.fragment_ms is not None, *[plan.draw][: plan.draw]])
     cast = readers(transcribed=plan.transcribed)
-    names = list(cast)[: plan.readers]
+    names = list(cast)[plan.draw :][: plan.readers]
     turns = {name: _turns(cast[name], plan, rng) for name in names}
     gains = dict(zip(names, 10 ** rng.uniform(-0.3, 0, len(names)), strict=True))
     samples = np.zeros(plan.minutes * 60 * SAMPLE_RATE_HZ, np.float32)
@@ -91,6 +99,8 @@ def splice(plan: Plan) -> Dialogue:
         segments.append(Segment(last, start_ms, end_ms))
         texts.append((last, text))
         now_ms = end_ms
+    if plan.channel:
+        samples = CHANNELS[plan.channel](samples, rng)
     known = tuple(texts) if all(text for _, text in texts) else ()
     return Dialogue(samples.clip(-32_768, 32_767).astype(np.int16), tuple(segments), known)
 
@@ -148,7 +158,7 @@ def write(path: Path, samples: np.ndarray) -> None:
 def main() -> None:
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    for plan in (*DIALOGUES, *QUICK, TRANSCRIBED):
+    for plan in (*DIALOGUES, *QUICK, TRANSCRIBED, *CALLS, *ONE_ROOM):
         dialogue, name = splice(plan), plan.name.replace(", ", "-").replace(" ", "-")
         write(folder / f"{name}.wav", dialogue.samples)
         rttm = [

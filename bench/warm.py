@@ -1,7 +1,8 @@
-"""What a warm host process saves: two batches of each default engine on this machine's CPU, the second one warm.
+"""What a warm host process saves: two batches of each engine on this machine's CPU, the second one warm.
 
     python -m bench.warm [episodes]
 
+The default engines, and after `make nemo` those of NeMo with the tests' small models, both of which run in one process.
 Each batch runs in a process of its own, as a Dagster run does, and takes short episodes cut from the demo. Prints, for
 each engine: the time from the request to the start of the engine's work when it is cold and when it is warm, their
 ratio, and the time of each 35 s episode.
@@ -33,6 +34,11 @@ ENGINES: dict[str, tuple[Slot, EngineChoice]] = {
     "campplus": ("diarizer", EngineChoice("campplus")),
     "whisper": ("transcriber", EngineChoice("whisper")),
 }
+NEMO_PYTHON = ROOT / ".venv-nemo" / "bin" / "python"
+if NEMO_PYTHON.exists():
+    under = {"python": str(NEMO_PYTHON)}
+    ENGINES["sortformer"] = "diarizer", EngineChoice("nemo", str(ROOT / "tests/nemo/sortformer_tiny.nemo"), under)
+    ENGINES["parakeet"] = "transcriber", EngineChoice("nemo", str(ROOT / "tests/nemo/parakeet_tdt_tiny.nemo"), under)
 
 
 def main(n_episodes: int) -> None:

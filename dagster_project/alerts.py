@@ -19,6 +19,7 @@ from pipeline.alerts import (
     Limits,
     LostRun,
     Observations,
+    UnfitDevice,
     WrongCheck,
     alerts,
 )
@@ -30,6 +31,7 @@ from resources.gpu_server.servers import parse_servers
 from resources.lake.catalogue import Catalogue
 from resources.lake.lake import Lake
 from resources.lake.warehouse import ask, connect
+from resources.studio.device_leases import DeviceLeases
 
 ALERT_SECONDS = 300
 LOST_RUNS_WITHIN = timedelta(days=1)
@@ -79,6 +81,7 @@ def observe(instance: dg.DagsterInstance, lake: Lake, settings: Settings) -> Obs
         wrong_checks=[WrongCheck(*row) for row in wrong],
         lost_runs=list(_lost_runs(instance, now)),
         costly_servers=list(_costly_servers(settings, now)),
+        unfit_devices=list(_unfit_devices(settings)),
     )
 
 
@@ -115,7 +118,7 @@ def alert_sensor(settings: Settings) -> dg.SensorDefinition:
 
     @dg.sensor(
         name="alerts",
-        description="Tells people of stalled feeds, failing engines, idle pipelines, full disks, failed checks and lost runs.",
+        description="Tells people of stalled feeds, failing engines, idle pipelines, full disks, failed checks, lost runs, idle GPU servers and devices that are set aside.",
         minimum_interval_seconds=ALERT_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING if is_on else dg.DefaultSensorStatus.STOPPED,
     )
@@ -161,3 +164,12 @@ def _costly_servers(settings: Settings, now: datetime) -> Iterator[CostlyServer]
             message = costly(known, ledger.users(known.server), timedelta(minutes=settings.gpu_server_idle_min), now)
             if message:
                 yield CostlyServer(known.server, message)
+
+
+def _unfit_devices(settings: Settings) -> Iterator[UnfitDevice]:
+    """Devices for talking heads that the settings name and that are set aside."""
+    names = [device.name for device in settings.head_devices]
+    if not names:
+        return
+    for state in DeviceLeases(database_url(settings)).unfit(names):
+        yield UnfitDevice(state.device, state.reason or "no reason is known.", needs_person=state.until is None)

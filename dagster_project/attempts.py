@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from pipeline.dagster_internals import UNFINISHED
+from pipeline.dagster_internals import PRIORITY_TAG, UNFINISHED
 from pipeline.run_keys import key_tags
 from resources.lake.lake import Lake
 from resources.lake.tables.pipeline import FailureRow
@@ -22,17 +22,23 @@ ATTEMPT_TAG = "podlake/attempt"
 MAX_RETRIES_TAG = "dagster/max_retries"
 ATTEMPTS = 3
 RETRY_AFTER = timedelta(minutes=1)
+WAITED_FOR = 100
+"""Priority in the run queue; batches of stages have the number of their stage."""
 NOT_STARTED = (dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.MANAGED)
 _ASKED_AT_ONCE = 200
 
 
-def attempt_tags(tag: str, key: str, attempt: int, limit: timedelta) -> dict[str, str]:
-    """The tags of the run that makes an attempt. Dagster itself does not repeat it."""
+def attempt_tags(tag: str, key: str, attempt: int, limit: timedelta, *, is_waited_for: bool = False) -> dict[str, str]:
+    """The tags of the run that makes an attempt. Dagster itself does not repeat it.
+
+    Somebody waits for it: it is taken from the queue before batches and lessons, which take hours.
+    """
     return {
         **key_tags([key]),
         tag: key,
         ATTEMPT_TAG: str(attempt),
         MAX_RETRIES_TAG: "0",
+        PRIORITY_TAG: str(WAITED_FOR if is_waited_for else 0),
         dg.MAX_RUNTIME_SECONDS_TAG: str(round(limit.total_seconds())),
     }
 

@@ -3,7 +3,7 @@
 * `episode_flow`, a sensor: requests what can run at each stage, and keeps the live window full;
 * `poll_feeds`, hourly: polls the feeds that are due, the least recently polled first;
 * `nightly`: requests a backfill of what is missing, due for a retry, or outdated, within a budget of audio hours;
-* `seal`, hourly: compacts the tables if there are enough finished episodes, or feeds with voices;
+* `seal`, hourly: compacts the tables if there are enough finished episodes, podcasts and others, or feeds with voices;
 * `clean_videos`, daily: removes uploads and temporary files of videos;
 * `check`, daily: runs the checks of the whole lake, which `podlake status` then lists;
 * `requested_podcasts`, a sensor that is on: starts the runs of podcasts that users have requested;
@@ -22,7 +22,7 @@ from typing import Any
 import dagster as dg
 
 from assets.lake.checks import lake_checks
-from assets.lake.sealed_tables import GATHERING_NAMES, Sealing
+from assets.lake.sealed_tables import GATHERING_NAMES, REQUESTED_NAMES, Sealing
 from assets.stages import EPISODE_GRAPH, FEED_GRAPH, GATHERING, STAGES
 from dagster_project.alerts import alert_sensor
 from dagster_project.backfills import run_tags
@@ -31,7 +31,7 @@ from dagster_project.flow_state import FlowState
 from dagster_project.gathering import gathering_batches
 from dagster_project.gpu_servers import gpu_server_sensor
 from dagster_project.lessons import requested_lessons
-from dagster_project.nightly import archived_of_other_engines, request_nightly_backfill
+from dagster_project.nightly import archived_outdated, request_nightly_backfill
 from dagster_project.planning import Situation, engine_versions, move_scattered, plan_settings
 from dagster_project.podcasts import requested_podcasts
 from dagster_project.settings import Settings
@@ -59,6 +59,8 @@ WORTH_SEALING = 2_000
 """Finished episodes with open landings that are worth a compaction: DuckDB opens a thousand in 0.13 s."""
 WORTH_SEALING_GATHERED = 200
 """Feeds with open landings of what they gather, which views read for every transcript: 2 000 of them add 0.3 s or more."""
+WORTH_SEALING_REQUESTED = 100
+"""Podcasts, lessons and videos with open landings. A lesson has 18 files."""
 SEAL_AFTER = timedelta(hours=1)
 
 
@@ -177,15 +179,21 @@ def _nightly_backfill(name: str, settings: Settings) -> dg.JobDefinition:
 def _seal(settings: Settings) -> dg.ScheduleDefinition:
     @dg.schedule(cron_schedule="35 * * * *", target=["sealed_tables"])
     def seal(context: dg.ScheduleEvaluationContext, lake: dg.ResourceParam[Lake]) -> dg.RunRequest | dg.SkipReason:
-        """Compacts the landings of finished episodes if there are enough."""
+        """Compacts the landings of finished episodes, and those of podcasts, lessons and videos, if there are enough."""
+        before = datetime.now(UTC) - SEAL_AFTER
         waiting = len(keys_to_seal(context.instance, lake, EPISODE_GRAPH, SEAL_AFTER))
-        feeds = len(open_before(lake, GATHERING_NAMES, datetime.now(UTC) - SEAL_AFTER))
-        if waiting < WORTH_SEALING and feeds < WORTH_SEALING_GATHERED:
+        feeds = len(open_before(lake, GATHERING_NAMES, before))
+        requested = len(open_before(lake, REQUESTED_NAMES, before))
+        if waiting < WORTH_SEALING and feeds < WORTH_SEALING_GATHERED and requested < WORTH_SEALING_REQUESTED:
             return dg.SkipReason(
-                f"{waiting} finished episodes wait for compaction, which starts at {WORTH_SEALING}, and {feeds} feeds with "
-                f"voices or repeated audio, for which it starts at {WORTH_SEALING_GATHERED}."
+                f"{waiting} finished episodes wait for compaction, which starts at {WORTH_SEALING}, {feeds} feeds with "
+                f"voices or repeated audio, for which it starts at {WORTH_SEALING_GATHERED}, and {requested} podcasts, "
+                f"lessons and videos, for which it starts at {WORTH_SEALING_REQUESTED}."
             )
-        wanted = Sealing(after_hours=SEAL_AFTER / timedelta(hours=1), episodes=waiting >= WORTH_SEALING)
+        wanted = Sealing(
+            after_hours=SEAL_AFTER / timedelta(hours=1), episodes=waiting >= WORTH_SEALING,
+            requested=requested >= WORTH_SEALING_REQUESTED,
+        )  # fmt: skip
         return dg.RunRequest(run_config=dg.RunConfig(ops={"sealed_tables": wanted}), tags=run_tags(settings))
 
     return seal
@@ -233,7 +241,7 @@ def admit_what_is_new(
     """Fill the window if polls, engines or the number of live episodes have changed since the last time.
 
     Polls in flight admit episodes themselves, so nothing is admitted beside them. Archived episodes that another
-    engine has made enter last.
+    engine or rule has made enter last.
     """
     if window.shortage:  # the state stays, so that they are admitted when there is space
         return state
@@ -244,8 +252,10 @@ def admit_what_is_new(
         return state
     live = [*order, *admit(instance, catalogue, window, EPISODE_GRAPH)]
     free = window.size - len(live)
-    if free > 0 and state.redo_hours_left(settings.nightly_audio_hours, datetime.now(UTC)) > 0:
-        live += add_keys(instance, EPISODES, archived_of_other_engines(catalogue.lake, engines, live)[:free])
+    if free > 0:
+        has_hours = state.redo_hours_left(settings.nightly_audio_hours, datetime.now(UTC)) > 0
+        outdated = archived_outdated(catalogue.lake, settings, engines if has_hours else None, live)
+        live += add_keys(instance, EPISODES, outdated[:free])
     return state.seeing(len(live), last_poll, configured)
 
 

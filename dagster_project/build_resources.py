@@ -123,7 +123,7 @@ def head_devices(settings: Settings) -> HeadDevices:
     limit_s = 60 * settings.head_limit_minutes
     return HeadDevices(
         settings.head_devices, DeviceLeases(partial(database_url, settings)),
-        Patience(poll_s=settings.head_poll_s, limit_s=limit_s), wait_s=limit_s,
+        Patience(poll_s=settings.head_poll_s, limit_s=limit_s), wait_s=limit_s, gpu_servers=gpu_servers(settings),
     )  # fmt: skip
 
 

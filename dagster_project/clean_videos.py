@@ -1,14 +1,20 @@
-"""`clean_videos`: the daily removal of what requested videos leave behind, and what it would remove now."""
+"""`clean_videos`: the daily removal of what requested videos and lessons leave behind, and what it would remove now."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import dagster as dg
 
+from dagster_project.build_resources import lesson_files
+from dagster_project.instance import database_url
+from dagster_project.lessons import OPEN as AT_WORK
+from dagster_project.lessons import statuses as lesson_statuses
 from dagster_project.settings import Settings
 from dagster_project.videos import OPEN, statuses
 from resources.lake.lake import Lake
 from resources.studio.head_devices import HeadDevices
-from resources.studio.video_cleanup import Leftover, leftovers, remove
+from resources.studio.lessons import LessonLedger
+from resources.studio.video_cleanup import Leftover, leftovers, lesson_leftovers, remove
 from resources.studio.video_files import VideoFiles
 from resources.studio.video_ledger import REMEMBERED, VideoLedger
 
@@ -22,7 +28,14 @@ def planned_removals(
     keep = timedelta(days=settings.videos_keep_days)
     requests = ledger.requests(since=now - max(REMEMBERED, keep), most=None)
     unfinished = {one.request.video_id for one in statuses(instance, lake, requests) if one.state in OPEN}
-    return leftovers(files, heads, requests, unfinished, keep, now)
+    lessons = LessonLedger(partial(database_url, settings))
+    folder = lesson_files(settings, lake.home).cache
+    cached = [found for path in folder.glob("lesson-*") if (found := lessons.lesson(path.name))]
+    at_work = {one.lesson.lesson_id for one in lesson_statuses(instance, lake, lessons, cached) if one.state in AT_WORK}
+    return [
+        *leftovers(files, heads, requests, unfinished, keep, now),
+        *lesson_leftovers(folder, at_work, now - keep),
+    ]  # fmt: skip
 
 
 def clean_videos_job(settings: Settings) -> dg.JobDefinition:
@@ -40,7 +53,7 @@ def clean_videos_job(settings: Settings) -> dg.JobDefinition:
 
     @dg.job(
         name="clean_videos",
-        description="Removes uploads, temporary files and files on devices of videos after PODLAKE_VIDEOS_KEEP_DAYS.",
+        description="Removes uploads, temporary files and files on devices of videos and lessons after PODLAKE_VIDEOS_KEEP_DAYS.",
     )
     def clean_videos() -> None:
         remove_leftovers()

@@ -1,4 +1,4 @@
-"""Removes what Dagster's storage says of episodes and feeds: events, tags, backfills, ticks, partitions, logs.
+"""Removes what Dagster's storage says of episodes, feeds and others: events, tags, backfills, ticks, partitions, logs.
 
 Dagster has no call for this. The databases are searched by content, so that no table is missed.
 """
@@ -57,16 +57,21 @@ def remove_traces(instance: dg.DagsterInstance, traces: Traces, service_url: str
 
 
 def _databases(instance: dg.DagsterInstance, service_url: str) -> Iterator[sa.Engine]:
-    """Those of a server, the SQLite files of DAGSTER_HOME, and the service's."""
+    """Those of a server, the SQLite files of DAGSTER_HOME, and the service's, which has the requests, at the end."""
     import sqlalchemy as sa
 
     stores = (instance.event_log_storage, instance.run_storage, instance.schedule_storage)
-    for url in {url for store in stores if (url := getattr(store, "postgres_url", None))} | {service_url}:
-        file = sa.make_url(url).database if url.startswith("sqlite") else None
-        if file is None or Path(file).exists():
-            yield sa.create_engine(url, **({"connect_args": {"timeout": 60}} if file else {}))
-    for path in sorted(Path(instance.root_directory).rglob("*.db")):
+    servers = {url for store in stores if (url := getattr(store, "postgres_url", None))}
+    service = Path(sa.make_url(service_url).database or "") if service_url.startswith("sqlite") else None
+    for url in servers - {service_url}:
+        yield sa.create_engine(url)
+    files = {path.resolve() for path in Path(instance.root_directory).rglob("*.db")}
+    for path in sorted(files - {service.resolve()} if service else files):
         yield sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 60})
+    if service is None:
+        yield sa.create_engine(service_url)
+    elif service.exists():
+        yield sa.create_engine(service_url, connect_args={"timeout": 60})
 
 
 def _clean(database: sa.Engine, traces: Traces) -> int:

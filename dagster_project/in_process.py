@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from uuid import uuid4
 
 import dagster as dg
 
@@ -12,6 +13,7 @@ from assets.stages import STAGES
 from dagster_project.planning import move_scattered
 from pipeline.dagster_internals import execute_assets
 from pipeline.planner import Batch
+from pipeline.run_cancellation import interrupted_if_cancelled
 from pipeline.run_keys import key_tags
 from pipeline.run_process import process_tags
 from speech.signals import sigterm_kept
@@ -39,10 +41,14 @@ def materialize_range(instance: dg.DagsterInstance, asset: str, keys: Sequence[s
 def materialize(
     instance: dg.DagsterInstance, assets: str | Sequence[str], tags: Mapping[str, str] = MappingProxyType({})
 ) -> None:
-    """Run the asset, or several in one run. Raises `KeyboardInterrupt` if interrupted, `RuntimeError` for errors outside of the step."""
-    with sigterm_kept():
+    """Run the asset, or several in one run. Raises `KeyboardInterrupt` if interrupted, `RuntimeError` for errors outside of the step.
+
+    A run that another process cancels ends within seconds, and this returns.
+    """
+    run_id, failed = str(uuid4()), None
+    with sigterm_kept(), interrupted_if_cancelled(instance, run_id):
         names = [assets] if isinstance(assets, str) else assets
-        failed = execute_assets(instance, DEFINITIONS, names, {**process_tags(), **tags}, QUIET)
+        failed = execute_assets(instance, DEFINITIONS, names, {**process_tags(), **tags}, QUIET, run_id)
     if failed is None:
         return
     # Dagster does not raise interrupts and errors outside of steps; it only logs them.

@@ -9,7 +9,7 @@ most, unless the error is permanent; it goes on at the first stage that has not 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal, get_args
@@ -32,9 +32,10 @@ from dagster_project.attempts import (
 from dagster_project.in_process import materialize
 from partitions.definitions import LESSONS, add_keys
 from pipeline.dagster_internals import UNFINISHED
+from pipeline.lake_state import newest_commits
 from pipeline.run_keys import key_tags
 from pipeline.run_process import fail_orphaned_runs
-from resources.lake.commits import Commit, all_open_commits, inputs_version
+from resources.lake.commits import Commit, inputs_version
 from resources.lake.lake import Lake
 from resources.studio.lessons import Gate, Lesson, LessonLedger, Review
 from speech.errors import BadLesson
@@ -91,9 +92,12 @@ class Status:
 def statuses(instance: dg.DagsterInstance, lake: Lake, ledger: LessonLedger, lessons: Sequence[Lesson]) -> list[Status]:
     """The status of each lesson, in their order. It is derived: decisions, Dagster's runs, and what has landed."""
     keys = [one.lesson_id for one in lessons]
-    commits, reviews = all_open_commits(lake.home), ledger.reviews_of(keys)
-    runs = runs_of(instance, LESSON_TAG, keys)
-    return [_status(lake, commits, one, reviews.get(one.lesson_id, []), runs.get(one.lesson_id, [])) for one in lessons]
+    commits, reviews = newest_commits(lake, LESSON_GRAPH.names, keys), ledger.reviews_of(keys)
+    runs, landed_reviews = runs_of(instance, LESSON_TAG, keys), _landed_reviews(lake, sorted(reviews))
+    return [
+        _status(lake, commits, landed_reviews, one, reviews.get(one.lesson_id, []), runs.get(one.lesson_id, []))
+        for one in lessons
+    ]
 
 
 def status(instance: dg.DagsterInstance, lake: Lake, ledger: LessonLedger, lesson_id: str) -> Status:
@@ -174,6 +178,22 @@ def land_decision(instance: dg.DagsterInstance, lesson_id: str, gate: Gate) -> N
     materialize(instance, gate, {**key_tags([lesson_id]), MAX_RETRIES_TAG: "0"})
 
 
+def retry(
+    instance: dg.DagsterInstance, lake: Lake, ledger: LessonLedger, lesson_id: str, stage: str | None = None
+) -> Status:  # fmt: skip
+    """Begin to count the attempts anew, at this stage or at the first one that is missing.
+
+    Raises `BadLesson` if there is no such lesson, or if it is processed or cancelled.
+    """
+    found = status(instance, lake, ledger, lesson_id)
+    if found.state == "processing":
+        raise BadLesson(f"{lesson_id} is processed at the moment, at {found.stage}. Try again when the run has ended.")
+    if found.state == "cancelled":
+        raise BadLesson(f"{lesson_id} was cancelled. Add the video again.")
+    ledger.restart(lesson_id, stage)
+    return status(instance, lake, ledger, lesson_id)
+
+
 def cancel(instance: dg.DagsterInstance, lake: Lake, ledger: LessonLedger, lesson_id: str) -> Status:
     """Stop dubbing the lesson. A published one stays. Raises `BadLesson` if there is no such lesson."""
     found = status(instance, lake, ledger, lesson_id)
@@ -210,7 +230,8 @@ def requested_lessons(
 
 def _status(
     lake: Lake,
-    commits: dict[str, dict[str, Commit]],
+    commits: Mapping[str, Mapping[str, Commit]],
+    landed_reviews: Mapping[str, Mapping[str, int]],
     lesson: Lesson,
     decisions: Sequence[Review],
     all_runs: Sequence[dg.RunRecord],
@@ -228,10 +249,12 @@ def _status(
             if review is None:
                 return Status(lesson, "cancelled" if lesson.cancelled_at else gate, SUBJECTS[gate], review=last)
             last = review
-        phase = f"{number}.{review.review_no if review else 0}.{lesson.restarts}"
+        since = _since(review, decisions) if review else 0
+        phase = f"{number}.{since}.{lesson.restarts}"
         wanted = stages if review is None or review.is_approved else stages[:1]
         runs = [run for run in all_runs if run.dagster_run.tags.get(PHASE_TAG) == phase]
-        todo = _todo(lake, lesson, wanted, landed, review, is_restart=bool(lesson.restarts and not runs))
+        review_no = landed_reviews[gate].get(key) if gate else None
+        todo = _todo(lesson, wanted, landed, review, review_no, since, is_restart=bool(lesson.restarts and not runs))
         if todo:
             return _of_runs(lake, Status(lesson, "pending", todo[0], review=last, todo=todo, phase=phase), runs)
         if review is not None and not review.is_approved:
@@ -239,27 +262,42 @@ def _status(
     return Status(lesson, "published", review=last)
 
 
+def _since(review: Review, decisions: Sequence[Review]) -> int:
+    """The number of the decision that opened the gate: further approvals of the same begin no new run."""
+    since = review.review_no
+    for one in reversed(decisions):
+        if one.gate == review.gate and review.is_approved:
+            if (one.is_approved, one.subject_version) != (True, review.subject_version):
+                break
+            since = one.review_no
+    return since
+
+
 def _todo(
-    lake: Lake, lesson: Lesson, stages: Sequence[str], landed: dict[str, Commit], review: Review | None, *,
+    lesson: Lesson, stages: Sequence[str], landed: dict[str, Commit], review: Review | None, landed_review: int | None,
+    since: int, *,
     is_restart: bool,
 ) -> tuple[str, ...]:  # fmt: skip
-    """The first stage that has not landed from the inputs as they are now, and all stages after it."""
+    """The first stage that has not landed from the inputs as they are now, and all stages after it.
+
+    `landed_review` is the number of the decision that the gate has landed.
+    """
     for index, name in enumerate(stages):
         inputs = STAGES[name].inputs
         is_current = name in landed and all(one in landed for one in inputs) and (
             landed[name].inputs_version == inputs_version({one: landed[one].data_version for one in inputs})
         )  # fmt: skip
         if is_current and review is not None and name == review.gate:
-            is_current = _landed_review(lake, landed[name]) == review.review_no
+            is_current = since <= (landed_review or 0) <= review.review_no
         if not is_current or (is_restart and name == lesson.restart_from):
             return tuple(stages[index:])
     return ()
 
 
-def _landed_review(lake: Lake, landed: Commit) -> int | None:
-    """The number of the decision that a gate has landed."""
-    rows = lake.rows(STAGES[landed.stage].tables[0], landed.key, {landed.key: landed})
-    return rows[0].review_no if rows else None
+def _landed_reviews(lake: Lake, lesson_ids: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Gate → lesson → the number of the decision that it has landed."""
+    landed = {gate: lake.read_many(STAGES[gate].tables[0], lesson_ids) for gate in GATES}
+    return {gate: {key: rows["review_no"][0].as_py() for key, rows in found.items()} for gate, found in landed.items()}
 
 
 def _of_runs(lake: Lake, found: Status, runs: Sequence[dg.RunRecord]) -> Status:

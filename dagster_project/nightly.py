@@ -10,7 +10,7 @@ import dagster as dg
 
 from assets.stages import EPISODE_GRAPH
 from dagster_project.backfills import request_backfill
-from dagster_project.planning import Situation, engine_versions, plan_settings
+from dagster_project.planning import Situation, engine_versions, plan_settings, rule_versions
 from dagster_project.settings import Settings
 from partitions.definitions import EPISODES, add_keys
 from pipeline.in_flight import in_flight
@@ -19,6 +19,7 @@ from pipeline.planner import within_hours
 from pipeline.readiness import InFlight
 from resources.engines.routing import Engines
 from resources.lake.catalogue import Catalogue
+from resources.lake.commits import UNKNOWN
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.warehouse import ask, connect
@@ -40,7 +41,7 @@ def request_nightly_backfill(instance: dg.DagsterInstance, settings: Settings, l
         return f"Nothing is requested: {shortage}"
     order = instance.get_dynamic_partitions(EPISODES.name or "")
     idle = set(order) - in_flight(instance, order).all_keys()
-    archived = archived_of_other_engines(lake, engines, order)
+    archived = archived_outdated(lake, settings, engines, order)
     situation = _situation(lake, newest_first(lake.home, [*idle, *archived]))
     limits = replace(
         plan_settings(settings), engines=engine_versions(engines, situation.catalogue), redo_hours=float("inf")
@@ -58,20 +59,29 @@ def request_nightly_backfill(instance: dg.DagsterInstance, settings: Settings, l
     )
 
 
-def archived_of_other_engines(lake: Lake, engines: Engines, live: Collection[str]) -> list[str]:
-    """The archived episodes that another engine than the configured one has made, newest first."""
+def archived_outdated(lake: Lake, settings: Settings, engines: Engines | None, live: Collection[str]) -> list[str]:
+    """The archived episodes that another engine or rule than the configured one has made, newest first.
+
+    Without `engines` only rules count. What has failed since is left out: only a retry brings it back.
+    """
+    rules = rule_versions(settings)
+    stages = [*rules, *(EPISODE_GRAPH.engine_stages if engines else ())]
     with connect(lake.home) as connection:
-        asked = {"stages": list(EPISODE_GRAPH.engine_stages), "live": list(live)}
         removed = Catalogue(lake).removed()
-        keys = [key for (key,) in ask(connection, _ARCHIVED, asked) if not removed.has(key)]
+        found = ask(connection, _ARCHIVED, {"stages": stages, "live": list(live)})
+        keys = [key for (key,) in found if not removed.has(key)]
     situation = _situation(lake, keys)
-    versions = engine_versions(engines, situation.catalogue)
-    outdated = {
-        key
-        for stage, engine in versions.items()
-        for key, commit in situation.lake.commits[stage].items()
-        if not engine.has_made(commit, situation.catalogue[key])
-    }
+    made_by = engine_versions(engines, situation.catalogue) if engines else {}
+    outdated = set()
+    for stage in stages:
+        failed = situation.lake.failures.get(stage, {})
+        for key, commit in situation.lake.commits[stage].items():
+            if stage in rules:
+                is_current = commit.engine_version in (*rules[stage], UNKNOWN)
+            else:
+                is_current = made_by[stage].has_made(commit, situation.catalogue[key])
+            if not is_current and (key not in failed or failed[key].at < commit.landed_at):
+                outdated.add(key)
     return newest_first(lake.home, outdated)
 
 

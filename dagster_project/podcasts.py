@@ -33,8 +33,8 @@ from dagster_project.settings import Settings
 from partitions.definitions import PODCASTS, add_keys
 from pipeline.after_batch import finish_ended
 from pipeline.dagster_internals import UNFINISHED
+from pipeline.lake_state import newest_commits
 from pipeline.run_process import fail_orphaned_runs
-from resources.lake.commits import open_commits
 from resources.lake.lake import Lake
 from resources.studio.feed import LAST_STAGE
 from resources.studio.ledger import REMEMBERED, Ledger, Limits, Request
@@ -74,7 +74,7 @@ def limits(settings: Settings) -> Limits:
 
 def statuses(instance: dg.DagsterInstance, lake: Lake, requests: Sequence[Request]) -> list[Status]:
     """The status of each request, in their order. It is derived: Dagster's runs, and what has landed in the lake."""
-    finished = open_commits(lake.home, LAST_STAGE)
+    finished = _finished(lake, requests)
     runs = runs_of(instance, PODCAST_TAG, [one.podcast_id for one in requests if one.podcast_id not in finished])
     return [_status(lake, one, runs.get(one.podcast_id, []), one.podcast_id in finished) for one in requests]
 
@@ -108,14 +108,14 @@ def due(instance: dg.DagsterInstance, lake: Lake, ledger: Ledger, now: datetime 
 
 def unfinished(lake: Lake, ledger: Ledger, now: datetime) -> list[Request]:
     """The requests of all users that are not completed or cancelled. Those that have failed are among them."""
-    finished = open_commits(lake.home, LAST_STAGE)
     requests = ledger.requests(since=now - REMEMBERED, most=None)
+    finished = _finished(lake, requests)
     return [one for one in requests if not one.cancelled_at and one.podcast_id not in finished]
 
 
 def run_tags(status: Status) -> dict[str, str]:
     """The tags of the run that makes the podcast's next attempt. Dagster itself does not repeat it."""
-    return attempt_tags(PODCAST_TAG, status.request.podcast_id, status.attempt + 1, RUN_LIMIT)
+    return attempt_tags(PODCAST_TAG, status.request.podcast_id, status.attempt + 1, RUN_LIMIT, is_waited_for=True)
 
 
 def run_due(instance: dg.DagsterInstance, resources: Mapping[str, Any]) -> list[str]:
@@ -173,6 +173,11 @@ def requested_podcasts(
     return dg.SensorResult(requests)
 
 
+def _finished(lake: Lake, requests: Sequence[Request]) -> Collection[str]:
+    """The podcasts that have landed at the last stage; others that are not asked for are among them."""
+    return newest_commits(lake, (LAST_STAGE,), [one.podcast_id for one in requests])[LAST_STAGE]
+
+
 def _status(lake: Lake, request: Request, runs: Sequence[dg.RunRecord], is_finished: bool) -> Status:
     if is_finished:
         return Status(request, "completed")
@@ -220,4 +225,5 @@ def _order(status: Status) -> tuple[datetime, str]:
 
 
 def _next_stage(lake: Lake, podcast_id: str) -> str | None:
-    return next((name for name in PODCAST_GRAPH.names if podcast_id not in open_commits(lake.home, name)), None)
+    landed = newest_commits(lake, PODCAST_GRAPH.names, [podcast_id])
+    return next((name for name in PODCAST_GRAPH.names if podcast_id not in landed[name]), None)

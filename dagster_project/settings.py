@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from resources.engines.devices import visible
@@ -151,7 +151,7 @@ class Settings(BaseSettings):
     podcastindex_secret: SecretStr = Field(SecretStr(""), description="The secret of this key.")
     utterance_min_s: float = Field(1.0, gt=0, description="Shortest utterance, in seconds.")
     utterance_max_s: float = Field(
-        30.0, gt=0, description="Longest utterance, in seconds; longer ones are cut at a pause."
+        30.0, gt=0, validate_default=True, description="Longest utterance, in seconds; longer ones are cut at a pause."
     )
     utterance_pause_ms: int = Field(800, ge=40, description="A pause of this length ends an utterance.")
     embeddings: str = Field(
@@ -251,6 +251,13 @@ class Settings(BaseSettings):
     def _batch_by_stage(cls, value: dict[str, str]) -> dict[str, str]:
         """Without PODLAKE_BATCH_SIZES, which is a setting of its own, and with the new name of the stage `feeds`."""
         return {{"feeds": "episodes"}.get(name, name): size for name, size in value.items() if name != "sizes" and size}
+
+    @field_validator("utterance_max_s")
+    @classmethod
+    def _utterances_have_a_length(cls, value: float, others: ValidationInfo) -> float:
+        if value <= others.data.get("utterance_min_s", 0.0):
+            raise ValueError("it must be more than PODLAKE_UTTERANCE_MIN_S")
+        return value
 
     @field_validator("tiers")
     @classmethod

@@ -34,8 +34,8 @@ from dagster_project.in_process import materialize
 from dagster_project.settings import Settings
 from partitions.definitions import VIDEOS, add_keys
 from pipeline.dagster_internals import UNFINISHED
+from pipeline.lake_state import newest_commits
 from pipeline.run_process import fail_orphaned_runs
-from resources.lake.commits import open_commits
 from resources.lake.lake import Lake
 from resources.lake.tables.videos import CLONED_SPEECH
 from resources.studio.head_devices import HeadDevices, aside
@@ -85,8 +85,9 @@ def video_limits(settings: Settings) -> VideoLimits:
 
 def statuses(instance: dg.DagsterInstance, lake: Lake, requests: Sequence[VideoRequest]) -> list[VideoStatus]:
     """The status of each request, in their order. It is derived: Dagster's runs, and what has landed in the lake."""
-    landed = {name: open_commits(lake.home, name).keys() for name in VIDEO_GRAPH.names}
-    runs = runs_of(instance, VIDEO_TAG, [one.video_id for one in requests])
+    keys = [one.video_id for one in requests]
+    landed = newest_commits(lake, VIDEO_GRAPH.names, keys)
+    runs = runs_of(instance, VIDEO_TAG, keys)
     return [_status(lake, landed, one, runs.get(one.video_id, [])) for one in requests]
 
 
@@ -119,8 +120,8 @@ def statuses_in_queue(
 
 def unfinished(instance: dg.DagsterInstance, lake: Lake, ledger: VideoLedger, now: datetime) -> list[VideoStatus]:
     """The requests of all users that are not completed or cancelled. Those that have failed are among them."""
-    finished = open_commits(lake.home, LAST_STAGE)
     requests = ledger.requests(since=now - REMEMBERED, most=None)
+    finished = newest_commits(lake, (LAST_STAGE,), [one.video_id for one in requests])[LAST_STAGE]
     wanted = [one for one in requests if not one.cancelled_at and one.video_id not in finished]
     return statuses(instance, lake, wanted)
 
@@ -156,12 +157,13 @@ def due_videos(
 
 def video_run_tags(status: VideoStatus, limit: timedelta) -> dict[str, str]:
     """The tags of the run that makes the video's next attempt. Dagster itself does not repeat it."""
-    return attempt_tags(VIDEO_TAG, status.request.video_id, status.attempt + 1, limit)
+    return attempt_tags(VIDEO_TAG, status.request.video_id, status.attempt + 1, limit, is_waited_for=True)
 
 
 def stages_to_run(lake: Lake, heads: HeadDevices, video_id: str) -> list[str]:
     """The stages that have not landed; and the speech again, if its device is set aside: another one films it then."""
-    missing = [name for name in VIDEO_GRAPH.names if video_id not in open_commits(lake.home, name)]
+    landed = newest_commits(lake, VIDEO_GRAPH.names, [video_id])
+    missing = [name for name in VIDEO_GRAPH.names if video_id not in landed[name]]
     unfit = {state.device for state in heads.states() if state.set_aside_at is not None}
     if missing == [LAST_STAGE] and any(
         row.device in unfit or (row.device and row.device not in heads.names)

@@ -44,6 +44,10 @@ async def add_lesson(
     Nothing is dubbed before it is approved.
     """
     new = NewLesson(title, _language(source), _language(target), principal.user_id, course, episode)
+    try:
+        new.check()
+    except BadLesson as error:
+        raise Problem(400, str(error), code="bad_lesson") from error
     if (file_name is None) == (episode is None):
         raise Problem(400, "Give file_name and the bytes of the video, or episode.", code="bad_lesson")
     if episode is not None:

@@ -22,6 +22,7 @@ from partitions.languages import normalise_language
 from podlake.api import NewVideo, UploadedFile, Video, VideoDevice, VideoList
 from resources.studio.video_ledger import VideoRequest
 from speech.errors import BadReference
+from speech.talking_head.reference import check_recording
 
 router = APIRouter(prefix=PATH, tags=["videos"])
 pages = APIRouter(include_in_schema=False)
@@ -53,7 +54,8 @@ async def upload(
     try:
         with part.open("wb") as file:
             async for block in request.stream():
-                file.write(block)
+                await run_in_threadpool(file.write, block)
+        await run_in_threadpool(check_recording, part, PurePosixPath(name).name)
         kept = await run_in_threadpool(files.keep_upload, part, PurePosixPath(name).suffix)
     except BadReference as error:
         raise Problem(415, str(error), code="bad_upload") from error

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter
-from starlette.responses import FileResponse, Response
+from starlette.requests import Request
+from starlette.responses import FileResponse, RedirectResponse, Response
 
 from gateway.auth import Principal, Role, require
 from gateway.errors import Problem
@@ -31,6 +32,13 @@ _CSP = (
 @router.get("/", include_in_schema=False)
 def page(_: Viewer) -> Response:
     return FileResponse(FOLDER / "dashboard.html", headers={"Content-Security-Policy": _CSP})
+
+
+@router.get("/corpus", include_in_schema=False)
+@router.get("/dagster", include_in_schema=False)
+def mounted(request: Request, _: Viewer) -> Response:
+    """The address of a mounted application, which people type without the slash at its end."""
+    return RedirectResponse(f"{request.url.path}/")
 
 
 @router.get("/static/{name}", include_in_schema=False)

@@ -49,4 +49,6 @@ def limited(receive: Receive, most_bytes: int) -> Receive:
 
 
 def too_large(most_bytes: int) -> Problem:
-    return Problem(413, f"The body is larger than {most_bytes / 1e6:g} MB. Send it in parts.")
+    return Problem(
+        413, f"The body is larger than {most_bytes / 1e6:g} MB, the limit for this path. Divide it, or make it smaller."
+    )

@@ -117,6 +117,8 @@ class _Pipeline:
                       for state, count in states.items()})  # fmt: skip
         yield _gauge("podlake_head_devices", "Devices for talking heads by what they do.", ["state"],
                      {(state,): count for state, count in seen.videos.devices.items()})  # fmt: skip
+        yield _gauge("podlake_lessons", "The newest thousand lessons that are dubbed, by state.", ["state"],
+                     {(state,): count for state, count in seen.lessons.items()})  # fmt: skip
         made = seen.podcasts
         yield _gauge("podlake_podcasts", "Requested podcasts that are not finished, by state.", ["state"],
                      {("pending",): made.pending, ("processing",): made.processing})  # fmt: skip

@@ -177,6 +177,8 @@ class Snapshot:
     alerts: tuple[AlertNow, ...]
     podcasts: PodcastNumbers
     videos: VideoNumbers
+    lessons: dict[str, int]
+    """The newest thousand by state."""
 
 
 def snapshot(service: Service) -> Snapshot:
@@ -228,6 +230,7 @@ def snapshot(service: Service) -> Snapshot:
             states.get("pending", 0), states.get("processing", 0), ended.get("completed", 0), ended.get("failed", 0), speed
         ),
         videos=service.videos.numbers(now),
+        lessons=service.lessons.numbers(service.studio.instance),
     )  # fmt: skip
 
 

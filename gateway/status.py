@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from threading import Lock
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import TypeAdapter
 
 from gateway.landings import Landings
@@ -27,6 +27,20 @@ _FEEDS_KEPT = 32
 _TO_JSON = TypeAdapter(EpisodeStatus)
 
 
+@dataclass(frozen=True, slots=True)
+class _Feed:
+    """The episodes of a feed. To look for one among 100 000 takes as long as everything else of its status."""
+
+    stamp: str
+    rows: pa.Table
+    places: Mapping[str, int]
+    """Episode → the number of its row."""
+
+    @classmethod
+    def of(cls, stamp: str, rows: pa.Table) -> _Feed:
+        return cls(stamp, rows, {key: place for place, key in enumerate(rows["episode_id"].to_pylist())})
+
+
 @dataclass
 class Statuses:
     """Looks up statuses. A change in the lake is seen after `LOOK_S`."""
@@ -34,7 +48,7 @@ class Statuses:
     lake: Lake
     landings: Landings
     _kept: OrderedDict[str, tuple[tuple[str, ...], bytes]] = field(default_factory=OrderedDict)
-    _feeds: OrderedDict[str, tuple[str, pa.Table]] = field(default_factory=OrderedDict)
+    _feeds: OrderedDict[str, _Feed] = field(default_factory=OrderedDict)
     _sealed: tuple[str | None, frozenset[str]] = (None, frozenset())
     _lock: Lock = field(default_factory=Lock)
 
@@ -67,13 +81,16 @@ class Statuses:
         feed_id = feed_of(episode_id)
         stamp = self.landings.commits.get("episodes", {}).get(feed_id, self.landings.sealed)
         known = self._feeds.get(feed_id)
-        rows = known[1] if known and known[0] == stamp else self.lake.read(EPISODES, feed_id)
-        if rows is not None:
+        if known is None or known.stamp != stamp:
+            rows = self.lake.read(EPISODES, feed_id)
+            known = None if rows is None else _Feed.of(stamp, rows)
+        if known is not None:
             with self._lock:
-                self._feeds[feed_id] = (stamp, rows)
+                self._feeds[feed_id] = known
                 while len(self._feeds) > _FEEDS_KEPT:
                     self._feeds.popitem(last=False)
-            for row in EPISODES.rows_of(rows.filter(pc.field("episode_id") == episode_id)):
+            if episode_id in known.places:
+                (row,) = EPISODES.rows_of(known.rows.slice(known.places[episode_id], 1))
                 return row
         raise UpstreamMissing(f"There is no episode {episode_id}.")
 

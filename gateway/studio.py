@@ -16,6 +16,7 @@ from dagster_project.instance import open_instance
 from dagster_project.podcasts import Status, limits, open_requests, statuses, statuses_in_queue
 from dagster_project.settings import Settings
 from gateway.bell import Bell
+from pipeline.lake_state import newest_commits
 from podlake.api import (
     NewPodcast,
     Podcast,
@@ -27,7 +28,6 @@ from podlake.api import (
     PodcastVoice,
 )
 from resources.engines.voices import Voices
-from resources.lake.commits import open_commits
 from resources.lake.lake import Lake
 from resources.lake.tables import PODCAST_AUDIO, PODCAST_TURNS
 from resources.lake.tables.studio import PodcastAudioRow
@@ -80,7 +80,7 @@ class Studio:
         """What became of the requests."""
         # The outbox knows which requests are not finished without a look at all of the last days.
         found = statuses_in_queue(self.instance, self.lake, requests, self.outbox.untold(datetime.now(UTC)))
-        with_lines = open_commits(self.lake.home, _LINES_STAGE)
+        with_lines = newest_commits(self.lake, (_LINES_STAGE,), [one.podcast_id for one in requests])[_LINES_STAGE]
         finished = [one.request.podcast_id for one in found if one.state == "completed"]
         audio = self.lake.read_many(PODCAST_AUDIO, finished)
         lengths = {key: PODCAST_AUDIO.rows_of(rows)[0].duration_ms for key, rows in audio.items()}

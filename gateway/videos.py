@@ -6,10 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import dagster as dg
 
-from dagster_project.build_resources import head_devices
+from dagster_project.audiogram_check import check_audiogram
+from dagster_project.build_resources import head_devices, voices
 from dagster_project.settings import Settings
 from dagster_project.videos import (
     VideoStatus,
@@ -63,7 +65,7 @@ class VideoStudio:
         )  # fmt: skip
         return self.ledger.admit(
             wanted, video_limits(self.settings), lambda own: open_videos(self.instance(), self.lake, own),
-            has_devices=bool(self.heads.devices),
+            has_devices=bool(self.heads.devices), check_audiogram=partial(check_audiogram, voices(self.settings)),
         )  # fmt: skip
 
     def cancel(self, video_id: str) -> None:

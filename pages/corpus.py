@@ -72,6 +72,8 @@ class Corpus:
 
     feeds: tuple[FeedEntry, ...]
     histograms: tuple[Histogram, ...]
+    n_voices: int
+    """People across episodes."""
 
     @property
     def audio_ms(self) -> int:
@@ -97,7 +99,8 @@ class Corpus:
 def load_corpus(connection: DuckDBPyConnection) -> Corpus:
     feeds = tuple(FeedEntry(*_with_tuples(row)) for row in ask(connection, _FEEDS))
     histograms = (_histogram(connection, title, value, labels) for title, value, labels in _MEASURES)
-    return Corpus(feeds, tuple(one for one in histograms if any(bar.count for bar in one.bars)))
+    ((n_voices,),) = ask(connection, "select count(distinct coalesce(same_as, voice_id)) from voices")
+    return Corpus(feeds, tuple(one for one in histograms if any(bar.count for bar in one.bars)), n_voices)
 
 
 def load_feed(connection: DuckDBPyConnection, feed_id: str) -> tuple[str, list[EpisodeEntry]]:
@@ -159,6 +162,13 @@ _MEASURES: tuple[tuple[str, str, Sequence[str]], ...] = (
      ("< 40", "40", "80", "120", "160", "200", "240 +")),
     ("Share of speech with overlap", "least(floor(overlap_ratio * 20)::int, 5)",
      ("< 5 %", "5 %", "10 %", "15 %", "20 %", "25 % +")),
+    ("Signal-to-noise ratio, median of utterances, dB", "least(greatest(floor(snr_db_median / 10)::int, 0), 5)",
+     ("< 10", "10", "20", "30", "40", "50 +")),
+    ("DNSMOS, median of utterances", "least(greatest(floor(dnsmos_overall_median * 2)::int - 3, 0), 5)",
+     ("< 2", "2", "2.5", "3", "3.5", "4 +")),
+    ("Bandwidth, median of utterances, kHz", "least(floor(bandwidth_hz_median / 2000)::int, 3)",
+     ("< 2", "2", "4", "6 +")),
+    ("Tier", "case tier when 'A' then 0 when 'B' then 1 when 'C' then 2 end", ("A", "B", "C")),
 )  # fmt: skip
 
 

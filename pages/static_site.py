@@ -8,6 +8,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from pages.episode import EpisodePage, load_episode
 from pages.render import corpus_html, episode_html, feed_html, search_html
 from resources.exports.transcripts import load_document
 from speech.formats.registry import FORMATS
+from speech.turns import UNSPACED_SCRIPT
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -76,12 +78,21 @@ def _write_episodes(
         _part(out, prefix, words)
 
 
+_WORD = re.compile(rf"{UNSPACED_SCRIPT.pattern}+|(?:(?!{UNSPACED_SCRIPT.pattern})[^\W_])+")
+
+
 def search_words(text: str) -> list[str]:
-    """Words without case and accents, as the search page's script splits them."""
+    """Words without case and accents, as the search page's script splits them.
+
+    Scripts without spaces have characters and pairs of them instead: the script looks for the pairs of a longer word.
+    """
     bare = "".join(
         char for char in unicodedata.normalize("NFD", text) if not unicodedata.category(char).startswith("M")
     )
-    return re.findall(r"[^\W_]+", bare.lower())
+    found = []
+    for run in _WORD.findall(bare.lower()):
+        found += [*run, *map("".join, pairwise(run))] if UNSPACED_SCRIPT.match(run) else [run]
+    return found
 
 
 def _prefix(word: str) -> str:

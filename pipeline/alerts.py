@@ -58,6 +58,16 @@ class CostlyServer:
 
 
 @dataclass(frozen=True)
+class UnfitDevice:
+    """A device for talking heads that is set aside, or was when it was looked at last."""
+
+    name: str
+    reason: str
+    needs_person: bool
+    """False: it is looked at again when a request needs it."""
+
+
+@dataclass(frozen=True)
 class Observations:
     """What the conditions look at."""
 
@@ -74,6 +84,7 @@ class Observations:
     wrong_checks: Sequence[WrongCheck] = ()
     lost_runs: Sequence[LostRun] = ()
     costly_servers: Sequence[CostlyServer] = ()
+    unfit_devices: Sequence[UnfitDevice] = ()
 
 
 @dataclass(frozen=True)
@@ -97,6 +108,7 @@ def alerts(seen: Observations, limits: Limits) -> list[Alert]:
             for run in seen.lost_runs
         ),
         *(Alert("gpu_server_runs", server.name, server.message) for server in seen.costly_servers),
+        *map(_set_aside, seen.unfit_devices),
     ]
 
 
@@ -136,6 +148,15 @@ def _idle(seen: Observations, limits: Limits) -> Iterator[Alert]:
         "pipeline",
         f"{seen.n_ready} episodes wait, and nothing has landed since {last:%Y-%m-%d %H:%M} UTC. Look at the runs in "
         "Dagster's UI, and whether its daemon and the sensor episode_flow run.",
+    )
+
+
+def _set_aside(device: UnfitDevice) -> Alert:
+    again = "Then use it again" if device.needs_person else "The next request looks at it again; or do that now"
+    return Alert(
+        "device_set_aside",
+        device.name,
+        f"The device {device.name} gets no talking heads: {device.reason} {again}: podlake video device-back {device.name}",
     )
 
 

@@ -10,7 +10,7 @@ episode is set aside.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -130,6 +130,14 @@ def _record_crash(lake: Lake, stage: Stage, key: str, note: _Note) -> FailureRow
 
 def _notes(home: Home, stage: str) -> list[_Note]:
     return [_NOTE.validate_json(home.read(_FOLDER, stage, name)) for name in home.names(_FOLDER, stage)]
+
+
+def forget_keys_at_work(home: Home, stages: Iterable[str], keys: Collection[str]) -> None:
+    """Remove the notes of killed runs that name any of the keys."""
+    for stage in stages:
+        for note in _notes(home, stage):
+            if not set(keys).isdisjoint(note.in_progress):
+                forget(home, stage, note.run_id)
 
 
 def forget(home: Home, stage: str, run_id: str) -> None:

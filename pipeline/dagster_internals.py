@@ -64,6 +64,7 @@ def execute_assets(
     assets: Sequence[str],
     tags: Mapping[str, str],
     run_config: Mapping[str, Any],
+    run_id: str | None = None,
 ) -> dg.DagsterEvent | None:
     """Run assets of the module's definitions in this process. Returns the event of the run's failure, if it failed."""
     job = ReconstructableRepository.for_module(module, "defs").get_reconstructable_job("__ASSET_JOB")
@@ -74,6 +75,7 @@ def execute_assets(
     definition.get_subset = lambda **_: definition  # type: ignore[method-assign]
     run = instance.create_run_for_job(
         definition,
+        run_id=run_id,
         run_config=run_config,
         tags=tags,
         asset_selection=keys,

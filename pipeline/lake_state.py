@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -11,7 +11,7 @@ from pyarrow import fs
 
 from partitions.window import hours
 from pipeline.readiness import Commits, Episode, FailedTry, Failures
-from resources.lake.commits import Commit, all_open_commits
+from resources.lake.commits import Commit, all_open_commits, open_commits
 from resources.lake.graph import StageGraph
 from resources.lake.home import Home
 from resources.lake.lake import OPEN, Lake
@@ -40,24 +40,34 @@ class LakeState:
         `listed` are the open commits, if they have been listed already.
         """
         found = all_open_commits(lake.home) if listed is None else listed
-        commits = {name: dict(found.get(name, {})) for name in graph.names}
-        incomplete = [key for key in keys if not all(key in landed for landed in commits.values())]
-        for commit in _sealed_commits(lake, graph, incomplete):
-            if commit.stage in commits:
-                commits[commit.stage].setdefault(commit.key, commit)
-        return cls(commits, _failures(lake, graph, keys))
+        return cls(newest_commits(lake, graph.names, keys, found), _failures(lake, graph, keys))
 
     @classmethod
     def from_rows(cls, lake: Lake, graph: StageGraph, keys: Collection[str]) -> LakeState:
         """The same for keys of which most are sealed."""
         commits: dict[str, dict[str, Commit]] = {name: {} for name in graph.names}
-        for commit in _landed(lake, graph, keys):
+        for commit in _landed(lake, graph.names, keys):
             commits[commit.stage][commit.key] = commit
         return cls(commits, _failures(lake, graph, keys))
 
 
-def _landed(lake: Lake, graph: StageGraph, keys: Collection[str]) -> list[Commit]:
-    return [commit for name in graph.names for commit in lake.current(name, list(keys)).values()]
+def newest_commits(
+    lake: Lake, stages: Sequence[str], keys: Collection[str], listed: Commits | None = None
+) -> dict[str, dict[str, Commit]]:
+    """Stage → key → its newest commit, open or sealed. Other keys are among the open ones.
+
+    What is sealed is remembered until a compaction writes other files. `listed` are the open commits, if they have been
+    listed already.
+    """
+    commits = {name: dict(open_commits(lake.home, name) if listed is None else listed.get(name, {})) for name in stages}
+    incomplete = [key for key in keys if not all(key in landed for landed in commits.values())]
+    for commit in _sealed_commits(lake, tuple(stages), incomplete):
+        commits[commit.stage].setdefault(commit.key, commit)
+    return commits
+
+
+def _landed(lake: Lake, stages: Iterable[str], keys: Collection[str]) -> list[Commit]:
+    return [commit for name in stages for commit in lake.current(name, list(keys)).values()]
 
 
 def episode_facts(home: Home, keys: Collection[str]) -> Mapping[str, Episode]:
@@ -97,21 +107,22 @@ def _read_failure(uri: str, name: str, written_ns: int) -> FailedTry | None:  # 
     return FailedTry(row.last_at, row.next_retry_at, row.error_class == AudioRemoved.error_class)
 
 
-def _sealed_commits(lake: Lake, graph: StageGraph, keys: Iterable[str]) -> Iterable[Commit]:
+def _sealed_commits(lake: Lake, stages: tuple[str, ...], keys: Iterable[str]) -> Iterable[Commit]:
     """Commits in sealed files. The answer is kept until a compaction writes other files."""
     files = tuple(SealedFiles(lake.home, STAGE_RUNS).names())
     if not files:
         return []
-    known = _known_sealed(lake.home.uri, files, graph.names)
+    known = _known_sealed(lake.home.uri, files, stages)
     keys = list(keys)
     if missing := [key for key in keys if key not in known]:
-        known.update((key, []) for key in missing)
-        for commit in _landed(lake, graph, missing):
-            known[commit.key].append(commit)
+        found: dict[str, list[Commit]] = {key: [] for key in missing}
+        for commit in _landed(lake, stages, missing):
+            found[commit.key].append(commit)
+        known.update(found)  # complete, as other threads read it
     return [commit for key in keys for commit in known[key]]
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=16)
 def _known_sealed(uri: str, files: tuple[str, ...], stages: tuple[str, ...]) -> dict[str, list[Commit]]:  # noqa: ARG001
     """One dictionary for each."""
     return {}

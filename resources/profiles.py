@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from resources.lake.tables.dataset import UTTERANCES
 from resources.measure_rules import MeasureRule
+from speech.errors import PodlakeError
 
 PROFILES = Path(__file__).resolve().parents[1] / "profiles"
 
@@ -57,13 +58,24 @@ _PROFILE = TypeAdapter(Profile)
 
 
 def load_profiles() -> dict[str, Profile]:
-    """Name → profile. Raises pydantic's ValidationError for a rule that cannot be read."""
+    """Name → profile. Raises PodlakeError with the file that cannot be read."""
+    return {path.stem: _load(path) for path in sorted(PROFILES.glob("*.yaml"))}
+
+
+def _load(path: Path) -> Profile:
     import yaml
 
-    return {
-        path.stem: _PROFILE.validate_python(yaml.safe_load(path.read_text()))
-        for path in sorted(PROFILES.glob("*.yaml"))
-    }
+    if not path.stem.replace("-", "").replace("_", "").isalnum():  # it stands in SQL
+        raise PodlakeError(
+            f"The profile {path} cannot be read: its name has other characters than letters, digits, _ and -."
+        )
+    try:
+        return _PROFILE.validate_python(yaml.safe_load(path.read_text()))
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        raise PodlakeError(f"The profile {path} cannot be read: {wrong}.") from error
+    except (ValueError, yaml.YAMLError) as error:
+        raise PodlakeError(f"The profile {path} cannot be read: {error}.") from error
 
 
 def view_sql() -> str:

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from resources.lake.warehouse import ask
-from resources.search_passages import Fold, Passage, passage, word_at
+from resources.search_passages import Fold, Passage, apart, passage, together, word_at
 from speech.errors import PodlakeError
 from speech.file_locks import wait_for_lock
 
@@ -31,7 +31,7 @@ EPISODES_AT_ONCE = 2_000
 """Episodes whose turns are read by one query and committed together."""
 HEAP_BYTES = 100_000_000
 SNIPPET_CHARACTERS = 200
-_TOKENIZER = "words"
+_TOKENIZER = "words_apart"
 _FIELDS = (
     "episode_id", "title", "feed_id", "language", "published", "speaker", "speaker_folded", "turn_idx", "start_ms",
     "first_word_idx", "n_words", "text", "speaker_key",
@@ -164,8 +164,7 @@ class SearchIndex:
         found: Any = searcher.search(parsed, limit)  # its types do not know `count`
         snippets = tantivy.SnippetGenerator.create(searcher, parsed, index.schema, "text")
         snippets.set_max_num_chars(SNIPPET_CHARACTERS)
-        fold = _analyzer().analyze
-        hits = [_hit(query.text, score, searcher.doc(address), snippets, fold) for score, address in found.hits]
+        hits = [_hit(query.text, score, searcher.doc(address), snippets, _fold()) for score, address in found.hits]
         return SearchResult(found.count, tuple(_with_names(connection, _with_word_times(connection, hits))))
 
     def remove(self) -> None:
@@ -228,6 +227,11 @@ def _analyzer() -> tantivy.TextAnalyzer:
     return simple.filter(tantivy.Filter.lowercase()).filter(tantivy.Filter.ascii_fold()).build()
 
 
+def _fold() -> Fold:
+    analyzer = _analyzer()
+    return lambda text: analyzer.analyze(apart(text))
+
+
 def _schema() -> tantivy.Schema:
     import tantivy
 
@@ -246,6 +250,7 @@ def _add_turns(writer: tantivy.IndexWriter, connection: DuckDBPyConnection, epis
 
     for row in ask(connection, _TURNS, [episodes]):
         values = {name: value for name, value in zip(_FIELDS, row, strict=True) if value is not None}
+        values["text"] = apart(values["text"])
         writer.add_document(tantivy.Document(**values))
 
 
@@ -254,13 +259,17 @@ def _speakers(connection: DuckDBPyConnection, speaker: str) -> list[str]:
     return ["/".join(row) for row in ask(connection, _SPEAKERS, [speaker])]
 
 
+_LITERAL = str.maketrans({"'": "\N{RIGHT SINGLE QUOTATION MARK}", ":": "\N{MIDDLE DOT}"})
+"""Characters with a meaning in Tantivy's queries, which words such as "don't" and "7:30" have: others that end a word."""
+
+
 def _parse(index: tantivy.Index, query: SearchQuery, speakers: Sequence[str]) -> tantivy.Query:
     import tantivy
 
-    if not query.text.strip():
+    if not _fold()(query.text):
         raise QueryRefused('Give words to search for, for example: podlake search "night train".')
     try:
-        parts = [index.parse_query(query.text, ["text"], conjunction_by_default=True)]
+        parts = [index.parse_query(apart(query.text).translate(_LITERAL), ["text"], conjunction_by_default=True)]
     except ValueError as error:
         raise QueryRefused(f'The query {query.text!r} is not understood: {error}. Put a phrase in "quotes".') from error
     if query.speaker:
@@ -268,7 +277,7 @@ def _parse(index: tantivy.Index, query: SearchQuery, speakers: Sequence[str]) ->
         named = tantivy.Query.term_set_query(index.schema, "speaker_key", list(speakers))
         either = [(tantivy.Occur.Should, one) for one in (labelled, named)]
         parts.append(tantivy.Query.boolean_query(either))
-    filters = {"feed_id": query.feed, "language": query.language}
+    filters = {"feed_id": query.feed, "language": query.language and query.language.lower()}
     parts += [tantivy.Query.term_query(index.schema, name, value) for name, value in filters.items() if value]
     if query.since or query.until:
         first, last = (int(day.strftime("%Y%m%d")) for day in (query.since or date.min, query.until or date.max))
@@ -289,7 +298,7 @@ class _Found:
 
 def _hit(query: str, score: float, document: Any, snippets: tantivy.SnippetGenerator, fold: Fold) -> _Found:
     row = {name: values[0] for name, values in document.to_dict().items()}
-    text = row["text"]
+    text = together(row["text"])
     part = passage(text, query, fold, length=SNIPPET_CHARACTERS) or _of_words(text, snippets.snippet_from_doc(document))
     hit = Hit(
         row["episode_id"], row["title"], row["feed_id"], row["turn_idx"], row.get("speaker"), row["start_ms"],
@@ -301,10 +310,14 @@ def _hit(query: str, score: float, document: Any, snippets: tantivy.SnippetGener
 
 def _of_words(text: str, snippet: tantivy.Snippet) -> Passage:
     """Tantivy's snippet: the part with most of the searched words."""
-    fragment = snippet.fragment()
-    data = fragment.encode()  # Tantivy counts bytes
-    marks = tuple((len(data[: mark.start].decode()), len(data[: mark.end].decode())) for mark in snippet.highlighted())
-    return Passage(text.find(fragment) + marks[0][0] if marks else 0, fragment, marks)
+    data = snippet.fragment().encode()  # Tantivy counts bytes
+    marks: list[tuple[int, int]] = []
+    for found in snippet.highlighted():
+        start, stop = (len(together(data[:place].decode())) for place in (found.start, found.end))
+        start = marks.pop()[0] if marks and marks[-1][1] == start else start
+        marks.append((start, stop))
+    fragment = together(snippet.fragment())
+    return Passage(text.find(fragment) + marks[0][0] if marks else 0, fragment, tuple(marks))
 
 
 def _with_word_times(connection: DuckDBPyConnection, found: list[_Found]) -> list[_Found]:

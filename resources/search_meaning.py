@@ -37,7 +37,7 @@ left join speaker_links as link
     on link.episode_id = turn.episode_id and link.audio_sha256 = turn.audio_sha256 and link.speaker = turn.speaker
     and coalesce(turn.diarization_version = link.diarization_version, true)
 where ($feed is null or episode.feed_id = $feed)
-    and ($language is null or coalesce(quality.language_detected, episode.language) = $language)
+    and ($language is null or coalesce(quality.language_detected, episode.language) = lower($language))
     and ($speaker is null or lower(turn.speaker) = lower($speaker) or lower(link.name) = lower($speaker)
         or link.voice_id = $speaker)
     and ($since is null or episode.published_at::date >= $since)

@@ -1,4 +1,4 @@
-"""Where in a turn a quoted phrase stands, and the text around it."""
+"""The words of texts, where in a turn a quoted phrase stands, and the text around it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from speech.turns import UNSPACED_SCRIPT
+
 Fold = Callable[[str], Sequence[str]]
 """Text → its words as the index has them."""
 
 BEFORE_CHARACTERS = 60
-_WORD = re.compile(r"[^\W_]+")
+_APART = "\u2060"
+"""A character that no word has, and that is not seen: it ends a word."""
+_WORD = re.compile(rf"{UNSPACED_SCRIPT.pattern}|(?:(?!{UNSPACED_SCRIPT.pattern})[^\W_])+")
 _PHRASE = re.compile(r'(?P<without>(?:\bNOT\s+|-))?"(?P<phrase>[^"]+)"(?:~\d+)?')
 _TERM = re.compile(r"(?<![-:\w])[^\W_]+(?![:\w])")
 _OPERATORS = frozenset({"AND", "OR", "NOT"})
@@ -27,19 +31,33 @@ class Passage:
     """First character in the snippet, and the one after the last."""
 
 
+def apart(text: str) -> str:
+    """The text in which each character of a script without spaces is a word: then its words are phrases."""
+    return text if text.isascii() else UNSPACED_SCRIPT.sub(rf"{_APART}\g<0>{_APART}", text)
+
+
+def together(text: str) -> str:
+    """The text before `apart`."""
+    return text.replace(_APART, "")
+
+
 def phrases_of(query: str) -> list[str]:
     """The quoted phrases that a turn must contain, unless the query joins them by OR."""
     return [found["phrase"] for found in _PHRASE.finditer(query) if not found["without"]]
 
 
 def passage(text: str, query: str, fold: Fold, *, length: int) -> Passage | None:
-    """The text around the first phrase of the query that it contains; None if it contains none word by word."""
+    """The text around the first phrase of the query that it contains; None if it contains none word by word.
+
+    A word of a script without spaces is a phrase of its characters.
+    """
     words = _words(text, fold)
-    phrases = [folded for phrase in phrases_of(query) if (folded := tuple(fold(phrase)))]
+    terms = [term for term in _TERM.findall(_PHRASE.sub(" ", query)) if term not in _OPERATORS]
+    unspaced = [term for term in terms if len(term) > 1 and UNSPACED_SCRIPT.search(term)]
+    phrases = [folded for phrase in (*phrases_of(query), *unspaced) if (folded := tuple(fold(phrase)))]
     found = sorted(span for phrase in phrases for span in _places(words, phrase))
     if not found:
         return None
-    terms = [term for term in _TERM.findall(_PHRASE.sub(" ", query)) if term not in _OPERATORS]
     found += [span for term in terms for span in _places(words, tuple(fold(term)))]
     at = found[0][0]
     start = 0 if at <= BEFORE_CHARACTERS else text.rfind(" ", 0, at - BEFORE_CHARACTERS) + 1
@@ -50,7 +68,8 @@ def passage(text: str, query: str, fold: Fold, *, length: int) -> Passage | None
 
 def _words(text: str, fold: Fold) -> list[tuple[str, int, int]]:
     """Each word as the index has it, with its first character and the one after the last."""
-    return [(" ".join(fold(found.group())), found.start(), found.end()) for found in _WORD.finditer(text)]
+    words = ((" ".join(fold(found.group())), found.start(), found.end()) for found in _WORD.finditer(text))
+    return [word for word in words if word[0]]
 
 
 def _places(words: Sequence[tuple[str, int, int]], phrase: tuple[str, ...]) -> Iterator[tuple[int, int]]:

@@ -185,6 +185,12 @@ class PodcastCancelled(PodlakeError):
     error_class = "cancelled"
 
 
+class LessonCancelled(PodlakeError):
+    """The user does not want the lesson any more."""
+
+    error_class = "lesson_cancelled"
+
+
 class BadReference(PodlakeError):
     """The recording or video of a person cannot be used: too little speech, no picture."""
 
@@ -301,6 +307,7 @@ POLICIES: dict[str, Policy] = {
     LineTooLong.error_class: Policy(retryable=False),
     PublishRefused.error_class: Policy(retryable=False),
     PodcastCancelled.error_class: Policy(retryable=False),
+    LessonCancelled.error_class: Policy(retryable=False),
     BadReference.error_class: Policy(retryable=False),
     VideoCancelled.error_class: Policy(retryable=False),
     DeviceBusy.error_class: Policy(retryable=True, tries_in_step=1, max_attempts=1_000, next_try_after_h=1.0),

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from speech.plain_text import is_text
+
 MAX_CHARACTERS = 10_000
 """A script has fewer."""
 SPEAKERS = ("S1", "S2", "S3", "S4")
 _TAG = re.compile(r"\[(S\d+)\]")
 _SOUND_TAG = re.compile(r"<\|[a-zA-Z_]+\|>")
 """`<|laughter|>`: a sound, or a dialect, that some voices know."""
-_NOT_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-"""What XML cannot contain: it would stop the feed of all podcasts."""
 
 
 class ScriptRefused(ValueError):
@@ -81,7 +81,7 @@ def _check_whole(script: str) -> None:
             "script_too_long",
             f"The script has {len(script):,} characters; it may have fewer than {MAX_CHARACTERS:,}. Shorten or divide it.",
         )
-    if _NOT_TEXT.search(script):
+    if not is_text(script):
         raise ScriptRefused("not_text", "The script has control characters. Save it as plain text in UTF-8.")
     if not _TAG.search(script):
         raise ScriptRefused("no_speaker", "Name who speaks: begin each turn with [S1] or [S2].")

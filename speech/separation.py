@@ -14,7 +14,7 @@ DEFAULT_MODEL = "htdemucs"
 
 @dataclass(frozen=True)
 class Separation:
-    """What the settings say: `auto`, `duck`, `demucs` or `demucs:<model>`."""
+    """What the settings say: `auto`, `duck`, `demucs` or `demucs:<model>`, a name or `<folder>/<name>`."""
 
     choice: str = "auto"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ class TextLanguage:
     """A regular expression of ordinal numbers in figures."""
     magnitudes: Mapping[str, tuple[str, str]]
     """`million` after an amount, as it is written: what is said after one and after several."""
+    short_months: Mapping[str, int] = field(default_factory=dict)
+    """`Jan.`: which month it is."""
     clock: str = "{hour} {minute}"
     full_hour: str = "{hour}"
     hour_mark: str = r"(?!)"
@@ -58,6 +60,8 @@ LANGUAGES: Mapping[str, TextLanguage] = {
         },
         months=("January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
                 "November", "December"),
+        short_months={"Jan.": 1, "Feb.": 2, "Mar.": 3, "Apr.": 4, "Jun.": 6, "Jul.": 7, "Aug.": 8, "Sept.": 9, "Sep.": 9,
+                      "Oct.": 10, "Nov.": 11, "Dec.": 12},
         percent="percent", minus="minus", plus="plus", number="number", dot="dot", slash="slash", at="at", to="to",
         ratio="to", times="times", by="by", per="per", conjunction="and", us_dollar=r"US \1", version_point="point", point=".", group=",",
         dates=r"\b(?P<a>\d{1,2})/(?P<b>\d{1,2})/(?P<year>\d{4})\b", ordinals=r"\b\d+(?:st|nd|rd|th)\b",
@@ -75,6 +79,7 @@ LANGUAGES: Mapping[str, TextLanguage] = {
         },
         months=("Januar", "Februar", "März", "April", "Mai", "Juni", "Juli", "August", "September", "Oktober",
                 "November", "Dezember"),
+        short_months={"Jan.": 1, "Feb.": 2, "Apr.": 4, "Aug.": 8, "Sept.": 9, "Okt.": 10, "Nov.": 11, "Dez.": 12},
         percent="Prozent", minus="minus", plus="plus", number="Nummer", dot="Punkt", slash="Schrägstrich", at="at",
         to="bis", ratio="zu", times="mal", by="mal", per="pro", conjunction="und", us_dollar=r"US \1", version_point="Punkt", point=",", group=".",
         dates=r"\b(?P<day>\d{1,2})\.\s?(?P<month>\d{1,2})\.\s?(?P<year>\d{4})\b", ordinals=r"(?!)",
@@ -89,6 +94,7 @@ LANGUAGES: Mapping[str, TextLanguage] = {
                        "&": "et", "Mlle": "Mademoiselle", "env.": "environ", "p. ex.": "par exemple"},
         months=("janvier", "février", "mars", "avril", "mai", "juin", "juillet", "août", "septembre", "octobre",
                 "novembre", "décembre"),
+        short_months={"janv.": 1, "févr.": 2, "avr.": 4, "juil.": 7, "sept.": 9, "oct.": 10, "nov.": 11, "déc.": 12},
         percent="pour cent", minus="moins", plus="plus", number="numéro", dot="point", slash="barre oblique",
         at="arobase", to="à", ratio="pour", times="fois", by="sur", per="pour", conjunction="et", us_dollar=r"\1 américains", version_point="point", point=",", group=" \u202f\u00a0",
         dates=r"\b(?P<day>\d{1,2})/(?P<month>\d{1,2})/(?P<year>\d{4})\b",

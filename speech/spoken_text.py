@@ -77,12 +77,13 @@ def _pattern(language: str) -> re.Pattern[str]:
     group, point = re.escape(rules.group), re.escape(rules.point)
     number = rf"(?:\d{{1,3}}(?:[{group}]\d{{3}})+(?!\d)|\d+)(?:{point}\d+)?"
     signed = rf"(?:(?<![\w.,])[-−+])?{number}"
-    months = "|".join(rules.months)
+    months = "|".join(map(re.escape, (*rules.months, *rules.short_months)))
+    year = r"(?: \d{4}\b|(?!\w))"
     day = {
-        "en": rf"(?:{months}) \d{{1,2}}(?:st|nd|rd|th)?(?:,? \d{{4}})?\b|\b\d{{1,2}}(?:st|nd|rd|th)? (?:{months})(?: \d{{4}})?\b",
-        "es": rf"\b\d{{1,2}} de (?:{months})(?: de \d{{4}})?\b",
-        "fr": rf"\b\d{{1,2}}(?:er)? (?:{months})(?: \d{{4}})?\b",
-    }.get(language, rf"\b\d{{1,2}}\.? (?:{months})(?: \d{{4}})?\b")
+        "en": rf"\b(?:{months}) \d{{1,2}}(?:st|nd|rd|th)?(?:,? \d{{4}})?\b|\b\d{{1,2}}(?:st|nd|rd|th)? (?:{months}){year}",
+        "es": rf"\b\d{{1,2}} de (?:{months})(?: de \d{{4}}\b|(?!\w))",
+        "fr": rf"\b\d{{1,2}}(?:er)? (?:{months}){year}",
+    }.get(language, rf"\b\d{{1,2}}\.? (?:{months}){year}")
     hours = r"(?:[01]?\d|2[0-3])"
     after_time = {"en": rf"(?:{_HALF_DAY}|(?!\w))"}.get(language, rf"(?!\w)(?:{rules.hour_mark})?")
     time = rf"\b{hours}:[0-5]\d(?::[0-5]\d)?{after_time}" + {
@@ -102,6 +103,7 @@ def _pattern(language: str) -> re.Pattern[str]:
     abbreviations = "|".join(map(_abbreviation, sorted(rules.abbreviations, key=len, reverse=True)))
     article = r"(?<=\bder )|(?<=\bdie )|(?<=\bdas )|(?<=\bden )|(?<=\bdem )|(?<=\bim )|(?<=\bam )|(?<=\bzum )|(?<=\bvom )|(?<=\bbeim )|(?<=\bzur )|(?<=\bdes )"
     german = rf"(?i:{article})\d{{1,3}}\. (?=[A-ZÄÖÜ])" if language == "de" else r"(?!)"
+    decimals_alone = r"(?<![\w.,])[-−+]?\.\d+\b" if rules.point == "." else r"(?!)"
     decade = r"\b(?:1[1-9]|20)\d0s\b|(?<!\w)[2-9]0s\b" if language == "en" else r"(?!)"
     return re.compile(
         rf"(?P<kept>{_PROTECTED})|(?P<email>{_EMAIL})|(?P<url>{_URL})|(?P<iso_date>{_ISO_DATE})|(?P<figures>{_anonymous(rules.dates)})"
@@ -114,7 +116,7 @@ def _pattern(language: str) -> re.Pattern[str]:
         rf"|(?P<ratio>(?<=\d):(?=\d))|(?P<per>(?<=\d [lL])/(?=100 ?km))"
         rf"|(?P<range>(?<=[\d%€$£]) ?– ?(?=[\d$€£])|(?<=\d)-(?=[$€£]\d))"
         rf"|(?P<sharp>(?<!\w)#(?=\d))|(?P<version>(?<![\d.])\d+(?:\.\d+)+(?![\d]|\.\d))|(?P<number>{signed})"
-        rf"|(?P<minus> ?− ?|(?<=\d) - (?=\d[\d.,]*\s*=))"
+        rf"|(?P<decimals>{decimals_alone})|(?P<minus> ?− ?|(?<=\d) ?- ?(?=\d[\d.,]*\s*=)|(?<=\b[a-z])-(?=\d+(?![\w-])))"
     )
 
 
@@ -176,7 +178,8 @@ class _Writer:
         return self._date(match, *found)
 
     def _day_month(self, match: re.Match[str]) -> str:
-        month = next(index for index, one in enumerate(self._rules.months, start=1) if one in match[0])
+        names = (*enumerate(self._rules.months, start=1), *((n, one) for one, n in self._rules.short_months.items()))
+        month = next(number for number, one in names if one in match[0])
         numbers = [int(one) for one in re.findall(r"\d+", match[0])]
         year = next((one for one in numbers if one > 99), None)
         return self._date(match, numbers[0], month, year)
@@ -286,6 +289,10 @@ class _Writer:
         return re.sub(r"(cient|quinient)os\b", r"\1as", agreeing(said, feminine=True, language="es")) if feminine else (
             agreeing(said, feminine=False, language="es")
         )  # fmt: skip
+
+    def _decimals(self, match: re.Match[str]) -> str:
+        """`.5`"""
+        return self._number_words(match[0].replace(".", "0."))
 
     def _number_words(self, text: str) -> str:
         language = self._language

@@ -66,13 +66,20 @@ def _rest(source: Path, voices: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def load_demucs(name: str) -> Split:
-    """The model, on a GPU if there is one. Raises `EngineUnavailable`."""
+    """The model, on a GPU if there is one. Raises `EngineUnavailable`.
+
+    A path names a model of a local repository: its folder, and the model's file without the suffix.
+    """
+    path = Path(name).expanduser()
+    repository = path.parent if "/" in name else None
+    if repository is not None and not repository.is_dir():
+        raise EngineUnavailable(f"The folder {repository} of the Demucs model {path.name} does not exist.")
     try:
         import torch
         from demucs.apply import apply_model
         from demucs.pretrained import get_model
 
-        model = get_model(name)
+        model = get_model(path.name, repository) if repository else get_model(name)
     except Exception as error:
         raise EngineUnavailable(f"Demucs cannot load its model {name}: {error}. Or set PODLAKE_STEMS=duck.") from error
     model.eval()
@@ -86,7 +93,8 @@ def load_demucs(name: str) -> Split:
         wave = torch.from_numpy(resample_poly(sound, own_hz, RATE_HZ, axis=1).astype(np.float32))
         mean, spread = wave.mean(), wave.std() + 1e-8  # the model was trained on normalised sound
         with torch.no_grad():
-            found = apply_model(model, ((wave - mean) / spread)[None], device=device, split=True, progress=False)[0]
+            normal = ((wave - mean) / spread)[None]
+            found = apply_model(model, normal, device=device, shifts=0)[0]  # shifts are random: other samples each time
         voices = (found[voice] * spread + mean).cpu().numpy()
         resampled: np.ndarray = resample_poly(voices, RATE_HZ, own_hz, axis=1).astype(np.float32)
         return np.pad(resampled, ((0, 0), (0, max(0, sound.shape[1] - resampled.shape[1]))))[:, : sound.shape[1]]

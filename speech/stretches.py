@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import av
 import numpy as np
@@ -17,23 +18,34 @@ RATE_HZ = 48_000
 CHANNELS = 2
 
 
-def stretch(source: Path, start_ms: int, end_ms: int) -> np.ndarray:
+def stretch(source: Path, start_ms: int, end_ms: int, folder: Path | None = None) -> np.ndarray:
     """The samples of `[start_ms, end_ms)`, float32 in [-1, 1], 48 kHz, stereo, shape (n, 2), filled up with silence.
 
-    The file is decoded from its start, so that the place is exact. Raises NotAudio and Undecodable.
+    The file is decoded from its start, so that the place is exact. A minute has 23 MB: with `folder`, they are in a file
+    there, which is removed with the array. Raises NotAudio and Undecodable.
     """
+    n = end_ms * RATE_HZ // 1000 - start_ms * RATE_HZ // 1000
     try:
         try:
-            return _stretch(source, start_ms, end_ms, clock_jumps=False)
+            return _stretch(source, start_ms, _room(n, folder), clock_jumps=False)
         except ClockJump:
-            return _stretch(source, start_ms, end_ms, clock_jumps=True)
+            return _stretch(source, start_ms, _room(n, folder), clock_jumps=True)
     except av.error.FFmpegError as error:
         raise Undecodable(f"{source}: FFmpeg stops ({error}). Fetch it again, or ask the publisher.") from error
 
 
-def _stretch(source: Path, start_ms: int, end_ms: int, *, clock_jumps: bool) -> np.ndarray:
-    first, last = start_ms * RATE_HZ // 1000, end_ms * RATE_HZ // 1000
-    samples = np.zeros((last - first, CHANNELS), np.float32)
+def _room(n: int, folder: Path | None) -> np.ndarray:
+    """Silence of `n` samples."""
+    if folder is None or not n:
+        return np.zeros((n, CHANNELS), np.float32)
+    with TemporaryFile(dir=folder) as file:
+        return np.memmap(file, np.float32, "w+", shape=(n, CHANNELS))
+
+
+def _stretch(source: Path, start_ms: int, samples: np.ndarray, *, clock_jumps: bool) -> np.ndarray:
+    """Fill the samples with what is heard from `start_ms` on."""
+    first = start_ms * RATE_HZ // 1000
+    last = first + len(samples)
     at = 0
     with opened(source) as (container, stream):
         for block in _blocks(unbroken(source, container, stream, Tally(), clock_jumps=clock_jumps), first):

@@ -94,15 +94,16 @@ def _turn(
 
 
 _FULL_WIDTH_PUNCTUATION = re.compile(r"[\u3000-\u303f\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65]")
-_UNSPACED_SCRIPT = re.compile(
+UNSPACED_SCRIPT = re.compile(
     r"[\u2e80-\u2fdf\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f"
     r"\U00020000-\U0003ffff"  # Han, kana
     r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]"  # Thai and Lao, Burmese, Khmer
 )
+"""A character of a script without spaces between words."""
 
 
 def _spaced(before: str, after: str) -> bool:
     """Whether a space separates two words, of which the first ends and the second begins with these characters."""
     if _FULL_WIDTH_PUNCTUATION.match(before) or _FULL_WIDTH_PUNCTUATION.match(after):
         return False
-    return not (_UNSPACED_SCRIPT.match(before) and _UNSPACED_SCRIPT.match(after))
+    return not (UNSPACED_SCRIPT.match(before) and UNSPACED_SCRIPT.match(after))

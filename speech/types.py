@@ -203,6 +203,8 @@ class TranslationRequest:
     """Characters that each line may have in the target language; None: no limit. Empty: no limits at all."""
     report: Callable[[int], None] = field(default=lambda _: None, compare=False, repr=False)
     """A translator calls this during its work: how many lines are done. It may raise to end the work."""
+    owner: str = ""
+    """The lesson, as a name of a folder: what is cached of it can be removed."""
 
     def __post_init__(self) -> None:
         if self.max_chars and len(self.max_chars) != len(self.lines):

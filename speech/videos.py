@@ -11,7 +11,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from speech.containers import container_name, opened
-from speech.errors import BadLesson
+from speech.errors import BadLesson, NotAudio, Undecodable
 
 FORMATS = (".mp4", ".mov", ".avi", ".mkv", ".webm")
 """Endings of video files that are taken."""
@@ -65,6 +65,12 @@ def probe(path: Path) -> VideoFacts:
         )
 
 
+def sound_begins_ms(path: Path) -> int:
+    """When the first sample is heard: a recording may begin without sound. Times of words count from this sample."""
+    with opened(path) as (_, sound):
+        return max(0, round(1000 * float((sound.start_time or 0) * (sound.time_base or 0))))
+
+
 def check_lesson_file(path: Path, limits: LessonLimits) -> VideoFacts:
     """The facts of a video file that a user gives. Raises `BadLesson` for another format or a file over the limits."""
     if path.suffix.lower() not in FORMATS:
@@ -74,11 +80,26 @@ def check_lesson_file(path: Path, limits: LessonLimits) -> VideoFacts:
         raise BadLesson(
             f"{path.name} has {size / 1e9:.2f} GB; PODLAKE_LESSON_MAX_GB allows {limits.max_bytes / 1e9:g}."
         )
-    facts = probe(path)
+    try:
+        facts = probe(path)
+    except (NotAudio, Undecodable) as error:
+        raise BadLesson(_unreadable(path, error)) from error
     if facts.container not in CONTAINERS:
         raise BadLesson(f"{path.name} is a file of the format {facts.container}, not one of {', '.join(FORMATS)}.")
     check_length(path.name, facts.duration_ms, limits)
     return facts
+
+
+def _unreadable(path: Path, error: NotAudio | Undecodable) -> str:
+    """What a user is told who gives such a file: the errors speak to those who fetch audio."""
+    if path.stat().st_size == 0:
+        return f"{path.name} is empty (0 bytes). Send the file again."
+    if isinstance(error, NotAudio) and error.__cause__ is None:
+        return f"{path.name} has no sound, so that there is nothing to dub."
+    return (
+        f"{path.name} cannot be read as a video: it is damaged, cut off, or another kind of file. Send it again, or "
+        "export it as MP4."
+    )
 
 
 def check_length(name: str, duration_ms: int, limits: LessonLimits) -> None:

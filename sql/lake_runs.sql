@@ -3,25 +3,25 @@
 create or replace view lake.$name as
 with before as materialized (
     select parse_filename(file, true) as landing
-    from glob('$root/lake/$name/open/*/*@*.parquet')
+    from glob(concat(main.lake_root(), '/lake/$name/open/*/*@*.parquet'))
 ),
 current as materialized (
     from before
     intersect
-    select parse_filename(file, true) from glob('$root/lake/$name/open/*/*@*.parquet')
+    select parse_filename(file, true) from glob(concat(main.lake_root(), '/lake/$name/open/*/*@*.parquet'))
 ),
 manifest as materialized (
     select parse_filename(filename, true) as version, file
-    from read_parquet('$root/lake/$name/manifest/*.parquet', filename = true)
+    from read_parquet(concat(main.lake_root(), '/lake/$name/manifest/*.parquet'), filename = true)
 )
 select $open_columns
 from (select count(*) from before) as listed_first,
-    read_parquet('$root/lake/$name/open/*/*.parquet', filename = true, schema = $schema)
+    read_parquet(concat(main.lake_root(), '/lake/$name/open/*/*.parquet'), filename = true, schema = $schema)
 where parse_filename(filename, true) in (from current)
 union all
 select $columns
 from (select count(*) from manifest) as listed_first,
-    read_parquet('$root/lake/$name/sealed/*.parquet', filename = true, schema = $schema)
+    read_parquet(concat(main.lake_root(), '/lake/$name/sealed/*.parquet'), filename = true, schema = $schema)
 where parse_filename(filename, true) in (select file from manifest where version = (select max(version) from manifest))
     and concat(episode_id, '@', stamp) not in (from current)
     and (
@@ -29,5 +29,5 @@ where parse_filename(filename, true) in (select file from manifest where version
             when max(parse_filename(file, true)) = (select max(version) from manifest) then true
             else error('podlake: a compaction replaced sealed files of $name, ask again')
         end
-        from glob('$root/lake/$name/manifest/*.parquet')
+        from glob(concat(main.lake_root(), '/lake/$name/manifest/*.parquet'))
     );

@@ -6,30 +6,30 @@
 create or replace view lake.$name as
 with before as materialized (
     select parse_filename(file, true) as landing
-    from glob('$root/lake/stage_runs/open/$stage/*@*.parquet')
+    from glob(concat(main.lake_root(), '/lake/stage_runs/open/$stage/*@*.parquet'))
 ),
 current as materialized (
     select string_split(landing, '@')[1] as key, max(landing) as landing
     from (
         from before
         intersect
-        select parse_filename(file, true) from glob('$root/lake/stage_runs/open/$stage/*@*.parquet')
+        select parse_filename(file, true) from glob(concat(main.lake_root(), '/lake/stage_runs/open/$stage/*@*.parquet'))
     )
     group by key
 ),
 manifest as materialized (
     select parse_filename(filename, true) as version, file, superseded
-    from read_parquet('$root/lake/$name/manifest/*.parquet', filename = true, schema = $manifest_schema)
+    from read_parquet(concat(main.lake_root(), '/lake/$name/manifest/*.parquet'), filename = true, schema = $manifest_schema)
     qualify version = max(version) over ()
 )
 select $open_columns
 from (select count(*) from before) as listed_first,
-    read_parquet('$root/lake/$name/open/*.parquet', filename = true, schema = $schema)
+    read_parquet(concat(main.lake_root(), '/lake/$name/open/*.parquet'), filename = true, schema = $schema)
 where parse_filename(filename, true) in (select landing from current)
 union all
 select $columns
 from (select count(*) from manifest) as listed_first,
-    read_parquet('$root/lake/$name/sealed/*.parquet', filename = true, schema = $schema)
+    read_parquet(concat(main.lake_root(), '/lake/$name/sealed/*.parquet'), filename = true, schema = $schema)
 where parse_filename(filename, true) in (select file from manifest)
     and $key not in (select key from current)
     and concat(parse_filename(filename, true), '/', $key) not in (
@@ -40,5 +40,5 @@ where parse_filename(filename, true) in (select file from manifest)
             when max(parse_filename(file, true)) = (select max(version) from manifest) then true
             else error('podlake: a compaction replaced sealed files of $name, ask again')
         end
-        from glob('$root/lake/$name/manifest/*.parquet')
+        from glob(concat(main.lake_root(), '/lake/$name/manifest/*.parquet'))
     );

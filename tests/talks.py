@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -64,7 +67,16 @@ def land_talk(lake: Lake, episode_id: str, turns: list[tuple[str, str]], audio_s
 
 
 def land_talks(folder: Path) -> AudioStore:
-    """Land the talks in a new home, with the audio of the first one."""
+    """A new home with the talks, and the audio of the first one. They are landed once in a process, and copied."""
+    shutil.copytree(_landed(), folder, dirs_exist_ok=True)
+    return AudioStore(Home.at(str(folder)), folder, limit_bytes=10**9)
+
+
+@cache
+def _landed() -> Path:
+    """The folder is removed at the end of the process."""
+    _kept.append(temporary := tempfile.TemporaryDirectory(prefix="podlake-talks-"))
+    folder = Path(temporary.name)
     home = Home.at(str(folder))
     lake = Lake(home)
     store = AudioStore(home, folder, limit_bytes=10**9)
@@ -92,4 +104,7 @@ def land_talks(folder: Path) -> AudioStore:
         }
         land(lake, TABLES["acquisitions"], episode_id, [row])
         land_talk(lake, episode_id, turns, audio)
-    return store
+    return folder
+
+
+_kept: list[tempfile.TemporaryDirectory[str]] = []

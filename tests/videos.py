@@ -20,9 +20,9 @@ def tone(seconds: float, level: float = 0.1, hz: float = 440.0) -> np.ndarray:
 
 def write_video(
     path: Path, samples: np.ndarray, *, video: str | None = "libx264", audio: str | None = "aac",
-    size: tuple[int, int] = (160, 90),
+    size: tuple[int, int] = (160, 90), sound_begins_s: float = 0.0,
 ) -> Path:  # fmt: skip
-    """A file with a grey picture that gets lighter, as long as the samples."""
+    """A file with a grey picture that gets lighter, as long as the samples. The sound may begin after the picture."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as target:
         sound = target.add_stream(audio, rate=RATE_HZ, layout="mono") if audio else None
@@ -37,7 +37,8 @@ def write_video(
         if sound is not None:
             for start in range(0, len(samples), 4_800):
                 frame = av.AudioFrame.from_ndarray(samples[start : start + 4_800].reshape(1, -1), "fltp", "mono")
-                frame.sample_rate, frame.pts, frame.time_base = RATE_HZ, start, Fraction(1, RATE_HZ)
+                pts = start + round(sound_begins_s * RATE_HZ)
+                frame.sample_rate, frame.pts, frame.time_base = RATE_HZ, pts, Fraction(1, RATE_HZ)
                 target.mux(sound.encode(frame))
             target.mux(sound.encode(None))
     return path

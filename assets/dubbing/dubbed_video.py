@@ -24,7 +24,7 @@ from resources.studio.lesson_files import LessonFiles, sha256_of
 from speech.burnt_subtitles import burn
 from speech.dub_video import SubtitleTrack, container_for, mux
 from speech.subtitles import SubtitleText, source_cues, target_cues
-from speech.videos import probe
+from speech.videos import probe, sound_begins_ms
 
 
 def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
@@ -50,14 +50,16 @@ def dubbed_video(batch: Batch, lake: Lake, lesson_files: LessonFiles, dub_settin
 
 def _video(key: str, batch: Batch, lake: Lake, files: LessonFiles, settings: DubSettings) -> Landing:
     (lesson,), (dub,) = batch.rows(lake, LESSONS, key), batch.rows(lake, DUB_AUDIO, key)
+    source = files.local(lesson.source_uri)
+    begin_ms = sound_begins_ms(source)
     texts = [
-        SubtitleText(one.start_ms, one.end_ms, one.text, target.text)
+        SubtitleText(begin_ms + one.start_ms, begin_ms + one.end_ms, one.text, target.text)
         for one, target in zip(
             batch.rows(lake, LESSON_SENTENCES, key), batch.rows(lake, LESSON_TRANSLATIONS, key), strict=True
         )
     ]
     kind = container_for(lesson.video_codec, lesson.audio_codec)
-    source, target = files.local(lesson.source_uri), files.work(key, f"dubbed.{lesson.target_language}.{kind}")
+    target = files.work(key, f"dubbed.{lesson.target_language}.{kind}")
     picture = _burnt(source, texts, lesson, files) if settings.subtitles == "burnt" else None
     mux(
         source, files.local(dub.uri), target, source_language=lesson.source_language,

@@ -13,7 +13,6 @@ import pyarrow as pa
 from partitions.definitions import LESSONS
 from pipeline.run_keys import has_planned_events, keys_of
 from pipeline.stage import Batch, Landing, UiMetadata
-from resources.lake.commits import open_commits
 from resources.lake.lake import Lake
 from resources.lake.tables import Table
 from resources.lake.tables.lessons import ReviewRow
@@ -37,7 +36,11 @@ def review_metadata(table: Table[ReviewRow]) -> UiMetadata:
 
 
 def decision(key: str, gate: Gate, subject: str, batch: Batch, ledger: LessonLedger, table: Table) -> Landing:
-    """The decision at a gate, as rows. Raises `NotReviewed` where nobody has decided about this version of `subject`."""
+    """The decision at a gate, as rows. Raises `NotReviewed` where nobody has decided about this version of `subject`.
+
+    A run that was requested before its lesson was cancelled ends here.
+    """
+    ledger.check_wanted(key)
     version = batch.upstream[subject][key].data_version
     review = ledger.review(key, gate)
     if review is None or review.subject_version != version:
@@ -101,7 +104,7 @@ def gate_check(table: Table[ReviewRow]) -> dg.AssetChecksDefinition:
 def _lessons(context: dg.AssetCheckExecutionContext, lake: Lake, table: Table) -> Iterator[str]:
     """The lessons of the run; without partitions, all that were reviewed."""
     if not has_planned_events(context.run.tags):
-        yield from open_commits(lake.home, table.asset)
+        yield from sorted(lake.landed(table.asset))
         return
     order = context.instance.get_dynamic_partitions(LESSONS.name or "")
     yield from keys_of(context.run.tags, order, {key: index for index, key in enumerate(order)})

@@ -42,6 +42,7 @@ def lesson_video(
 
 
 def _video(key: str, lake: Lake, ledger: LessonLedger, files: LessonFiles, limits: LessonLimits) -> Landing:
+    ledger.check_wanted(key)
     lesson = ledger.lesson(key)
     if lesson is None:
         raise BadLesson(f"The ledger has no lesson {key}. Add one with `podlake lesson add`.")

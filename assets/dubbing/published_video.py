@@ -41,15 +41,14 @@ def published_video(
 def _published(key: str, batch: Batch, lake: Lake, files: LessonFiles, publisher: Publisher) -> Landing:
     require_open(key, batch, lake, VOICEOVER_REVIEWS, "dubbed_video")
     (lesson,), (video,) = batch.rows(lake, LESSONS, key), batch.rows(lake, DUBBED_VIDEOS, key)
-    subtitles = [
-        (one.language, files.local(one.uri))
-        for one in batch.rows(lake, LESSON_SUBTITLES, key)
-        if one.format == "srt" and one.kind != "bilingual"
-    ]
+    subtitles = [one for one in batch.rows(lake, LESSON_SUBTITLES, key) if one.kind != "bilingual"]
+    srt, vtt = (
+        tuple((one.language, files.local(one.uri)) for one in subtitles if one.format == suffix)
+        for suffix in ("srt", "vtt")
+    )
     found = publisher.publish(
         DubbedFile(
-            key, lesson.title, lesson.course, lesson.target_language, files.local(video.uri), video.sha256,
-            tuple(subtitles),
+            key, lesson.title, lesson.course, lesson.target_language, files.local(video.uri), video.sha256, srt, vtt,
         )
     )  # fmt: skip
     row = PublishedVideoRow(

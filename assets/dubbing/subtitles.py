@@ -20,6 +20,7 @@ from resources.lake.tables.lessons import (
 from resources.studio.lesson_files import LessonFiles
 from speech.subtitles import Cue, SubtitleText, bilingual_cues, source_cues, srt, target_cues, too_fast, vtt
 from speech.types import Word
+from speech.videos import sound_begins_ms
 
 _WRITERS = {"srt": srt, "vtt": vtt}
 
@@ -43,13 +44,15 @@ def _subtitles(key: str, batch: Batch, lake: Lake, files: LessonFiles) -> Landin
     (lesson,) = batch.rows(lake, LESSONS, key)
     words = batch.rows(lake, LESSON_WORDS, key)
     translated = batch.rows(lake, LESSON_TRANSLATIONS, key)
+    begin_ms = sound_begins_ms(files.local(lesson.source_uri))
     texts = [
         SubtitleText(
-            one.start_ms, one.end_ms, one.text, target.text,
+            begin_ms + one.start_ms, begin_ms + one.end_ms, one.text, target.text,
             tuple(
-                Word(word.word, word.start_ms, word.end_ms)
+                Word(word.word, begin_ms + word.start_ms, begin_ms + word.end_ms)
                 for word in words[one.first_word_idx : one.first_word_idx + one.n_words]
             ),
+            one.speaker,
         )
         for one, target in zip(batch.rows(lake, LESSON_SENTENCES, key), translated, strict=True)
     ]  # fmt: skip

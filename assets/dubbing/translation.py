@@ -80,6 +80,7 @@ def request(
         target_language=lesson.target_language,
         terms=tuple(Term(one.source, one.target or "", one.note or "") for one in terms),
         max_chars=tuple(max_characters(time_ms, lesson.target_language) for time_ms in times_ms),
+        owner=lesson.lesson_id,
     )
 
 

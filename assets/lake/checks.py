@@ -7,6 +7,7 @@ as an error blocks the later assets of the run.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import groupby
 
 import dagster as dg
@@ -19,10 +20,11 @@ from resources.lake.tables.pipeline import CheckResultRow
 from resources.lake.warehouse import connect
 
 
-def lake_checks() -> list[dg.AssetChecksDefinition]:
+@cache
+def lake_checks() -> tuple[dg.AssetChecksDefinition, ...]:
     """The checks of each asset."""
     found = sorted(checks(), key=lambda check: check.asset)
-    return [_of_asset(asset, list(group)) for asset, group in groupby(found, key=lambda check: check.asset)]
+    return tuple(_of_asset(asset, list(group)) for asset, group in groupby(found, key=lambda check: check.asset))
 
 
 def _of_asset(asset: str, own: Sequence[Check]) -> dg.AssetChecksDefinition:

@@ -6,13 +6,14 @@ import hashlib
 import shutil
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from typing import Any
 
 import pyarrow as pa
 
 from assets.studio.reference_audio import requested
 from pipeline.stage import Batch, Cost, Landing, Outcome, Stage, each
-from resources.engines.voices import Voices
+from resources.engines.voices import AUDIOGRAM_SPEAKER, Voices
 from resources.lake.lake import Lake
 from resources.lake.tables.videos import (
     CLONED_SPEECH,
@@ -31,8 +32,6 @@ from speech.talking_head.fish_speech import joined, pieces, prepare, say
 from speech.types import Line
 
 ENGINE = "fish-speech"
-SPEAKER = "S1"
-"""Whose voice says an audiogram."""
 
 
 def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
@@ -89,18 +88,19 @@ class _Studio:
         )  # fmt: skip
 
     def _synthesized(self, key: str, text: SpeechTextRow) -> Landing:
-        choice = self._voices.choice_for(SPEAKER, text.language)
+        choice = self._voices.choice_for(AUDIOGRAM_SPEAKER, text.language)
         parts = pieces(text.spoken_text)
         lines = [
             (choice, Line(key, number, part, self._files.scratch(key, f"{_digest(part)}.wav"), text.language))
             for number, part in enumerate(parts)
         ]
         sounds, engine_ms, spec = [], 0, None
-        for said in self._voices.say(lines):
-            if isinstance(said.result, PodlakeError):
-                raise said.result
-            sounds.append(read_wav(said.line.path))
-            engine_ms, spec = engine_ms + said.result.engine_ms, said.spec
+        with closing(self._voices.say(lines)) as coming:
+            for said in coming:
+                if isinstance(said.result, PodlakeError):
+                    raise said.result
+                sounds.append(read_wav(said.line.path))
+                engine_ms, spec = engine_ms + said.result.engine_ms, said.spec
         assert spec is not None
         cost = Cost(
             engine_fingerprint=spec.fingerprint, engine=spec.name, model=spec.model, device="cpu", engine_ms=engine_ms

@@ -47,11 +47,13 @@ def lake_of(settings: Settings) -> Lake:
     return Lake(Home.at(settings.home))
 
 
-def require_feeds(settings: Settings, feeds: Sequence[str]) -> None:
+def require_feeds(settings: Settings, feeds: Sequence[str], *, with_removed: bool = False) -> None:
+    """Refuse names of no feed. `with_removed`: the command reads rows, which a removed feed still has."""
     from resources.lake.catalogue import SINGLES, Catalogue
 
     catalogue = Catalogue(lake_of(settings))
-    known = {one.feed_id for one in catalogue.subscriptions()} | {one.feed_id for one in catalogue.imported()}
+    subscriptions = catalogue.all_subscriptions() if with_removed else catalogue.subscriptions()
+    known = {one.feed_id for one in subscriptions} | {one.feed_id for one in catalogue.imported()}
     for feed in set(feeds) - known - {SINGLES}:
         raise click.BadParameter(f"There is no feed {feed}. `podlake list` shows the feeds.")
 
@@ -105,3 +107,20 @@ def _variable(location: Sequence[int | str]) -> str:
 def _reason(error: Any) -> str:
     """Why pydantic refuses a value: the message of our validator, if it has one."""
     return str(error.get("ctx", {}).get("error", error["msg"]))
+
+
+class TextFile(click.ParamType):
+    """A text file in UTF-8, which is given as its text; - is standard input."""
+
+    name = "filename"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            with click.open_file(value, "rb") as file:
+                content: bytes = file.read()
+        except OSError as error:
+            self.fail(f"{value!r}: {error.strerror}", param, ctx)
+        try:
+            return content.decode("utf-8-sig").replace("\r\n", "\n")
+        except UnicodeDecodeError:
+            self.fail(f"{value!r} is no text in UTF-8. Save it as plain text in UTF-8.", param, ctx)

@@ -70,7 +70,7 @@ def export_(form: str | None, feeds: tuple[str, ...], episodes: tuple[str, ...],
     if form not in TRANSCRIPTS and form not in DATASETS:
         raise click.BadParameter(f"There is no format {form}. Choose among: {', '.join(descriptions())}.")
     settings = read_settings()
-    require_feeds(settings, feeds)
+    require_feeds(settings, feeds, with_removed=True)
     folder = out or str(Path("export") / form)
     given = {name: value for name, value in given.items() if value}
     if form in TRANSCRIPTS:

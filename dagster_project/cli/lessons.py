@@ -1,4 +1,4 @@
-"""Commands for lessons that are dubbed: podlake lesson add, list, status, run, retry, cancel; podlake review approve, reject."""
+"""Commands for lessons that are dubbed: podlake lesson add, list, status, run, retry, cancel, forget; podlake review approve, reject."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dagster_project.cli.context import examples, lake_of, log_to_screen, read_settings
+from dagster_project.cli.forget_requested import forget_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -136,9 +137,7 @@ def retry(lesson_id: str, stage: str | None) -> None:
     if stage is not None and stage not in LESSON_GRAPH.names:
         raise click.BadParameter(f"{stage} is no stage of lessons: {', '.join(LESSON_GRAPH.names)}.")
     with _opened() as (instance, lake, ledger, _):
-        lessons.status(instance, lake, ledger, lesson_id)
-        ledger.restart(lesson_id, stage)
-        _show(lessons.status(instance, lake, ledger, lesson_id))
+        _show(lessons.retry(instance, lake, ledger, lesson_id, stage))
 
 
 @lesson.command()
@@ -149,6 +148,9 @@ def cancel(lesson_id: str) -> None:
 
     with _opened() as (instance, lake, ledger, _):
         _show(cancel_lesson(instance, lake, ledger, lesson_id))
+
+
+lesson.add_command(forget_command("lesson", "lesson-20261127-1a2b3c4d"))
 
 
 @click.group(

@@ -86,9 +86,15 @@ def audiogram(
 ) -> None:  # fmt: skip
     """Write a stretch of an episode as a video with its waveform, speakers and captions, to publish elsewhere."""
     from dagster_project.commands.audiogram import audiogram as write
+    from speech.audiogram.drawing import read_cover
 
     path = out or Path(f"{episode}-{start_ms // 1000}.mp4")
     picture = cover.read_bytes() if cover else None
+    if picture is not None and read_cover(picture, 1) is None:
+        raise click.BadParameter(
+            f"{cover} is no picture that podlake reads: JPEG, PNG, WebP or GIF, of at most 50 megapixels.",
+            param_hint="--cover",
+        )
     written = write(audio_store(), episode, start_ms, end_ms, shape=shape, cover=picture, out=path)
     video = written.video
     size = f"{video.width} × {video.height}, {video.duration_ms / 1000:.1f} s, {path.stat().st_size / 1e6:.1f} MB"
@@ -99,7 +105,7 @@ def audiogram(
         click.echo(f"No font of this system has {written.missing[:40]}: install one, such as fonts-noto-cjk.", err=True)
 
 
-@click.command(epilog=examples("podlake site", "podlake site --out corpus --audio embed", "podlake site --port 3010"))
+@click.command(epilog=examples("podlake site", "podlake site --out corpus --audio copy", "podlake site --port 3010"))
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Write the site into this folder.")
 @click.option(
     "--audio",

@@ -1,4 +1,4 @@
-"""Commands for podcasts that are made from scripts: podlake podcast submit, list, status, cancel, run."""
+"""Commands for podcasts that are made from scripts: podlake podcast submit, list, status, cancel, forget, run."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import getpass
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 import click
 
-from dagster_project.cli.context import examples, lake_of, log_to_screen, read_settings
+from dagster_project.cli.context import TextFile, examples, lake_of, log_to_screen, read_settings
+from dagster_project.cli.forget_requested import forget_command
 
 if TYPE_CHECKING:
     from dagster_project.podcasts import Status
@@ -28,7 +29,7 @@ def podcast() -> None:
 
 
 @podcast.command(epilog=examples("[S1] Welcome to the show.", "[S2] Thank you for having me."))
-@click.argument("script", type=click.File(encoding="utf-8"))
+@click.argument("script", type=TextFile())
 @click.option("--title", required=True, help="Title of the podcast.")
 @click.option("--language", default="en", show_default=True, help="Language of the script, such as en or de.")
 @click.option(
@@ -36,7 +37,7 @@ def podcast() -> None:
 )
 @click.option("--user", default=None, help="Who asks; limits are for each user. Default: your name on this machine.")
 @click.option("--key", default=None, help="An idempotency key: the same key gets the same answer, for a day.")
-def submit(script: TextIO, title: str, language: str, seed: int, user: str | None, key: str | None) -> None:
+def submit(script: str, title: str, language: str, seed: int, user: str | None, key: str | None) -> None:
     """Ask for a podcast of SCRIPT, a text file; - is standard input.
 
     A turn begins with [S1] to [S4]. The sensor `requested_podcasts` starts the run while Dagster's daemon runs (`podlake
@@ -54,7 +55,7 @@ def submit(script: TextIO, title: str, language: str, seed: int, user: str | Non
         raise click.BadParameter(
             f"{language!r} names no language: use a tag such as en or de.", param_hint="--language"
         )
-    asked = Asked(user or getpass.getuser(), script.read(), title, known, seed)
+    asked = Asked(user or getpass.getuser(), script, title, known, seed)
     with open_instance(settings) as instance:
         lake = lake_of(settings)
         answer = Ledger(database_url(settings)).admit(
@@ -120,24 +121,7 @@ def cancel(podcast_id: str) -> None:
     _show(found)
 
 
-@podcast.command(epilog=examples("podlake podcast forget studio-20261127-1a2b3c4d"))
-@click.argument("podcast_id")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-def forget(podcast_id: str, yes: bool) -> None:
-    """Remove a podcast: its request with the script, its files, its rows, and Dagster's events."""
-    from dagster_project.build_resources import build_resources
-    from dagster_project.commands.forget_podcast import forget_podcast
-    from dagster_project.instance import database_url, open_instance
-
-    settings = read_settings()
-    resources = build_resources(settings)
-    if resources["ledger"].request(podcast_id) is None and not resources["lake"].history("script", podcast_id).num_rows:
-        raise _no_such(podcast_id)
-    if not yes:
-        click.confirm(f"Remove {podcast_id}? This cannot be undone.", abort=True)
-    with open_instance(settings) as instance:
-        count = forget_podcast(instance, resources, database_url(settings), podcast_id)
-    click.echo(f"Removed, with {count} files.")
+podcast.add_command(forget_command("podcast", "studio-20261127-1a2b3c4d"))
 
 
 @podcast.command()

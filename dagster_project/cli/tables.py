@@ -40,7 +40,7 @@ def list_(
 
     settings = read_settings()
     home = lake_of(settings).home
-    require_feeds(settings, [feed] if feed else [])
+    require_feeds(settings, [feed] if feed else [], with_removed=True)
     chosen = listing.Filter(feed, status, language, since.replace(tzinfo=UTC) if since else None)
     if is_feeds and chosen == listing.Filter():
         names, rows = listing.feeds(home)
@@ -61,7 +61,7 @@ def duplicates(feed: str | None, limit: int, find: bool) -> None:
 
     settings = read_settings()
     lake = lake_of(settings)
-    require_feeds(settings, [feed] if feed else [])
+    require_feeds(settings, [feed] if feed else [], with_removed=True)
     if find:
         from dagster_project.gathering import gather
         from dagster_project.in_process import materialize

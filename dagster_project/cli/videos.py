@@ -1,4 +1,4 @@
-"""Commands for videos that are made on request: podlake video submit, list, status, cancel, run, devices, device-back, clean."""
+"""Commands for videos that are made on request: podlake video submit, list, status, cancel, forget, run, devices and others."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 import click
 
-from dagster_project.cli.context import examples, lake_of, log_to_screen, read_settings
+from dagster_project.cli.context import TextFile, examples, lake_of, log_to_screen, read_settings
+from dagster_project.cli.forget_requested import forget_command
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -37,7 +39,7 @@ def video() -> None:
 
 
 @video.command()
-@click.argument("text", type=click.File(encoding="utf-8"))
+@click.argument("text", type=TextFile())
 @click.option("--title", default="", help="Title. Default: the first words.")
 @click.option("--language", default="en", show_default=True, help="Language of the text, such as en or zh.")
 @click.option(
@@ -52,7 +54,7 @@ def video() -> None:
               help="Recording of the voice, 3–30 s of speech. Default: the sound of the video.")  # fmt: skip
 @click.option("--user", default=None, help="Who asks; limits are for each user. Default: your name on this machine.")
 def submit(
-    text: TextIO, title: str, language: str, kind: str, shape: str, video_file: Path | None, audio_file: Path | None,
+    text: str, title: str, language: str, kind: str, shape: str, video_file: Path | None, audio_file: Path | None,
     user: str | None,
 ) -> None:  # fmt: skip
     """Ask for a video of TEXT, a text file; - is standard input.
@@ -60,22 +62,27 @@ def submit(
     The sensor `requested_videos` starts the run while Dagster's daemon runs (`podlake ui`); `podlake video run` makes it
     without the daemon.
     """
+    from dagster_project.audiogram_check import check_audiogram
+    from dagster_project.build_resources import voices
     from dagster_project.videos import open_videos, video_limits
     from partitions.languages import normalise_language
     from resources.studio.video_ledger import AskedVideo
+    from speech.talking_head.reference import check_recording
 
     known = normalise_language(language)
     if known is None:
         raise click.BadParameter(f"{language!r} names no language: use a tag such as en.", param_hint="--language")
     with _studio() as (settings, instance, lake, ledger, heads):
         files = _files(settings)
+        for one in filter(None, (video_file, audio_file)):
+            check_recording(one, one.name)
         uploads = [one and files.keep_upload(one, one.suffix).name for one in (video_file, audio_file)]
         asked = AskedVideo(
-            user or getpass.getuser(), text.read(), title, known, kind, shape, *uploads,  # type: ignore[arg-type]
+            user or getpass.getuser(), text, title, known, kind, shape, *uploads,  # type: ignore[arg-type]
         )  # fmt: skip
         answer = ledger.admit(
             asked, video_limits(settings), lambda own: open_videos(instance, lake, own),
-            has_devices=bool(heads.devices),
+            has_devices=bool(heads.devices), check_audiogram=partial(check_audiogram, voices(settings)),
         )  # fmt: skip
     if answer.video_id is None:
         raise click.ClickException(f"{answer.code}: {answer.message}")
@@ -125,6 +132,9 @@ def cancel(video_id: str) -> None:
     _show(found)
 
 
+video.add_command(forget_command("video", "video-20261127-1a2b3c4d"))
+
+
 @video.command()
 def run() -> None:
     """Make the requested videos that are due, in this process. Several of these commands share the work."""
@@ -172,7 +182,8 @@ def device_back(device: str) -> None:
 def clean(dry_run: bool) -> None:
     """Remove uploads, temporary files and files on devices that are older than PODLAKE_VIDEOS_KEEP_DAYS.
 
-    The schedule `clean_videos` does this daily once it is switched on. Finished videos stay.
+    The schedule `clean_videos` does this daily once it is switched on. Temporary files of lessons are removed too.
+    Finished videos and lessons stay.
     """
     from dagster_project.clean_videos import planned_removals
     from resources.studio.video_cleanup import remove

@@ -35,7 +35,7 @@ def list_voices(feed: str | None, limit: int) -> None:
     from resources.lake.home import Home
 
     settings = read_settings()
-    require_feeds(settings, [feed] if feed else [])
+    require_feeds(settings, [feed] if feed else [], with_removed=True)
     names, rows = listing(Home.at(settings.home), feed_id=feed, limit=limit)
     click.echo(render(names, rows) if rows else "No voices yet: podlake run links the speakers of episodes.")
 

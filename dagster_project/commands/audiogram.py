@@ -14,9 +14,6 @@ from speech.audiogram.video import Encoded, write_audiogram
 from speech.errors import PodlakeError
 from speech.stretches import attached_picture, stretch
 
-LONGEST_MS = 30 * 60_000
-"""The samples of half an hour take 700 MB of memory."""
-
 
 @dataclass(frozen=True)
 class Written:
@@ -39,12 +36,12 @@ def audiogram(
         raise PodlakeError(
             f"{episode_id} is {page.duration_ms / 1000:.1f} s long: the range {start_ms / 1000:.1f}–{end_ms / 1000:.1f} s is not in it."
         )
-    if end_ms - start_ms > LONGEST_MS:
-        raise PodlakeError(f"An audiogram is {LONGEST_MS // 60_000} minutes long at most.")
     if page.audio_uri is None or not store.has(page.audio_uri):
         raise PodlakeError(f"The audio of {episode_id} is not kept. Fetch it again: podlake retry {episode_id}")
+    if not out.absolute().parent.is_dir():
+        raise PodlakeError(f"There is no folder {out.absolute().parent}.")
     source = store.local(page.audio_uri)
-    samples = stretch(source, start_ms, end_ms)
+    samples = stretch(source, start_ms, end_ms, out.absolute().parent)
     card = card_of(page, start_ms, end_ms, cover or attached_picture(source))
     part = out.with_name(f".{out.name}.part")
     try:

@@ -20,6 +20,7 @@ from partitions.definitions import EPISODES, FEEDS
 from partitions.keys import feed_of
 from pipeline.after_batch import forget_keys
 from pipeline.contract import report_if_unknown
+from pipeline.crashes import forget_keys_at_work
 from pipeline.dagster_internals import remove_keys
 from pipeline.in_flight import in_flight
 from resources.exports.known import KnownExport, forget_commands, known_exports
@@ -172,10 +173,7 @@ def _remove_cached(cache: Path, home: Home, plan: Plan) -> None:
     for path in (cache / "parts").glob("*"):
         if path.name.partition(".")[0] in plan.keys:
             path.unlink(missing_ok=True)
-    for stage in STAGES:
-        for name in home.names("working", stage):
-            if any(key.encode() in home.read("working", stage, name) for key in plan.keys):
-                home.remove("working", stage, name)
+    forget_keys_at_work(home, STAGES, plan.keys)
     forget_keys(home, STAGES, plan.keys)
 
 

@@ -66,9 +66,17 @@ def _failure_lines(failure: FailureRow) -> Iterator[str]:
 
 
 def _facts(catalogue: Catalogue, key: str) -> dict[str, object]:
-    feed = next((feed for feed in catalogue.subscriptions() if feed.feed_id == key), None)
+    feed = next(iter(catalogue.all_subscriptions([key])), None)
     if feed:
-        return {"feed": key, "title": feed.title, "language": feed.language, "url": feed.url, "added": feed.added_at}
+        removed: dict[str, object] = {"removed": feed.removed_at} if feed.removed_at else {}
+        return {
+            "feed": key,
+            "title": feed.title,
+            "language": feed.language,
+            "url": feed.url,
+            "added": feed.added_at,
+            **removed,
+        }
     entry = catalogue.entries([key]).get(key)
     if entry is None:
         raise UpstreamMissing(f"There is no episode and no feed {key!r}. podlake list --episodes shows what there is.")

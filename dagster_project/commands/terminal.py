@@ -1,4 +1,4 @@
-"""Rows as a table to read: numbers aligned to the right, NULL shown, long text wrapped and never cut."""
+"""Rows as a table to read: numbers aligned to the right, NULL shown, long text wrapped and never cut, embeddings cut."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ _UNLIMITED = 1_000_000
 """Columns of an output that is not a terminal: each row stays on one line."""
 _NARROWEST = 8
 """Columns that text needs beside keys and numbers."""
+
+_MOST_NUMBERS = 16
+"""Of a list: longer ones are embeddings, which nobody reads. The other output formats have them whole."""
 
 
 def render(names: Sequence[str], rows: Sequence[Sequence[object]], *, width: int | None = None) -> str:
@@ -55,6 +58,8 @@ def cell(value: object) -> str:
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S}"
     if isinstance(value, list | tuple):
+        if len(value) > _MOST_NUMBERS and all(isinstance(one, int | float) for one in value):
+            return f"[{value[0]:.3g}, {value[1]:.3g}, … {len(value)} numbers]"
         return f"[{', '.join(map(cell, value))}]"
     return "".join(character if character.isprintable() else " " for character in str(value))
 

@@ -97,9 +97,10 @@ function show(seen) {
     ["24 h", (one) => number(one.landed_24h), "number"],
   ], seen.statistics.stages, "No stages.");
   table(at("engines"), [
-    ["Stage", (one) => one.stage], ["Engine", (one) => `${one.engine} ${one.model}`], ["Device", (one) => one.device],
-    ["Episodes", (one) => number(one.episodes), "number"], ["× real time", (one) => number(one.rtfx, 1), "number"],
+    ["Stage", (one) => one.stage], ["× real time", (one) => number(one.rtfx, 1), "number"],
     ["Busy", (one) => one.utilization == null ? "–" : `${number(100 * one.utilization)} %`, "number"],
+    ["Episodes", (one) => number(one.episodes), "number"],
+    ["Engine", (one) => `${one.engine} ${one.model} on ${one.device}`, "model"],
   ], seen.engines, "No engine has worked in the last 24 hours.");
   table(at("running"), [
     ["Episode", (one) => one.episode_id], ["Engine", (one) => one.slot], ["Where", (one) => one.worker],

@@ -24,7 +24,7 @@ async function act(work) {
 function decide(lesson, decision) {
   const note = decision === "rejected" ? prompt(`Why is “${lesson.title}” rejected?`) : null;
   if (decision === "rejected" && !note) return;
-  act(() => send(`lessons/${lesson.lesson_id}/reviews`, { decision, note, gate: lesson.state }));
+  act(() => send(`lessons/${lesson.lesson_id}/reviews`, { decision, note, gate: GATES.has(lesson.state) ? lesson.state : null }));
 }
 
 function player(lesson) {
@@ -65,6 +65,9 @@ function card(lesson) {
     buttons.append(button("Approve", `Approve ${lesson.title}`, () => decide(lesson, "approved")), " ");
     buttons.append(button("Reject", `Reject ${lesson.title}`, () => decide(lesson, "rejected")), " ");
   }
+  if (lesson.state === "rejected") {
+    buttons.append(button("Approve after all", `Approve ${lesson.title} after all`, () => decide(lesson, "approved")), " ");
+  }
   if (OPEN.has(lesson.state)) {
     buttons.append(button("Cancel", `Cancel ${lesson.title}`, () => {
       if (confirm(`Cancel “${lesson.title}”?`)) act(() => send(`lessons/${lesson.lesson_id}/cancel`, {}));
@@ -100,13 +103,16 @@ async function refresh() {
 
 at("add").addEventListener("submit", (event) => {
   event.preventDefault();
+  const go = at("add").querySelector("button");
+  if (go.disabled) return;  // a second click while the first one is sent
+  go.disabled = true;
   const file = at("file").files[0], values = { file_name: file.name };
   for (const name of ["title", "source", "target", "course"]) if (at(name).value.trim()) values[name] = at(name).value.trim();
   at("state").textContent = `Sending ${file.name} …`;
   act(async () => {
     await ask(`lessons?${new URLSearchParams(values)}`, { method: "POST", body: file, headers: { "Content-Type": "application/octet-stream" } });
     at("add").reset();
-  });
+  }).finally(() => { go.disabled = false; });
 });
 
 await refresh();

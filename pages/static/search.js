@@ -4,7 +4,20 @@
   const $ = (id) => document.getElementById(id);
   const LIMIT = 50;
   const plain = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
-  const wordsOf = (text) => plain(text).match(/[\p{L}\p{N}]+/gu) ?? [];
+  // Characters of scripts without spaces, as in speech/turns.py. Of these, the index has each, and each pair.
+  const UNSPACED = "[\\u2e80-\\u2fdf\\u3005-\\u3007\\u3040-\\u30ff\\u31f0-\\u31ff\\u3400-\\u4dbf\\u4e00-\\u9fff\\uf900-\\ufaff" +
+    "\\uff66-\\uff9f\\u{20000}-\\u{3ffff}\\u0e00-\\u0eff\\u1000-\\u109f\\u1780-\\u17ff]";
+  const WORD = new RegExp(`${UNSPACED}+|(?:(?!${UNSPACED})[\\p{L}\\p{N}])+`, "gu");
+  const SHOWN_WORD = new RegExp(`${UNSPACED}\\p{M}*|(?:(?!${UNSPACED})[\\p{L}\\p{N}\\p{M}])+`, "gu");
+  const unspaced = new RegExp(UNSPACED, "u");
+  function wordsOf(text) {
+    return (plain(text).match(WORD) ?? []).flatMap((run) => {
+      const characters = [...run];
+      if (characters.length < 2 || !unspaced.test(run)) return [run];
+      return characters.slice(1).map((character, i) => characters[i] + character);
+    });
+  }
+  const isSearched = (word, words) => words.some((one) => one === word || (unspaced.test(word) && one.includes(word)));
   const loads = new Map();
 
   // Parts of the index call this with what they hold.
@@ -21,7 +34,7 @@
     }
     return loads.get(name).value;
   }
-  const prefix = (word) => [...word.slice(0, 2)].map((c) => c.codePointAt(0).toString(16)).join("-");
+  const prefix = (word) => [...word].slice(0, 2).map((c) => c.codePointAt(0).toString(16)).join("-");
 
   async function searchFiles(words) {
     const lists = await Promise.all(words.map(async (word) => (await part(prefix(word)))[word] ?? []));
@@ -46,8 +59,8 @@
     const line = document.createElement("p");
     line.dir = "auto";
     let at = 0;
-    for (const found of text.matchAll(/[\p{L}\p{N}\p{M}]+/gu)) {
-      if (!words.includes(plain(found[0]))) continue;
+    for (const found of text.matchAll(SHOWN_WORD)) {
+      if (!isSearched(plain(found[0]), words)) continue;
       const mark = document.createElement("mark");
       mark.textContent = found[0];
       line.append(text.slice(at, found.index), mark);

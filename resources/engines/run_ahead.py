@@ -34,7 +34,7 @@ def run_ahead(
     try:
         yield from buffer
     except BaseException as error:
-        if not isinstance(error, (Exception, GeneratorExit)):
+        if _is_interrupted(error):
             patience_s = PATIENCE_S
         raise
     finally:
@@ -92,6 +92,13 @@ class _Buffer(Generic[Item]):
             return True
         held_bytes = sum(map(self._size_of, (*self._waiting, item)))
         return len(self._waiting) < self._most and (self._most_bytes is None or held_bytes <= self._most_bytes)
+
+
+def _is_interrupted(error: BaseException | None) -> bool:
+    """Whether this is an interrupt, or the end of a generator that an interrupt has closed."""
+    while isinstance(error, GeneratorExit):
+        error = error.__context__
+    return error is not None and not isinstance(error, Exception)
 
 
 def _produce(items: Generator[Item], buffer: _Buffer[Item]) -> None:

@@ -21,8 +21,11 @@ from speech.errors import EngineUnavailable, GpuServerUnavailable, PodlakeError,
 from speech.script import SPEAKERS, ScriptRefused, ScriptTurn
 from speech.types import Line, SpokenLine
 
+AUDIOGRAM_SPEAKER = "S1"
+"""Whose voice says an audiogram."""
 SAID_AHEAD = 64
 """Lines that wait to be landed at most, for each voice."""
+_SHOWN_LANGUAGES = 30
 _NEXT = re.compile(r",\s*(?=(?:[a-z]{2}\.)?S\d\s*=)")
 
 
@@ -53,9 +56,11 @@ class Voices:
             raise VoiceUnavailable(f"No voice is set for {speaker}. Set one: PODLAKE_VOICES={speaker}=piper.")
         known = registry.describe("synthesizer", choice).languages
         if known is not None and language not in known:
+            instead = "a service that speaks it, openai:http://…" if choice.name == "espeak" else "espeak"
+            spoken = ", ".join(sorted(known)) if len(known) <= _SHOWN_LANGUAGES else f"{len(known)} languages"
             raise VoiceUnavailable(
-                f"The voice of {speaker}, {choice.name}, speaks {', '.join(sorted(known))}, not {language}. "
-                f"Set another one: PODLAKE_VOICES={language}.{speaker}=espeak."
+                f"The voice of {speaker}, {choice.name}, speaks {spoken}, not {language}. "
+                f"Set another one: PODLAKE_VOICES={language}.{speaker}={instead}."
             )
         return choice
 

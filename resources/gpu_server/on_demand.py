@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from threading import Event, Thread
+from urllib.parse import urlsplit
 
 from resources.gpu_server.compute import SHELVABLE, Compute, ServerState
 from resources.gpu_server.errors import CloudUnreachable, NotReadyInTime, ServerFailed
@@ -53,6 +54,10 @@ class GpuServer:
     @property
     def name(self) -> str:
         return self.compute.name
+
+    def serves(self, urls: Iterable[str | None]) -> bool:
+        """Whether a service at one of these URLs is on this server."""
+        return urlsplit(self.health_url).hostname in {urlsplit(url).hostname for url in urls if url}
 
     @contextmanager
     def in_use(self, what: str) -> Iterator[None]:

@@ -21,10 +21,10 @@ class GpuServers:
     @contextmanager
     def in_use(self, urls: Iterable[str | None], what: str) -> Iterator[None]:
         """The servers that have the services at these URLs, ready, for this block. Other URLs need none."""
-        hosts = {urlsplit(url).hostname for url in urls if url}
+        wanted = [*urls]
         with ExitStack() as stack:
             for server in self.servers:
-                if urlsplit(server.health_url).hostname in hosts:
+                if server.serves(wanted):
                     stack.enter_context(server.in_use(what))
             yield
 

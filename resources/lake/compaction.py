@@ -140,10 +140,10 @@ def remove(lake: Lake, episode_ids: Collection[str]) -> None:
         _remove_rows(lake, ids, "episode_id")
 
 
-def remove_podcasts(lake: Lake, podcast_ids: Collection[str]) -> None:
-    """Remove every row of the podcasts, open or sealed."""
+def remove_requested(lake: Lake, key: str, column: str) -> None:
+    """Remove every row of a podcast, lesson or video, open or sealed. Its tables have the key in this column."""
     with exclusive(lake.home):
-        _remove_rows(lake, set(podcast_ids), "podcast_id")
+        _remove_rows(lake, {key}, column)
 
 
 def _remove_rows(lake: Lake, ids: set[str], column: str) -> None:

@@ -16,7 +16,7 @@ from pyarrow import fs
 
 from partitions.keys import feed_of
 from resources.lake.catalogue_landing import FEED_TABLES, land_feed
-from resources.lake.compaction import exclusive, remove, supersede
+from resources.lake.compaction import exclusive, remove, remove_requested, supersede
 from resources.lake.home import Home
 from resources.lake.lake import OPEN, Lake
 from resources.lake.sealed_files import SealedFiles
@@ -29,7 +29,9 @@ from resources.lake.tables import (
     SPEAKER_LINKS,
     STAGE_RUNS,
     VOICES,
+    Table,
 )
+from resources.lake.tables.table import Row_co
 from resources.lake.tombstones import IMPORTED
 from resources.lake.unchanged_polls import forget_unchanged
 from resources.lake.voice_decisions import FOLDER as VOICE_DECISIONS
@@ -67,12 +69,21 @@ def audio_of(lake: Lake, keys: Collection[str]) -> StoredAudio:
 
 
 def _acquired(lake: Lake, keys: Collection[str]) -> set[str]:
-    """From the rows of all landings, also of older ones and of those without a commit."""
-    names = lake.home.names("lake", ACQUISITIONS.name, OPEN)
+    return {row.audio_sha256 for row in rows_of_all_landings(lake, ACQUISITIONS, keys)}
+
+
+def rows_of_all_landings(lake: Lake, table: Table[Row_co], keys: Collection[str]) -> list[Row_co]:
+    """The rows of the keys, also those of older landings and of landings without a commit."""
+    names = lake.home.names("lake", table.name, OPEN)
     own = [name.removesuffix(".parquet") for name in names if name.partition("@")[0] in keys]
-    tables = [SealedFiles(lake.home, ACQUISITIONS).all_rows(sorted(keys))]
-    tables += [lake.read_name(ACQUISITIONS, name) for name in own]
-    return {sha256 for table in tables for sha256 in table["audio_sha256"].to_pylist()}
+    parts = [SealedFiles(lake.home, table).all_rows(sorted(keys)), *(lake.read_name(table, name) for name in own)]
+    return [row for rows in parts for row in table.rows_of(rows)]
+
+
+def forget_requested(lake: Lake, key: str, column: str) -> None:
+    """Remove the rows of a podcast, lesson or video from every table."""
+    remove_requested(lake, key, column)
+    _remove_unfinished(lake.home, [key])
 
 
 def _stored(home: Home, sha256: str) -> Iterator[fs.FileInfo]:

@@ -77,6 +77,12 @@ class Home:
             info.base_name for info in found if info.type == fs.FileType.File and info.base_name[0] not in "._"
         )
 
+    def files_below(self, *folder: str) -> list[fs.FileInfo]:
+        """All files in a folder and in its subfolders, by their paths; none if it does not exist."""
+        selector = fs.FileSelector(self.path(*folder), recursive=True, allow_not_found=True)
+        found = [info for info in self.filesystem.get_file_info(selector) if info.type == fs.FileType.File]
+        return sorted(found, key=lambda info: info.path)
+
     def read(self, *parts: str) -> bytes:
         with self.filesystem.open_input_stream(self.path(*parts)) as stream:
             return bytes(stream.read())

@@ -157,6 +157,11 @@ class Lake:
         sealed = SealedFiles(self.home, STAGE_RUNS).newest_runs(stage, rest, _COMMIT_COLUMNS)
         return {key: commits[key] for key in keys if key in commits} | {key: row.commit for key, row in sealed.items()}
 
+    def landed(self, stage: str) -> set[str]:
+        """All keys that have landed at the stage, open or sealed."""
+        found = set(open_commits(self.home, stage))  # first: a key is sealed before its open commit is removed
+        return found | SealedFiles(self.home, STAGE_RUNS).landed_keys(stage)
+
     def state(self, stage: str, keys: Sequence[str]) -> str:
         """A fingerprint of the keys' landings at the stage: the same for the same data."""
         current = self.current(stage, keys)

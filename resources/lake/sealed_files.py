@@ -10,6 +10,8 @@ import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
+from io import BytesIO
 from typing import cast
 
 import pyarrow as pa
@@ -135,6 +137,11 @@ class SealedFiles:
             for stage in pc.unique(rows["stage"]).to_pylist()
         }
 
+    def landed_keys(self, stage: str) -> set[str]:
+        """The keys that landed at the stage, of the sealed rows of `stage_runs`."""
+        keys = "select distinct episode_id from files where stage = $stage and outcome = 'landed'"
+        return set(self._query(keys, stage=stage).column(0).to_pylist())
+
     def landed_feeds(self, stage: str) -> set[str]:
         """The feeds of the episodes that landed at the stage, of the sealed rows of `stage_runs`."""
         feeds = "select distinct regexp_replace(episode_id, '-[^-]*-[^-]*$', '') as feed_id from files "
@@ -204,13 +211,8 @@ class SealedFiles:
         """Make these the table's files. Readers see all of the change at once."""
         manifests = self.home.names("lake", self.table.name, MANIFEST)
         version = int(manifests[-1].removesuffix(".parquet")) + 1 if manifests else 0
-        rows = [
-            {"file": file.name, "superseded": sorted(file.superseded), "superseded_rows": file.superseded_rows}
-            for file in files
-        ]
         with self.home.writing("lake", self.table.name, MANIFEST, f"{version:012d}.parquet") as stream:
-            # An empty manifest has one row, because readers learn the version from the rows.
-            pq.write_table(pa.Table.from_pylist(rows or [{}], schema=MANIFEST_SCHEMA), stream)
+            stream.write(_manifest(tuple(files)))
 
     def remove_replaced(self) -> None:
         """Remove the files that the current manifest does not name, and older manifests."""
@@ -241,6 +243,18 @@ class SealedFiles:
 
     def _path(self, name: str) -> str:
         return self.home.path("lake", self.table.name, SEALED, f"{name}.parquet")
+
+
+@lru_cache(maxsize=1)  # all tables of a new lake have the same
+def _manifest(files: tuple[SealedFile, ...]) -> bytes:
+    rows = [
+        {"file": file.name, "superseded": sorted(file.superseded), "superseded_rows": file.superseded_rows}
+        for file in files
+    ]
+    stream = BytesIO()
+    # An empty manifest has one row, because readers learn the version from the rows.
+    pq.write_table(pa.Table.from_pylist(rows or [{}], schema=MANIFEST_SCHEMA), stream)
+    return stream.getvalue()
 
 
 def _concatenated(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:

@@ -21,6 +21,8 @@ LEASE_S = 60.0
 """A lease that is not renewed for so long has ended."""
 BUSY_FOR_S = 600.0
 """A device that others use is looked at again after this time: no video takes longer on its server."""
+UNFIT_S = 86_400.0
+"""So long after its time aside, a device that nobody has found fit since then counts as unfit."""
 TIMEOUTS = 2
 """Timeouts in a row after which a device is set aside until a person brings it back."""
 
@@ -160,6 +162,16 @@ class DeviceLeases:
             found = _states(connection, devices, self._clock())
         return [found[name] for name in devices]
 
+    def unfit(self, devices: Sequence[str]) -> list[DeviceState]:
+        """The devices that are set aside, or were, and have not been found fit since.
+
+        Whether one that may be looked at again is fit shows when a request needs it.
+        """
+        now = self._clock()
+        with self._engine.connect() as connection:
+            found = _states(connection, devices, now, grace_s=UNFIT_S)
+        return [found[name] for name in devices if found[name].set_aside_at is not None]
+
     def set_aside(self, device: str, reason: str, for_s: float | None = None) -> None:
         """Give the device to nobody, for a time or until a person brings it back."""
         now = self._clock()
@@ -171,6 +183,12 @@ class DeviceLeases:
         """The device is used again."""
         with writing(self._engine) as connection:
             _device(connection, device, set_aside_at=None, until=None, reason=None, timeouts=0)
+
+    def found_fit(self, device: str) -> None:
+        """The device was looked at and can be used: why it was set aside before is over."""
+        with writing(self._engine) as connection:
+            known = (DEVICES.c.device == device, DEVICES.c.set_aside_at.is_not(None))
+            connection.execute(DEVICES.update().where(*known).values(set_aside_at=None, until=None, reason=None))
 
     def timed_out(self, device: str) -> bool:
         """Note a timeout. Returns whether the device is set aside for it."""
@@ -219,6 +237,12 @@ class DeviceLeases:
             row = connection.execute(query.order_by(TASKS.c.given_at.desc())).first()
         return None if row is None else Task(**row._mapping)
 
+    def tasks_of(self, video_id: str) -> list[Task]:
+        """All tasks of a request."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(sa.select(TASKS).where(TASKS.c.video_id == video_id)).all()
+        return [Task(**row._mapping) for row in rows]
+
     def open_tasks(self, *, device: str | None = None) -> list[Task]:
         """Tasks of which it is not known how they ended."""
         query = sa.select(TASKS).where(TASKS.c.ended_at.is_(None)).order_by(TASKS.c.given_at)
@@ -244,14 +268,16 @@ def _with_tasks_of_others(connection: sa.Connection, video_id: str) -> Collectio
     return set(connection.execute(query).scalars())
 
 
-def _states(connection: sa.Connection, devices: Sequence[str], now: float) -> Mapping[str, DeviceState]:
-    """Ended leases, and ended times aside, do not count."""
+def _states(
+    connection: sa.Connection, devices: Sequence[str], now: float, *, grace_s: float = 0.0
+) -> Mapping[str, DeviceState]:  # fmt: skip
+    """Ended leases do not count, nor times aside that ended before `grace_s`."""
     leases = {row.device: row for row in connection.execute(sa.select(LEASES).where(LEASES.c.ends_at > now))}
     known = {row.device: row for row in connection.execute(sa.select(DEVICES))}
     found = {}
     for name in devices:
         lease, row = leases.get(name), known.get(name)
-        aside = row is not None and row.set_aside_at is not None and (row.until is None or row.until > now)
+        aside = row is not None and row.set_aside_at is not None and (row.until is None or row.until > now - grace_s)
         found[name] = DeviceState(
             name, lease.video_id if lease else None, lease.taken_at if lease else None,
             row.set_aside_at if row and aside else None, row.until if row and aside else None,

@@ -9,7 +9,6 @@ from email.utils import format_datetime
 
 from lxml import etree
 
-from resources.lake.commits import open_commits
 from resources.lake.lake import Lake
 from resources.lake.tables import PODCAST_AUDIO, PODCAST_TRANSCRIPTS, SCRIPTS
 from resources.lake.tables.studio import PodcastAudioRow, PodcastTranscriptRow, ScriptRow
@@ -44,7 +43,7 @@ class FeedItem:
 
 def finished_podcasts(lake: Lake) -> list[FeedItem]:
     """All finished podcasts, the newest first."""
-    keys = sorted(open_commits(lake.home, LAST_STAGE))
+    keys = sorted(lake.landed(LAST_STAGE))
     scripts, audio, transcripts = (
         lake.read_many(table, keys) for table in (SCRIPTS, PODCAST_AUDIO, PODCAST_TRANSCRIPTS)
     )
@@ -59,8 +58,8 @@ def finished_podcasts(lake: Lake) -> list[FeedItem]:
 
 def write_feed(lake: Lake, files: StudioFiles, settings: FeedSettings) -> None:
     """Write the feed into the folder of podcasts; again, if another run has finished a podcast meanwhile."""
-    written = None
-    while written != (now := sorted(open_commits(lake.home, LAST_STAGE))):
+    written: set[str] | None = None
+    while written != (now := lake.landed(LAST_STAGE)):
         content = feed_document(finished_podcasts(lake), settings)
         with files.home.writing(FOLDER, FILE) as stream:
             stream.write(content)

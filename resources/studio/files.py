@@ -46,19 +46,16 @@ class StudioFiles:
         """Remove the local files of lines, which the home has by now."""
         shutil.rmtree(self.cache / "studio" / podcast_id, ignore_errors=True)
 
-    def forget(self, podcast_id: str) -> int:
-        """Remove all files of the podcast, here and in the home. Returns the number of those in the home."""
-        self.forget_lines(podcast_id)
-        for copy in (self.cache / "studio" / "copies").glob(f"{podcast_id}*"):
-            copy.unlink(missing_ok=True)
-        selector = fs.FileSelector(
-            self.home.path(FOLDER, podcast_folder(podcast_id)), recursive=True, allow_not_found=True
-        )
-        found = [info for info in self.home.filesystem.get_file_info(selector) if info.type == fs.FileType.File]
-        own = [info.path for info in found if podcast_id in re.split(r"[./]", info.path)]
-        for path in own:
-            self.home.filesystem.delete_file(path)
-        return len(own)
+    def stored(self, podcast_id: str) -> list[fs.FileInfo]:
+        """All files of the podcast in the home."""
+        found = self.home.files_below(FOLDER, podcast_folder(podcast_id))
+        return [info for info in found if podcast_id in re.split(r"[./]", info.path)]
+
+    def on_this_machine(self, podcast_id: str) -> list[Path]:
+        """The folder of its lines, and copies of its files."""
+        studio = self.cache / "studio"
+        copies = (path for path in (studio / "copies").rglob("*") if podcast_id in path.name)
+        return [path for path in (studio / podcast_id, *copies) if path.exists()]
 
     def publish(self, podcast_id: str, name: str, content: bytes) -> str:
         """Write a file of the podcast. Returns its path in the home, without the folder of all podcasts."""

@@ -58,8 +58,9 @@ def film(
     """
     known = heads.leases.last_task(video_id, speech_sha256)
     if known and known.answer and _ended(known.answer).is_done:
-        ended, started = _ended(known.answer), time.monotonic()
-        return _filmed(heads, heads.device(known.device), known, ended, speech_ms, (0.0, started, True))
+        ended, started, by = _ended(known.answer), time.monotonic(), heads.device(known.device)
+        with heads.awake(by):  # which may share its folder
+            return _filmed(heads, by, known, ended, speech_ms, (0.0, started, True))
     with heads.leased(video_id, check, only=[device]) as held:
         started = time.monotonic()
         known = heads.leases.last_task(video_id, speech_sha256)

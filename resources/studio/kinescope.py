@@ -1,4 +1,4 @@
-"""Uploads videos to Kinescope: a resumable upload (tus), then the question whether the video is ready.
+"""Uploads videos to Kinescope: a resumable upload (tus), the question whether the video is ready, then its subtitles.
 
 What was begun is kept in the ledger, so that a run that is tried again goes on with its upload and makes no second video.
 """
@@ -51,6 +51,15 @@ class Video:
     video_id: str
     status: str
     play_link: str | None
+
+
+@dataclass(frozen=True)
+class Subtitle:
+    """A subtitle file that a video has there."""
+
+    subtitle_id: str
+    language: str
+    description: str
 
 
 @dataclass(frozen=True)
@@ -110,6 +119,24 @@ class Kinescope:
         data = self._json("GET", f"{self.api_url}/v1/videos/{video_id}")
         return Video(video_id, str(data.get("status")), data.get("play_link"))
 
+    def subtitles(self, video_id: str) -> list[Subtitle]:
+        found = self._data("GET", f"{self.api_url}/v1/videos/{video_id}/subtitles") or []
+        return [Subtitle(str(one["id"]), str(one.get("language")), str(one.get("description"))) for one in found]
+
+    def add_subtitle(self, video_id: str, language: str, description: str, file: Path) -> Subtitle:
+        """Upload a WebVTT file. It can be there although this raises: an answer can be lost."""
+        data = self._json(
+            "POST", f"{self.api_url}/v1/videos/{video_id}/subtitles",
+            data={"language": language, "description": description},
+            files={"file": (file.name, file.read_bytes(), "text/vtt")},
+        )  # fmt: skip
+        return Subtitle(str(data["id"]), language, description)
+
+    def remove_subtitle(self, video_id: str, subtitle_id: str) -> None:
+        """Remove one; it may be gone already."""
+        with suppress(NotFound):
+            self._request("DELETE", f"{self.api_url}/v1/videos/{video_id}/subtitles/{subtitle_id}")
+
     def close(self) -> None:
         while self._clients:
             self._clients.pop().close()
@@ -127,12 +154,14 @@ class Kinescope:
         return int(answer.headers["Upload-Offset"])
 
     def _json(self, method: str, url: str, **content: Any) -> dict[str, Any]:
+        return dict(self._data(method, url, **content))
+
+    def _data(self, method: str, url: str, **content: Any) -> Any:
         answer = self._request(method, url, **content)
         try:
-            data = answer.json()["data"]
+            return answer.json()["data"]
         except (ValueError, KeyError, TypeError) as error:
             raise HttpServerError(f"{url} answered {answer.text[:200]!r}, which is no answer of Kinescope.") from error
-        return dict(data)
 
     def _request(self, method: str, url: str, **content: Any) -> httpx.Response:
         import httpx

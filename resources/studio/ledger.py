@@ -20,6 +20,7 @@ from partitions.keys import episode_key
 from resources.database import open_database, writing, writing_alone
 from resources.studio.claims import claim
 from speech.errors import PodcastCancelled
+from speech.plain_text import is_line
 from speech.script import ScriptRefused, ScriptTurn, parse_script
 
 FEED_ID = "studio"
@@ -290,7 +291,7 @@ def _insert(connection: sa.Connection, asked: Asked, now: datetime) -> str:
 
 def check_title(title: str) -> None:
     """Raises `ScriptRefused`."""
-    if not title.strip() or len(title) > LONGEST_TITLE or not title.isprintable():
+    if not is_line(title) or len(title) > LONGEST_TITLE:
         raise ScriptRefused("bad_title", f"A title is one line of 1 to {LONGEST_TITLE} characters.")
 
 

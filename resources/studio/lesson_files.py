@@ -7,6 +7,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from pyarrow import fs
+
 from resources.lake.home import Home
 from speech.errors import StorageError
 
@@ -22,8 +24,11 @@ class LessonFiles:
     """A local folder, for what is being made and for copies of remote files."""
 
     def uri(self, lesson_id: str, name: str) -> str:
-        day = lesson_id.split("-")[-2]
-        return f"{FOLDER}/{day[:4]}/{day[4:6]}/{lesson_id}/{name}"
+        return f"{_folder(lesson_id)}/{name}"
+
+    def stored(self, lesson_id: str) -> list[fs.FileInfo]:
+        """All files of the lesson in the home."""
+        return self.home.files_below(_folder(lesson_id))
 
     def add(self, lesson_id: str, name: str, source: Path) -> str:
         """Copy a local file into the home, where it appears complete. Returns its URI."""
@@ -68,6 +73,12 @@ class LessonFiles:
     def forget_work(self, lesson_id: str) -> None:
         """Remove what was made locally, which the home has by now."""
         shutil.rmtree(self.cache / lesson_id, ignore_errors=True)
+
+
+def _folder(lesson_id: str) -> str:
+    """`lessons/2026/11/lesson-20261127-1a2b3c4d`, by the day in the key."""
+    day = lesson_id.split("-")[-2]
+    return f"{FOLDER}/{day[:4]}/{day[4:6]}/{lesson_id}"
 
 
 def sha256_of(path: Path) -> str:

@@ -17,7 +17,8 @@ import sqlalchemy as sa
 from partitions.keys import episode_key
 from resources.database import open_database, writing
 from resources.studio.claims import claim
-from speech.errors import BadLesson
+from speech.errors import BadLesson, LessonCancelled
+from speech.plain_text import is_line
 
 FEED_ID = "lesson"
 """Keys of lessons begin with it."""
@@ -69,6 +70,13 @@ UPLOADS = sa.Table(
     sa.Column("video_id", sa.String(200), nullable=False),
     sa.Column("endpoint", sa.Text, nullable=False),
 )  # fmt: skip
+SUBTITLES = sa.Table(
+    "lesson_uploaded_subtitles", SCHEMA,
+    sa.Column("video_id", sa.String(200), primary_key=True),
+    sa.Column("language", sa.String(12), primary_key=True),
+    sa.Column("subtitle_id", sa.String(200), nullable=False),
+    sa.Column("sha256", sa.String(64), nullable=False),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -85,9 +93,9 @@ class NewLesson:
 
     def check(self) -> None:
         """Raises `BadLesson`."""
-        if not self.title.strip() or len(self.title) > LONGEST_TITLE or not self.title.isprintable():
+        if not is_line(self.title) or len(self.title) > LONGEST_TITLE:
             raise BadLesson(f"A title is one line of 1 to {LONGEST_TITLE} characters.")
-        if self.course is not None and not (0 < len(self.course) <= LONGEST_COURSE and self.course.isprintable()):
+        if self.course is not None and not (is_line(self.course) and len(self.course) <= LONGEST_COURSE):
             raise BadLesson(f"The name of a course is one line of 1 to {LONGEST_COURSE} characters.")
         if self.source_language == self.target_language:
             raise BadLesson(f"The lesson is in {self.source_language} already. Choose another target language.")
@@ -167,6 +175,12 @@ class LessonLedger:
         """Note that the lesson is not wanted any more. Returns whether there is such a lesson."""
         return self._change(lesson_id, cancelled_at=(now or datetime.now(UTC)).timestamp())
 
+    def check_wanted(self, lesson_id: str) -> None:
+        """Raise `LessonCancelled` if the user has cancelled the lesson."""
+        lesson = self.lesson(lesson_id)
+        if lesson is not None and lesson.cancelled_at is not None:
+            raise LessonCancelled(f"{lesson_id} is cancelled.")
+
     def restart(self, lesson_id: str, stage: str | None) -> bool:
         """Let the lesson be tried again, from this stage on or from the first one that is missing."""
         return self._change(lesson_id, restarts=LESSONS.c.restarts + 1, restart_from=stage)
@@ -226,6 +240,12 @@ class LessonLedger:
             row = connection.execute(query).first()
         return None if row is None else (row.video_id, row.endpoint)
 
+    def uploads(self, lesson_id: str) -> list[str]:
+        """The ids of all uploads that were begun and not forgotten."""
+        query = sa.select(UPLOADS.c.video_id).where(UPLOADS.c.lesson_id == lesson_id)
+        with self._engine.connect() as connection:
+            return list(connection.execute(query).scalars())
+
     def note_upload(self, lesson_id: str, sha256: str, video_id: str, endpoint: str) -> None:
         """Write down that an upload was begun; it replaces an earlier one."""
         row = {"lesson_id": lesson_id, "sha256": sha256, "video_id": video_id, "endpoint": endpoint}
@@ -236,6 +256,22 @@ class LessonLedger:
     def forget_upload(self, lesson_id: str, sha256: str) -> None:
         with writing(self._engine) as connection:
             connection.execute(UPLOADS.delete().where(UPLOADS.c.lesson_id == lesson_id, UPLOADS.c.sha256 == sha256))
+
+    def uploaded_subtitle(self, video_id: str, language: str) -> tuple[str, str] | None:
+        """The id and the SHA-256 of the subtitle file that was uploaded for a published video."""
+        here = (SUBTITLES.c.video_id == video_id, SUBTITLES.c.language == language)
+        with self._engine.connect() as connection:
+            row = connection.execute(sa.select(SUBTITLES).where(*here)).first()
+        return None if row is None else (row.subtitle_id, row.sha256)
+
+    def note_subtitle(self, video_id: str, language: str, subtitle_id: str, sha256: str) -> None:
+        """Write down that a subtitle file was uploaded; it replaces an earlier one of its language."""
+        row = {"video_id": video_id, "language": language, "subtitle_id": subtitle_id, "sha256": sha256}
+        with writing(self._engine) as connection:
+            connection.execute(
+                SUBTITLES.delete().where(SUBTITLES.c.video_id == video_id, SUBTITLES.c.language == language)
+            )
+            connection.execute(SUBTITLES.insert().values(**row))
 
     def claim(self, lesson_id: str, phase: str, attempt: int, now: datetime | None = None) -> bool:
         """Claim an attempt, so that only one process starts its run. A claim without a run expires after two minutes."""

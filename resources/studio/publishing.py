@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+from pyarrow import fs
 
 from resources.lake.home import Home
 from resources.studio.kinescope import Kinescope, Upload, VideoFailed
@@ -29,6 +32,8 @@ class DubbedFile:
     sha256: str
     subtitles: tuple[tuple[str, Path], ...]
     """Language → an SRT file."""
+    vtt_subtitles: tuple[tuple[str, Path], ...] = ()
+    """The same as WebVTT."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,8 @@ class KinescopePublisher:
             except VideoFailed:
                 self.ledger.forget_upload(file.lesson_id, file.sha256)
                 raise
+            for language, path in file.vtt_subtitles:
+                self._subtitle(upload.video_id, language, path)
             return Published("kinescope", video.play_link or upload.video_id, upload.video_id)
         finally:
             self.service.close()
@@ -101,11 +108,31 @@ class KinescopePublisher:
         self.service.send(upload, file.video)
         return upload
 
+    def _subtitle(self, video_id: str, language: str, path: Path) -> None:
+        """Upload a subtitle file unless it is there. One of ours whose upload was not noted, or an older one, is replaced.
+
+        Ours have the language as their description, so that those that a person has added stay.
+        """
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        own = [one for one in self.service.subtitles(video_id) if one.language == one.description == language]
+        noted = self.ledger.uploaded_subtitle(video_id, language)
+        if noted is not None and noted[1] == sha256 and [one.subtitle_id for one in own] == [noted[0]]:
+            return
+        for one in own:
+            self.service.remove_subtitle(video_id, one.subtitle_id)
+        added = self.service.add_subtitle(video_id, language, language, path)
+        self.ledger.note_subtitle(video_id, language, added.subtitle_id, sha256)
+
     def _is_received(self, upload: Upload) -> bool:
         try:
             return self.service.video(upload.video_id).status not in ("pending", "uploading")
         except NotFound:
             return False
+
+
+def published_files(place: Home, lesson_id: str) -> list[fs.FileInfo]:
+    """The files of a lesson in a folder or an object store that `FolderPublisher` has published it to."""
+    return [info for info in place.files_below() if info.base_name.startswith(f"{lesson_id}.")]
 
 
 def publisher(

@@ -1,4 +1,4 @@
-"""Removes what requested videos leave behind: uploads, files in the devices' folders, and local files."""
+"""Removes what requested videos and lessons leave behind: uploads, files in the devices' folders, and local files."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
+from resources.studio.device_leases import Task
 from resources.studio.filming import PREFIX
 from resources.studio.head_devices import HeadDevices
 from resources.studio.video_files import VideoFiles
@@ -55,6 +56,13 @@ def leftovers(
     return sorted((one for one in found if one.at < before), key=lambda one: (one.place, one.path))
 
 
+def lesson_leftovers(folder: Path, unfinished: Collection[str], before: datetime) -> list[Leftover]:
+    """What was made locally of lessons, whose home has it, and uploads whose receiving was interrupted."""
+    paths = [path for path in folder.glob("*") if path.name not in ("uploads", *unfinished)]
+    found = [_of_file("cache", path) for path in (*paths, *folder.glob("uploads/*"))]
+    return sorted((one for one in found if one.at < before), key=lambda one: one.path)
+
+
 def remove(files: VideoFiles, chosen: Sequence[Leftover]) -> None:
     for one in chosen:
         if one.place == "upload":
@@ -73,9 +81,22 @@ def _device_files(heads: HeadDevices, unfinished: Collection[str], before: datet
     known = set(heads.names)
     for task in heads.leases.ended_tasks(before.timestamp()):
         if task.device in known and task.video_id not in unfinished:
-            temp = heads.device(task.device).video_folder / "temp"
-            yield from temp.glob(f"{PREFIX}{task.code}.*")
-            yield from (path for path in (temp / f"{task.code}-r.mp4", temp / f"{task.code}-t.mp4") if path.exists())
+            yield from _of_task(heads, task)
+
+
+def device_files_of(heads: HeadDevices, video_id: str) -> Iterator[Path]:
+    """The files of one request in the devices' folders, as far as this machine sees them."""
+    for device in heads.devices:
+        yield from device.speech_folder.glob(f"{PREFIX}{video_id}.wav")
+    for task in heads.leases.tasks_of(video_id):
+        if task.device in heads.names:
+            yield from _of_task(heads, task)
+
+
+def _of_task(heads: HeadDevices, task: Task) -> Iterator[Path]:
+    temp = heads.device(task.device).video_folder / "temp"
+    yield from temp.glob(f"{PREFIX}{task.code}.*")
+    yield from (path for path in (temp / f"{task.code}-r.mp4", temp / f"{task.code}-t.mp4") if path.exists())
 
 
 def _cached(folder: Path) -> Iterator[Path]:

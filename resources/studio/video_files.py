@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,6 +43,20 @@ class VideoFiles:
         path = f"{video_folder(video_id)}/{name}"
         self.home.add(source, FOLDER, *path.split("/"))
         return path
+
+    def stored(self, video_id: str) -> list[fs.FileInfo]:
+        """All files of the video in the home, without the uploads that it was made from."""
+        return self.home.files_below(FOLDER, *video_folder(video_id).split("/"))
+
+    def stored_uploads(self, names: Collection[str]) -> list[fs.FileInfo]:
+        return [info for info in self.home.files_below(UPLOADS) if info.base_name in names]
+
+    def on_this_machine(self, video_id: str, uploads: Collection[str] = ()) -> list[Path]:
+        """The folder of what is being made, and copies of its files and uploads."""
+        videos, start = self.cache / "videos", video_folder(video_id).replace("/", "_")
+        copies = (videos / "copies").glob("*")
+        own = (path for path in copies if path.name.startswith(start) or path.name.startswith(tuple(uploads)))
+        return [path for path in (videos / video_id, *own) if path.exists()]
 
     def exists(self, path: str) -> bool:
         return self.home.exists(FOLDER, *path.split("/"))

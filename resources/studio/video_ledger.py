@@ -19,6 +19,7 @@ from partitions.keys import episode_key
 from resources.database import open_database, writing, writing_alone
 from resources.studio.claims import claim
 from speech.errors import VideoCancelled
+from speech.plain_text import is_line, is_text
 from speech.talking_head.fish_speech import LANGUAGES
 
 FEED_ID = "video"
@@ -112,6 +113,18 @@ class VideoAnswer:
     retry_after_s: int | None = None
 
 
+class AudiogramRefused(ValueError):
+    """No audiogram can be made of a text on this machine: no voice, no font. `code` says which to programs."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+CheckAudiogram = Callable[[AskedVideo], None]
+"""Raises `AudiogramRefused` for what this machine can make no audiogram of."""
+
+
 class VideoLedger:
     """The requests, in the database that several processes use at once."""
 
@@ -130,6 +143,7 @@ class VideoLedger:
         open_of: Callable[[Sequence[VideoRequest]], Collection[str]],
         *,
         has_devices: bool,
+        check_audiogram: CheckAudiogram = lambda _: None,
         now: datetime | None = None,
     ) -> VideoAnswer:
         """Admit the request, or say why not. `open_of` tells which of a user's videos are pending or processing.
@@ -138,6 +152,8 @@ class VideoLedger:
         """
         now = now or datetime.now(UTC)
         refused = _refused(asked, has_devices=has_devices)
+        if refused is None and _kind(asked, has_devices=has_devices)[0] == "audiogram":
+            refused = _refused_audiogram(asked, check_audiogram)
         if refused:
             return refused
         own = sa.select(REQUESTS).where(REQUESTS.c.user_id == asked.user_id)
@@ -209,9 +225,9 @@ def _refused(asked: AskedVideo, *, has_devices: bool) -> VideoAnswer | None:
             not SHORTEST_TEXT <= len(text) <= LONGEST_TEXT, 400, "bad_text",
             f"A text has {SHORTEST_TEXT} to {LONGEST_TEXT:,} characters; this one has {len(text):,}.",
         ),
-        (not _is_printable(text), 400, "bad_text", "The text has characters that cannot be printed."),
+        (not is_text(text), 400, "bad_text", "The text has control characters. Save it as plain text in UTF-8."),
         (
-            len(asked.title) > LONGEST_TITLE or not asked.title.isprintable(), 400, "bad_title",
+            len(asked.title) > LONGEST_TITLE or (asked.title.strip() != "" and not is_line(asked.title)), 400, "bad_title",
             f"A title is one line of at most {LONGEST_TITLE} characters.",
         ),
         (
@@ -230,8 +246,12 @@ def _refused(asked: AskedVideo, *, has_devices: bool) -> VideoAnswer | None:
     return next((VideoAnswer(status, code, message) for is_broken, status, code, message in rules if is_broken), None)
 
 
-def _is_printable(text: str) -> bool:
-    return all(char.isprintable() or char in "\n\r\t" for char in text)
+def _refused_audiogram(asked: AskedVideo, check: CheckAudiogram) -> VideoAnswer | None:
+    try:
+        check(asked)
+    except AudiogramRefused as error:
+        return VideoAnswer(400, error.code, str(error))
+    return None
 
 
 def _kind(asked: AskedVideo, *, has_devices: bool) -> tuple[Kind, str | None]:

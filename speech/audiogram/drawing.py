@@ -36,15 +36,20 @@ def ground(card: Card, layout: Layout) -> Image.Image:
 
 def cover_image(card: Card, side: int) -> Image.Image:
     """The cover as a square; a drawn one where there is none, or none that can be read."""
-    if card.cover:
-        try:
-            found = Image.open(io.BytesIO(card.cover), formats=_COVERS)
-            if found.width * found.height <= MOST_COVER_PIXELS:
-                found.draft("RGB", (side, side))
-                return ImageOps.fit(found.convert("RGB"), (side, side))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-            pass  # an episode without a readable cover gets the drawn one
-    return _drawn_cover(card.show or card.title, side)
+    found = read_cover(card.cover, side) if card.cover else None
+    return found or _drawn_cover(card.show or card.title, side)
+
+
+def read_cover(content: bytes, side: int) -> Image.Image | None:
+    """The picture as an upright square; None if it cannot be read, or is too large."""
+    try:
+        found = Image.open(io.BytesIO(content), formats=_COVERS)
+        if found.width * found.height > MOST_COVER_PIXELS:
+            return None
+        found.draft("RGB", (side, side))
+        return ImageOps.fit(ImageOps.exif_transpose(found).convert("RGB"), (side, side))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
 
 
 def caption_image(page: Page | None, spoken: int, layout: Layout) -> Image.Image:

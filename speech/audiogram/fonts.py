@@ -1,4 +1,4 @@
-"""Fonts of the system that have a text's characters, or else Pillow's own, which has Latin, Greek and Cyrillic letters."""
+"""Fonts of the system that have a text's characters, or else Pillow's own, which has the letters of ASCII alone."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -89,14 +90,15 @@ def _planes(card: Card, layout: Layout, samples: np.ndarray) -> Iterator[np.ndar
     """The frames as planes Y, U and V under each other, uint8, shape (1.5 × height, width): one array, changed in place."""
     still = _as_planes(ground(card, layout))
     canvas = _Canvas(still)
-    bars = Bars(bar_levels(samples.mean(axis=1), RATE_HZ), layout.waveform)
+    bars = Bars(bar_levels(samples, RATE_HZ), layout.waveform)
     pages = pages_of(card.turns, layout.captions.width, layout.lines, partial(measured, layout))
+    begins_ms = [page.start_ms for page in pages]
     shown: tuple[int, int] | None = None
     for number in range(-(-card.duration_ms * FRAMES_PER_S // 1000)):
         at_ms = 1000 * number / FRAMES_PER_S
         canvas.draw_bars(layout.waveform, *bars.coverage(at_ms))
         canvas.draw_progress(layout.progress, at_ms / max(1, card.duration_ms))
-        index = _page_at(pages, at_ms)
+        index = _page_at(pages, begins_ms, at_ms)
         page = pages[index] if index is not None else None
         now = (-1, 0) if page is None or index is None else (index, page.spoken_at(int(at_ms)))
         if now != shown:
@@ -105,12 +107,10 @@ def _planes(card: Card, layout: Layout, samples: np.ndarray) -> Iterator[np.ndar
         yield canvas.planes
 
 
-def _page_at(pages: list[Page], at_ms: float) -> int | None:
+def _page_at(pages: list[Page], begins_ms: list[int], at_ms: float) -> int | None:
     """The page that is shown: the last one that has begun, for a while after its last word."""
-    begun = [index for index, page in enumerate(pages) if page.start_ms <= at_ms]
-    if not begun or at_ms > pages[begun[-1]].end_ms + _HIDDEN_AFTER_MS:
-        return None
-    return begun[-1]
+    index = bisect_right(begins_ms, at_ms) - 1
+    return None if index < 0 or at_ms > pages[index].end_ms + _HIDDEN_AFTER_MS else index
 
 
 class _Canvas:

@@ -13,13 +13,20 @@ _FLOOR = 0.06
 
 
 def bar_levels(samples: np.ndarray, rate_hz: int) -> np.ndarray:
-    """A height in 0–1 for each 50 ms, float32, shape (n,): loud speech is near 1. `samples` is float, shape (n,)."""
+    """A height in 0–1 for each 50 ms, float32, shape (n,): loud speech is near 1. `samples` is float, shape (n, channels)."""
     step = rate_hz * STEP_MS // 1000
-    whole = np.pad(samples, (0, -len(samples) % step)).reshape(-1, step)
-    rms = np.sqrt(np.square(whole.astype(np.float32)).mean(axis=1))
+    minute = step * (60_000 // STEP_MS)  # a copy of hours would not fit into memory
+    minutes = [_rms(samples[start : start + minute].mean(axis=1), step) for start in range(0, len(samples), minute)]
+    rms = np.concatenate(minutes) if minutes else np.zeros(0, np.float32)
     loud = float(np.quantile(rms, 0.95)) if len(rms) else 0.0
     levels = np.sqrt(np.clip(rms / loud, 0, 1)) if loud > 1e-5 else np.zeros_like(rms)
     return (_FLOOR + (1 - _FLOOR) * levels).astype(np.float32)
+
+
+def _rms(samples: np.ndarray, step: int) -> np.ndarray:
+    whole = np.pad(samples, (0, -len(samples) % step)).reshape(-1, step)
+    rms: np.ndarray = np.sqrt(np.square(whole.astype(np.float32)).mean(axis=1))
+    return rms
 
 
 class Bars:

@@ -28,7 +28,8 @@ SPEECH = 0.4
 OVERLAP = 0.4
 
 _WINDOW_SAMPLES = 160_000
-_BATCH = 4
+_BATCH = 1
+"""Windows at once. Memory grows with them (40 MB each for a thread), and a CPU is not faster with more."""
 _SETS = np.array(
     [[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [1, 0, 1], [0, 1, 1]], np.float32
 )  # which local speakers each class of the powerset holds

@@ -91,4 +91,4 @@ class ChatTranslator:
         self.server.close()
 
     def _lesson(self, request: TranslationRequest) -> LessonTranslation:
-        return LessonTranslation(self.spec, self.server, self.cache, request)
+        return LessonTranslation(self.spec, self.server, self.cache.of(request.owner), request)

@@ -27,12 +27,19 @@ def describe(choice: EngineChoice) -> EngineSpec:
         "pitch": int(choice.options.get("pitch", PITCH)),
         "voice": choice.model or "",
     }
-    return EngineSpec("espeak", choice.model or "espeak-ng", revision(espeak_library.PACKAGE), settings)
+    spoken = None if choice.model else _languages()
+    return EngineSpec("espeak", choice.model or "espeak-ng", revision(espeak_library.PACKAGE), settings, spoken)
 
 
 def load(choice: EngineChoice, device: str) -> EspeakVoice:  # noqa: ARG001 - it has no device
     require("studio", espeak_library.PACKAGE)
     return EspeakVoice(describe(choice), choice.model)
+
+
+def _languages() -> frozenset[str] | None:
+    """The languages that it speaks without a model; None if it is not installed."""
+    known = espeak_library.languages()
+    return known and known | {language for language, voice in _VOICES.items() if voice in known}
 
 
 @dataclass(frozen=True)

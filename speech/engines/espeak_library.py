@@ -12,6 +12,8 @@ import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from threading import Lock
 
 import numpy as np
@@ -61,6 +63,22 @@ def speak(text: str, voice: str, *, words_per_minute: int, pitch: int) -> Sound:
         library.espeak_Synth(data, len(data) + 1, 0, 1, 0, _UTF8, None, None)
         library.espeak_Synchronize()
         return Sound(np.concatenate(blocks) if blocks else np.zeros(0, np.int16), rate_hz)
+
+
+@cache
+def languages() -> frozenset[str] | None:
+    """The names of all languages and dialects that it speaks; None if it is not installed. The library is not loaded."""
+    package = find_spec("espeakng_loader")
+    folders = package.submodule_search_locations if package else None
+    if not folders:
+        return None
+    files = [path for path in Path(folders[0], "espeak-ng-data", "lang").rglob("*") if path.is_file()]
+    return frozenset(
+        line.split()[1].lower()
+        for path in files
+        for line in path.read_text("utf-8", "replace").splitlines()
+        if line.startswith("language ")
+    )
 
 
 @contextmanager

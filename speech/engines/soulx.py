@@ -30,6 +30,8 @@ LARGEST_UPLOAD_BYTES = 100 << 20
 TURN_TIMEOUT_S = 1_200.0
 """As long as the server itself works on a request at most."""
 POLL_S = 1.0
+_BRACKETS = str.maketrans("[]", "()")
+"""The server drops what follows a line break or a bracket."""
 _SAMPLING = {"temperature": "0.6", "top_k": "100", "top_p": "0.9", "repetition_penalty": "1.25"}
 
 
@@ -74,7 +76,7 @@ class SoulXVoice:
         form = {
             **_SAMPLING,
             "prompt_texts": prompt_texts,
-            "dialogue_text": f"[S1]{' '.join(line.text.split())}",  # the server drops what follows a line break
+            "dialogue_text": f"[S1]{' '.join(line.text.split()).translate(_BRACKETS)}",
             "seed": str(line.seed or SEED),
         }
         files = {"prompt_audio": (self.reference.name, self.reference.read_bytes())}

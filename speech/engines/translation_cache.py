@@ -17,6 +17,10 @@ class TranslationCache:
 
     folder: Path | None
 
+    def of(self, owner: str) -> TranslationCache:
+        """The translations of one lesson."""
+        return TranslationCache(self.folder / owner if self.folder and owner else self.folder)
+
     def get(self, key: str) -> str | None:
         """The translation that was kept under the key; None: there is none, or its file is broken."""
         if self.folder is None:

@@ -23,10 +23,15 @@ class HeadDevice:
     gpu: int | None = None
     """The number that nvidia-smi gives it, to show its memory and use; None: not on this machine."""
 
+    @property
+    def urls(self) -> tuple[str, str]:
+        """Of both servers."""
+        return self.speech_url, self.video_url
+
     def __post_init__(self) -> None:
         if not self.name or not all(char.isalnum() or char in "-_" for char in self.name):
             raise ValueError(f"{self.name!r} is no name of a device: letters, digits, - and _")
-        for url in (self.speech_url, self.video_url):
+        for url in self.urls:
             if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
                 raise ValueError(f"{url!r} is no address of a server: write http://127.0.0.1:8383")
 

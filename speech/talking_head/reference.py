@@ -43,6 +43,20 @@ class Picture:
     duration_ms: int | None
 
 
+def check_recording(source: Path, name: str) -> None:
+    """Raises `BadReference` for a file with neither picture nor sound; nothing is decoded."""
+    try:
+        with av.open(f"file:{source}", options=UNTRUSTED, metadata_errors="replace") as container:
+            if any(stream.type in ("video", "audio") for stream in container.streams):
+                return
+    except (av.error.FFmpegError, OSError):
+        pass
+    raise BadReference(
+        f"{name} is no video or recording that can be read: it is empty, damaged or another kind of file. Send it again, "
+        "or export it as MP4 or WAV."
+    )
+
+
 def choose_reference(source: Path) -> Chosen:
     """The stretch of at most 30 s with the most speech. Raises `BadReference` for under 3 s of speech, NotAudio, Undecodable."""
     with tempfile.TemporaryDirectory() as folder:

@@ -34,6 +34,18 @@ def asked(http: httpx.Client, method: str, url: str, **content: Any) -> httpx.Re
     return response
 
 
+def not_answering(url: str) -> str | None:
+    """Why the server at this address does not answer yet; None: it answers, whatever it says."""
+    import httpx
+
+    try:
+        with client(CONNECT_S) as http:
+            http.get(url)
+    except httpx.HTTPError as error:
+        return f"{url} gives no answer ({type(error).__name__})"
+    return None
+
+
 def json_of(response: httpx.Response) -> dict[str, Any]:
     """The JSON object of an answer. Raises `HeadServiceFailed` for anything else."""
     try:

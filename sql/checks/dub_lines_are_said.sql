@@ -5,5 +5,6 @@ select lesson_id as partition, format('line {} has {} ms for {} letters', senten
 from dub_lines
 where duration_ms < length(regexp_replace(spoken_text, '[^\p{L}\p{N}]', '', 'g')) * 25
 union all
-select lesson_id, format('{} texts have the same sound: {}', count(distinct spoken_text), left(min(spoken_text), 60))
-from dub_lines group by lesson_id, samples_sha256 having count(distinct spoken_text) > 1
+select lesson_id, format('{} texts have the same sound: {}', count(distinct letters), left(min(spoken_text), 60))
+from (select *, lower(regexp_replace(spoken_text, '[^\p{L}\p{N}]', '', 'g')) as letters from dub_lines)
+group by lesson_id, samples_sha256 having count(distinct letters) > 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,8 +16,9 @@ from click.testing import CliRunner
 from assets.stages import STAGES
 from dagster_project.alerts import alert_sensor, current_alerts, evaluate
 from dagster_project.cli import main
-from dagster_project.instance import open_instance
+from dagster_project.instance import database_url, open_instance
 from dagster_project.settings import Settings
+from demo.head_servers import head_servers
 from partitions.definitions import EPISODES, add_keys
 from pipeline.contract import FAILED_EPISODES_TAG
 from pipeline.records import Run
@@ -25,7 +27,10 @@ from resources.lake.catalogue import Catalogue
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import TABLES
+from resources.studio.device_leases import BUSY_FOR_S, DeviceLeases
+from resources.studio.head_devices import HeadDevices
 from speech.errors import EngineCrashed, NotFound
+from speech.talking_head.device import HeadDevice
 from tests.landings import land, land_outcome, land_stage
 
 KEYS = [f"show-20260101-{n:08x}" for n in range(6)]
@@ -145,3 +150,45 @@ def test_without_a_channel_the_sensor_is_off(settings, monkeypatch):
     refused = CliRunner().invoke(main, ["alerts", "--test"])
     assert refused.exit_code == 2
     assert "PODLAKE_ALERT_EMAIL" in refused.output
+
+
+def test_a_device_that_is_set_aside_is_told_once_and_when_it_is_fit_again(
+    instance: dg.DagsterInstance, lake: Lake, settings: Settings, tmp_path: Path
+) -> None:
+    now = [time.time()]
+    leases = DeviceLeases(database_url(settings), clock=lambda: now[0])
+    with head_servers(tmp_path, 2) as pairs:
+        settings = settings.model_copy(update={"head_devices": tuple(pair.device for pair in pairs)})
+        heads = HeadDevices(settings.head_devices, leases)
+        pairs[0].video.used_by_others = True
+        with heads.leased("video-1", lambda: None) as held:
+            assert held.device.name == "gpu1"
+        for _ in range(2):
+            evaluate(instance, lake, settings)
+        now[0] -= BUSY_FOR_S + 1  # its time aside is over, and nobody has looked at it
+        leases.set_aside("gpu0", "It is busy.", BUSY_FOR_S)
+        now[0] = time.time()
+        assert leases.states(["gpu0"])[0].is_free
+        evaluate(instance, lake, settings)
+        assert told(tmp_path) == [("device_set_aside", "gpu0", "raised")]
+        pairs[0].video.used_by_others = False
+        with heads.leased("video-2", lambda: None, only=["gpu0"]):
+            pass
+        evaluate(instance, lake, settings)
+    assert told(tmp_path) == [("device_set_aside", "gpu0", "raised"), ("device_set_aside", "gpu0", "over")]
+
+
+def test_a_device_that_timed_out_is_an_alert_until_a_person_brings_it_back(
+    instance: dg.DagsterInstance, lake: Lake, settings: Settings, tmp_path: Path
+) -> None:
+    device = HeadDevice("gpu0", "http://10.0.0.9:1", "http://10.0.0.9:2", tmp_path, tmp_path)
+    settings = settings.model_copy(update={"head_devices": (device,)})
+    leases = DeviceLeases(database_url(settings))
+    leases.set_aside("gone", "The settings do not name it any more.")
+    leases.timed_out("gpu0")
+    assert current_alerts(instance, lake, settings) == []
+    leases.timed_out("gpu0")
+    (alert,) = current_alerts(instance, lake, settings)
+    assert alert.message.endswith("Restart its servers. Then use it again: podlake video device-back gpu0")
+    leases.bring_back("gpu0")
+    assert current_alerts(instance, lake, settings) == []

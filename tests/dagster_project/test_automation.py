@@ -27,17 +27,18 @@ from dagster_project.run import Selection, selected
 from dagster_project.settings import Settings
 from partitions.definitions import EPISODES, FEEDS, add_keys
 from partitions.window import Window
-from pipeline.live_window import admit
+from pipeline.live_window import admit, archive
 from pipeline.records import Run
 from pipeline.run_keys import named_keys
 from pipeline.stage import Cost, Failure, Landing
 from resources.engines.routing import Engines
 from resources.lake.catalogue import Catalogue
+from resources.lake.compaction import seal
 from resources.lake.lake import Lake
 from resources.lake.tables import EPISODES as CATALOGUE
 from resources.tiers import load_tiers
 from speech.engines import registry
-from speech.errors import NetworkError, NotFound
+from speech.errors import NetworkError, NotFound, Undecodable
 from tests.instances import instance_for_test
 from tests.landings import land_arrow, land_outcome, land_stage
 
@@ -69,6 +70,14 @@ def instance() -> Iterator[dg.DagsterInstance]:
     with instance_for_test() as instance:
         add_keys(instance, EPISODES, KEYS)
         yield instance
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short batches wait for an hour, however slow the machine is."""
+    monkeypatch.setattr(
+        automation, "plan_settings", lambda settings: replace(plan_settings(settings), patience=timedelta(hours=1))
+    )
 
 
 def land(lake: Lake, stages: str, keys: Sequence[str], engine: str | None = None) -> None:
@@ -300,21 +309,40 @@ def test_compaction_begins_earlier_for_what_feeds_have_gathered(
 ) -> None:
     monkeypatch.setattr(automation, "SEAL_AFTER", timedelta(0))
     monkeypatch.setattr(automation, "WORTH_SEALING_GATHERED", 3)
-    repository = build(settings).get_repository_def()
-
-    def asked() -> dg.SkipReason | dg.RunRequest:
-        resources = repository.get_top_level_resources()
-        context = dg.build_schedule_context(instance, repository_def=repository, resources=resources)
-        found = repository.get_schedule_def("seal").evaluate_tick(context)
-        return found.run_requests[0] if found.run_requests else dg.SkipReason(found.skip_message)
-
     for feed in ("one", "two"):
         land_stage(lake, "voices", feed, {})
-    assert str(asked().skip_message).startswith("0 finished episodes wait for compaction")
+    assert str(_sealing(instance, settings).skip_message).startswith("0 finished episodes wait for compaction")
     land_stage(lake, "repeated_audio", "three", {})
-    requested = asked()
+    requested = _sealing(instance, settings)
     assert isinstance(requested, dg.RunRequest)
-    assert requested.run_config["ops"]["sealed_tables"]["config"] == {"after_hours": 0.0, "episodes": False}
+    assert requested.run_config["ops"]["sealed_tables"]["config"] == {
+        "after_hours": 0.0, "episodes": False, "requested": False,
+    }  # fmt: skip
+
+
+def test_compaction_begins_for_many_podcasts_lessons_and_videos(
+    instance: dg.DagsterInstance, lake: Lake, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(automation, "SEAL_AFTER", timedelta(0))
+    monkeypatch.setattr(automation, "WORTH_SEALING_REQUESTED", 3)
+    land_stage(lake, "script", "studio-20261127-00000001", {})
+    land_stage(lake, "lesson_video", "lesson-20261127-00000001", {})
+    assert "and 2 podcasts, lessons and videos" in str(_sealing(instance, settings).skip_message)
+    land_stage(lake, "reference_audio", "video-20261127-00000001", {})
+    requested = _sealing(instance, settings)
+    assert isinstance(requested, dg.RunRequest)
+    assert requested.run_config["ops"]["sealed_tables"]["config"] == {
+        "after_hours": 0.0, "episodes": False, "requested": True,
+    }  # fmt: skip
+
+
+def _sealing(instance: dg.DagsterInstance, settings: Settings) -> dg.SkipReason | dg.RunRequest:
+    """What the schedule `seal` wants."""
+    repository = build(settings).get_repository_def()
+    resources = repository.get_top_level_resources()
+    context = dg.build_schedule_context(instance, repository_def=repository, resources=resources)
+    found = repository.get_schedule_def("seal").evaluate_tick(context)
+    return found.run_requests[0] if found.run_requests else dg.SkipReason(found.skip_message)
 
 
 def test_another_utterance_rule_repeats_exactly_the_utterances_that_another_one_has_cut(
@@ -337,3 +365,26 @@ def test_another_utterance_rule_repeats_exactly_the_utterances_that_another_one_
     assert asked_with(longer) == {"utterances": set(KEYS[15:])}
     land(lake, "utterances", KEYS[15:], done)  # the same rows as before: nothing that reads them is outdated
     assert asked_with(longer) == {}
+
+
+def test_archived_episodes_whose_utterances_another_rule_has_cut_come_back(
+    instance: dg.DagsterInstance, lake: Lake, engines: Engines, settings: Settings
+) -> None:
+    """Neither those that have failed with the new rule, nor those without utterances."""
+    old, done, failed, unheard = archived = [f"show-20250101-{n:08x}" for n in range(4)]
+    _in_catalogue(lake, [*KEYS, *archived], hours=1.0)
+    land(lake, " ".join(EPISODE_GRAPH.names), [*KEYS, old, done, failed])
+    land(lake, "audio hashes diarization transcript turns", [unheard])
+    longer = settings.model_copy(update={"utterance_pause_ms": 900, "nightly_audio_hours": 0.0})
+    land(lake, "utterances", [*KEYS, done], rule_fingerprint(utterance_rule(longer), has_mos=True))
+    fail(lake, "utterances", [failed], Undecodable("the audio is cut"))
+    list(seal(lake, archived))
+    admit_what_is_new(instance, Catalogue(lake), Window(size=30), longer, engines, FlowState(), "")
+    assert list(instance.get_dynamic_partitions("episodes")) == [*KEYS, unheard, old]
+    archive(instance, [unheard, old])
+    assert request_nightly_backfill(instance, longer, lake, engines).endswith(
+        "1 episodes, 1.0 hours of audio; 1 from the archive."
+    )
+    (backfill,) = instance.get_backfills()
+    assert _targets(backfill) == {"utterances": {old}, "quality": {old}}
+    assert list(instance.get_dynamic_partitions("episodes")) == [*KEYS, old]

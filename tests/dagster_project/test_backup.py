@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,11 +12,13 @@ from typing import Any
 import boto3
 import dagster as dg
 import pytest
+from click.testing import CliRunner, Result
 
+from dagster_project.cli import main
 from dagster_project.commands.backup import _Copying, back_up, restore
 from dagster_project.in_process import materialize
 from dagster_project.instance import DEFAULTS, database_url, open_instance
-from dagster_project.settings import ROOT, Settings
+from dagster_project.settings import Settings
 from partitions.definitions import EPISODES, add_keys
 from resources.accounts import Accounts
 from resources.backup.databases import has_runs
@@ -189,7 +188,7 @@ def test_damaged_and_missing_bytes_are_found_and_not_restored(
     blob.write_bytes(blob.read_bytes()[:-1] + b"?")
     Path(store.place.path("blobs", audio.sha256[:2], audio.sha256)).unlink()
     done = podlake(one, "backup", store.place.uri, "--verify")
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert "2 damaged or missing" in done.stdout
     assert words[0].path in done.stdout
     with pytest.raises(BackupError, match=r"damaged|missing"):
@@ -292,23 +291,22 @@ def test_backups_during_landings_and_compactions_are_states_of_the_lake(
 def test_the_commands_say_what_they_did(one: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = str(tmp_path / "backups")
     done = podlake(one, "backup", place, "--keep", "3")
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     assert "snapshot 20" in done.stdout
     assert "0 older snapshots are removed" in done.stdout
     assert "0 damaged or missing" in podlake(one, "backup", place, "--verify").stdout
     two = Site(tmp_path / "two", monkeypatch)
     done = podlake(two, "restore", place)
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     assert contents(two) == contents(one)
     done = podlake(two, "restore", place)
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert "Restore into an empty" in done.stderr
 
 
-def podlake(site: Site, *arguments: str) -> subprocess.CompletedProcess[str]:
+def podlake(site: Site, *arguments: str) -> Result:
     site.settings()
-    command = [sys.executable, "-m", "dagster_project.cli", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False)
+    return CliRunner().invoke(main, arguments)
 
 
 def test_secrets_and_databases_of_a_backup_are_only_for_the_user(

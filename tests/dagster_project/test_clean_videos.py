@@ -12,6 +12,8 @@ from dagster_project.build_resources import build_resources
 from dagster_project.clean_videos import clean_videos_job
 from dagster_project.cli import main
 from dagster_project.settings import Settings
+from resources.studio.lesson_files import LessonFiles
+from resources.studio.lessons import LessonLedger, NewLesson
 from resources.studio.video_files import VideoFiles
 
 
@@ -30,3 +32,25 @@ def test_the_job_removes_what_the_command_has_shown(tmp_path: Path) -> None:
     with dg.instance_for_test() as instance:
         assert clean_videos_job(settings).execute_in_process(instance=instance, resources=needed).success
     assert not files.has_upload(name)
+
+
+def test_temporary_files_of_lessons_are_removed_unless_they_are_worked_on(tmp_path: Path) -> None:
+    settings = Settings(home=str(tmp_path / "home"))
+    given = build_resources(settings)
+    ledger: LessonLedger = given["lesson_ledger"]
+    new = NewLesson("Mitosis", "en", "es", "ann")
+    waiting, cancelled = (ledger.new_key(new), "lesson-20260101-00000001")
+    for key in (waiting, cancelled):
+        ledger.add(key, new, "lessons/a.mp4")
+    ledger.cancel(cancelled)
+    files: LessonFiles = given["lesson_files"]
+    made = [files.work(key, "lines/1.wav") for key in (waiting, cancelled)] + [files.work("uploads", "a.mp4")]
+    for path in made:
+        path.write_bytes(b"0" * 1_000_000)
+    for path in (*made, *files.cache.rglob("*")):
+        os.utime(path, (0, 0))
+    young = files.work("uploads", "b.mp4")
+    young.touch()
+    shown = CliRunner().invoke(main, ["video", "clean"], env={"PODLAKE_HOME": settings.home}).output
+    assert [line.split()[-1] for line in shown.splitlines()[:-1]] == [str(files.cache / cancelled), str(made[2])]
+    assert [path.exists() for path in (*made, young)] == [True, False, False, True]

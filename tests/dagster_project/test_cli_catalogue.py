@@ -90,6 +90,21 @@ def test_a_removed_episode_or_feed_is_not_admitted_until_that_is_undone(catalogu
             remove(instance, catalogue, ["other"])
 
 
+def test_the_rows_of_a_removed_feed_are_still_read(catalogue: Catalogue) -> None:
+    catalogue.remove_feed("show")
+    for command in (
+        "status show",
+        "list --feed show",
+        "voices list show",
+        "duplicates --feed show",
+        "export srt --feed show",
+    ):
+        assert podlake(*command.split()).exit_code == 0, command
+    assert "removed" in podlake("status", "show").output
+    answer = podlake("run", "--feed", "show")
+    assert (answer.exit_code, "There is no feed show" in answer.output) == (2, True)
+
+
 def test_adding_a_removed_feed_takes_it_back_and_no_other_feed_gets_its_name(catalogue: Catalogue) -> None:
     catalogue.remove_feed("show")
     (other,) = catalogue.subscribe([("https://b.test/feed", "Show")])

@@ -56,6 +56,10 @@ def test_an_audiogram_says_why_it_cannot_be_made(home: Path) -> None:
     assert "is not in it" in podlake(home, "audiogram", RAIN, "--from", "5", "--to", "2").output
     assert "is not in it" in podlake(home, "audiogram", RAIN, "--from", "0", "--to", "9:00:00").output
     assert "is not kept" in podlake(home, "audiogram", BREAD, "--from", "0", "--to", "1").output
+    nowhere = podlake(home, "audiogram", RAIN, "--from", "0", "--to", "1", "--out", "/nowhere/a.mp4")
+    assert "There is no folder /nowhere." in nowhere.output
+    cover = podlake(home, "audiogram", RAIN, "--from", "0", "--to", "1", "--cover", __file__)
+    assert (cover.exit_code, "no picture that podlake reads" in cover.output) == (2, True)
     wrong = podlake(home, "audiogram", RAIN, "--from", "soon", "--to", "1")
     assert (wrong.exit_code, "write 75, 12:00 or 1:02:03.5" in wrong.output) == (2, True)
 

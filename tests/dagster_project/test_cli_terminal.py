@@ -34,6 +34,12 @@ def test_text_without_spaces_wraps_too() -> None:
     assert "".join(lines[2:]).count("x") == 60
 
 
+def test_an_embedding_is_cut_and_other_lists_are_not() -> None:
+    assert cell([0.03128323, -2.5, *[0.0] * 190]) == "[0.0313, -2.5, … 192 numbers]"
+    assert cell(["flag"] * 20) == f"[{', '.join(['flag'] * 20)}]"
+    assert cell([0.5, None]) == "[0.5, NULL]"
+
+
 def test_every_row_is_one_line_where_the_output_is_not_a_terminal() -> None:
     assert len(render(("id", "text"), [(KEY, "word " * 1000)]).splitlines()) == 3
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from assets.lake.sealed_tables import REQUESTED_NAMES
 from assets.stages import LESSON_GRAPH, STAGES
 from dagster_project.definitions import build
 from dagster_project.lessons import (
@@ -25,6 +26,7 @@ from dagster_project.lessons import (
     decide,
     due,
     requested_lessons,
+    retry,
     run_due,
     run_tags,
     status,
@@ -33,6 +35,7 @@ from dagster_project.settings import ROOT, Settings
 from partitions.definitions import LESSONS, add_keys
 from pipeline.records import Run, land_failure
 from pipeline.stage import Failure, Landing
+from resources.lake.compaction import open_before, seal
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables.lessons import CONTENT_REVIEWS
@@ -186,6 +189,67 @@ def test_a_decision_holds_for_what_was_reviewed(
     assert due(instance, lake, ledger) == []
 
 
+def test_a_lesson_that_is_sealed_while_it_waits_goes_on(
+    instance: dg.DagsterInstance, settings: Settings, lake: Lake, ledger: LessonLedger, tmp_path: Path
+) -> None:
+    key = add(ledger, lake, tmp_path)
+
+    def sealed() -> Status:
+        list(seal(lake, open_before(lake, REQUESTED_NAMES, datetime.now(UTC))))
+        assert open_before(lake, REQUESTED_NAMES, datetime.now(UTC)) == set()
+        return status(instance, lake, ledger, key)
+
+    assert materialize(instance, settings, ("lesson_video",), key).success
+    assert sealed().state == "content_review"
+    decide(instance, lake, ledger, key, is_approved=True, by="Ann", note=None)
+    (ready,) = due(instance, lake, ledger)
+    assert ready.todo[0] == "content_review"
+    assert materialize(instance, settings, ("content_review",), key).success
+    assert (sealed().state, sealed().todo[0]) == ("pending", "lesson_transcript")
+    decide(instance, lake, ledger, key, is_approved=False, by="Bob", note="It hums.", gate="content_review")
+    assert status(instance, lake, ledger, key).todo == ("content_review",)
+    assert materialize(instance, settings, ("content_review",), key).success
+    assert (status(instance, lake, ledger, key).state, sealed().state) == ("rejected", "rejected")
+    assert [row.is_approved for row in lake.rows(CONTENT_REVIEWS, key)] == [False]
+
+
+def test_a_second_approval_of_the_same_begins_no_second_run(
+    instance: dg.DagsterInstance, settings: Settings, lake: Lake, ledger: LessonLedger, tmp_path: Path
+) -> None:
+    key = add(ledger, lake, tmp_path)
+    assert materialize(instance, settings, ("lesson_video",), key).success
+    decide(instance, lake, ledger, key, is_approved=True, by="Ann", note=None)
+    (ready,) = due(instance, lake, ledger)
+    run = begin(instance, ready)
+    decide(instance, lake, ledger, key, is_approved=True, by="Bob", note="Me too.", gate="content_review")
+    current = status(instance, lake, ledger, key)
+    assert (current.phase, current.run_id) == (ready.phase, run.run_id)
+    assert due(instance, lake, ledger) == []
+    assert [one.decided_by for one in ledger.reviews(key)] == ["Ann", "Bob"]
+    decide(instance, lake, ledger, key, is_approved=False, by="Eve", note="No.", gate="content_review")
+    (ready,) = due(instance, lake, ledger)
+    assert (ready.phase, ready.todo) == ("1.3.0", ("content_review",))
+    assert materialize(instance, settings, ready.todo, key).success
+    decide(instance, lake, ledger, key, is_approved=True, by="Bob", note=None)
+    (ready,) = due(instance, lake, ledger)
+    assert (ready.phase, ready.todo[0]) == ("1.4.0", "content_review")
+
+
+def test_a_lesson_that_is_processed_or_cancelled_is_not_tried_again(
+    instance: dg.DagsterInstance, lake: Lake, ledger: LessonLedger, tmp_path: Path
+) -> None:
+    key = add(ledger, lake, tmp_path)
+    (ready,) = due(instance, lake, ledger)
+    run = begin(instance, ready)
+    started = dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, job_name=run.job_name)
+    instance.report_dagster_event(started, run.run_id)
+    with pytest.raises(BadLesson, match="is processed at the moment, at lesson_video"):
+        retry(instance, lake, ledger, key)
+    cancel(instance, lake, ledger, key)
+    with pytest.raises(BadLesson, match=f"{key} was cancelled"):
+        retry(instance, lake, ledger, key)
+
+
 def _values(row: object) -> dict[str, object]:
     return {name: getattr(row, name) for name in type(row).__dataclass_fields__}
 
@@ -221,6 +285,18 @@ def test_a_cancelled_lesson_is_not_started_again(
     assert canceled is not None
     assert canceled.status is dg.DagsterRunStatus.CANCELED
     assert due(instance, lake, ledger, datetime.now(UTC) + LATER) == []
+
+
+@pytest.mark.parametrize("stage", ["lesson_video", "content_review"])
+def test_a_run_that_begins_after_the_cancellation_ends_at_once(
+    instance: dg.DagsterInstance, settings: Settings, lake: Lake, ledger: LessonLedger, tmp_path: Path, stage: str
+) -> None:
+    key = add(ledger, lake, tmp_path)
+    if stage == "content_review":
+        assert materialize(instance, settings, ("lesson_video",), key).success
+    ledger.cancel(key)
+    assert not materialize(instance, settings, (stage,), key).success
+    assert lake.failures(stage, [key])[key].error_class == "lesson_cancelled"
 
 
 def test_the_sensor_requests_the_stages_of_the_phase(

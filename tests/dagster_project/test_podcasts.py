@@ -167,6 +167,7 @@ def test_a_run_has_a_limit_and_no_retries_of_dagster(instance: dg.DagsterInstanc
     tags = run_tags(ready)
     assert tags["dagster/max_runtime"] == "1800"
     assert tags["dagster/max_retries"] == "0"
+    assert int(tags["dagster/priority"]) > 50, "it does not wait for lessons and batches"
     assert (tags[PODCAST_TAG], tags["podlake/keys"], tags[ATTEMPT_TAG]) == (podcast, podcast, "1")
 
 

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from click.testing import CliRunner
 
 from assets.stages import STAGES
 from dagster_project.backfills import request_backfill
+from dagster_project.cli import main
 from dagster_project.definitions import build
 from dagster_project.instance import open_instance
 from dagster_project.retry import failed, retry_by_backfill
@@ -38,6 +40,11 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 
 def podlake(settings: Settings, *arguments: str) -> str:
+    """A command, in this process. What is run needs one of its own: definitions are loaded with the settings."""
+    if "--here" not in arguments:
+        result = CliRunner().invoke(main, arguments, env={"PODLAKE_HOME": settings.home, "DAGSTER_HOME": None})
+        assert result.exit_code == 0, result.output
+        return result.stdout
     environment = {name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"}
     environment |= {"PODLAKE_HOME": settings.home, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "dagster_project.cli", *arguments]

@@ -107,6 +107,8 @@ def test_the_page_shows_them_without_violations(worked, browser, violations, wid
     assert page.locator("#alerts li").inner_text().startswith("low_disk home")
     assert page.locator("#hours rect").count() == 24
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    for table in ("#stages", "#engines") if width > 1000 else ("#stages",):
+        assert page.eval_on_selector(table, "one => one.scrollWidth <= one.clientWidth")
     assert violations(page) == []
     assert errors == []
     if folder := os.environ.get("PODLAKE_SCREENSHOTS"):
@@ -125,6 +127,13 @@ def test_a_landing_appears_while_the_page_is_open(worked, browser):
     page.wait_for_selector("#events li:has-text('diarization')", timeout=30_000)
     assert RAIN in page.locator("#events li").first.inner_text()
     context.close()
+
+
+@pytest.mark.parametrize("path", ["/corpus", "/dagster"])
+def test_mounted_applications_are_found_without_the_slash(talks, path):
+    with talks.client(VIEWER) as client:
+        answer = client.get(path)
+        assert (answer.status_code, answer.headers["location"]) == (307, f"{path}/")
 
 
 def test_what_nvidia_smi_says():

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from assets.stages import STAGES
+from pipeline.records import Run
+from pipeline.stage import Landing
 from resources.lake.tables.lessons import DUBBED_VIDEOS, LESSONS
-from tests.gateway.serving import OPERATOR, VIEWER, Served, served
+from tests.gateway.serving import ADMIN, OPERATOR, VIEWER, Served, served
+from tests.gateway.test_dashboard import values
 from tests.gateway.test_studio_page import opened
-from tests.landings import land
+from tests.landings import land, land_outcome
 from tests.videos import tone, write_video
 
 PLACE = {"title": "Mitosis", "source": "en", "target": "es", "course": "biology"}
@@ -49,6 +54,15 @@ def probed(service: Served, key: str) -> None:
         "course": lesson.course,
     }
     land(service.service.lake, LESSONS, key, [{**row, "source_language": "en", "target_language": "es"}])
+
+
+def landed(service: Served, key: str) -> None:
+    """What the run of the gate lands."""
+    review = service.service.lessons.ledger.review(key, "content_review")
+    assert review is not None
+    row = {name: value for name, value in asdict(review).items() if name != "gate"}
+    outcome = Landing(key, {"content_reviews": [row]})
+    land_outcome(service.service.lake, STAGES["content_review"], outcome, Run("run", "run", datetime.now(UTC), 1))
 
 
 def test_an_uploaded_video_waits_for_its_first_review(service: Served, video: bytes) -> None:
@@ -103,11 +117,19 @@ def test_previews_answer_ranges(service: Served, video: bytes) -> None:
         assert (course["course"], course["is_available"]) == ("biology", False)
 
 
+def test_prometheus_counts_lessons_by_state(service: Served, video: bytes) -> None:
+    add(service, video)
+    with service.client(ADMIN) as client:
+        found = values(client.get("/metrics").text)
+    assert found["podlake_lessons", (("state", "pending"),)] >= 1
+
+
 @pytest.mark.parametrize(
     ("more", "content", "status", "message"),
     [
         ({"file_name": "talk.exe"}, b"MZ", 400, "no file of .mp4"),
-        ({}, b"<html>not found</html>", 400, "is not audio"),
+        ({}, b"<html>not found</html>", 400, "talk.mp4 cannot be read as a video"),
+        ({}, b"", 400, "talk.mp4 is empty"),
         ({"target": "en"}, None, 400, "in en already"),
         ({"target": "12"}, None, 400, "names no language"),
         ({"episode": "show-20260101-00000001"}, None, 400, "or episode"),
@@ -153,13 +175,21 @@ def test_the_page_shows_and_decides(
             "video => new Promise(done => { video.onended = () => done(video.currentTime); video.play(); })"
         )
         assert played_s == pytest.approx(1.0, abs=0.2)
-        card.get_by_role("button", name="Approve").click()
+        page.once("dialog", lambda dialog: dialog.accept("The microphone hums."))
+        card.get_by_role("button", name="Reject").click()
+        page.wait_for_selector("article:has-text('On the page <b>'):has-text('rejected by')")
+        landed(service, key)
+        again = "article:has-text('On the page <b>') button:has-text('Approve after all')"
+        page.wait_for_selector(again)
+        assert violations(page) == []
+        page.click(again)
         page.wait_for_selector("article:has-text('On the page <b>'):has-text('content approved by')")
         page.set_input_files("#file", str(tmp_path / "new.mp4"))
         page.fill("#title", "Uploaded here")
         page.fill("#target", "es")
-        page.click("#add button")
+        page.dblclick("#add button")
         page.wait_for_selector("article:has-text('Uploaded here')")
+        assert page.locator("article:has-text('Uploaded here')").count() == 1
         if folder := os.environ.get("PODLAKE_SCREENSHOTS"):
             page.screenshot(path=f"{folder}/lessons.png", full_page=True)
     review = service.service.lessons.ledger.review(key, "content_review")

@@ -72,8 +72,9 @@ def test_a_lost_connection_goes_on_where_it_was(talks: Served, window: Firefox) 
     window.run("livePlayer.before = livePlayer.nextMs")
     window.run("livePlayer.socket.close()")
     window.wait("livePlayer.nextMs > livePlayer.before + 2000")
-    assert window.run("livePlayer.audio.buffered.length") == 1
-    assert window.run("livePlayer.audio.buffered.end(0) * 1000 - livePlayer.nextMs") == pytest.approx(0, abs=600)
+    # What has come is appended by and by.
+    window.wait("Math.abs(livePlayer.audio.buffered.end(0) * 1000 - livePlayer.nextMs) < 600")
+    assert window.run("livePlayer.audio.buffered.length") == 1  # without a gap, and nothing twice
 
 
 def test_a_podcast_is_heard_while_it_is_made(

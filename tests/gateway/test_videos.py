@@ -101,7 +101,13 @@ def test_an_upload_is_stored_once_under_its_hash(studio: Served) -> None:
     assert [one.name for one in studio.service.videos.files.uploads()] == [name]
     assert upload(studio, name="page.html").json()["code"] == "bad_upload"
     large = upload(studio, b"0" * 1_000_001)
-    assert (large.status_code, large.json()["detail"]) == (413, "The body is larger than 1 MB. Send it in parts.")
+    assert (large.status_code, large.json()["detail"]) == (
+        413, "The body is larger than 1 MB, the limit for this path. Divide it, or make it smaller.",
+    )  # fmt: skip
+    for content in (b"", b"<html>not found</html>"):
+        refused = upload(studio, content)
+        assert (refused.status_code, refused.json()["code"]) == (415, "bad_upload")
+        assert "me.mp4 is no video or recording that can be read" in refused.json()["detail"]
     assert list((Path(studio.service.lake.home.root) / "videos" / "receiving").glob("*")) == []
     with studio.client(VIEWER) as http:
         assert http.put("/api/v1/videos/uploads?name=a.mp4", content=b"1").status_code == 403

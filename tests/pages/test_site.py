@@ -12,10 +12,14 @@ import uvicorn
 
 from pages.site import corpus_site
 from pages.static_site import search_words, write_site
+from resources.lake.home import Home
+from resources.lake.lake import Lake
+from resources.lake.tables import EPISODES
 from resources.lake.warehouse import connect
 from resources.search import SearchIndex
 from speech.formats.registry import FORMATS
-from tests.talks import AUDIO, BREAD, RAIN, SCRIPT
+from tests.landings import land
+from tests.talks import AUDIO, BREAD, RAIN, SCRIPT, land_talk
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +84,20 @@ def test_search_finds_turns_and_links_to_their_time(address, files, browser, vio
     page.close()
 
 
+def test_a_static_site_finds_words_of_scripts_without_spaces(tmp_path, browser) -> None:
+    lake = Lake(Home.at(str(tmp_path / "home")))
+    land(lake, EPISODES, "show", [{"episode_id": "show-1", "title": "天气"}])
+    land_talk(lake, "show-1", [("S1", "今天 我们 来谈 天气 ok"), ("S2", "天 空气"), ("S1", "สวัสดี")], "a1")
+    with connect(lake.home) as connection:
+        list(write_site(connection, tmp_path / "site", audio_src=lambda _: "").pages)
+    page = browser.new_page()
+    for query, marked in (("谈天气 OK", ["谈", "天", "气", "ok"]), ("空", ["空"]), ("สวัสดี", ["ส", "วั", "ส", "ดี"])):
+        page.goto((tmp_path / "site" / "search.html").as_uri() + f"?q={query}")
+        page.wait_for_selector("#found:text-is('1 turn')")
+        assert page.locator("mark").all_inner_texts() == marked
+    page.close()
+
+
 def test_the_search_says_what_it_does_not_understand(address) -> None:
     answer = httpx.get(f"{address}/search.json", params={"q": "rain AND ("})
     assert (answer.status_code, "is not understood" in answer.json()["detail"]) == (400, True)
@@ -128,3 +146,4 @@ def test_audio_is_answered_in_ranges_and_nothing_else_is(address, store) -> None
 
 def test_words_are_split_as_the_script_splits_them() -> None:
     assert search_words("Café, l'Été: 42_x Ärger") == ["cafe", "l", "ete", "42", "x", "arger"]
+    assert search_words("谈天气ok。が") == ["谈", "天", "气", "谈天", "天气", "ok", "か"]

@@ -6,7 +6,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pipeline.alerts import CostlyServer, EngineTries, FailingFeed, Limits, LostRun, Observations, WrongCheck, alerts
+from pipeline.alerts import (
+    CostlyServer,
+    EngineTries,
+    FailingFeed,
+    Limits,
+    LostRun,
+    Observations,
+    UnfitDevice,
+    WrongCheck,
+    alerts,
+)
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 
@@ -35,6 +45,10 @@ def ago(hours: float) -> datetime:
         (
             Observations(NOW, costly_servers=[CostlyServer("gpu-1", "It runs idle since 10:00.")]),
             [("gpu_server_runs", "gpu-1")],
+        ),
+        (
+            Observations(NOW, unfit_devices=[UnfitDevice("gpu0", "It is busy.", needs_person=False)]),
+            [("device_set_aside", "gpu0")],
         ),
     ],
 )

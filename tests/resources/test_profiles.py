@@ -46,6 +46,23 @@ def test_hours_that_rules_drop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     ]
 
 
+@pytest.mark.parametrize(("name", "text", "said"), [
+    ("mine", "description: x\nrules: [{measure: loudness, max: 1, reason: loud}]", "rules.0: Value error, The table utterances has no measure loudness."),
+    ("mine", "rules: [", "while parsing a flow node"),
+    ("it's", "description: x\nrules: []", "other characters than letters, digits"),
+])  # fmt: skip
+def test_a_file_that_cannot_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str, said: str
+) -> None:
+    (tmp_path / f"{name}.yaml").write_text(text)
+    monkeypatch.setattr("resources.profiles.PROFILES", tmp_path)
+    monkeypatch.setenv("PODLAKE_HOME", str(tmp_path / "home"))
+    answer = CliRunner().invoke(main, ["profile", "check", "mine"])
+    assert answer.exit_code == 1
+    assert f"The profile {tmp_path / name}.yaml cannot be read" in answer.output
+    assert said in answer.output
+
+
 def test_an_unknown_measure_is_refused() -> None:
     with pytest.raises(ValueError, match="no measure loudness"):
         Rule("loudness", "too loud", max=1)

@@ -46,8 +46,34 @@ def test_words_phrases_and_accents(lake, tmp_path) -> None:
     assert found(lake, index, "bus") == []
     with pytest.raises(QueryRefused, match="is not understood"):
         found(lake, index, "train AND (")
-    with pytest.raises(QueryRefused, match="Give words"):
-        found(lake, index, " ")
+    for without_words in (" ", "*", '""', "'"):
+        with pytest.raises(QueryRefused, match="Give words"):
+            found(lake, index, without_words)
+
+
+@pytest.mark.parametrize(
+    "text", ["don't", "DON’T know", '"don\'t know"', "7:30", "at:7:30", "'tis NOT train", "it: -train"]
+)
+def test_apostrophes_and_colons_stand_in_words(lake, tmp_path, text) -> None:
+    land_talk(lake, TWO, [("S1", "'Tis true that they don't know it: at 7:30")], "a2")
+    assert [episode for episode, _ in found(lake, SearchIndex(tmp_path / "index"), text)] == [TWO]
+
+
+def test_words_are_found_in_scripts_without_spaces(lake, tmp_path) -> None:
+    index = SearchIndex(tmp_path / "index")
+    land_talk(
+        lake, TWO, [("S1", "今天 我们 来谈 天气 吧"), ("S2", "東京 の カフェー は OK"), ("S1", "สวัสดี ชาวโลก")], "a2"
+    )
+    assert found(lake, index, "天气") == found(lake, index, '"天气"') == [(TWO, 3 * 400)]
+    assert found(lake, index, "气天") == []
+    assert found(lake, index, "天气 我们") == [(TWO, 400)]
+    assert found(lake, index, "カフェー ok") == [(TWO, 5 * 400 + 2 * 400)]
+    assert [episode for episode, _ in found(lake, index, "ชาวโลก")] == [TWO]
+    with connect(lake.home) as connection:
+        for text in ("谈天", '"谈天"', '"来谈天气" 今天'):
+            (hit,) = index.search(connection, SearchQuery(text), limit=10).hits
+            assert hit.snippet == "今天我们来谈天气吧"
+            assert "".join(hit.snippet[start:stop] for start, stop in hit.marks) in ("谈天", "今天来谈天气")
 
 
 def test_a_phrase_is_found_where_it_begins(lake, tmp_path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import av
@@ -10,6 +11,7 @@ import pytest
 
 from speech.burnt_subtitles import burn
 from speech.dub_video import SubtitleTrack, container_for, mux
+from speech.errors import BadLesson
 from speech.sound_files import RATE_HZ, write_blocks
 from speech.subtitles import Cue
 from speech.videos import probe
@@ -100,3 +102,39 @@ def test_subtitles_are_drawn_into_the_picture_while_they_last(tmp_path: Path) ->
         picture_from=burnt,
     )  # fmt: skip
     assert picture_packets(target) == picture_packets(burnt)
+
+
+def test_burnt_subtitles_have_letters_of_other_alphabets(tmp_path: Path) -> None:
+    source = write_video(tmp_path / "a.mp4", tone(1), size=(320, 180))
+    pictures = set()
+    for text in ("¿é", "ñá", "Да", "שם", "مر"):
+        burn(source, tmp_path / "burnt.mp4", [Cue(0, 1_000, (text,))])
+        with av.open(str(tmp_path / "burnt.mp4")) as file:
+            pictures.add(next(file.decode(video=0)).to_ndarray(format="gray").tobytes())
+    assert len(pictures) == 5, "a font without these letters draws the same box for each"
+    with pytest.raises(BadLesson, match="No font of this machine has \U000f0000"):
+        burn(source, tmp_path / "burnt.mp4", [Cue(0, 1_000, ("a \U000f0000",))])
+
+
+def test_burnt_subtitles_stand_upright_in_a_picture_that_is_turned(tmp_path: Path) -> None:
+    """Phones store an upright picture lying, and say that it is to be turned."""
+    lying = write_video(tmp_path / "lying.mp4", tone(1), size=(320, 180))
+    source = turned(lying, tmp_path / "a.mp4")
+    burn(source, tmp_path / "burnt.mp4", [Cue(0, 1_000, ("MMMMMM",))])
+    with av.open(str(tmp_path / "burnt.mp4")) as file:
+        frame = next(file.decode(video=0))
+    grey = frame.to_ndarray(format="gray")
+    assert (grey.shape, frame.rotation) == ((320, 180), 0)
+    rows, columns = np.nonzero(grey > 200)
+    assert rows.min() > 270
+    assert columns.max() - columns.min() > 3 * (rows.max() - rows.min())
+
+
+def turned(source: Path, target: Path) -> Path:
+    """The same file, whose picture players turn by 90 degrees."""
+    content = source.read_bytes()
+    straight = struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    quarter = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 180 << 16, 0, 1 << 30)
+    at = content.rindex(straight)  # the last track is the picture
+    target.write_bytes(content[:at] + quarter + content[at + len(straight) :])
+    return target

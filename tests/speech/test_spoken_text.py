@@ -20,7 +20,7 @@ CASES = [
     ("en", "at 07:05 and 2:00", "at seven oh five and two o'clock"),
     ("en", "In 1984, 1,000 people", "In nineteen eighty four, one thousand people"),
     ("en", "0.5 is not 1,000.5", "zero point five is not one thousand point five"),
-    ("en", "-3 and 3-1 and x-1", "minus three and three-one and x-one"),
+    ("en", "-3 and 3-1 and x-1", "minus three and three-one and x minus one"),
     ("en", "3.5% at -4 °C, 12 km", "three point five percent at minus four degrees Celsius, twelve kilometres"),
     ("en", "the 21st of May", "the twenty first of May"),
     ("en", "see https://www.example.org/a/page2.", "see example dot org slash a slash page two."),

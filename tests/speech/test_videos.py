@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from speech.errors import BadLesson, NotAudio
+from speech.errors import BadLesson
 from speech.videos import LessonLimits, check_lesson_file, probe
 from tests.videos import tone, write_video
 
@@ -55,10 +55,13 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         check_lesson_file(AUDIO / "vbr.mp3", LIMITS)
     fake = tmp_path / "page.mp4"
     fake.write_text("<html>not found</html>")
-    with pytest.raises(NotAudio, match="it begins with"):
+    with pytest.raises(BadLesson, match=r"page\.mp4 cannot be read as a video"):
         check_lesson_file(fake, LIMITS)
-    with pytest.raises(NotAudio, match="holds no audio stream"):
+    with pytest.raises(BadLesson, match=r"mute\.mp4 has no sound, so that there is nothing to dub"):
         check_lesson_file(write_video(tmp_path / "mute.mp4", tone(1), audio=None), LIMITS)
+    (tmp_path / "empty.mp4").touch()
+    with pytest.raises(BadLesson, match=r"empty\.mp4 is empty \(0 bytes\)"):
+        check_lesson_file(tmp_path / "empty.mp4", LIMITS)
     renamed = tmp_path / "sound.mp4"
     renamed.write_bytes((AUDIO / "vbr.mp3").read_bytes())
     with pytest.raises(BadLesson, match="a file of the format mp3"):

@@ -28,6 +28,15 @@ from resources.lake.tables import (
     TURNS,
     WORDS,
 )
+from resources.lake.tables.lessons import (
+    DUB_AUDIO,
+    DUB_HEARINGS,
+    DUB_LINES,
+    DUB_TIMES,
+    DUBBED_VIDEOS,
+    LESSON_SENTENCES,
+)
+from resources.lake.tables.studio import PODCAST_AUDIO, PODCAST_HEARINGS, SCRIPT_TURNS, SCRIPTS, SPEECH_LINES
 from resources.lake.warehouse import connect
 from tests.instances import instance_for_test
 from tests.landings import land
@@ -101,6 +110,55 @@ def test_quality_is_checked(lake, check, row) -> None:
     land(lake, EPISODES, "show", [episode])
     land(lake, QUALITY, RAIN, [row])
     assert list(found(lake)) == [check]
+
+
+@pytest.mark.parametrize(
+    ("check", "table", "rows", "detail"),
+    [
+        ("podcast_words_understood", PODCAST_HEARINGS,
+         [{"word_error_rate": 0.826, "n_script_words": 46, "heard_text": "Welcome"}], "83 % of 46 words differ: Welcome"),
+        ("podcast_loudness", PODCAST_AUDIO, [{"loudness_lufs": -23, "true_peak_dbtp": -1.25}], "-23.0 LUFS, -1.2 dBTP"),
+        ("dub_words_understood", DUB_HEARINGS,
+         [{"word_error_rate": 0.5, "n_words": 4, "heard_text": "Hola"}], "50 % of 4 words differ: Hola"),
+        ("dub_lasts_as_long", DUBBED_VIDEOS, [{"duration_ms": 61_000, "source_ms": 60_000}], "61.0 s instead of 60.0 s"),
+        ("dub_mostly_unstretched", DUB_AUDIO,
+         [{"unstretched_share": 0.5, "highest_speed": 1}], "50 % of the lines are not stretched"),
+        ("dub_is_in_time", DUB_AUDIO,
+         [{"unstretched_share": 1, "highest_speed": 1.5, "longest_overflow_ms": 700}], "speed 1.50, 700 ms too long"),
+        ("dub_is_in_time", DUB_TIMES, [{"chunk_idx": 3, "delay_ms": 20}], "chunk 3 begins 20 ms late"),
+        ("dub_lines_are_said", DUB_LINES, [{"spoken_text": "Hola, mundo", "duration_ms": 100}],
+         "line 0 has 100 ms for 11 letters"),
+        ("dub_lines_are_said", DUB_LINES,
+         [{"sentence_idx": n, "spoken_text": one, "duration_ms": 900} for n, one in enumerate(("Hola.", "Bien."))],
+         "2 texts have the same sound: Bien."),
+        ("lesson_sentences_have_all_words", LESSON_SENTENCES, [{"first_word_idx": 2, "n_words": 1}],
+         "sentence 0 begins with word 2, not 0"),
+    ],
+)  # fmt: skip
+def test_podcasts_and_dubs_are_checked(lake, check, table, rows, detail) -> None:
+    land(lake, table, "made-20260102-1a2b3c4d", rows)
+    assert found(lake)[check] == [f"made-20260102-1a2b3c4d: {detail}"]
+
+
+def test_turns_of_podcasts_are_checked(lake) -> None:
+    key, other = "studio-20260102-1a2b3c4d", "studio-20260103-1a2b3c4d"
+    land(lake, SCRIPTS, key, [{"script": "[S1] Hello. [S2] Hi!"}])
+    land(lake, SCRIPT_TURNS, key, [{"speaker": "S1", "text": "Hello.", "spoken_text": "Hello."}])
+    land(lake, SPEECH_LINES, key, [{"duration_ms": 90}])
+    land(lake, SCRIPTS, other, [{"script": "[S1] Hi!"}])
+    land(lake, SCRIPT_TURNS, other, [{"speaker": "S1", "text": "Hi!", "spoken_text": "Hi!"}])
+    land(lake, SPEECH_LINES, other, [{"duration_ms": 90}])
+    assert found(lake) == {
+        "podcast_turns_are_the_script": [f"{key}: 10 characters of turns, 20 of the script"],
+        "podcast_lines_are_said": [f"{key}: turn 0 has 90 ms for 6 letters"],
+    }
+
+
+def test_lines_that_differ_in_signs_alone_may_sound_alike(lake) -> None:
+    texts = ("Sí.", "¡Sí!", "sí")
+    lines = [{"sentence_idx": n, "spoken_text": one, "duration_ms": 400} for n, one in enumerate(texts)]
+    land(lake, DUB_LINES, "lesson-20260102-1a2b3c4d", lines)
+    assert found(lake) == {}
 
 
 def test_a_feed_that_is_no_longer_polled_is_found(lake) -> None:

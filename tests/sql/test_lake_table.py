@@ -13,7 +13,7 @@ from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.sealed_files import SealedFiles
 from resources.lake.tables import WORDS
-from resources.lake.warehouse import ask, build, view_statements
+from resources.lake.warehouse import ask, build, root_statement, view_statements
 from tests.landings import land as land_rows
 from tests.landings import land_last, open_keys, seal_settled
 
@@ -63,8 +63,8 @@ def watched(lake: Lake) -> Iterator[tuple[duckdb.DuckDBPyConnection, Watched]]:
     with duckdb.connect() as connection:
         connection.register_filesystem(files)
         connection.execute("create schema lake")
-        (words,) = (text for text in view_statements(lake.home) if "view lake.words " in text)
-        connection.execute(words.replace(root, f"watched://{root}"))
+        connection.execute(root_statement(lake.home).replace(root, f"watched://{root}"))
+        connection.execute(next(text for text in view_statements() if "view lake.words " in text))
         files.listings.clear()
         yield connection, files
 

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from assets.dataset.utterances import utterances
 from dagster_project.build_resources import build_resources, utterance_rule
@@ -92,6 +93,11 @@ def test_inputs_of_other_bytes_are_refused(resources: dict) -> None:
     failed = outcome(resources)
     assert isinstance(failed, Failure)
     assert isinstance(failed.error, UpstreamMissing)
+
+
+def test_settings_that_leave_no_utterance_are_refused() -> None:
+    with pytest.raises(ValidationError, match="more than PODLAKE_UTTERANCE_MIN_S"):
+        Settings(utterance_min_s=40)
 
 
 def test_the_settings_make_the_rule() -> None:

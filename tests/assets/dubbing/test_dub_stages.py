@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import av
 import pytest
 
 from assets.dubbing.dub_audio import dub_audio
 from assets.dubbing.dub_lines import dub_lines
 from assets.dubbing.dub_voices import voice_name
+from assets.dubbing.dubbed_video import dubbed_video
+from assets.dubbing.subtitles import subtitles
 from assets.dubbing.translation import translation
 from pipeline.records import Run
 from pipeline.stage import Batch, Failure, Landing, Outcome, Stage
@@ -24,15 +27,19 @@ from resources.lake.tables.lessons import (
     DUB_AUDIO,
     DUB_LINES,
     DUB_TIMES,
+    DUBBED_VIDEOS,
     LESSON_SENTENCES,
     LESSON_STEMS,
+    LESSON_SUBTITLES,
     LESSON_TERMS,
     LESSON_TRANSCRIPTS,
     LESSON_TRANSLATIONS,
     LESSONS,
 )
+from resources.studio.dub_settings import DubSettings
 from resources.studio.lesson_files import LessonFiles
 from speech.errors import BadOutput, LanguageWithoutEngine, LineTooLong, VoiceUnavailable
+from speech.sound_files import write_blocks
 from tests.landings import land, land_outcome
 from tests.speech.engines.chat_servers import chat_server
 from tests.speech.engines.speech_servers import chatterbox_server, openai_server
@@ -49,13 +56,18 @@ class Lesson:
     """A lesson whose stages have landed until the translation."""
 
     def __init__(
-        self, folder: Path, texts: Sequence[str] = SHORT, voices: str = "S1=espeak,S2=espeak?variant=f2"
-    ) -> None:
+        self, folder: Path, texts: Sequence[str] = SHORT, voices: str = "S1=espeak,S2=espeak?variant=f2", *,
+        sound_begins_s: float = 0.0,
+    ) -> None:  # fmt: skip
         self.lake = Lake(Home.at(str(folder / "home")))
         self.files = LessonFiles(self.lake.home, folder / "cache")
         self.voices = Voices(parse_voices(voices), Devices(visible("none")))
-        uri = self.files.add(KEY, "source.mp4", write_video(folder / "a.mp4", tone(SECONDS)))
-        languages = {"source_language": "en", "target_language": "es"}
+        uri = self.files.add(
+            KEY, "source.mp4", write_video(folder / "a.mp4", tone(SECONDS), sound_begins_s=sound_begins_s)
+        )
+        languages = {
+            "source_language": "en", "target_language": "es", "video_codec": "h264", "audio_codec": "aac",
+        }  # fmt: skip
         self.land(
             LESSONS, [{"source_uri": uri, "duration_ms": SECONDS * 1_000, "added_at": datetime.now(UTC), **languages}]
         )
@@ -75,12 +87,33 @@ class Lesson:
         """The outcome of a stage, which lands."""
         known = {
             "lake": self.lake, "voices": self.voices, "lesson_files": self.files,
+            "dub_settings": DubSettings("muxed"),
             "translators": Translators(parse_translator(translator), self.files.cache / "translations"),
         }  # fmt: skip
         batch = Batch((KEY,), {name: self.lake.runs(name, [KEY]) for name in stage.inputs})
         (outcome,) = stage.work(batch, **{name: known[name] for name in stage.needs})
         land_outcome(self.lake, stage, outcome, Run("run", "run", datetime.now(UTC), 1))
         return outcome
+
+
+def test_subtitles_follow_a_sound_that_begins_after_the_picture(tmp_path: Path) -> None:
+    lesson = Lesson(tmp_path, sound_begins_s=2.0)
+    assert isinstance(lesson.run(subtitles), Landing)
+    (uri,) = [row.uri for row in lesson.lake.rows(LESSON_SUBTITLES, KEY) if (row.kind, row.format) == ("target", "vtt")]
+    # AAC has a frame of silence ahead of the sound.
+    assert lesson.lake.home.read(*uri.split("/")).decode().split("\n\n")[:2] == [
+        "WEBVTT",
+        "00:00:01.978 --> 00:00:05.478\n<v S1>Las plantas beben agua.</v>",
+    ]
+    dub = lesson.files.work(KEY, "dub.m4a")
+    write_blocks(dub, [tone(SECONDS).reshape(1, -1).repeat(2, axis=0)], codec="aac", bit_rate=128_000)
+    lesson.land(DUB_AUDIO, [{"uri": lesson.files.add(KEY, "dub.m4a", dub)}])
+    assert isinstance(lesson.run(dubbed_video), Landing)
+    (video,) = lesson.lake.rows(DUBBED_VIDEOS, KEY)
+    with av.open(lesson.lake.home.path(video.uri)) as file:
+        begins = [next(float(one.pts * one.time_base) for one in file.demux(stream) if one.size > 2)
+                  for stream in (file.streams.audio[0], file.streams.subtitles[0])]  # fmt: skip
+    assert begins == pytest.approx([2.0, 2.0], abs=0.05)
 
 
 def failure(outcome: Outcome, error: type[Exception]) -> str:

@@ -13,7 +13,7 @@ from resources.lake.compaction import sealed_episodes
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import SPEAKER_LINKS, SPEAKERS, STAGE_RUNS, TABLES, WORDS
-from tests.landings import land, land_last, open_keys
+from tests.landings import land, land_failed_try, land_last, land_stage, open_keys
 
 EPISODE_IDS = [f"show-20260101-{n:08x}" for n in range(5)]
 
@@ -77,6 +77,27 @@ def test_only_what_feeds_have_gathered_is_sealed_if_that_is_asked_for(lake, inst
     assert len(instance.get_dynamic_partitions("episodes")) == 6
     records = {record.data["table"]: record.data["landings"] for record in metadata["tables"].records}
     assert records == {"speaker_links": 1, "voices": 1, "stage_runs": 1}
+
+
+def test_podcasts_lessons_and_videos_are_sealed_finished_or_not(lake, instance):
+    landed = {"script": "studio-20261127-00000001", "lesson_video": "lesson-20261127-00000001",
+              "reference_audio": "video-20261127-00000001"}  # fmt: skip
+    for stage, key in landed.items():
+        land_stage(lake, stage, key, {table.name: [{}] for table in TABLES.values() if table.asset == stage})
+    land_failed_try(lake, "speech_lines", landed["script"])
+    before = {table: lake.read(TABLES[table], key) for table, key in zip(("scripts", "lessons", "reference_audio"), landed.values(), strict=True)}  # fmt: skip
+
+    materialize(lake, Sealing(after_hours=0, episodes=False, requested=False), instance)
+    assert all(open_keys(lake, TABLES[table]) for table in before)
+    metadata = materialize(lake, Sealing(after_hours=0, episodes=False), instance)
+    assert not any(open_keys(lake, TABLES[table]) for table in before)
+    records = {record.data["table"]: record.data["landings"] for record in metadata["tables"].records}
+    assert records == {"scripts": 1, "script_turns": 1, "lessons": 1, "reference_audio": 1, "stage_runs": 4}
+    for (table, rows), (stage, key) in zip(before.items(), landed.items(), strict=True):
+        assert lake.read(TABLES[table], key) == rows
+        assert lake.landed(stage) == {key}
+    assert lake.history("speech_lines", landed["script"]).num_rows == 1
+    assert open_keys(lake, SPEAKERS) == EPISODE_IDS
 
 
 def test_it_has_a_place_in_the_lineage_and_a_pool_of_its_own():

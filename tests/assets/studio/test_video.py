@@ -55,7 +55,7 @@ class Studio:
             )
             code, said = done.returncode, done.stdout + done.stderr
         else:
-            result = CliRunner().invoke(main, arguments, env=self.environment)
+            result = CliRunner().invoke(main, arguments, env={**self.environment, "DAGSTER_HOME": None})
             code, said = result.exit_code, result.output
         assert (code != 0) == fails, said
         return said

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Generator, Iterator
+from contextlib import closing
 from queue import Queue
 
 import pytest
 
+from resources.engines import run_ahead as run_ahead_module
 from resources.engines.run_ahead import run_ahead
 
 AT_MOST_S = 30
@@ -90,6 +92,38 @@ def test_a_consumer_that_goes_away_ends_the_items_at_their_next_yield() -> None:
     items.close()
     assert counting.ended.is_set()
     assert counting.began.empty()
+
+
+@pytest.mark.parametrize("is_nested", [False, True])
+def test_an_interrupt_that_closes_it_does_not_wait_for_a_long_item(
+    monkeypatch: pytest.MonkeyPatch, is_nested: bool
+) -> None:
+    monkeypatch.setattr(run_ahead_module, "PATIENCE_S", 0.05)
+    goes_on, ended = threading.Event(), threading.Event()
+
+    def items() -> Generator[int]:
+        try:
+            yield 0
+            goes_on.wait(AT_MOST_S)
+            yield 1
+        finally:
+            ended.set()
+
+    def outer() -> Generator[int]:
+        with closing(run_ahead(items(), name="long", most=1)) as coming:
+            yield from coming
+
+    def interrupted() -> None:
+        with closing(outer() if is_nested else run_ahead(items(), name="long", most=1)) as coming:
+            assert next(coming) == 0
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert not ended.is_set()
+    goes_on.set()
+    for thread in [one for one in threading.enumerate() if one.name == "long"]:
+        thread.join(AT_MOST_S)
 
 
 def test_what_nobody_begins_starts_no_thread() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -10,28 +9,18 @@ import pytest
 from resources.engines.devices import Devices
 from resources.engines.translators import Translators
 from resources.engines.voices import Said, Voices
-from resources.gpu_server.compute import OpenStackServer
 from resources.gpu_server.errors import ServerFailed
-from resources.gpu_server.ledger import GpuServerLedger
-from resources.gpu_server.on_demand import GpuServer
 from resources.gpu_server.servers import GpuServers
 from speech.engines.protocols import EngineChoice
 from speech.types import Line, SpokenLine
-from tests.resources.gpu_server.clouds import Cloud, running_cloud
-from tests.speech.engines.speech_servers import openai_server
+from tests.resources.gpu_server.clouds import on_demand, running_cloud
+from tests.speech.engines.speech_servers import chatterbox_server, openai_server
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Support for InfluxDB", "ignore:The _compute_attributes", "ignore:The 'service_type'"
 )  # openstacksdk's own
 
-
-def on_demand(cloud: Cloud, folder: Path, monkeypatch: pytest.MonkeyPatch) -> GpuServers:
-    for name in [name for name in os.environ if name.startswith("OS_")]:
-        monkeypatch.delenv(name)
-    for name, value in cloud.environment().items():
-        monkeypatch.setenv(name, value)
-    ledger = GpuServerLedger(f"sqlite:///{folder}/service.db")
-    return GpuServers([GpuServer(OpenStackServer("gpu-1"), ledger, f"{cloud.url}/health", pause=lambda _: None)])
+REFERENCE = Path(__file__).parents[2] / "nemo" / "pod_solo.flac"
 
 
 def said(servers: GpuServers, voice_url: str, folder: Path) -> list[Said]:
@@ -44,6 +33,16 @@ def test_the_server_is_woken_and_then_the_lines_are_said(tmp_path: Path, monkeyp
     with running_cloud() as cloud, openai_server() as voice:
         found = said(on_demand(cloud, tmp_path, monkeypatch), voice.url, tmp_path)
     assert [type(one.result) for one in found] == [SpokenLine, SpokenLine]
+    assert cloud.actions == ["unshelve"]
+
+
+def test_a_cloned_voice_of_a_dub_wakes_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with running_cloud() as cloud, chatterbox_server() as voice:
+        choice = EngineChoice("chatterbox", voice.url, {"clone": "one"})
+        line = Line("lesson-1", 0, "Hola a todos.", tmp_path / "0.wav", "es", reference=REFERENCE)
+        voices = Voices({"S1": choice}, Devices([]), 0.0, on_demand(cloud, tmp_path, monkeypatch))
+        (said,) = voices.say([(choice, line)])
+    assert isinstance(said.result, SpokenLine), said.result
     assert cloud.actions == ["unshelve"]
 
 

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+
+import pytest
+
+from resources.gpu_server.compute import OpenStackServer
+from resources.gpu_server.ledger import GpuServerLedger
+from resources.gpu_server.on_demand import GpuServer
+from resources.gpu_server.servers import GpuServers
 
 USER, PASSWORD, PROJECT = "podlake", "secret", "courses"
 SERVER_ID = "8f4a6f1e-4a59-4b0e-9a2c-5c1b6f7f0001"
@@ -210,3 +219,13 @@ def running_cloud(**state: Any) -> Iterator[Cloud]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def on_demand(cloud: Cloud, folder: Path, monkeypatch: pytest.MonkeyPatch) -> GpuServers:
+    """The settings' GPU servers, with one in this cloud; nobody waits between two looks."""
+    for name in [name for name in os.environ if name.startswith("OS_")]:
+        monkeypatch.delenv(name)
+    for name, value in cloud.environment().items():
+        monkeypatch.setenv(name, value)
+    ledger = GpuServerLedger(f"sqlite:///{folder}/service.db")
+    return GpuServers([GpuServer(OpenStackServer("gpu-1"), ledger, f"{cloud.url}/health", pause=lambda _: None)])

@@ -11,6 +11,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -111,6 +112,22 @@ def test_the_warehouse_shows_every_table_of_an_empty_lake_with_its_columns(lake:
         for table in TABLES.values():
             found = warehouse.execute(f"select * from lake.{table.name}")
             assert [column[0] for column in found.description] == table.schema.names
+
+
+def test_homes_of_one_process_have_views_of_their_own_lakes(tmp_path: Path) -> None:
+    lakes = {name: Lake(Home.at(str(tmp_path / name))) for name in ("one", "it's [two]")}
+    for name, lake in lakes.items():
+        land_arrow(lake, SPEAKERS, KEY, speakers(KEY, name))
+    query = "select speaker from {}speakers union all select speaker from {}lake.speakers"
+    for name, lake in lakes.items():
+        with connect(lake.home) as warehouse:
+            assert warehouse.execute(query.format("", "")).fetchall() == [(name,)] * 2
+    with duckdb.connect() as any_duckdb:
+        for number, lake in enumerate(lakes.values()):
+            path = lake.home.path("warehouse.duckdb").replace("'", "''")
+            any_duckdb.execute(f"attach '{path}' as w{number} (read_only)")
+        for number, name in enumerate(lakes):
+            assert any_duckdb.execute(query.format(f"w{number}.", f"w{number}.")).fetchall() == [(name,)] * 2
 
 
 LANDS_FOR_EVER = """

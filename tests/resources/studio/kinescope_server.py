@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email import message_from_bytes
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -20,6 +21,9 @@ class Kinescope:
     """Id → title, size, the bytes so far, and how often its state was asked."""
     init_faults: list[str] = field(default_factory=list)
     part_faults: list[str] = field(default_factory=list)
+    subtitle_faults: list[str] = field(default_factory=list)
+    """Of the next uploads of subtitles; "" for none."""
+    n_subtitle_uploads: int = 0
     ends: list[str] = field(default_factory=lambda: ["done"])
     """What becomes of each video, in their order; the last one of all others."""
     n_parts: int = 0
@@ -46,7 +50,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.send(status, {"error": {"code": code, "message": message, "detail": ""}}, **headers)
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path.endswith("/subtitles"):
+            return self.add_subtitle(self.path.split("/")[3], content)
+        body = json.loads(content)
         if self.headers["Authorization"] != "Bearer secret":
             return self.error(401, 401401, "unauthorized")
         fault = self.service.init_faults.pop(0) if self.service.init_faults else ""
@@ -59,9 +66,41 @@ class _Handler(BaseHTTPRequestHandler):
         if body["type"] != "video" or not body["parent_id"]:
             return self.error(400, 402402, "validation")
         video_id = f"v{len(self.service.videos) + 1}"
-        self.service.videos[video_id] = {**body, "received": b"", "asked": 0, "known": True}
+        self.service.videos[video_id] = {**body, "received": b"", "asked": 0, "known": True, "subtitles": []}
         self.send(200, {"data": {"id": video_id, "endpoint": f"{self.service.url}/tus/{video_id}"}})
         return None
+
+    def add_subtitle(self, video_id: str, content: bytes) -> None:
+        """`multipart/form-data` with language, description and file."""
+        self.service.n_subtitle_uploads += 1
+        fault = self.service.subtitle_faults.pop(0) if self.service.subtitle_faults else ""
+        if self.headers["Authorization"] != "Bearer secret":
+            return self.error(401, 401401, "unauthorized")
+        if fault in ("429", "500"):
+            headers = {"Retry_After": "3"} if fault == "429" else {}
+            return self.error(int(fault), int(f"{fault}{fault}"), "not now", **headers)
+        kind = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
+        parts = {
+            part.get_param("name", header="content-disposition"): part.get_payload(decode=True)
+            for part in message_from_bytes(kind + content).get_payload()
+        }
+        if fault == "402402" or not {"language", "description", "file"} <= parts.keys():
+            return self.error(422, 402402, "validation")
+        kept = {"id": f"s{self.service.n_subtitle_uploads}", "video_id": video_id, "file": parts["file"].decode()}
+        kept |= {name: parts[name].decode() for name in ("language", "description")}
+        self.service.videos[video_id]["subtitles"].append(kept)
+        if fault == "lost answer":
+            self.close_connection = True
+            return self.connection.close()
+        return self.send(200, {"data": {name: kept[name] for name in ("id", "video_id", "language", "description")}})
+
+    def do_DELETE(self) -> None:
+        _, _, _, video_id, _, subtitle_id = self.path.split("/")
+        own = self.service.videos[video_id]["subtitles"]
+        gone = [one for one in own if one["id"] == subtitle_id]
+        for one in gone:
+            own.remove(one)
+        self.send(200, {"data": {"success": True}}) if gone else self.error(404, 404404, "not found")
 
     def do_HEAD(self) -> None:
         self.service.n_offsets += 1
@@ -92,6 +131,8 @@ class _Handler(BaseHTTPRequestHandler):
         return self.send(204, Upload_Offset=str(len(video["received"])))
 
     def do_GET(self) -> None:
+        if self.path.endswith("/subtitles"):
+            return self.send(200, {"data": self.service.videos[self.path.split("/")[3]]["subtitles"] or None})
         video_id = self.path.rpartition("/")[2]
         video = self.service.videos.get(video_id)
         if video is None:

@@ -45,6 +45,12 @@ def test_a_request_is_admitted_and_kept(ledger: Ledger) -> None:
     assert ledger.requests("bob") == []
 
 
+def test_titles_of_any_script_are_admitted(ledger: Ledger) -> None:
+    for number, title in enumerate(("Pourquoi\u00a0?", "می\u200cخواهم", "\N{MAN}\u200d\N{EAR OF RICE}")):
+        assert ledger.admit(Asked(f"user{number}", SCRIPT, title), Limits(), nothing_is_open, now=NOON).status == 202
+    assert ledger.admit(Asked("bob", SCRIPT, "two\nlines"), Limits(), nothing_is_open, now=NOON).code == "bad_title"
+
+
 def test_a_user_has_one_open_request(ledger: Ledger) -> None:
     assert ledger.admit(asked(), Limits(), all_are_open, now=NOON).status == 202
     second = ledger.admit(asked(), Limits(), all_are_open, now=NOON)

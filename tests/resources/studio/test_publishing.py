@@ -37,7 +37,12 @@ def file(tmp_path: Path) -> DubbedFile:
     video, srt = tmp_path / "dubbed.es.mp4", tmp_path / "subtitles.target.srt"
     video.write_bytes(CONTENT)
     srt.write_text("1\n")
-    return DubbedFile("lesson-20261127-00000001", "Фотосинтез", "../biology", "es", video, "ab" * 32, (("es", srt),))
+    vtt = {"es": tmp_path / "subtitles.target.vtt", "en": tmp_path / "subtitles.source.vtt"}
+    for language, path in vtt.items():
+        path.write_text(f"WEBVTT\n\n00:00.000 --> 00:01.000\n{language}\n")
+    return DubbedFile(
+        "lesson-20261127-00000001", "Фотосинтез", "../biology", "es", video, "ab" * 32, (("es", srt),), tuple(vtt.items())
+    )  # fmt: skip
 
 
 def on(service: Kinescope, ledger: LessonLedger, token: str = "secret") -> KinescopePublisher:
@@ -145,6 +150,58 @@ def test_passing_errors_are_tried_again(
     with pytest.raises(error) as raised:
         on(service, ledger).publish(file)
     assert getattr(raised.value, "retry_after_s", None) == (3.0 if fault == "429" else None)
+
+
+def subtitles(service: Kinescope, video_id: str = "v1") -> list[tuple[str, str]]:
+    """Description and last line of each."""
+    return [(one["description"], one["file"].split()[-1]) for one in service.videos[video_id]["subtitles"]]
+
+
+def test_subtitles_are_uploaded_when_the_video_is_ready_and_once(
+    service: Kinescope, ledger: LessonLedger, file: DubbedFile
+) -> None:
+    on(service, ledger).publish(file)
+    on(service, ledger).publish(file)
+    assert subtitles(service) == [("es", "es"), ("en", "en")]
+    assert service.n_subtitle_uploads == 2
+
+
+def test_changed_subtitles_replace_the_old_ones_and_those_of_people_stay(
+    service: Kinescope, ledger: LessonLedger, file: DubbedFile
+) -> None:
+    on(service, ledger).publish(file)
+    service.videos["v1"]["subtitles"].append(
+        {"id": "x", "language": "es", "description": "For the deaf", "file": "sound"}
+    )
+    (_, path), _ = file.vtt_subtitles
+    path.write_text("WEBVTT\n\n00:00.000 --> 00:01.000\nbetter\n")
+    on(service, ledger).publish(file)
+    assert sorted(subtitles(service)) == [("For the deaf", "sound"), ("en", "en"), ("es", "better")]
+    assert service.n_subtitle_uploads == 3
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [("429", RateLimited), ("500", HttpServerError), ("lost answer", NetworkError), ("402402", HttpRefused)],
+)
+def test_the_next_run_goes_on_with_the_subtitles_that_are_missing(
+    service: Kinescope, ledger: LessonLedger, file: DubbedFile, fault: str, error: type[Exception]
+) -> None:
+    service.subtitle_faults = ["", fault]
+    with pytest.raises(error):
+        on(service, ledger).publish(file)
+    assert on(service, ledger).publish(file).video_id == "v1"
+    assert subtitles(service) == [("es", "es"), ("en", "en")]
+    assert (list(service.videos), service.n_parts, service.n_subtitle_uploads) == (["v1"], 4, 3)
+
+
+def test_a_subtitle_that_was_removed_there_is_uploaded_again(
+    service: Kinescope, ledger: LessonLedger, file: DubbedFile
+) -> None:
+    on(service, ledger).publish(file)
+    service.videos["v1"]["subtitles"].pop()
+    on(service, ledger).publish(file)
+    assert subtitles(service) == [("es", "es"), ("en", "en")]
 
 
 def test_a_wrong_token_is_refused(service: Kinescope, ledger: LessonLedger, file: DubbedFile) -> None:

@@ -85,12 +85,13 @@ def test_every_recording_comes_back_once_with_who_did_it(url):
 
 def test_a_job_names_the_engine_without_paths_of_this_machine(url):
     with closing(run(url, audio(1))) as running:
-        Thread(target=lambda: next(running, None), daemon=True).start()
+        asking = Thread(target=lambda: next(running, None), daemon=True)
+        asking.start()
         lease = _claimed(url)
         assert lease.work == Work("transcriber", EngineChoice("toy", None, {"preset": "fast"}), SPEC.fingerprint,
                                   "e0", f"{0:064x}", "en")  # fmt: skip
         JobQueue.at(url).finish(lease.job_id, lease.lease_id, outcome(lease))
-        time.sleep(0.2)
+        asking.join(30)
 
 
 def test_a_run_that_ends_early_takes_its_jobs_back_and_keeps_outcomes(url):
@@ -150,9 +151,7 @@ def test_a_recording_on_which_workers_die_fails(url):
         answers: list[Done] = []
         thread = Thread(target=lambda: answers.extend(running))
         thread.start()
-        time.sleep(0.2)
-        assert quick.claim(WORKER) is None
-        thread.join(30)
+        _until(lambda: quick.claim(WORKER) is None and not thread.is_alive())
     assert isinstance(answers[0].error, EngineCrashed)
     assert "gpu-1" in str(answers[0].error)
 

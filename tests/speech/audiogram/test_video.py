@@ -111,7 +111,7 @@ def test_only_bars_progress_and_captions_change() -> None:
 
 
 def test_bars_are_as_high_as_the_sound_is_loud_and_move_to_the_left() -> None:
-    levels = bar_levels(tone(2)[:, 0], RATE_HZ)
+    levels = bar_levels(tone(2), RATE_HZ)
     assert levels.shape == (40,)
     assert levels[5] == pytest.approx(1, abs=0.01)
     assert levels[15] == pytest.approx(0.06, abs=0.001)
@@ -124,7 +124,7 @@ def test_bars_are_as_high_as_the_sound_is_loud_and_move_to_the_left() -> None:
     assert middle > 55 > 10 > silent
     later, _ = bars.coverage(300)
     assert np.allclose(later[:, :200], covered[:, 4:204], atol=1e-4)
-    assert bar_levels(np.zeros(RATE_HZ, np.float32), RATE_HZ).max() == np.float32(0.06)
+    assert bar_levels(np.zeros((RATE_HZ, 2), np.float32), RATE_HZ).max() == np.float32(0.06)
 
 
 def test_a_cover_is_cut_to_a_square_and_a_bad_one_is_drawn() -> None:
@@ -169,6 +169,20 @@ def test_a_stretch_is_the_same_samples_wherever_it_begins(name: str) -> None:
     piece = stretch(AUDIO / name, 2_900, 3_400)
     start = 2_900 * RATE_HZ // 1000
     assert np.abs(piece - whole[start : start + len(piece)]).max() < 0.02
+
+
+def test_a_stretch_in_a_file_is_the_same_and_leaves_no_file(tmp_path: Path) -> None:
+    samples = stretch(AUDIO / "vbr.mp3", 500, 2_000, tmp_path)
+    assert isinstance(samples, np.memmap)
+    assert np.array_equal(samples, stretch(AUDIO / "vbr.mp3", 500, 2_000))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bars_of_minutes_are_measured_as_a_whole() -> None:
+    sound = np.concatenate([tone(61), tone(61) / 4])
+    levels = bar_levels(sound, RATE_HZ)
+    assert levels.shape == (20 * len(sound) // RATE_HZ,)
+    assert levels[-15] < 0.6 < levels[5]
 
 
 def test_a_stretch_after_the_end_is_silent() -> None:

@@ -6,6 +6,7 @@ import base64
 import email
 import io
 import json
+import re
 import threading
 import time
 import wave
@@ -116,7 +117,7 @@ class _SoulX(_Handler):
         text = form["dialogue_text"][0]
         if not text.startswith("[S1]"):
             return self.send(400, {"error": "BadRequest", "message": "no speaker tags"})
-        said = text.removeprefix("[S1]").split("\n")[0]  # its expression has no DOTALL
+        said = re.match(r"\[S1\]([^\[\]\n]*)", text)[1]  # it ends at a bracket, and has no DOTALL
         with self.counted():
             if self.path == "/generate":
                 return None if self.fault(len(said)) else self.send(200, tone(len(said), int(form["seed"][0])))

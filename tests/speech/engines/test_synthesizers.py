@@ -117,14 +117,14 @@ def test_an_embedded_voice_runs_in_a_host_process(tmp_path: Path) -> None:
 def test_soulx_says_each_turn_with_the_reference_of_its_speaker(tmp_path: Path, reference: str) -> None:
     with soulx_server() as server:
         one, two = said(
-            f"soulx:{server.url}?{reference}", tmp_path, "Hello.\nThis is the second line of it.", TEXT, seed=0
+            f"soulx:{server.url}?{reference}", tmp_path, "Hello.\nThis is the [second] line of it.", TEXT, seed=0
         )
     assert isinstance(one, SpokenLine)
     assert isinstance(two, SpokenLine)
     asked = server.requests[0]
     assert asked["path"] == "/generate"
     assert asked["prompt_texts"] == ["This is what Alice says in her recording."]
-    assert asked["dialogue_text"] == ["[S1]Hello. This is the second line of it."]
+    assert asked["dialogue_text"] == ["[S1]Hello. This is the (second) line of it."]
     assert asked["seed"] == ["1988"]
     assert one.sample_rate_hz == 24_000
 
