@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 from dagster import DynamicPartitionsDefinition
 
+from partitions.credentials import without_credentials
 from partitions.definitions import EPISODES, FEEDS, LESSONS, PODCASTS, VIDEOS
 from resources.lake.graph import StageSpec
 from resources.lake.lake import Lake
@@ -131,7 +132,9 @@ class Failure:
 
     @property
     def message(self) -> str:
-        return str(self.error) if isinstance(self.error, PodlakeError) else f"{type(self.error).__name__}: {self.error}"
+        """What rows, events and logs say. Errors of libraries may quote whole URLs."""
+        is_own = isinstance(self.error, PodlakeError)
+        return without_credentials(str(self.error) if is_own else f"{type(self.error).__name__}: {self.error}")
 
 
 @dataclass(frozen=True)

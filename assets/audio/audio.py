@@ -111,7 +111,7 @@ def _fetch_file(
             requested_url=answer.requested_url, final_url=answer.final_url, redirect_chain=redirects,
             fetched_at=answer.fetched_at, http_status=answer.http_status, etag=answer.etag,
             last_modified=answer.last_modified, content_type=answer.content_type, audio_sha256=answer.sha256,
-            md5=answer.md5, bytes=answer.bytes, resumed=answer.resumed,
+            bytes=answer.bytes, resumed=answer.resumed,
             storage_uri=store.keep(answer.path, answer.sha256, answer.final_url, answer.content_type),
         )  # fmt: skip
     assert stored, "a server says `not modified` only to a conditional request"
@@ -133,11 +133,9 @@ def _copy_file(entry: EpisodeRow, store: AudioStore) -> AcquisitionRow:
         raise StorageError(f"{source} could not be copied: {error}. Check permissions and free space.") from error
     with target.open("rb") as stream:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-        stream.seek(0)
-        md5 = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     n_bytes = target.stat().st_size
     return AcquisitionRow(
-        audio_sha256=sha256, md5=md5, requested_url=str(source), final_url=source.as_uri(), bytes=n_bytes,
+        audio_sha256=sha256, requested_url=str(source), final_url=source.as_uri(), bytes=n_bytes,
         fetched_at=datetime.now(UTC), storage_uri=store.keep(target, sha256, source.name, None),
     )  # fmt: skip
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import dagster as dg
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from partitions.credentials import without_credentials
 from partitions.feeds.details import Details
@@ -36,10 +37,16 @@ from resources.lake.tombstones import Tombstones
 from resources.lake.unchanged_polls import note_unchanged
 from speech.errors import Gone, HttpRefused, NotAFeed, NotFound, UpstreamMissing
 
+T = TypeVar("T")
+
 POLLS_AT_ONCE = 8
 MOST_PAGES = 100
 """Further pages of a feed that are read."""
+PAGES_WITHIN_S = 60.0
+"""After which no further page is asked for."""
 MOVED = "moved permanently to "
+SHOWN_EPISODES = 10
+_UNDATED = datetime.min.replace(tzinfo=UTC)
 
 _CHANGES = (
     "title", "published_at", "duration_declared_ms", "enclosure_url", "enclosure_type", "enclosure_length", "listed",
@@ -53,11 +60,9 @@ _POLL_DETAILS = tuple(name for name in _DETAILS if name in POLLS.schema.names an
 
 def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
     (poll,) = POLLS.rows_of(tables["polls"])
-    shown = tables["episodes"].select(["published_at", "title", "guid"])
-    newest = shown.take(pc.sort_indices(shown["published_at"], sort_keys=[("", "descending")])[:10]).to_pylist()
-    lines = [
-        f"- {str(row['published_at'] or 'undated')[:10]} {markdown_text(row['title'] or row['guid'])}" for row in newest
-    ]
+    columns = (tables["episodes"][name].to_pylist() for name in ("published_at", "title", "guid"))
+    newest = heapq.nlargest(SHOWN_EPISODES, zip(*columns, strict=True), key=lambda row: row[0] or _UNDATED)
+    lines = [f"- {str(at or 'undated')[:10]} {markdown_text(title or guid)}" for at, title, guid in newest]
     return {
         "dagster/row_count": tables["episodes"].num_rows,
         "title": poll.title or "",
@@ -203,7 +208,11 @@ def _with_pages(feed: Feed, policy: FetchPolicy) -> Feed:
     """The feed with the episodes of its further pages (RFC 5005)."""
     episodes = {episode.guid: episode for episode in feed.episodes}
     problems, url, seen = list(feed.problems), feed.next_url, set[str]()
+    ends_at = time.monotonic() + PAGES_WITHIN_S
     while url and url not in seen and len(seen) < MOST_PAGES:
+        if time.monotonic() > ends_at:
+            problems.append(f"further pages were not read, because they took more than {PAGES_WITHIN_S:.0f} s")
+            break
         seen.add(url)
         try:
             document = fetch_document(url, policy)
@@ -214,7 +223,7 @@ def _with_pages(feed: Feed, policy: FetchPolicy) -> Feed:
             break
         episodes = {**{episode.guid: episode for episode in page.episodes}, **episodes}
         url = page.next_url
-    return replace(feed, episodes=tuple(episodes.values()), problems=tuple(problems)) if seen else feed
+    return replace(feed, episodes=tuple(episodes.values()), problems=tuple(problems)) if feed.next_url else feed
 
 
 def _moved_to(answer: Answer, declared: str | None) -> str | None:
@@ -252,7 +261,7 @@ def _landing(
 ) -> Landing:
     now = datetime.now(UTC)
     listed_by_guid = {without_credentials(episode.guid): episode for episode in feed.episodes}
-    public = [_public(episode) for episode in listed_by_guid.values()]
+    public = [_shown(episode) for episode in listed_by_guid.values()]
     keys = assign_keys(
         feed_id,
         public,
@@ -281,13 +290,13 @@ def _landing(
         etag=document.etag if document else None,
         last_modified=document.last_modified if document else None,
         http_status=document.http_status if document else None,
-        canonical_url=feed.canonical_url and without_credentials(feed.canonical_url), podcast_guid=feed.podcast_guid, title=feed.title, author=feed.author,
+        canonical_url=feed.canonical_url, podcast_guid=feed.podcast_guid, title=feed.title, author=feed.author,
         language_declared=feed.language, language=normalise_language(feed.language), categories=feed.categories,
         license=feed.license, last_polled_at=now, n_episodes=len(feed.episodes), problems=feed.problems,
         **_details(feed.details, _POLL_DETAILS),
         url=subscription.url if subscription else None,
     )  # fmt: skip
-    return Landing(feed_id, {"episodes": rows, "polls": [poll]})
+    return Landing(feed_id, {"episodes": rows, "polls": [_shown(poll)]})
 
 
 def _details(details: Details | None, columns: Sequence[str]) -> dict[str, Any]:
@@ -298,17 +307,18 @@ def _details(details: Details | None, columns: Sequence[str]) -> dict[str, Any]:
     return {name: None if value == () else value for name, value in found.items()}
 
 
-def _public(episode: Episode) -> Episode:
-    """The episode without credentials in its texts and URLs."""
-    return replace(
-        episode,
-        guid=without_credentials(episode.guid),
-        title=episode.title and without_credentials(episode.title),
-        enclosure_url=without_credentials(episode.enclosure_url),
-        transcript_urls=tuple(replace(link, url=without_credentials(link.url)) for link in episode.transcript_urls),
-        chapters_url=episode.chapters_url and without_credentials(episode.chapters_url),
-        alternative_urls=tuple(without_credentials(url) for url in episode.alternative_urls),
-    )
+def _shown(value: T) -> T:
+    """The value without credentials in its texts, at any depth. The same object where there are none, as nearly always."""
+    if isinstance(value, str):
+        return cast("T", without_credentials(value))
+    if isinstance(value, tuple):
+        shown = tuple(map(_shown, value))
+        return value if shown == value else cast("T", shown)
+    if is_dataclass(value) and not isinstance(value, type):
+        known = {field.name: getattr(value, field.name) for field in fields(value)}
+        changed = {name: new for name, old in known.items() if (new := _shown(old)) != old}
+        return replace(value, **changed) if changed else value
+    return value
 
 
 def _keep_secrets(secrets: SecretUrls, episodes: Mapping[str, Episode], keys: Mapping[str, str]) -> None:

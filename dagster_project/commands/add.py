@@ -55,7 +55,7 @@ def add(
         try:
             target = recognise(text, policy) if check else _unchecked(text)
         except PodlakeError as error:
-            added.refused.append(str(error))
+            added.refused.append(without_credentials(str(error)))
             continue
         if target.audio:
             is_new = catalogue.add_single(target.audio, title, language)
@@ -87,7 +87,7 @@ def _subscribe(
     known = {catalogue.address(one): one for one in catalogue.subscriptions()}
     for url in dict.fromkeys(url for url, _ in feeds):
         if url not in known:
-            added.refused.append(f"{url} was forgotten (podlake forget), and is not added again.")
+            added.refused.append(f"{without_credentials(url)} was forgotten (podlake forget), and is not added again.")
             continue
         where = added.new if url in new else added.present
         where.append(Entry(known[url].feed_id, known[url].title, known[url].url))

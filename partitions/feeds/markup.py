@@ -69,6 +69,8 @@ def absolute_url(element: etree._Element, value: str | None) -> str | None:
     url = "%20".join((value or "").split())
     if not url or len(url) > LONGEST_URL:
         return None
+    if _ABSOLUTE.fullmatch(url):
+        return url
     if url.lower().startswith("www."):
         url = f"http://{url}"
     try:
@@ -80,7 +82,8 @@ def absolute_url(element: etree._Element, value: str | None) -> str | None:
 
 def name_of(element: etree._Element) -> str:
     """The name as in `Fields`."""
-    return _usual_name(str(element.tag), element.prefix or "")
+    tag = str(element.tag)
+    return _usual_name(tag, (element.prefix or "") if tag[:1] == "{" else "")
 
 
 @lru_cache(maxsize=4096)
@@ -109,6 +112,8 @@ _PREFIXES = (
 """A part of the namespace in lower case → the prefix of its elements. Feeds misspell namespaces."""
 
 LONGEST_URL = 8192
+_ABSOLUTE = re.compile(r"https?://[A-Za-z0-9.-]+(?::[0-9]+)?/[^?#;]*")
+"""URLs that stay as they are when they are resolved, which takes ten times as long as this."""
 
 _CONTAINERS = ("channel", "media:group")
 """Elements whose children count as children of their parent."""
@@ -140,13 +145,13 @@ def _streamed(text: str, url: str, items: tuple[str, ...], read: Callable[[Field
         parser.feed(text[start : start + _CHUNK].encode("utf-8", "replace"))
         for _, element in parser.read_events():
             if _is_item(element, items) and not any(_is_item(one, items) for one in element.iterancestors()):
-                found += [read(_fields(_children(item))) for item in element.iter() if _is_item(item, items)]
+                found += [read(_fields_of(item)) for item in element.iter() if _is_item(item, items)]
                 _remove(last)  # not the element itself: the parser may still add text after it
                 last = element
     root = parser.close()
     _remove(last)
     # What is left has a name in capitals, or other elements of its name around it.
-    found += [read(_fields(_children(item))) for item in root.iter() if _is_item(item, items)]
+    found += [read(_fields_of(item)) for item in root.iter() if _is_item(item, items)]
     return _fields(element for element in _children(root) if not _is_item(element, items)), found
 
 
@@ -174,7 +179,7 @@ def _split_text(text: str, url: str, items: tuple[str, ...]) -> tuple[Fields, li
     head = _tree(_repaired("".join(around)), url, recover=True)
     wrapper = "<alone" + _declarations(around[0]) + ">"
     found = [_item_fields(wrapper, part, url) for part in parts]
-    return _fields(_children(head)) if head is not None else {}, found
+    return _fields_of(head) if head is not None else {}, found
 
 
 def _item_fields(wrapper: str, part: str, url: str) -> Fields:
@@ -182,7 +187,7 @@ def _item_fields(wrapper: str, part: str, url: str) -> Fields:
     if "<" not in part[1:].replace("</", ""):  # an empty item: not worth a parser
         return {}
     try:
-        return _fields(_children(_tree(f"{wrapper}{_repaired(part)}</alone>", url)[0]))
+        return _fields_of(_tree(f"{wrapper}{_repaired(part)}</alone>", url)[0])
     except etree.XMLSyntaxError:
         part = _with_quotes(_with_text_only(part))
         tree = _tree(f"{wrapper}{_repaired(part)}</alone>", url, recover=True)
@@ -195,6 +200,18 @@ def _children(element: etree._Element) -> Iterator[etree._Element]:
         yield child
         if name_of(child) in _CONTAINERS:
             yield from child
+
+
+def _fields_of(element: etree._Element) -> Fields:
+    """The same as of its `_children`, in half of the time."""
+    fields: Fields = {}
+    for child in element:
+        name = name_of(child)
+        fields.setdefault(name, []).append(child)
+        if name in _CONTAINERS:
+            for inner in child:
+                fields.setdefault(name_of(inner), []).append(inner)
+    return fields
 
 
 def _fields(elements: Iterator[etree._Element]) -> Fields:

@@ -13,6 +13,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from partitions.credentials import without_credentials
 from partitions.feeds.details import Details, details_of
 from partitions.feeds.enclosures import audio_enclosures
 from partitions.feeds.encodings import feed_text
@@ -87,7 +88,10 @@ def parse_feed(document: bytes, *, url: str, content_type: str | None = None) ->
     text, problems = feed_text(document, content_type)
     feed_xml = from_root(text, ("rss", "RDF", "feed", "channel"))
     if feed_xml is None or _PAGE.search(text[: min(len(text) - len(feed_xml), 4096)]):
-        raise NotAFeed(f"{url} is not a podcast feed: {_what_it_is(text)}. Check the address in a browser.")
+        raise NotAFeed(
+            f"{without_credentials(url)} is not a podcast feed: {_what_it_is(text)}. Check the address in a browser."
+        )
+    del text  # may be large, and its part from the root element on is a copy
     head, items, repaired = read_items(feed_xml, url=url, items=("item", "entry"), read=_readable)
     notes = Counter(note for _, own in items for note in own)
     episodes = _distinct([episode for episode, _ in items if episode], notes)
@@ -182,7 +186,7 @@ def _distinct(episodes: list[Episode], notes: Counter[str]) -> tuple[Episode, ..
             notes["guid that several episodes share: made unique"] += 1
         if guid in distinct:
             notes["item listed again skipped"] += 1
-        distinct.setdefault(guid, replace(episode, guid=guid))
+        distinct.setdefault(guid, episode if guid == episode.guid else replace(episode, guid=guid))
     return tuple(distinct.values())
 
 

@@ -69,8 +69,8 @@ class AudioStore:
         """Move fetched bytes into the store. Returns the URI relative to the home."""
         uri = f"audio/{sha256[:2]}/{sha256}.{extension(url, content_type)}"
         if not self.home.exists(uri):
-            self.home.add(fetched, uri)
-        fetched.unlink()
+            self.home.move(fetched, uri)
+        fetched.unlink(missing_ok=True)
         return uri
 
     def has(self, uri: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 import time
 from collections.abc import Iterable
@@ -26,28 +27,35 @@ _OVERHEAD_BYTES = 1 << 16
 
 
 class Clock:
-    """The time that a request has left: a total up to the body, then as much as the received bytes earn."""
+    """The time that a request has left: a total up to the body, then as much as the received bytes earn.
+
+    A body may have a total too: a server that sends for ever, a little faster than the slowest, would be read for hours.
+    """
 
     def __init__(self, shown_url: str, total_s: float) -> None:
         self._shown_url = shown_url
         self._started, self._allowed_s = time.monotonic(), total_s
         self._received = 0
         self._limit_bytes: int | None = None
+        self._asked_at = self._started
+        self._whole_s = float("inf")
 
-    def start_body(self, patience_s: float, limit_bytes: int) -> None:
-        """From now on, the server may lag `patience_s` behind `SLOWEST_BYTES_PER_S`."""
+    def start_body(self, patience_s: float, limit_bytes: int, whole_s: float) -> None:
+        """From now on, the server may lag `patience_s` behind `SLOWEST_BYTES_PER_S`; all is there `whole_s` after connecting."""
         self._started, self._allowed_s = time.monotonic(), patience_s
-        self._received, self._limit_bytes = 0, limit_bytes
+        self._received, self._limit_bytes, self._whole_s = 0, limit_bytes, whole_s
 
     def extend(self, waited_s: float) -> None:
         """Do not count a wait that is ours."""
         self._started += waited_s
+        self._asked_at += waited_s
 
     def left_s(self) -> float:
         """Raises `NetworkError` if there is none."""
-        elapsed_s = time.monotonic() - self._started
+        now = time.monotonic()
+        elapsed_s = now - self._started
         earned_s = 0.0 if self._limit_bytes is None else self._received / SLOWEST_BYTES_PER_S
-        left_s = self._allowed_s + earned_s - elapsed_s
+        left_s = min(self._allowed_s + earned_s - elapsed_s, self._asked_at + self._whole_s - now)
         if left_s > 0:
             return left_s
         if self._limit_bytes is None:
@@ -80,6 +88,8 @@ def require_permitted(allowed: AllowedHosts, host: str, port: int, within_s: flo
 
 def _looked_up(host: str, port: int, within_s: float) -> list[Any]:
     """`getaddrinfo`, which has no limit of its own: a thread that lasts longer is left alone. Raises `OSError`."""
+    if _is_address(host):  # answered at once, and a thread costs a fifth of a request
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     answers: SimpleQueue[list[Any] | Exception] = SimpleQueue()
 
     def look_up() -> None:
@@ -96,6 +106,14 @@ def _looked_up(host: str, port: int, within_s: float) -> list[Any]:
     if isinstance(answer, Exception):
         raise answer
     return answer
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 class _Transport(httpx.HTTPTransport):

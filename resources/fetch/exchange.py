@@ -152,12 +152,18 @@ def refuse_unless(exchange: Exchange, *accepted: int) -> None:
     raise error
 
 
-def paced(chunks: Iterator[bytes], exchange: Exchange, patience_s: float, limit_bytes: int) -> Iterator[bytes]:
+def paced(
+    chunks: Iterator[bytes],
+    exchange: Exchange,
+    patience_s: float,
+    limit_bytes: int,
+    whole_s: float = float("inf"),
+) -> Iterator[bytes]:
     """The chunks, as long as the server is at most `patience_s` behind `connections.SLOWEST_BYTES_PER_S`.
 
-    Raises NetworkError, and TooLarge for more than `limit_bytes` as sent.
+    The request takes `whole_s` at most. Raises NetworkError, and TooLarge for more than `limit_bytes` as sent.
     """
-    exchange.clock.start_body(patience_s, limit_bytes)
+    exchange.clock.start_body(patience_s, limit_bytes, whole_s)
     yield from chunks
 
 

@@ -18,6 +18,7 @@ from resources.fetch.part_file import Origin, PartFile, url_sha256
 from speech.errors import NetworkError, TooLarge
 
 DOCUMENT_LIMIT_BYTES = 64 * 1024**2
+DOCUMENT_WITHIN_S = 110.0
 DOWNLOAD_LIMIT_BYTES = 2 * 1024**3
 
 
@@ -53,12 +54,11 @@ class Document(Answer):
 
 @dataclass(frozen=True, kw_only=True)
 class Download(Answer):
-    """A file on disk, and its hashes in hex."""
+    """A file on disk, and its SHA-256 in hex."""
 
     not_modified: ClassVar[Literal[False]] = False
     path: Path
     sha256: str
-    md5: str
     bytes: int
     resumed: bool
     """Whether it continued a partial download."""
@@ -72,10 +72,11 @@ def fetch_document(
     last_modified: str | None = None,
     limit_bytes: int = DOCUMENT_LIMIT_BYTES,
     patience_s: float = 60.0,
+    within_s: float = DOCUMENT_WITHIN_S,
 ) -> Document | NotModified:
     """GET a document, unless it is still the one that `etag` and `last_modified` came with.
 
-    `patience_s` is how far the server may lag behind `connections.SLOWEST_BYTES_PER_S`.
+    `patience_s` is how far the server may lag behind `connections.SLOWEST_BYTES_PER_S`; `within_s` is for all of it.
     Raises NotFound, RateLimited, HttpRefused, HttpServerError, NetworkError, TooLarge.
     """
     conditions = _conditions(etag, last_modified)
@@ -84,7 +85,7 @@ def fetch_document(
             return NotModified(**_exchange_fields(exchange))
         refuse_unless(exchange, 200, 203)
         content = bytearray()
-        for chunk in paced(exchange.response.iter_bytes(), exchange, patience_s, limit_bytes):
+        for chunk in paced(exchange.response.iter_bytes(), exchange, patience_s, limit_bytes, within_s):
             content += chunk
             refuse_larger(exchange, len(content), limit_bytes)
         refuse_short(exchange)
@@ -147,8 +148,8 @@ def _received(exchange: Exchange, part: PartFile, target: Path, limit_bytes: int
         raise NetworkError(
             f"The server ended after {part.size} of {_total_bytes(exchange)} bytes. Another try goes on from there."
         )
-    sha256, md5 = part.finish()
-    return Download(**_exchange_fields(exchange), path=target, sha256=sha256, md5=md5, bytes=part.size, resumed=resumed)
+    sha256 = part.finish()
+    return Download(**_exchange_fields(exchange), path=target, sha256=sha256, bytes=part.size, resumed=resumed)
 
 
 def _continues(exchange: Exchange, part: PartFile) -> bool:

@@ -83,14 +83,14 @@ class PartFile:
             with _disk(self._path):
                 self._save_progress()
 
-    def finish(self) -> tuple[str, str]:
-        """Sync and rename to the target. Returns SHA-256 and MD5."""
+    def finish(self) -> str:
+        """Sync and rename to the target. Returns the SHA-256."""
         with _disk(self._path), self._file:
             self._file.flush()
             os.fsync(self._file.fileno())
             self._path.replace(self._target)
             self._note.unlink(missing_ok=True)
-        return self._sha256.hexdigest(), self._md5.hexdigest()
+        return self._sha256.hexdigest()
 
     def discard(self) -> None:
         """Remove the part file and its note."""
@@ -118,11 +118,10 @@ class PartFile:
 
     def _reset(self) -> None:
         self.origin, self.size, self._saved_size = None, 0, 0
-        self._sha256, self._md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+        self._sha256 = hashlib.sha256()
 
     def _hash(self, chunk: bytes) -> None:
         self._sha256.update(chunk)
-        self._md5.update(chunk)
         self.size += len(chunk)
 
     def _save_progress(self) -> None:

@@ -104,10 +104,17 @@ def data_version(tables: Iterable[pa.Table]) -> str:
     digest = hashlib.sha256()
     for table in tables:
         content = table.drop_columns([name for name in table.column_names if name in _PROVENANCE])
-        sink = pa.PythonFile(_Hashed(digest), mode="w")  # no copy in memory: a feed can have 100 000 episodes
-        with pa.ipc.new_stream(sink, content.schema.remove_metadata()) as writer:
+        # No copy in memory: a feed can have 100 000 episodes.
+        with (
+            pa.BufferedOutputStream(pa.PythonFile(_Hashed(digest), mode="w"), _BUFFER_BYTES) as sink,
+            pa.ipc.new_stream(sink, content.schema.remove_metadata()) as writer,
+        ):
             writer.write_table(content.combine_chunks())
     return digest.hexdigest()[:10]
+
+
+_BUFFER_BYTES = 64 << 10
+"""Arrow writes every array by itself, and each write that is not collected is a call of Python."""
 
 
 class _Hashed(io.RawIOBase):

@@ -139,6 +139,19 @@ class Home:
         except OSError as error:
             raise StorageError(f"{self.path(*parts)} could not be written: {error}.") from error
 
+    def move(self, source: Path, *parts: str) -> None:
+        """Move a local file into the home, without a copy if both are on one disk. Raises `StorageError`."""
+        if self.is_local:
+            target = Path(self.path(*parts))
+            with suppress(OSError):  # another file system
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with source.open("rb") as file:
+                    os.fsync(file.fileno())
+                source.replace(target)
+                return
+        self.add(source, *parts)
+        source.unlink()
+
     def _put(self, source: Path, target: str) -> None:
         if is_s3(self.filesystem):
             upload(source, target)

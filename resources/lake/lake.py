@@ -202,7 +202,12 @@ class Lake:
             raise TypeError(f"rows for {table.name} have another schema:\n{rows.schema}")
         is_small = rows.nbytes < SMALL_BYTES
         with self.home.writing("lake", table.name, *place) as stream:
-            pq.write_table(rows, stream, compression="none" if is_small else "zstd", use_dictionary=not is_small)
+            if is_small:  # in one write: Arrow makes a hundred, and each is a call of Python
+                collected = pa.BufferOutputStream()
+                pq.write_table(rows, collected, compression="none", use_dictionary=False)
+                stream.write(collected.getvalue())
+            else:
+                pq.write_table(rows, stream, compression="zstd")
 
     def read_name(self, table: Table, *name: str, columns: Sequence[str] | None = None) -> pa.Table:
         """The rows of an open file, committed or not. Raises `FileNotFoundError`."""

@@ -38,7 +38,7 @@ class AcquisitionRow:
 
     episode_id: EpisodeId = FILLED
     audio_sha256: AudioSha256
-    md5: Annotated[str, "MD5 of the bytes, to match other archives."]
+    md5: Annotated[str | None, "MD5 of bytes that an earlier version fetched. `hashes` has it for all."] = None
     requested_url: Annotated[str, "The URL that was requested."]
     final_url: Annotated[str, "The URL that answered, after redirects."]
     redirect_chain: Annotated[tuple[Redirect, ...], "Each redirect on the way: URL and status."] = ()
@@ -59,7 +59,7 @@ class HashesRow(DerivedRow):
     """What the bytes are: hashes, container facts, loudness. The same bytes under two episodes are two rows."""
 
     sha256: Annotated[str, "SHA-256 of the bytes."]
-    md5: Annotated[str, "MD5 of the bytes."]
+    md5: Annotated[str, "MD5 of the bytes, to match other archives."]
     pcm16k_sha256: Annotated[str, "SHA-256 of the decoded 16 kHz mono int16 samples: equal for lossless copies."]
     chromaprint: Annotated[str | None, "Chromaprint fingerprint, as fpcalc writes it."] = None
     chromaprint_absent_reason: Annotated[str | None, "Why there is none."] = None

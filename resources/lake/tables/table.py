@@ -109,7 +109,7 @@ class Table(Generic[Row_co]):
         """
         schema = self.schema if columns is None else pa.schema([self.schema.field(name) for name in columns])
         if rows.schema.equals(schema):  # as nearly always
-            return rows.cast(schema)
+            return pa.Table.from_arrays(rows.columns, schema=schema)
         present = frozenset(rows.column_names)
         arrays = [
             rows[field.name].cast(field.type) if field.name in present else pa.nulls(rows.num_rows, field.type)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import stat
+import wave
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -12,7 +16,9 @@ from threading import Thread
 import dagster as dg
 import pytest
 
+import assets.catalogue.episodes
 from assets.audio.audio import audio
+from assets.audio.hashes import hashes
 from assets.catalogue.episodes import episodes
 from assets.catalogue.feeds import feeds
 from assets.stages import EPISODE_GRAPH
@@ -24,7 +30,8 @@ from resources.lake.catalogue import Catalogue
 from resources.lake.commits import all_open_commits
 from resources.lake.home import Home
 from resources.lake.lake import Lake
-from resources.lake.tables import ACQUISITIONS, EPISODES, FAILURES, POLLS, TABLES
+from resources.lake.tables import ACQUISITIONS, EPISODES, FAILURES, HASHES, POLLS, TABLES
+from speech.waveforms import WaveformCache
 from tests.fetch import loopback
 from tests.instances import instance_for_test
 
@@ -40,6 +47,10 @@ def site(files: dict[str, bytes], redirect: int = 302) -> Iterator[str]:
             if body is not None and body.startswith(b"to:"):
                 self.send_response(redirect)
                 self.send_header("Location", body[3:].decode())
+                body = b""
+            elif body is not None and body.startswith(b"429:"):
+                self.send_response(429)
+                self.send_header("Retry-After", body[4:].decode())
                 body = b""
             else:
                 self.send_response(404 if body is None else 200)
@@ -65,8 +76,9 @@ class Pipeline:
         self.given = {
             "lake": self.lake, "catalogue": self.catalogue, "window": Window(), "episode_graph": EPISODE_GRAPH,
             "audio_store": AudioStore(self.lake.home, folder / "home", 10**9), "fetch_policy": loopback(),
+            "waveforms": WaveformCache(folder / "waveforms", 10**9),
         }  # fmt: skip
-        self.assets = [feeds, *(as_asset(stage, batch_size=5, code_version="1") for stage in (episodes, audio))]
+        self.assets = [feeds, *(as_asset(stage, batch_size=5, code_version="1") for stage in (episodes, audio, hashes))]
 
     def run(self, asset: str, key: str | None = None) -> bool:
         return dg.materialize(
@@ -174,8 +186,59 @@ def test_credentials_are_used_and_shown_nowhere(
     assert {stat.S_IMODE(path.stat().st_mode) for path in kept} == {0o600}
 
 
+def test_credentials_in_texts_and_details_are_not_shown(pipeline: Pipeline) -> None:
+    secret = "http://me:hunter2@x.test/a?token=t0psecret"
+    details = (
+        f"<link>{secret}</link><description>see {secret}</description>"
+        f'<itunes:image href="{secret}"/><podcast:person href="{secret}">{secret}</podcast:person>'
+        f'<podcast:funding url="{secret}">Give</podcast:funding><podcast:license url="{secret}">{secret}</podcast:license>'
+        f"<itunes:author>{secret}</itunes:author><podcast:guid>{secret}</podcast:guid><category>{secret}</category>"
+    )
+    names = 'xmlns:itunes="http://www.itunes.com/dtds/podcast-1.0.dtd" xmlns:podcast="https://podcastindex.org/namespace/1.0"'
+    with site({}) as host:
+        feed = FEED.replace("<rss ", f"<rss {names} ").replace("<item>", f"{details}<item>{details}")
+        files = {"/feed": feed.format(enclosures=enclosure(f"http://{host}/a.mp3")).encode()}
+    with site(files) as host:
+        pipeline.catalogue.subscribe([(f"http://{host}/feed", "Show")])
+        key = pipeline.poll()
+    (row,), (poll,) = pipeline.lake.rows(EPISODES, "show"), pipeline.lake.rows(POLLS, "show")
+    shown = "http://***@x.test/a?token=***"
+    assert row.episode_id == key
+    for one in (row, poll):
+        assert (one.link, one.image_url, one.description_text, one.license_url) == (shown, shown, f"see {shown}", shown)
+        assert one.persons is not None
+        assert (one.persons[0].name, one.persons[0].url) == (shown, shown)
+        assert not any(secret in repr(one) for secret in ("hunter2", "t0psecret"))
+    assert (poll.author, poll.podcast_guid, poll.categories) == (shown, shown, (shown,))
+
+
+def test_a_failure_does_not_show_credentials(pipeline: Pipeline) -> None:
+    with site({"/feed?token=t0psecret": b"<html>Parked</html>"}) as host:
+        pipeline.catalogue.subscribe([(f"http://me:hunter2@{host}/feed?token=t0psecret", "Show")])
+        assert pipeline.run("feeds")
+        assert not pipeline.run("episodes", "show")
+    failure = pipeline.lake.last_failure("show.episodes")
+    assert failure is not None
+    assert failure.message.startswith(
+        f"http://***@{host}/feed?token=*** is not a podcast feed: the server sent an HTML"
+    )
+
+
 def _rows(lake: Lake, table, key: str):  # type: ignore[no-untyped-def]
     return lake.read(table, key) if table.is_sealable else lake.read_file(table, key)
+
+
+def test_a_long_retry_after_is_when_the_download_is_tried_again(pipeline: Pipeline) -> None:
+    files = {"/a.mp3": f"429:{3 * 86_400}".encode()}
+    with site(files) as host:
+        files["/feed"] = FEED.format(enclosures=enclosure(f"http://{host}/a.mp3")).encode()
+        pipeline.catalogue.subscribe([(f"http://{host}/feed", "Show")])
+        key = pipeline.poll()
+        assert not pipeline.run("audio", key)
+    failure = pipeline.lake.last_failure(f"{key}.audio")
+    assert failure is not None
+    assert failure.next_retry_at is not None
+    assert (failure.error_class, failure.next_retry_at - failure.last_at) == ("http_429", timedelta(days=3))
 
 
 def test_a_permanent_redirect_is_followed_when_seen_twice(pipeline: Pipeline) -> None:
@@ -197,6 +260,25 @@ def test_a_permanent_redirect_is_followed_when_seen_twice(pipeline: Pipeline) ->
     ]
 
 
+def test_a_new_address_that_the_feed_declares_is_followed_when_seen_twice(pipeline: Pipeline) -> None:
+    files: dict[str, bytes] = {}
+    with site(files) as host:
+        declared = FEED.format(enclosures=enclosure(f"http://{host}/a.mp3")).replace(
+            "<title>Show</title>",
+            '<title>Show</title><itunes:new-feed-url xmlns:itunes="http://www.itunes.com/dtds/podcast-1.0.dtd">'
+            f"http://{host}/new</itunes:new-feed-url>",
+        )
+        files["/feed"] = files["/new"] = declared.encode()
+        pipeline.catalogue.subscribe([(f"http://{host}/feed", "Show")])
+        urls = []
+        for _ in range(3):
+            pipeline.poll()
+            urls.append(pipeline.catalogue.subscriptions()[0].url)
+    assert urls == [f"http://{host}/feed", f"http://{host}/new", f"http://{host}/new"]
+    (row,) = pipeline.lake.rows(POLLS, "show")
+    assert row.problems == ()
+
+
 def test_further_pages_are_read_up_to_a_loop(pipeline: Pipeline) -> None:
     files: dict[str, bytes] = {}
     with site(files) as host:
@@ -208,3 +290,34 @@ def test_further_pages_are_read_up_to_a_loop(pipeline: Pipeline) -> None:
         assert pipeline.run("feeds")
         assert pipeline.run("episodes", "show")
     assert sorted(row.guid for row in pipeline.lake.rows(EPISODES, "show")) == ["g1", "g2", "g3"]
+
+
+def test_pages_without_end_are_read_for_a_limited_time(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(assets.catalogue.episodes, "PAGES_WITHIN_S", 0.0)
+    link = '<link xmlns="http://www.w3.org/2005/Atom" rel="next" href="/2"/><item>'
+    page = FEED.format(enclosures=enclosure("/1.mp3")).replace("<item>", link)
+    with site({"/1": page.encode()}) as host:
+        pipeline.catalogue.subscribe([(f"http://{host}/1", "Show")])
+        assert pipeline.run("feeds")
+        assert pipeline.run("episodes", "show")
+    (poll,) = pipeline.lake.rows(POLLS, "show")
+    assert (poll.n_episodes, poll.problems) == (1, ("further pages were not read, because they took more than 0 s",))
+
+
+def test_hashes_names_the_bytes_by_sha256_and_md5(pipeline: Pipeline) -> None:
+    sound = io.BytesIO()
+    with wave.open(sound, "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(b"\x01\x00" * 16_000)
+    files = {"/a.wav": sound.getvalue()}
+    with site(files) as host:
+        files["/feed"] = FEED.format(enclosures=enclosure(f"http://{host}/a.wav")).encode()
+        pipeline.catalogue.subscribe([(f"http://{host}/feed", "Show")])
+        key = pipeline.poll()
+        assert pipeline.run("audio", key)
+    assert pipeline.run("hashes", key)
+    (row,) = pipeline.lake.rows(HASHES, key)
+    assert (row.sha256, row.md5) == (
+        hashlib.sha256(sound.getvalue()).hexdigest(),
+        hashlib.md5(sound.getvalue()).hexdigest(),
+    )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import threading
@@ -28,6 +29,30 @@ def test_keeps_audio_under_its_hash_and_reads_it_through_the_cache(s3_home: Home
     assert (store.has(uri), store.part("episode").exists()) == (True, False)
     assert store.local(uri).read_bytes() == b"sound"
     assert store.local(uri) == tmp_path / "cache" / uri
+
+
+def test_moves_audio_into_a_local_home_without_a_copy(tmp_path: Path) -> None:
+    store = AudioStore(Home.at(str(tmp_path / "home")), tmp_path / "cache", limit_bytes=10**9)
+    part = store.part("episode")
+    part.write_bytes(b"sound")
+    inode = part.stat().st_ino
+    uri = store.keep(part, hashlib.sha256(b"sound").hexdigest(), "https://x.test/a.mp3", None)
+    assert (store.local(uri).read_bytes(), store.local(uri).stat().st_ino, part.exists()) == (b"sound", inode, False)
+    assert kept(store, b"sound") == uri  # fetched again: nothing is left of it
+    assert not part.exists()
+
+
+def test_copies_audio_from_another_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(self: Path, target: Path) -> Path:
+        if self.name == "episode":
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        return replace(self, target)
+
+    replace = Path.replace
+    monkeypatch.setattr(Path, "replace", refused)
+    store = AudioStore(Home.at(str(tmp_path / "home")), tmp_path / "cache", limit_bytes=10**9)
+    uri = kept(store, b"sound")
+    assert (store.local(uri).read_bytes(), store.part("episode").exists()) == (b"sound", False)
 
 
 def test_concurrent_readers_of_one_object_get_its_bytes(s3_home: Home, tmp_path: Path) -> None:

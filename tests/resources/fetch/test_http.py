@@ -32,7 +32,6 @@ from tests.fetch import loopback
 
 BODY = bytes(range(256)) * 4096
 SHA256 = hashlib.sha256(BODY).hexdigest()
-MD5 = hashlib.md5(BODY).hexdigest()
 
 Behaviour = Callable[[BaseHTTPRequestHandler], None]
 
@@ -127,7 +126,7 @@ class TestDownload:
         url = server("/a.mp3", file(Last_Modified="Wed, 01 Jan 2025 00:00:00 GMT"))
         got = download(url, target, loopback())
         assert not got.not_modified
-        assert (got.path, got.sha256, got.md5, got.bytes, got.resumed) == (target, SHA256, MD5, len(BODY), False)
+        assert (got.path, got.sha256, got.bytes, got.resumed) == (target, SHA256, len(BODY), False)
         assert (got.requested_url, got.final_url, got.redirect_chain, got.http_status) == (url, url, (), 200)
         assert (got.etag, got.last_modified) == ('"one"', "Wed, 01 Jan 2025 00:00:00 GMT")
         assert got.content_type == "audio/mpeg"
@@ -147,7 +146,7 @@ class TestDownload:
         server("/a.mp3", file())
         got = download(url, target, loopback())
         assert not got.not_modified
-        assert (got.sha256, got.md5, got.bytes, got.resumed, got.http_status) == (SHA256, MD5, len(BODY), True, 206)
+        assert (got.sha256, got.bytes, got.resumed, got.http_status) == (SHA256, len(BODY), True, 206)
         assert server.requests[1][1]["Range"] == "bytes=300000-"
         assert server.requests[1][1]["If-Range"] == '"one"'
         assert target.read_bytes() == BODY
@@ -489,6 +488,21 @@ class TestDeadline:
             for url in urls:
                 with pytest.raises(NetworkError, match="did not answer in time: no whole answer"):
                     fetch_document(url, loopback(answer_within_s=0.3))
+        finally:
+            given_up.set()
+
+    def test_a_document_has_an_end(self, server: Server) -> None:
+        """Its server sends faster than the slowest that is waited for, and for ever."""
+        given_up = threading.Event()
+
+        def steady(handler: BaseHTTPRequestHandler) -> None:
+            answer(200, Content_Length="1000000000")(handler)
+            while not given_up.wait(0.005):
+                handler.wfile.write(b"." * 10_000)
+
+        try:
+            with pytest.raises(NetworkError, match="sends too slowly"):
+                fetch_document(server("/feed", steady), loopback(), within_s=0.3)
         finally:
             given_up.set()
 
