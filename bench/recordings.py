@@ -92,6 +92,18 @@ def one_room(folder: Path) -> Iterator[Case]:
         yield _dialogue("one room", plan, folder)
 
 
+def test_calls(folder: Path) -> Iterator[Case]:
+    """Calls of other pairs."""
+    for plan in spliced.TEST_CALLS if REAL.exists() else ():
+        yield _dialogue("test calls", plan, folder)
+
+
+def test_room(folder: Path) -> Iterator[Case]:
+    """Other groups of readers in another room."""
+    for plan in spliced.TEST_ROOM if REAL.exists() else ():
+        yield _dialogue("test room", plan, folder)
+
+
 DATA_SETS: Mapping[str, Callable[[Path], Iterator[Case]]] = {
     "demo": demo,
     "synthetic": synthetic,
@@ -101,8 +113,10 @@ DATA_SETS: Mapping[str, Callable[[Path], Iterator[Case]]] = {
     "quick turns": quick_turns,
     "calls": calls,
     "one room": one_room,
+    "test calls": test_calls,
+    "test room": test_room,
 }
-"""No threshold is chosen on the last two, which are the test set; on the others some were. Each writes decoded waveforms to a folder. Those of real speech are empty without `../shared/data`."""
+"""No threshold is chosen on the last two; on the others some were. Each writes decoded waveforms to a folder. Those of real speech are empty without `../shared/data`."""
 
 
 def _dialogue(data_set: str, plan: Plan, folder: Path) -> Case:

@@ -41,12 +41,15 @@ class Plan:
     """One of `CHANNELS`, the same for all readers."""
     draw: int = 0
     """Another draw of turns, without so many of the first readers."""
+    apart: int = 1
+    """From each reader to the next, in the list of all."""
 
     @property
     def name(self) -> str:
         kinds = ("quick turns" if self.fragment_ms else "transcribed" if self.transcribed else None, self.channel)
         draw = f"draw {self.draw}" if self.draw else None
-        return ", ".join(filter(None, (f"{self.readers} readers", f"{self.minutes} min", *kinds, draw)))
+        apart = f"{self.apart} apart" if self.apart > 1 else None
+        return ", ".join(filter(None, (f"{self.readers} readers", f"{self.minutes} min", *kinds, draw, apart)))
 
 
 @dataclass(frozen=True)
@@ -75,15 +78,20 @@ DIALOGUES = tuple(Plan(readers, minutes) for readers, minutes in
 QUICK = tuple(Plan(readers, 7, (-500, 100), (800, 3_500)) for readers in (2, 3, 4))
 """Most turns overlap the one before."""
 TRANSCRIBED = Plan(5, 7, transcribed=True)
-CALLS = tuple(Plan(2, 5, (-300, 700), channel="telephone", draw=draw) for draw in (1, 2, 3))
+CALLS = tuple(Plan(2, 5, (-300, 700), channel="telephone", draw=draw) for draw in (1, 2, 3, 4, 5, 6, 8))
 ONE_ROOM = tuple(Plan(readers, minutes, channel="room", draw=1) for readers, minutes in ((3, 7), (5, 8), (9, 12)))
+TEST_CALLS = tuple(
+    Plan(2, 5, (-300, 700), channel="telephone", draw=draw, apart=apart) for draw, apart in ((0, 3), (1, 3), (0, 4))
+)
+"""Other pairs of the five readers with ten recordings each."""
+TEST_ROOM = tuple(Plan(readers, minutes, channel="room", draw=2) for readers, minutes in ((3, 7), (5, 8), (8, 12)))
 
 
 def splice(plan: Plan) -> Dialogue:
     """Turns of the plan's readers, never two of one reader in succession, at levels that differ by up to 6 dB."""
     rng = np.random.default_rng([plan.readers, plan.minutes, plan.fragment_ms is not None, *[plan.draw][: plan.draw]])
     cast = readers(transcribed=plan.transcribed)
-    names = list(cast)[plan.draw :][: plan.readers]
+    names = list(cast)[plan.draw :: plan.apart][: plan.readers]
     turns = {name: _turns(cast[name], plan, rng) for name in names}
     gains = dict(zip(names, 10 ** rng.uniform(-0.3, 0, len(names)), strict=True))
     samples = np.zeros(plan.minutes * 60 * SAMPLE_RATE_HZ, np.float32)
@@ -158,7 +166,7 @@ def write(path: Path, samples: np.ndarray) -> None:
 def main() -> None:
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    for plan in (*DIALOGUES, *QUICK, TRANSCRIBED, *CALLS, *ONE_ROOM):
+    for plan in (*DIALOGUES, *QUICK, TRANSCRIBED, *CALLS, *ONE_ROOM, *TEST_CALLS, *TEST_ROOM):
         dialogue, name = splice(plan), plan.name.replace(", ", "-").replace(" ", "-")
         write(folder / f"{name}.wav", dialogue.samples)
         rttm = [

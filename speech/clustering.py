@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import numpy as np
 
-_SAME_VOICE = 0.5
-"""Two groups are one voice if the mean cosine similarity of their windows is at least this. Windows of 1.5 s:
-one voice 0.58–0.67, two voices 0.36–0.49 (read speech, telephone band, rooms, meetings)."""
-_SURELY_SAME = 0.62
-"""The same for the first stage, part by part."""
+_SAME_VOICE = 0.55
+"""Two groups are one voice if the mean cosine similarity of their windows is at least this share of the similarity of
+windows that follow each other without overlap: a channel that all voices share raises both, noise lowers both."""
+_WITHIN_VOICE = 0.9
+"""The quantile of those similarities that counts: where turns are quick, most of the windows hold two voices."""
+_SAME_VOICE_BOUNDS = (0.2, 0.4)
+"""What counts as one voice at the least and at the most: on a telephone line, two voices of one sex have up to 0.37."""
+_SURELY_SAME = 0.12
+"""The first stage, part by part, asks for so much more."""
 _PART = 1_000
 """Windows that are clustered at once: cost and memory grow with the square."""
 _MOST_PER_PART = 60
@@ -36,13 +40,13 @@ _SHORT_ROUNDS = 2
 
 
 def group_voices(embeddings: np.ndarray, follows: np.ndarray) -> np.ndarray:
-    """Labels 0…k-1 of n unit vectors, −1 for those left out, shape (n,).
+    """Labels 0…k-1 of n unit vectors from the mean of all voices, −1 for those left out, shape (n,).
 
-    `follows`: whether a window overlaps the one before it, shape (n,).
+    `follows`: whether a window overlaps the one before it, by half, shape (n,).
     """
     stable = _stable(embeddings, follows)
     labels = np.full(len(embeddings), -1)
-    labels[stable] = _clusters(embeddings[stable])
+    labels[stable] = _clusters(embeddings[stable], _same_voice(embeddings, follows))
     return labels
 
 
@@ -97,14 +101,21 @@ def _stable(embeddings: np.ndarray, follows: np.ndarray) -> np.ndarray:
     return worst >= np.quantile(worst, _UNSTABLE)
 
 
-def _clusters(embeddings: np.ndarray) -> np.ndarray:
+def _same_voice(embeddings: np.ndarray, follows: np.ndarray) -> float:
+    """The similarity from which two groups of this recording are one voice."""
+    next_but_one = (embeddings[2:] * embeddings[:-2]).sum(axis=1)[follows[2:] & follows[1:-1]]
+    within = np.quantile(next_but_one, _WITHIN_VOICE) if len(next_but_one) else 0.0
+    return float(np.clip(_SAME_VOICE * within, *_SAME_VOICE_BOUNDS))
+
+
+def _clusters(embeddings: np.ndarray, same_voice: float) -> np.ndarray:
     """Average linkage of similarities; above `_PART` windows, of micro-clusters of each part."""
     from scipy.cluster.hierarchy import fcluster, linkage
 
     micro = np.zeros(len(embeddings), dtype=np.int64)
     used = 0
     parts = np.array_split(np.arange(len(embeddings)), -(-len(embeddings) // _PART))
-    threshold = _SAME_VOICE if len(parts) == 1 else _SURELY_SAME
+    threshold = same_voice if len(parts) == 1 else same_voice + _SURELY_SAME
     for part in parts:
         if len(part) > 1:
             tree = linkage(embeddings[part], "average", "cosine")
@@ -113,10 +124,10 @@ def _clusters(embeddings: np.ndarray) -> np.ndarray:
                 micro[part] = fcluster(tree, _MOST_PER_PART, "maxclust") - 1
         micro[part] += used
         used = int(micro[part].max()) + 1
-    return micro if len(parts) == 1 else _joined(embeddings, micro)[micro]
+    return micro if len(parts) == 1 else _joined(embeddings, micro, same_voice)[micro]
 
 
-def _joined(embeddings: np.ndarray, micro: np.ndarray) -> np.ndarray:
+def _joined(embeddings: np.ndarray, micro: np.ndarray, same_voice: float) -> np.ndarray:
     """The cluster of each micro-cluster: average linkage continued, as the windows' sums allow."""
     sizes = np.bincount(micro).astype(float)
     sums = np.zeros((len(sizes), embeddings.shape[1]))
@@ -126,7 +137,7 @@ def _joined(embeddings: np.ndarray, micro: np.ndarray) -> np.ndarray:
     labels = np.arange(len(sizes))
     while len(sizes) > 1:
         first, second = np.unravel_index(similarity.argmax(), similarity.shape)
-        if similarity[first, second] < _SAME_VOICE:
+        if similarity[first, second] < same_voice:
             break
         a, b = sizes[first], sizes[second]
         mean = (a * similarity[first] + b * similarity[second]) / (a + b)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from speech.engines.speaker_embeddings import DIMENSIONS, EMBEDDING_MODEL, embedding_mean
+from speech.engines.speaker_embeddings import DIMENSIONS, EMBEDDING_MODEL, directions
 
 SAME_VOICE = 0.5
 """Cosine similarity of a speaker to a voice above which they are one voice, when the mean of all voices is subtracted.
@@ -300,11 +300,6 @@ class _Centroids:
                     np.concatenate([rows, np.zeros_like(rows)]) for rows in (self._sums, self._directions)
                 )
         return self._row[voice_id]
-
-
-def directions(embeddings: np.ndarray) -> np.ndarray:
-    """Unit vectors from the mean of all voices: embeddings of any two voices have much in common without this."""
-    return _unit(embeddings - embedding_mean())
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

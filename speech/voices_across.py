@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from speech.voices import SameAs, Voice, directions, feed_of_voice
+from speech.engines.speaker_embeddings import directions
+from speech.voices import SameAs, Voice, feed_of_voice
 
 SAME_PERSON = 0.65
 """Cosine similarity of two voices above which they are one person: stricter than within a feed, which has few voices.

@@ -35,7 +35,7 @@ from speech.types import SAMPLE_RATE_HZ, Diarization, Recording, Segment
 MAX_PAUSE_MS = 1_200
 """Shorter pauses of one speaker belong to the segment unless another speaks in them."""
 PAD_MS = 100
-_METHOD = 3
+_METHOD = 4
 """Counts up when the method changes what it finds."""
 _LEAST_SECOND = 0.05
 """The second speaker of a frame has at least this score."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from speech.clustering import decode_voices, group_voices, refine_voices
 from speech.engines.campplus_activity import FIRST_CENTRE, OVERLAP, SPEECH, STEP_SAMPLES, Activity
-from speech.engines.speaker_embeddings import SpeakerEmbedder
+from speech.engines.speaker_embeddings import SpeakerEmbedder, directions
 from speech.filterbank import FRAME_SAMPLES, filterbank, frame_count
 
 MIN_SPEAKER_MS = 5_000
@@ -107,7 +107,7 @@ def voices_per_frame(embedder: WindowEmbedder, frames: int) -> tuple[np.ndarray,
         return np.ones((frames, 1), np.float16), np.full((frames, 1), np.nan, np.float16)
     embeddings = embedder.embed(windows, np.ones(len(windows.first_frame), bool))
     follows = np.diff(windows.first_frame, prepend=-windows.length) < windows.length
-    labels = group_voices(embeddings, follows)
+    labels = group_voices(directions(embeddings), follows)
     posteriors, voices = decode_voices(embeddings, labels, _least(len(labels), hop_ms=750))
     similarity = _per_frame(windows, embeddings @ voices.T, frames)
     posteriors = _per_frame(windows, posteriors, frames)

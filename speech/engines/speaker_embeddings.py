@@ -40,6 +40,12 @@ def embedding_mean() -> np.ndarray:
     return mean
 
 
+def directions(embeddings: np.ndarray) -> np.ndarray:
+    """Unit vectors from the mean of all voices: embeddings of any two voices have much in common without this."""
+    vectors = embeddings - embedding_mean()
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9))
+
+
 class SpeakerEmbedder:
     """CAM++ on one device."""
 

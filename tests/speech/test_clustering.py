@@ -32,6 +32,23 @@ def test_voices_are_counted_and_windows_are_theirs(rounds: int) -> None:
     assert posteriors.sum(axis=1) == pytest.approx(np.ones(len(truth)))
 
 
+def turns_in_noise(shared: float, within: float) -> np.ndarray:
+    """Unit vectors of eight turns of 15 windows in two groups; `shared`: similarity of windows of both groups."""
+    rng = np.random.default_rng(5)
+    noise = rng.normal(0, 1 / np.sqrt(192), (120, 192))
+    noise = (noise + np.roll(noise, 1, axis=0)) / np.sqrt(2)
+    group = np.eye(192)[1 + np.arange(120) // 15 % 2]
+    points = np.sqrt(shared) * np.eye(192)[0] + np.sqrt(within - shared) * group + np.sqrt(1 - within) * noise
+    return points / np.linalg.norm(points, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize(("within", "voices"), [(0.6, 2), (0.4, 1)], ids=["clear channel", "noise"])
+def test_how_similar_windows_of_a_voice_are_is_measured_in_the_recording(within: float, voices: int) -> None:
+    labels = group_voices(turns_in_noise(0.29, within), np.ones(120, bool))
+    sizes = np.bincount(labels[labels >= 0])
+    assert (sizes >= 10).sum() == voices
+
+
 def test_a_voice_of_few_windows_goes_to_the_others() -> None:
     embeddings, truth = spoken((0, 40), (1, 6), (0, 40))
     labels = group_voices(embeddings, np.ones(len(truth), bool))

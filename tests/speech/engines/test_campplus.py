@@ -95,6 +95,14 @@ def test_quick_overlapping_turns_go_to_their_speakers(engine, tmp_path: Path) ->
     assert errors.confused_ms / errors.reference_ms < 0.03
 
 
+@pytest.mark.skipif(not READERS.exists(), reason="the shared recordings are not here")
+def test_two_voices_of_one_sex_on_a_telephone_line_are_two_speakers(engine, tmp_path: Path) -> None:
+    made = splice(Plan(2, 2, gap_ms=(-300, 700), channel="telephone", draw=1))
+    result = diarized(engine, recording(tmp_path, made.samples))
+    assert len({segment.speaker for segment in result.segments}) == 2
+    assert der(made.segments, result.segments, collar_ms=250).rate < 0.05
+
+
 @pytest.mark.parametrize(
     "samples", [np.zeros(0), np.zeros(100), np.zeros(16_000 * 20)], ids=["empty", "short", "silent"]
 )
