@@ -30,6 +30,8 @@ USER = ("bench", "a password")
 CONNECTIONS = 32
 SECONDS = 10.0
 WARM = 500
+RATE = 500.0
+"""Requests a second of the paced round."""
 
 
 def main() -> None:
@@ -61,23 +63,29 @@ def bulk(port: int, count: int) -> None:
 
 
 def status(port: int, keys: list[str], server_pid: int) -> None:
-    """Cold: every episode once. Warm: the first ones again and again, as clients ask that wait for their episodes."""
-    for name, chosen, seconds in (("cold", keys, SECONDS), ("warm", keys[:WARM], SECONDS)):
+    """Cold: every episode once. Warm: the first ones again and again, as clients ask that wait for their episodes.
+
+    Paced: the same at `RATE`. The others ask as fast as they are answered, so that their times are those of a queue.
+    """
+    for name, chosen, rate in (("cold", keys, None), ("warm", keys[:WARM], None), ("paced", keys[:WARM], RATE)):
         used_s = cpu_s(server_pid)
         with multiprocessing.get_context("spawn").Pool(1) as pool:
-            count, elapsed_s, times_ms = pool.apply(_load, (port, chosen, seconds, name == "cold"))
+            count, elapsed_s, times_ms = pool.apply(_load, (port, chosen, name == "cold", rate))
         used_s = cpu_s(server_pid) - used_s
         times_ms.sort()
         print(f"status, {name}: {count / elapsed_s:.0f} requests/s, median {times_ms[count // 2]:.1f} ms, "
               f"p99 {times_ms[int(count * 0.99)]:.1f} ms; {1e3 * used_s / count:.2f} CPU-ms of the server each")  # fmt: skip
 
 
-def _load(port: int, keys: list[str], seconds: float, is_once: bool) -> tuple[int, float, list[float]]:
-    return asyncio.run(_ask(port, keys, seconds, is_once))
+def _load(port: int, keys: list[str], is_once: bool, rate: float | None) -> tuple[int, float, list[float]]:
+    return asyncio.run(_ask(port, keys, is_once, rate))
 
 
-async def _ask(port: int, keys: list[str], seconds: float, is_once: bool) -> tuple[int, float, list[float]]:
-    """Keep-alive connections without a client library, which would take longer than the server."""
+async def _ask(port: int, keys: list[str], is_once: bool, rate: float | None) -> tuple[int, float, list[float]]:
+    """Keep-alive connections without a client library, which would take longer than the server.
+
+    With a rate, each connection has its share of it, and a time begins when its request is due.
+    """
     import base64
 
     times_ms: list[float] = []
@@ -87,11 +95,15 @@ async def _ask(port: int, keys: list[str], seconds: float, is_once: bool) -> tup
 
     async def connection() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        while time.monotonic() - started_s < seconds:
+        due_s = time.perf_counter() + (random.random() * CONNECTIONS / rate if rate else 0)
+        while time.monotonic() - started_s < SECONDS:
+            if rate:
+                due_s += CONNECTIONS / rate
+                await asyncio.sleep(max(0.0, due_s - time.perf_counter()))
             key = next(remaining, None) if is_once else random.choice(keys)
             if key is None:
                 break
-            sent_s = time.perf_counter()
+            begun_s = due_s if rate else time.perf_counter()
             writer.write(
                 f"GET /api/v1/episodes/{key} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Basic {token}\r\n\r\n".encode()
             )
@@ -99,7 +111,7 @@ async def _ask(port: int, keys: list[str], seconds: float, is_once: bool) -> tup
             assert head.startswith(b"HTTP/1.1 200"), head
             length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
             await reader.readexactly(length)
-            times_ms.append(1e3 * (time.perf_counter() - sent_s))
+            times_ms.append(1e3 * (time.perf_counter() - begun_s))
         writer.close()
 
     await asyncio.gather(*(connection() for _ in range(CONNECTIONS)))

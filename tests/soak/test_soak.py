@@ -8,6 +8,7 @@ this process are compared with those after the first minute's round.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import random
@@ -26,6 +27,7 @@ from pathlib import Path
 import av
 import numpy as np
 import psutil
+import pyarrow as pa
 import pytest
 
 from assets.stages import EPISODE_GRAPH, FEED_GRAPH
@@ -72,14 +74,20 @@ class Usage:
 
     @classmethod
     def now(cls, temporary: Path) -> Usage:
-        gc.collect()
         process = psutil.Process()
         children = [child for child in process.children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE]
         names = [path for path in temporary.iterdir() if not path.name.endswith(".lock")]
         names = [path for path in names if path.name not in ("podlake-devices", "home", "cache", "site", "out", "log")]
-        return cls(
-            process.memory_info().rss / 1e6, process.num_fds(), threading.active_count(), len(children), len(names)
-        )
+        return cls(_memory_mb(), process.num_fds(), threading.active_count(), len(children), len(names))
+
+
+def _memory_mb() -> float:
+    """Without free memory, which allocators keep for later: the more threads there are, the more of it."""
+    gc.collect()
+    pa.default_memory_pool().release_unused()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)
+    return float(psutil.Process().memory_info().rss) / 1e6
 
 
 class Site:
@@ -147,7 +155,10 @@ def test_nothing_leaks_and_every_row_is_accounted_for(environment: Path) -> None
         )
         for thread in threads:
             thread.start()
-        stop.wait(60 * MINUTES)
+        for minute in range(1, int(MINUTES) + 1):
+            if not stop.wait(60):
+                sys.stderr.write(f"{minute} min: {_memory_mb():.0f} MB\n")
+        stop.wait(60 * (MINUTES % 1))
         stop.set()
         for thread in threads:
             thread.join(PATIENCE_S)
