@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -236,8 +235,7 @@ def test_a_forgotten_feed_leaves_no_embedding_and_no_name_anywhere(lake: Lake, i
     for path in Path(lake.home.root).rglob("*.*"):
         content = pq.read_table(path).to_pylist() if path.suffix == ".parquet" else path.read_bytes()
         assert "Ada" not in str(content), path
-        # Not in longer words: the file of views may name the folder of another home of this process.
-        assert not re.search(r"(?<![A-Za-z_])show(?![A-Za-z_])", str(content)), path
+        assert "show" not in str(content), path
     (left,) = lake.rows(VOICES, "other")
     assert (left.voice_id, left.embedding, left.same_as, left.name) == (others.voice_id, others.embedding, None, None)
 

@@ -122,6 +122,8 @@ def test_homes_of_one_process_have_views_of_their_own_lakes(tmp_path: Path) -> N
     for name, lake in lakes.items():
         with connect(lake.home) as warehouse:
             assert warehouse.execute(query.format("", "")).fetchall() == [(name,)] * 2
+    for name, other in (("one", "it's"), ("it's [two]", "one")):  # nor the path of the other one
+        assert str(tmp_path / other).encode() not in Path(lakes[name].home.path("warehouse.duckdb")).read_bytes()
     with duckdb.connect() as any_duckdb:
         for number, lake in enumerate(lakes.values()):
             path = lake.home.path("warehouse.duckdb").replace("'", "''")
