@@ -31,7 +31,7 @@ _ASKED_AT_ONCE = 200
 def attempt_tags(tag: str, key: str, attempt: int, limit: timedelta, *, is_waited_for: bool = False) -> dict[str, str]:
     """The tags of the run that makes an attempt. Dagster itself does not repeat it.
 
-    Somebody waits for it: it is taken from the queue before batches and lessons, which take hours.
+    `is_waited_for`: a user waits for the run, so it leaves the queue before batches and lessons, which take hours.
     """
     return {
         **key_tags([key]),

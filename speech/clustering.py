@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import numpy as np
 
-_SAME_VOICE = 0.55
+_SAME_VOICE_SHARE = 0.55
 """Two groups are one voice if the mean cosine similarity of their windows is at least this share of the similarity of
 windows that follow each other without overlap: a channel that all voices share raises both, noise lowers both."""
 _WITHIN_VOICE = 0.9
 """The quantile of those similarities that counts: where turns are quick, most of the windows hold two voices."""
-_SAME_VOICE_BOUNDS = (0.2, 0.4)
+_THRESHOLD_BOUNDS = (0.2, 0.4)
 """What counts as one voice at the least and at the most: on a telephone line, two voices of one sex have up to 0.37."""
-_SURELY_SAME = 0.12
+_FIRST_STAGE_MARGIN = 0.12
 """The first stage, part by part, asks for so much more."""
 _PART = 1_000
 """Windows that are clustered at once: cost and memory grow with the square."""
@@ -105,7 +105,7 @@ def _same_voice(embeddings: np.ndarray, follows: np.ndarray) -> float:
     """The similarity from which two groups of this recording are one voice."""
     next_but_one = (embeddings[2:] * embeddings[:-2]).sum(axis=1)[follows[2:] & follows[1:-1]]
     within = np.quantile(next_but_one, _WITHIN_VOICE) if len(next_but_one) else 0.0
-    return float(np.clip(_SAME_VOICE * within, *_SAME_VOICE_BOUNDS))
+    return float(np.clip(_SAME_VOICE_SHARE * within, *_THRESHOLD_BOUNDS))
 
 
 def _clusters(embeddings: np.ndarray, same_voice: float) -> np.ndarray:
@@ -115,7 +115,7 @@ def _clusters(embeddings: np.ndarray, same_voice: float) -> np.ndarray:
     micro = np.zeros(len(embeddings), dtype=np.int64)
     used = 0
     parts = np.array_split(np.arange(len(embeddings)), -(-len(embeddings) // _PART))
-    threshold = same_voice if len(parts) == 1 else same_voice + _SURELY_SAME
+    threshold = same_voice if len(parts) == 1 else same_voice + _FIRST_STAGE_MARGIN
     for part in parts:
         if len(part) > 1:
             tree = linkage(embeddings[part], "average", "cosine")
