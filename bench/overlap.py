@@ -76,7 +76,7 @@ def _podlake_run(home: Home, n_episodes: int) -> None:
     settings = {
         "PODLAKE_HOME": home.root, "PODLAKE_DIARIZER": "paced", "PODLAKE_TRANSCRIBER": "paced",
         "PODLAKE_PACE_MS": str(PACE_MS), "PYTHONPATH": paths, "OMP_NUM_THREADS": "1",
-        "PODLAKE_GPUS": "0", "TMPDIR": str(Path(home.root).parent),
+        "PODLAKE_GPUS": "0", "PODLAKE_ALLOW_HOSTS": "127.0.0.1", "TMPDIR": str(Path(home.root).parent),
         "PODLAKE_BATCH_DIARIZATION": str(n_episodes), "PODLAKE_BATCH_TRANSCRIPT": str(n_episodes),
     }  # fmt: skip
     environment = {name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"}
