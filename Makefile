@@ -62,7 +62,7 @@ bench-accuracy: $(VENV)/.dev ## Error rates of the embedded engines on the demo 
 	$(BIN)/python -m bench.accuracy
 
 chaos: $(VENV)/.dev ## kill -9 at 100 random moments, at 20 with S3 and PostgreSQL, at 10 of podcasts; CHAOS_KILLS=9 CHAOS_KILLS_S3=0 CHAOS_SEED=7
-	CHAOS_KILLS=$${CHAOS_KILLS:-100} CHAOS_KILLS_S3=$${CHAOS_KILLS_S3:-20} CHAOS_PODCAST_KILLS=$${CHAOS_PODCAST_KILLS:-10} $(BIN)/python -m pytest -s tests/chaos
+	CHAOS_EPISODES=$${CHAOS_EPISODES:-40} CHAOS_KILLS=$${CHAOS_KILLS:-100} CHAOS_KILLS_S3=$${CHAOS_KILLS_S3:-20} CHAOS_PODCAST_KILLS=$${CHAOS_PODCAST_KILLS:-10} $(BIN)/python -m pytest -s tests/chaos
 
 soak: $(VENV)/.dev ## Everything at once under faults, for SOAK_MINUTES (10): nothing leaks, every row is accounted for
 	SOAK_MINUTES=$${SOAK_MINUTES:-10} $(BIN)/python -m pytest -s tests/soak

@@ -18,5 +18,7 @@ with open_instance(settings) as instance:
         now = datetime.now(UTC)
         finished = settled(lake, EPISODE_GRAPH, now)
         archive(instance, finished)
-        list(seal(lake, finished | settled(lake, FEED_GRAPH, now)))
-        time.sleep(0.2)
+        keys = finished | settled(lake, FEED_GRAPH, now)
+        if keys:
+            list(seal(lake, keys))
+        time.sleep(0.2 if keys else 0.5)

@@ -1,8 +1,9 @@
-"""kill -9 at random moments of a backfill of 40 episodes: the tables end up as those of an undisturbed backfill.
+"""kill -9 at random moments of a backfill: the tables end up as those of an undisturbed backfill.
 
 Lap after lap, each in a home of its own, until so many processes have been killed: CHAOS_KILLS with a home on the local
 disk and SQLite (a few in every run of the suite, 100 in `make chaos`), CHAOS_KILLS_S3 with one on S3 and Dagster's
-storage in PostgreSQL (none; 20). CHAOS_SEED decides which processes are killed, and when. The two servers are not killed.
+storage in PostgreSQL (none; 20). CHAOS_EPISODES says of how many episodes (16; 40). CHAOS_SEED decides which processes
+are killed, and when. The two servers are not killed.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +67,10 @@ DELAY_S = {"worker": (6, 12), "daemon": (0, 10), "sealing": (3, 8), "engines": (
 PATIENCE_S = 600
 """Longer than any step takes."""
 
-EPISODES = 40
+EPISODES = int(os.environ.get("CHAOS_EPISODES", "16"))
+BATCHES = 3
+ENGINE_S = 4
+"""How long the engine works on all episodes: a run is killed while it works, however few there are."""
 BAD = {"http_not_found": "gone.flac", "not_audio": "page.flac"}
 STAGES = list(EPISODE_GRAPH.names)
 ITEM = '<item><title>{name}</title><guid>{name}</guid><enclosure url="http://demo.invalid/{name}" length="1" type="audio/flac"/></item>'
@@ -188,7 +193,8 @@ class Place:
             "PODLAKE_HOME": self.home.uri, "PODLAKE_CACHE": str(folder / "cache"), "PODLAKE_DIARIZER": "chaos", "PODLAKE_TRANSCRIBER": "chaos",
             "PODLAKE_GPUS": "0", "TMPDIR": str(folder), "OMP_NUM_THREADS": "1",
             "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent / "node"), str(ROOT)]),
-            **{f"PODLAKE_BATCH_{name.upper()}": "16" for name in STAGES},
+            "CHAOS_PACE_S": str(ENGINE_S / EPISODES),
+            **{f"PODLAKE_BATCH_{name.upper()}": str(ceil((EPISODES + len(BAD)) / BATCHES)) for name in STAGES},
         }  # fmt: skip
         if port:
             self._environment["DAGSTER_HOME"] = str(_home_on_postgres(folder / "dagster", port))
