@@ -14,7 +14,20 @@ from dagster_project.instance import DEFAULTS, database_url, open_instance, prep
 from dagster_project.planning import plan_settings
 from dagster_project.settings import ROOT, Settings
 
-OPEN = "from dagster_project.instance import *\nwith open_instance(Settings()) as it: print(it.get_runs_count())"
+OPEN_AT_ONCE = """
+import os
+import dagster
+from dagster_project.instance import open_instance
+from dagster_project.settings import Settings
+
+for _ in range(4):
+    if os.fork() == 0:
+        with open_instance(Settings()) as instance:
+            os.write(1, b"%d " % instance.get_runs_count())
+        os._exit(0)
+assert [os.wait()[1] for _ in range(4)] == [0] * 4
+"""
+"""Four processes, which have loaded Dagster before."""
 
 
 @pytest.fixture(autouse=True)
@@ -93,8 +106,10 @@ def test_the_database_of_jobs_and_keys(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_processes_that_open_a_fresh_home_at_once(tmp_path: Path) -> None:
-    together = [subprocess.Popen([sys.executable, "-c", OPEN], cwd=ROOT, stdout=subprocess.PIPE) for _ in range(4)]
-    assert [process.communicate(timeout=120)[0].strip() for process in together] == [b"0"] * 4
+    opened = subprocess.run(
+        [sys.executable, "-c", OPEN_AT_ONCE], cwd=ROOT, capture_output=True, timeout=120, check=False
+    )
+    assert (opened.returncode, opened.stdout.split()) == (0, [b"0"] * 4), opened.stderr
     home = tmp_path / "home" / "dagster"
     for database in ("history/runs.db", "history/runs/index.db", "schedules/schedules.db"):
         with sqlite3.connect(home / database) as made:
