@@ -15,6 +15,7 @@ import pytest
 
 from speech.signals import sigterm_kept
 from tests.instances import instance_for_test
+from tests.object_store import s3_server
 from tests.postgres import postgres_server, postgres_storage
 
 if TYPE_CHECKING:
@@ -97,6 +98,13 @@ def postgres() -> Iterator[int]:
     """The port of a server with a database `migrated` that has Dagster's tables, and nothing in them."""
     with postgres_server() as port:
         yield port
+
+
+@pytest.fixture(scope="session")
+def s3_environment() -> Iterator[dict[str, str]]:
+    """The environment variables by which clients find an S3 server. Tests take buckets of their own."""
+    with s3_server() as environment:
+        yield environment
 
 
 @pytest.fixture(scope="module")

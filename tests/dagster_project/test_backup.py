@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,6 @@ from resources.lake.lake import Lake
 from resources.lake.tables import QUALITY, TABLES, WORDS
 from resources.lake.warehouse import ask, connect
 from tests.landings import land, land_last
-from tests.object_store import s3_server
 from tests.postgres import postgres_storage
 
 KEYS = [f"show-2026010{n}-0000000{n}" for n in range(1, 7)]
@@ -63,28 +61,24 @@ class Site:
 
 
 @pytest.fixture(params=["sqlite", "postgres and s3"])
-def sites(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[tuple[Site, Site, str]]:
+def sites(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Site, Site, str]:
     """A site with data, an empty one, and a place for backups."""
     if request.param == "sqlite":
-        yield Site(tmp_path / "one", monkeypatch), Site(tmp_path / "two", monkeypatch), str(tmp_path / "backups")
-        return
-    port = request.getfixturevalue("postgres")
-    with s3_server() as environment:
-        for name, value in {**environment, "HOME": str(tmp_path)}.items():
-            monkeypatch.setenv(name, value)
-        boto3.client("s3").create_bucket(Bucket="backups")
-        made = [
-            Site(
-                tmp_path / name,
-                monkeypatch,
-                f"s3://backups/{name}",
-                postgres_storage(port, f"{name}_{time.monotonic_ns()}"),
-            )
-            for name in ("one", "two")
-        ]
-        yield made[0], made[1], "s3://backups/place"
+        return Site(tmp_path / "one", monkeypatch), Site(tmp_path / "two", monkeypatch), str(tmp_path / "backups")
+    port, bucket = request.getfixturevalue("postgres"), f"backups-{time.monotonic_ns()}"
+    for name, value in {**request.getfixturevalue("s3_environment"), "HOME": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    boto3.client("s3").create_bucket(Bucket=bucket)
+    made = [
+        Site(
+            tmp_path / name,
+            monkeypatch,
+            f"s3://{bucket}/{name}",
+            postgres_storage(port, f"{name}_{time.monotonic_ns()}"),
+        )
+        for name in ("one", "two")
+    ]
+    return made[0], made[1], f"s3://{bucket}/place"
 
 
 def fill(site: Site) -> None:
