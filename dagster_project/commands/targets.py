@@ -13,7 +13,7 @@ from partitions.feeds.encodings import feed_text
 from partitions.feeds.links import web_url
 from partitions.feeds.opml import parse_opml
 from partitions.feeds.rss import parse_feed
-from resources.fetch.exchange import get, paced, refuse_larger, refuse_short, refuse_unless
+from resources.fetch.exchange import body, get, refuse_larger, refuse_short, refuse_unless
 from resources.fetch.hosts import FetchPolicy
 from resources.fetch.http import DOCUMENT_LIMIT_BYTES, DOCUMENT_WITHIN_S
 from speech.containers import UNTRUSTED
@@ -60,7 +60,7 @@ def _at_path(path: Path) -> Target:
 def _at_url(url: str, policy: FetchPolicy) -> Target:
     with get(url, {"Accept": "*/*"}, policy) as exchange:
         refuse_unless(exchange, 200, 203)
-        chunks = paced(exchange.response.iter_bytes(), exchange, 60.0, DOCUMENT_LIMIT_BYTES, DOCUMENT_WITHIN_S)
+        chunks = body(exchange, 60.0, DOCUMENT_LIMIT_BYTES, DOCUMENT_WITHIN_S)
         document = bytearray()
         _fill(document, chunks, BEGINNING_BYTES)
         content_type = exchange.header("Content-Type") or ""

@@ -12,7 +12,8 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from resources.fetch.exchange import Exchange, get, paced, refuse_larger, refuse_short, refuse_unless
+from resources.fetch.codings import codings_of
+from resources.fetch.exchange import Exchange, body, get, refuse_larger, refuse_short, refuse_unless
 from resources.fetch.hosts import FetchPolicy
 from resources.fetch.part_file import Origin, PartFile, url_sha256
 from speech.errors import NetworkError, TooLarge
@@ -85,7 +86,7 @@ def fetch_document(
             return NotModified(**_exchange_fields(exchange))
         refuse_unless(exchange, 200, 203)
         content = bytearray()
-        for chunk in paced(exchange.response.iter_bytes(), exchange, patience_s, limit_bytes, within_s):
+        for chunk in body(exchange, patience_s, limit_bytes, within_s):
             content += chunk
             refuse_larger(exchange, len(content), limit_bytes)
         refuse_short(exchange)
@@ -136,8 +137,7 @@ def _received(exchange: Exchange, part: PartFile, target: Path, limit_bytes: int
         part.start_over(Origin(url_sha256(exchange.url), _validator(exchange), _total_bytes(exchange)))
     try:
         refuse_larger(exchange, _total_bytes(exchange) or 0, limit_bytes)
-        chunks = exchange.response.iter_bytes() if _is_coded(exchange) else exchange.response.iter_raw()
-        for chunk in paced(chunks, exchange, patience_s, limit_bytes):
+        for chunk in body(exchange, patience_s, limit_bytes):
             part.append(chunk)
             refuse_larger(exchange, part.size, limit_bytes)
     except TooLarge:
@@ -176,7 +176,7 @@ def _total_bytes(exchange: Exchange) -> int | None:
 
 def _is_coded(exchange: Exchange) -> bool:
     """Some servers compress although they were asked not to."""
-    return (exchange.header("Content-Encoding") or "identity").lower() != "identity"
+    return bool(codings_of(exchange.header("Content-Encoding")))
 
 
 def _validator(exchange: Exchange) -> str | None:
