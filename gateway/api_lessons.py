@@ -19,6 +19,7 @@ from gateway.lessons import Which
 from gateway.service import Here, Service
 from partitions.languages import normalise_language
 from podlake.api import Course, Lesson, LessonList, LessonReview, NewReview
+from resources.engines.voices import FIRST_SPEAKER, NoVoice
 from resources.lake.catalogue import Catalogue
 from resources.studio.lessons import Lesson as LedgerLesson
 from resources.studio.lessons import NewLesson
@@ -48,6 +49,10 @@ async def add_lesson(
         new.check()
     except BadLesson as error:
         raise Problem(400, str(error), code="bad_lesson") from error
+    try:
+        await run_in_threadpool(service.studio.voices.check_voice, FIRST_SPEAKER, new.target_language)
+    except NoVoice as error:
+        raise Problem(400, str(error), code=error.code, field="target") from error
     if (file_name is None) == (episode is None):
         raise Problem(400, "Give file_name and the bytes of the video, or episode.", code="bad_lesson")
     if episode is not None:

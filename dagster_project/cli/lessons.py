@@ -49,8 +49,9 @@ def add(
 
     Nothing is dubbed before a person approves it: podlake review approve ID --by NAME.
     """
-    from dagster_project.build_resources import lesson_files, lesson_limits
+    from dagster_project.build_resources import lesson_files, lesson_limits, voices
     from dagster_project.instance import database_url
+    from resources.engines.voices import FIRST_SPEAKER, NoVoice
     from resources.lake.catalogue import Catalogue
     from resources.studio.lessons import LessonLedger, NewLesson
     from speech.videos import check_lesson_file
@@ -64,6 +65,10 @@ def add(
         title, _language(source_language, "--source"), _language(target_language, "--target"),
         user or getpass.getuser(), course, None if is_file else source,
     )  # fmt: skip
+    try:
+        voices(settings).check_voice(FIRST_SPEAKER, new.target_language)
+    except NoVoice as error:
+        raise click.ClickException(f"{error.code}: {error}") from error
     ledger = LessonLedger(database_url(settings))
     if is_file:
         check_lesson_file(path, lesson_limits(settings))

@@ -132,6 +132,7 @@ def test_prometheus_counts_lessons_by_state(service: Served, video: bytes) -> No
         ({}, b"", 400, "talk.mp4 is empty"),
         ({"target": "en"}, None, 400, "in en already"),
         ({"target": "12"}, None, 400, "names no language"),
+        ({"target": "tl"}, None, 400, "PODLAKE_VOICES=tl.S1="),
         ({"episode": "show-20260101-00000001"}, None, 400, "or episode"),
         ({"title": " "}, None, 400, "A title is one line"),
         ({}, b"x" * 300_000, 413, ""),
