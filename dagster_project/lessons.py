@@ -33,12 +33,14 @@ from dagster_project.in_process import materialize
 from partitions.definitions import LESSONS, add_keys
 from pipeline.dagster_internals import UNFINISHED
 from pipeline.lake_state import newest_commits
+from pipeline.records import land_failure
 from pipeline.run_keys import key_tags
 from pipeline.run_process import fail_orphaned_runs
+from pipeline.stage import Failure
 from resources.lake.commits import Commit, inputs_version
 from resources.lake.lake import Lake
 from resources.studio.lessons import Gate, Lesson, LessonLedger, Review
-from speech.errors import BadLesson
+from speech.errors import BadLesson, LessonCancelled
 
 log = logging.getLogger("podlake")
 
@@ -195,11 +197,16 @@ def retry(
 
 
 def cancel(instance: dg.DagsterInstance, lake: Lake, ledger: LessonLedger, lesson_id: str) -> Status:
-    """Stop dubbing the lesson. A published one stays. Raises `BadLesson` if there is no such lesson."""
+    """Stop dubbing the lesson. A published one stays. Raises `BadLesson` if there is no such lesson.
+
+    The cancellation is a failure of the last stage too: the view `courses` does not count the lesson any more.
+    """
     found = status(instance, lake, ledger, lesson_id)
-    if found.state not in ("published", "cancelled"):
+    if found.state != "published":
         ledger.cancel(lesson_id)
         end_runs(instance, runs_of(instance, LESSON_TAG, [lesson_id]).get(lesson_id, []), "The lesson was cancelled.")
+        cancelled = Failure(lesson_id, LessonCancelled(f"{lesson_id} is cancelled, so that it is not published."))
+        land_failure(lake, STAGES[LESSON_GRAPH.names[-1]], cancelled, run_id="")
     return status(instance, lake, ledger, lesson_id)
 
 

@@ -74,7 +74,7 @@ def list_lessons(
 
 @router.get("/courses")
 def list_courses(service: Here, _: Viewer) -> list[Course]:
-    """The courses, and which of them are available: all their lessons are published."""
+    """The courses, and which of them are available: all their lessons that are not cancelled are published."""
     return service.lessons.courses()
 
 

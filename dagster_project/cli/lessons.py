@@ -86,14 +86,15 @@ def list_lessons(course: str | None, newest: int) -> None:
     from dagster_project.lessons import statuses
 
     with _opened() as (instance, lake, ledger, _):
-        found = statuses(instance, lake, ledger, ledger.lessons(course, most=newest))
-    for one in found:
+        found = statuses(instance, lake, ledger, ledger.lessons(course, most=None if course else newest))
+    for one in found[:newest]:
         languages = f"{one.lesson.source_language}→{one.lesson.target_language}"
         click.echo(
             f"{one.lesson.lesson_id}  {one.state:16}  {languages:6}  {one.lesson.course or '-'}  {one.lesson.title}"
         )
     if course and found:
-        is_available = all(one.state == "published" for one in found)
+        wanted = [one for one in found if one.state != "cancelled"]
+        is_available = bool(wanted) and all(one.state == "published" for one in wanted)
         click.echo(f"The course {course} is {'available' if is_available else 'not available yet'}.")
     if not found:
         click.echo("There are no lessons. Add one: podlake lesson add FILE --title TITLE --source en --target es")

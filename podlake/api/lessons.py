@@ -71,7 +71,7 @@ class LessonList:
 
 @dataclass(frozen=True)
 class Course:
-    """A course. It is available when all its lessons are published."""
+    """A course. It is available when all its lessons are published; cancelled ones do not count."""
 
     course: str
     n_lessons: int
