@@ -26,6 +26,14 @@ class NewReview:
 
 
 @dataclass(frozen=True)
+class LessonRetry:
+    """Where a lesson is tried again."""
+
+    stage: str | None = None
+    """Do this asset and all after it again. None: what is missing."""
+
+
+@dataclass(frozen=True)
 class LessonReview:
     """A decision about a lesson."""
 
