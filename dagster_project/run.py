@@ -7,7 +7,7 @@ compaction lock protect what they share with other runs.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -36,6 +36,7 @@ from resources.lake.catalogue import Catalogue
 from resources.lake.commits import all_open_commits
 from resources.lake.lake import Lake
 from resources.lake.migration import migrate
+from resources.lake.tables import EPISODES
 
 log = logging.getLogger("podlake")
 
@@ -52,7 +53,25 @@ class Selection:
     """Also failed episodes whose retry is not due."""
 
 
-def run(instance: dg.DagsterInstance, settings: Settings, lake: Lake, engines: Engines, selection: Selection) -> None:
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the polls, and whether there was anything else to do."""
+
+    n_feeds: int
+    not_polled: Mapping[str, str]
+    """Feed → why its poll failed, and what to do."""
+    has_worked: bool
+    """Whether an episode was due at a stage."""
+
+    @property
+    def is_failure(self) -> bool:
+        """No feed could be polled, and there was nothing else to do."""
+        return 0 < self.n_feeds == len(self.not_polled) and not self.has_worked
+
+
+def run(
+    instance: dg.DagsterInstance, settings: Settings, lake: Lake, engines: Engines, selection: Selection
+) -> Outcome:
     """Run everything that is left. The failure of an episode is recorded and logged, and does not stop the others."""
     for run_id in fail_orphaned_runs(instance):
         log.info("run %s has failed: its process had exited", run_id, extra={"run_id": run_id})
@@ -64,6 +83,7 @@ def run(instance: dg.DagsterInstance, settings: Settings, lake: Lake, engines: E
     for name in FEED_GRAPH.names:
         _report_lost_events(instance, lake, STAGES[name], feeds, code_version(STAGES[name], engines))
     keys = _poll(instance, settings, lake, feeds, selection)
+    not_polled = poll_failures(lake, feeds)
     for name in EPISODE_GRAPH.names:
         _report_lost_events(instance, lake, STAGES[name], keys, code_version(STAGES[name], engines))
     work = Work(instance, settings, lake, keys, datetime.now(UTC) if selection.failed_too else None)
@@ -79,6 +99,12 @@ def run(instance: dg.DagsterInstance, settings: Settings, lake: Lake, engines: E
         raise
     gather(instance, lake, settings)
     materialize(instance, "warehouse")
+    return Outcome(len(feeds), not_polled, has_worked=bool(work.attempted))
+
+
+def poll_failures(lake: Lake, feeds: Sequence[str]) -> dict[str, str]:
+    """Feed → why its last poll failed, and what to do, for those of the feeds whose last poll failed."""
+    return {feed_id: failure.message for feed_id, failure in lake.failures(EPISODES.asset, feeds).items()}
 
 
 def _poll(

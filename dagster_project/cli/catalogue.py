@@ -68,7 +68,10 @@ def export_catalogue(output: Path, form: str | None, episodes: bool, with_creden
 @click.command(epilog="\b\npodlake refresh\npodlake refresh my-show")
 @click.argument("feeds", nargs=-1, metavar="[FEED]...")
 def refresh(feeds: tuple[str, ...]) -> None:
-    """Poll feeds now; without names all of them. `podlake run` then processes what is new."""
+    """Poll feeds now; without names all of them. `podlake run` then processes what is new.
+
+    Exit status: 1 if a feed could not be polled; the table has the reason.
+    """
     from dagster_project.commands.refresh import refresh as poll
     from dagster_project.commands.terminal import render
     from dagster_project.instance import open_instance

@@ -8,10 +8,11 @@ import dagster as dg
 
 from dagster_project.in_process import materialize, run_batch
 from dagster_project.planning import Situation
+from dagster_project.run import poll_failures
 from dagster_project.settings import Settings
 from resources.lake.catalogue import Catalogue
 from resources.lake.lake import Lake
-from resources.lake.tables import EPISODES, FAILURES
+from resources.lake.tables import EPISODES
 
 
 def refresh(
@@ -25,13 +26,10 @@ def refresh(
     before = _counts(lake, polled)
     for batch in Situation.of_feeds(instance, lake).polls(settings, frozenset(polled)):
         run_batch(instance, batch)
-    after = _counts(lake, polled)
-    rows: list[tuple[str, int, int | None, str]] = []
-    for feed_id in polled:
-        failure = lake.read_file(FAILURES, FAILURES.landing_key(feed_id, EPISODES.asset))
-        message = failure["message"][-1].as_py() if failure is not None else ""
-        rows.append((feed_id, after[feed_id], None if message else after[feed_id] - before[feed_id], message))
-    return rows
+    after, failed = _counts(lake, polled), poll_failures(lake, polled)
+    return [
+        (one, after[one], None if one in failed else after[one] - before[one], failed.get(one, "")) for one in polled
+    ]
 
 
 def _counts(lake: Lake, feeds: Sequence[str]) -> dict[str, int]:
