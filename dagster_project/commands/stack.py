@@ -103,7 +103,7 @@ def _worker_token(settings: Settings) -> str:
 
 
 def login_warning(settings: Settings) -> str | None:
-    """What to do if nobody can log in: a service whose worker has a key asks everybody for a login."""
+    """What to do if no user can log in: a service whose worker has a key asks everybody for a login."""
     from resources.accounts import Accounts
 
     if settings.engine_host != "workers" or os.environ.get("ADMIN_USERNAME"):
@@ -111,7 +111,7 @@ def login_warning(settings: Settings) -> str | None:
     if Accounts.at(database_url(settings)).users():
         return None
     return (
-        "NOBODY CAN LOG IN YET: the worker has a key, so the service asks everybody for a login, and there are no users. "
+        "NO USER CAN LOG IN YET: the worker has a key, so the service asks everybody for a login, and there are no users. "
         "Add one in another shell, with the variables above: podlake users add NAME --role admin"
     )
 
