@@ -1,4 +1,4 @@
-"""`podlake refresh`: poll feeds now, in this process."""
+"""`podlake refresh`: poll feeds now."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from dagster_project.in_process import materialize, run_batch
+from dagster_project.in_process import materialize
 from dagster_project.planning import Situation
+from dagster_project.polling import poll_batches
 from dagster_project.settings import Settings
 from resources.lake.catalogue import Catalogue
 from resources.lake.lake import Lake
 from resources.lake.tables import EPISODES, FAILURES
+from resources.lake.warehouse import ask, connect
+
+_COUNTS = """
+select feed_id, count(*) from lake.episodes where feed_id in (select unnest($feeds)) group by feed_id
+"""
 
 
 def refresh(
@@ -23,8 +29,7 @@ def refresh(
     ended = Catalogue(lake).ended()
     polled = [feed_id for feed_id in known if (feed_id in feeds if feeds else feed_id not in ended)]
     before = _counts(lake, polled)
-    for batch in Situation.of_feeds(instance, lake).polls(settings, frozenset(polled)):
-        run_batch(instance, batch)
+    poll_batches(instance, Situation.of_feeds(instance, lake).polls(settings, frozenset(polled)))
     after = _counts(lake, polled)
     rows: list[tuple[str, int, int | None, str]] = []
     for feed_id in polled:
@@ -36,5 +41,6 @@ def refresh(
 
 def _counts(lake: Lake, feeds: Sequence[str]) -> dict[str, int]:
     """Feed → the episodes that it has ever listed."""
-    found = lake.read_many(EPISODES, feeds)
-    return {feed_id: found[feed_id].num_rows if feed_id in found else 0 for feed_id in feeds}
+    with connect(lake.home) as connection:
+        found = dict(ask(connection, _COUNTS, {"feeds": list(feeds)}))
+    return {feed_id: found.get(feed_id, 0) for feed_id in feeds}
