@@ -316,7 +316,7 @@ def _shown(value: T) -> T:
     if isinstance(value, tuple):
         shown = tuple(map(_shown, value))
         return value if shown == value else cast("T", shown)
-    if names := _field_names(type(value)):
+    if names := _field_names(cast("Any", type(value))):
         changed = {}
         for name in names:
             old = getattr(value, name)
