@@ -1,7 +1,7 @@
 """`podlake run`: polls feeds and takes every episode through every stage, without Dagster's daemon.
 
-Every batch is a Dagster run in this process. The runs do not wait in Dagster's run queue. Device locks and the
-compaction lock protect what they share with other runs.
+Every batch is a Dagster run in this process; polls of many feeds run in two others. The runs do not wait in Dagster's
+run queue. Device locks and the compaction lock protect what they share with other runs.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from assets.stages import EPISODE_GRAPH, FEED_GRAPH, STAGES
 from dagster_project.batch_loop import Work, run_batches
 from dagster_project.build_resources import window
 from dagster_project.gathering import gather
-from dagster_project.in_process import materialize, run_batch
+from dagster_project.in_process import materialize
 from dagster_project.nightly import newest_first
 from dagster_project.planning import Situation
+from dagster_project.polling import poll_batches
 from dagster_project.progress_bars import progress_bars
 from dagster_project.settings import Settings
 from dagster_project.stages import code_version
@@ -83,7 +84,7 @@ def run(
     for name in FEED_GRAPH.names:
         _report_lost_events(instance, lake, STAGES[name], feeds, code_version(STAGES[name], engines))
     keys = _poll(instance, settings, lake, feeds, selection)
-    not_polled = poll_failures(lake, feeds)
+    not_polled = {feed_id: failure.message for feed_id, failure in lake.failures(EPISODES.asset, feeds).items()}
     for name in EPISODE_GRAPH.names:
         _report_lost_events(instance, lake, STAGES[name], keys, code_version(STAGES[name], engines))
     work = Work(instance, settings, lake, keys, datetime.now(UTC) if selection.failed_too else None)
@@ -102,17 +103,11 @@ def run(
     return Outcome(len(feeds), not_polled, has_worked=bool(work.attempted))
 
 
-def poll_failures(lake: Lake, feeds: Sequence[str]) -> dict[str, str]:
-    """Feed → why its last poll failed, and what to do, for those of the feeds whose last poll failed."""
-    return {feed_id: failure.message for feed_id, failure in lake.failures(EPISODES.asset, feeds).items()}
-
-
 def _poll(
     instance: dg.DagsterInstance, settings: Settings, lake: Lake, feeds: Sequence[str], selection: Selection
 ) -> list[str]:
     """Poll the feeds and fill the live window. Returns the selected episodes."""
-    for batch in Situation.of_feeds(instance, lake).polls(settings, frozenset(feeds)):
-        run_batch(instance, batch)
+    poll_batches(instance, Situation.of_feeds(instance, lake).polls(settings, frozenset(feeds)))
     archive_finished(instance, lake, EPISODE_GRAPH, window(settings).rules())
     rules = window(settings).rules()
     if rules.shortage:

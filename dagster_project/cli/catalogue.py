@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from dagster_project.cli.context import read_settings, require_feeds
+from dagster_project.cli.context import log_to_screen, read_settings, require_feeds
 
 
 @click.command(epilog="\b\npodlake forget my-show-20260102-1a2b3c4d --dry-run\npodlake forget my-show")
@@ -78,6 +78,7 @@ def refresh(feeds: tuple[str, ...]) -> None:
     from resources.lake.home import Home
     from resources.lake.lake import Lake
 
+    log_to_screen()
     settings = read_settings()
     require_feeds(settings, feeds)
     with open_instance(settings) as instance:
