@@ -9,7 +9,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
+from types import NoneType
 from typing import Any, TypeVar, cast
 
 import dagster as dg
@@ -323,14 +325,17 @@ def _details(details: Details | None, columns: Sequence[str]) -> dict[str, Any]:
 def _shown(value: T) -> T:
     """The value without credentials in its texts, at any depth. The same object where there are none, as nearly always."""
     if isinstance(value, str):
-        return cast("T", without_credentials(value))
+        return cast("T", without_credentials(value)) if "//" in value else value
     if isinstance(value, tuple):
         shown = tuple(map(_shown, value))
         return value if shown == value else cast("T", shown)
-    if is_dataclass(value) and not isinstance(value, type):
-        known = {field.name: getattr(value, field.name) for field in fields(value)}
-        changed = {name: new for name, old in known.items() if (new := _shown(old)) != old}
-        return replace(value, **changed) if changed else value
+    if names := _field_names(cast("Any", type(value))):
+        changed = {}
+        for name in names:
+            old = getattr(value, name)
+            if not isinstance(old, _WITHOUT_TEXT) and (new := _shown(old)) != old:
+                changed[name] = new
+        return cast("T", replace(cast("Any", value), **changed)) if changed else value
     return value
 
 
@@ -342,6 +347,15 @@ def _by_shown_guid(episodes: Sequence[Episode]) -> dict[str, Episode]:
         guid if counts[guid] == 1 else f"{guid}#{hashlib.sha256(episode.guid.encode()).hexdigest()[:8]}": episode
         for guid, episode in zip(shown, episodes, strict=True)
     }
+
+
+@cache
+def _field_names(kind: type) -> tuple[str, ...]:
+    """Of a dataclass; none of others."""
+    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else ()
+
+
+_WITHOUT_TEXT = (NoneType, int, float, datetime)
 
 
 def _keep_secrets(secrets: SecretUrls, episodes: Mapping[str, Episode], keys: Mapping[str, str]) -> None:
