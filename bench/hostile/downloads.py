@@ -11,7 +11,7 @@ from html import escape
 from socket import socket
 
 from bench.hostile.exchanges import exchanges, slow
-from bench.hostile.server import Case, Request, answer, raw
+from bench.hostile.server import Case, Request, answer, endless, raw
 
 KIND = "audio/mpeg"
 
@@ -38,7 +38,8 @@ def feed_of(urls: Mapping[str, str]) -> bytes:
 
 
 def slow_downloads() -> dict[str, Case]:
-    return dict(slow(sound(), KIND))
+    head = b"HTTP/1.0 200 OK\r\nicy-name: Radio\r\nicy-br: 128\r\nContent-Type: audio/mpeg\r\n\r\n"
+    return {**dict(slow(sound(), KIND)), "a radio, for ever": endless(head, sound(), 0.1)}
 
 
 def quick_downloads() -> dict[str, Case]:
