@@ -26,10 +26,10 @@ def sound() -> bytes:
 
 
 def feed_of(urls: Mapping[str, str]) -> bytes:
-    """A feed that lists the URLs of all cases."""
+    """A feed that lists the URLs of all cases, which are newer than the thousands that fill the live window."""
     items = "".join(
         f"<item><title>{escape(name)}</title><guid>{escape(name)}</guid>"
-        f"<pubDate>Thu, 01 Jan 2026 08:{n // 60:02}:{n % 60:02} GMT</pubDate>"
+        f"<pubDate>Fri, 02 Jan 2026 08:{n // 60:02}:{n % 60:02} GMT</pubDate>"
         f'<enclosure url="{escape(url)}" length="1" type="audio/mpeg"/></item>'
         for n, (name, url) in enumerate(urls.items())
     )
