@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from resources.fetch.codings import codings_of
-from resources.fetch.exchange import Exchange, body, get, refuse_larger, refuse_short, refuse_unless
+from resources.fetch.exchange import Exchange, body, get, refuse_larger, refuse_short, refuse_unless, shown
 from resources.fetch.hosts import FetchPolicy
 from resources.fetch.part_file import Origin, PartFile, url_sha256
-from speech.errors import NetworkError, TooLarge
+from speech.errors import HttpRefused, NetworkError, TooLarge
 
 DOCUMENT_LIMIT_BYTES = 64 * 1024**2
 DOCUMENT_WITHIN_S = 110.0
@@ -132,6 +132,7 @@ _AUDIO = {"Accept": "audio/*, video/*;q=0.9, */*;q=0.5", "Accept-Encoding": "ide
 
 def _received(exchange: Exchange, part: PartFile, target: Path, limit_bytes: int, patience_s: float) -> Download:
     """Write the body to disk."""
+    _refuse_radio(exchange)
     resumed = exchange.status == 206
     if not resumed:
         part.start_over(Origin(url_sha256(exchange.url), _validator(exchange), _total_bytes(exchange)))
@@ -150,6 +151,15 @@ def _received(exchange: Exchange, part: PartFile, target: Path, limit_bytes: int
         )
     sha256 = part.finish()
     return Download(**_exchange_fields(exchange), path=target, sha256=sha256, bytes=part.size, resumed=resumed)
+
+
+def _refuse_radio(exchange: Exchange) -> None:
+    """Raises HttpRefused for a live stream, which would be read for a day until it is too large."""
+    if _total_bytes(exchange) is None and any(name.startswith("icy-") for name in exchange.response.headers):
+        raise HttpRefused(
+            f"{shown(exchange.url)} is a live stream of a radio (it has icy- headers and no length), which has no end. "
+            "An episode is a file."
+        )
 
 
 def _continues(exchange: Exchange, part: PartFile) -> bool:

@@ -281,6 +281,23 @@ class TestDownload:
         assert left_behind(target) == []
         assert download(server("/a.mp3", file()), target, loopback(), limit_bytes=len(BODY)).http_status == 200
 
+    def test_a_radio_is_not_listened_to(self, server: Server, target: Path) -> None:
+        given_up = threading.Event()
+
+        def radio(handler: BaseHTTPRequestHandler) -> None:
+            answer(200, Content_Length="", icy_name="Radio", icy_br="128", Content_Type="audio/mpeg")(handler)
+            while not given_up.wait(0.001):
+                handler.wfile.write(b"." * 10_000)
+
+        try:
+            with pytest.raises(HttpRefused, match="is a live stream of a radio"):
+                download(server("/live", radio), target, loopback())
+        finally:
+            given_up.set()
+        assert left_behind(target) == []
+        archived = server("/archived", file(icy_name="Radio"))
+        assert not download(archived, target, loopback()).not_modified
+
     def test_a_drip_is_not_waited_for(self, server: Server, target: Path) -> None:
         given_up = threading.Event()
 
