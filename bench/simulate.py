@@ -11,108 +11,25 @@ import heapq
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 
 from assets.stages import EPISODE_GRAPH as STAGES
-from partitions.window import Waiting, Window, admitted, leaving, sealable
+from bench.simulation.cluster import SLOTS, Pool, Run, pool_of, work_s
+from bench.simulation.episodes import DAY_S, START, Episodes, Scenario, number_of
+from bench.simulation.report import Report, missed
+from partitions.window import Window, admitted, leaving, sealable
 from pipeline.planner import Batch, batches_of
 from pipeline.readiness import EngineVersions, Episode, FailedTry, InFlight, PlanSettings, Readiness, readiness
 from resources.lake.commits import Commit, engine_version, inputs_version
 from resources.lake.graph import StageSpec
 from speech import errors
 
-START = datetime(2026, 1, 1, tzinfo=UTC)
-HOUR_S, DAY_S = 3600.0, 86_400.0
+HOUR_S = 3600.0
 UPGRADED = "diarization"
-RUN_START_S, ENGINE_LOAD_S = 5.0, 25.0
-SECONDS_PER_HOUR_OF_AUDIO = {"audio": 2.0, "hashes": 1.0, "diarization": 60.0, "transcript": 90.0, "turns": 0.1}
-"""Of one run's time; the other stages take 0.02 s per episode."""
-SLOTS = {"downloads": 16, "cpu": 32}
 STALLED_AFTER_TICKS = 3
 SEAL_FROM, SEAL_AFTER = 2_000, timedelta(hours=1)
-TRANSIENT = {"downloads": errors.NetworkError, "gpu": errors.EngineCrashed, "cpu": errors.StorageError}
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """What is simulated."""
-
-    episodes: int = 1_000_000
-    feeds: int = 5_000
-    devices: int = 64
-    days: int = 90
-    upgrade_day: float = 15.0
-    window: int = 10_000
-    new_share: float = 0.1
-    """Of the episodes; they are published while the simulation runs, the others before."""
-    permanent: float = 0.03
-    transient: float = 0.05
-    tick_s: float = 900.0
-    seed: int = 1
-
-
-@dataclass
-class Report:
-    """What came out."""
-
-    complete: int = 0
-    outdated: int = 0
-    failed: int = 0
-    unfinished: int = 0
-    good: int = 0
-    utilization: float = 0.0
-    """Engine time over device time while there is enough work for all devices."""
-    busy_days: float = 0.0
-    window_mean: float = 0.0
-    window_max: int = 0
-    runs: int = 0
-    mean_batch: float = 0.0
-    ticks: int = 0
-    plan_mean_ms: float = 0.0
-    plan_max_ms: float = 0.0
-    wait_hours: Mapping[str, float] = field(default_factory=dict)
-    """Of new episodes, and of the newest one of each feed at the start: median, p99 and maximum over feeds."""
-    compactions: int = 0
-    compacted_mean: float = 0.0
-    open_max: int = 0
-    stalled_ticks: int = 0
-    """Ticks at which nothing had run for a while although something was left and no retry was scheduled."""
-    cpu_s: float = 0.0
-
-
-@dataclass(frozen=True)
-class Run:
-    """One batch at work."""
-
-    batch: Batch
-    work_s: float
-
-
-class Pool:
-    """Slots that runs wait for, the highest priority first. A device remembers which engine is loaded."""
-
-    def __init__(self, slots: int) -> None:
-        self.idle: list[str | None] = [None] * slots
-        self.queue: list[tuple[int, int, Run]] = []
-        self.engine_s = 0.0
-        self._count = 0
-
-    def add(self, run: Run) -> None:
-        self._count += 1
-        heapq.heappush(self.queue, (-run.batch.priority, self._count, run))
-
-    def start(self) -> Iterator[tuple[Run, float]]:
-        """The runs that start now, with the time that they take."""
-        while self.idle and self.queue:
-            run = heapq.heappop(self.queue)[-1]
-            warm = run.batch.stage in self.idle
-            self.idle.remove(run.batch.stage if warm else self.idle[0])
-            loads = STAGES[run.batch.stage].engine_slot and not warm
-            yield run, RUN_START_S + run.work_s + (ENGINE_LOAD_S if loads else 0.0)
 
 
 class Simulation:
@@ -120,10 +37,11 @@ class Simulation:
 
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
-        self.random = np.random.default_rng(scenario.seed)
+        self.episodes = Episodes.drawn(scenario)
         self.window = Window(size=scenario.window)
         self.now_s = 0.0
-        self._make_episodes()
+        self.waiting = list(range(self.episodes.n_old))
+        self.next_new = self.episodes.n_old
         self.live: dict[str, Episode] = {}
         self.commits: dict[str, dict[str, Commit]] = {name: {} for name in STAGES.names}
         self.failures: dict[str, dict[str, FailedTry]] = {name: {} for name in STAGES.names}
@@ -151,25 +69,6 @@ class Simulation:
     def now(self) -> datetime:
         return START + timedelta(seconds=self.now_s)
 
-    def _make_episodes(self) -> None:
-        """Episodes by time of publication: the back catalogue first, then those that are published meanwhile."""
-        s, rng = self.scenario, self.random
-        n_new = int(s.episodes * s.new_share)
-        old = -np.sort(rng.exponential(700, s.episodes - n_new))[::-1] * DAY_S
-        new = np.sort(rng.uniform(0, (s.days - 4) * DAY_S, n_new))
-        self.published_s = np.concatenate([old, new])
-        feeds = rng.integers(0, s.feeds, s.episodes)
-        self.keys = [f"f{feed:04d}-{n:07d}" for n, feed in enumerate(feeds)]
-        self.feed = feeds
-        self.hours = rng.lognormal(-0.4, 0.6, s.episodes)
-        drawn, position = rng.random(s.episodes), rng.integers(0, len(STAGES.names), s.episodes)
-        stage = np.array(STAGES.names)[position]
-        self.bad = {self.keys[n]: str(stage[n]) for n in np.flatnonzero(drawn < s.permanent)}
-        shaky = np.flatnonzero((drawn >= s.permanent) & (drawn < s.permanent + s.transient))
-        self.shaky = {self.keys[n]: [str(stage[n]), int(rng.integers(1, 3))] for n in shaky}
-        self.waiting = list(range(s.episodes - n_new))
-        self.next_new = s.episodes - n_new
-
     def run(self) -> Report:
         started = time.process_time()
         self._first_polls()
@@ -190,12 +89,12 @@ class Simulation:
         share, inside = self.window.share(self.scenario.feeds), Counter[int]()
         left = []
         for n in reversed(self.waiting):
-            feed = int(self.feed[n])
+            feed = int(self.episodes.feeds[n])
             if len(self.live) < self.window.size and list(
-                admitted([self._waiting(n)], share, inside=inside[feed], hours_inside=0.0, now=START)
+                admitted([self.episodes.waiting(n)], share, inside=inside[feed], hours_inside=0.0, now=START)
             ):
                 if not inside[feed]:
-                    self.wait_s[self.keys[n]] = -1.0
+                    self.wait_s[self.episodes.keys[n]] = -1.0
                 inside[feed] += 1
                 self._admit(n)
             else:
@@ -206,9 +105,9 @@ class Simulation:
         """An hourly poll finds what was published since; it waits for room like all others, as the newest."""
         if self.now_s % HOUR_S >= self.scenario.tick_s:
             return
-        while self.next_new < len(self.keys) and self.published_s[self.next_new] <= self.now_s:
+        while self.next_new < len(self.episodes.keys) and self.episodes.published_s[self.next_new] <= self.now_s:
             self.waiting.append(self.next_new)
-            self.wait_s[self.keys[self.next_new]] = -1.0
+            self.wait_s[self.episodes.keys[self.next_new]] = -1.0
             self.next_new += 1
 
     def _tick(self) -> None:
@@ -264,9 +163,8 @@ class Simulation:
         self.runs[batch.stage] += 1
         self.report.runs += 1
         self.batch_keys += len(batch.keys)
-        rate = SECONDS_PER_HOUR_OF_AUDIO.get(batch.stage)
-        work_s = sum(self.live[key].hours for key in batch.keys) * rate if rate else 0.02 * len(batch.keys)
-        self.pools[_pool(batch.stage)].add(Run(batch, work_s))
+        hours = sum(self.live[key].hours for key in batch.keys)
+        self.pools[pool_of(batch.stage)].add(Run(batch, work_s(batch.stage, hours, len(batch.keys))))
 
     def _start(self) -> None:
         for pool in self.pools.values():
@@ -277,7 +175,7 @@ class Simulation:
         """Let runs end, and others start in their place, until this moment."""
         while self.ending and self.ending[0][0] <= until_s:
             self.now_s, _, run = heapq.heappop(self.ending)
-            stage, pool = STAGES[run.batch.stage], self.pools[_pool(run.batch.stage)]
+            stage, pool = STAGES[run.batch.stage], self.pools[pool_of(run.batch.stage)]
             pool.idle.append(stage.name)
             pool.engine_s += run.work_s
             self._land(stage, run.batch)
@@ -290,28 +188,18 @@ class Simulation:
         """Each key of the run lands or fails, at the end of the run."""
         now, time_text = self.now, f"{self.now:%Y%m%dT%H%M%S%f}"
         for key in batch.keys:
-            error = self._error(stage, key)
+            error = self.episodes.error(stage, key, self.attempts[key, stage.name])
             if error is None:
                 self.commits[stage.name][key] = self._commit(stage, key, time_text)
                 self.failures[stage.name].pop(key, None)
                 self.open_at[key] = now
                 if stage.name in STAGES.terminal and self.wait_s.get(key) == -1.0:
-                    n = int(key.rpartition("-")[2])
-                    self.wait_s[key] = self.now_s - max(0.0, float(self.published_s[n]))
+                    self.wait_s[key] = self.episodes.waited_s(number_of(key), self.now_s)
             else:
                 self.attempts[key, stage.name] += 1
                 policy = errors.policy_of(error.error_class)
                 retry_at = policy.next_retry_at(self.attempts[key, stage.name], now)
                 self.failures[stage.name][key] = FailedTry(now, retry_at)
-
-    def _error(self, stage: StageSpec, key: str) -> type[errors.PodlakeError] | None:
-        if self.bad.get(key) == stage.name:
-            return errors.Undecodable
-        fault = self.shaky.get(key)
-        if fault and fault[0] == stage.name and fault[1] > 0:
-            fault[1] -= 1
-            return TRANSIENT[_pool(stage.name)]
-        return None
 
     def _commit(self, stage: StageSpec, key: str, time_text: str, engine: str | None = None) -> Commit:
         read = [name for name in stage.inputs + stage.optional_inputs if key in self.commits[name]]
@@ -335,24 +223,21 @@ class Simulation:
         """Admit what waits, newest first; then complete episodes that another engine has made."""
         while len(self.live) < self.window.size and self.waiting:
             n = self.waiting.pop()
-            for _ in admitted([self._waiting(n)], self.window, inside=len(self.live), hours_inside=0.0, now=self.now):
+            for _ in admitted(
+                [self.episodes.waiting(n)], self.window, inside=len(self.live), hours_inside=0.0, now=self.now
+            ):
                 self._admit(n)
         while len(self.live) < self.window.size and self.old:
             key = self.old.pop()
             del self.archived[key]
-            self._admit(int(key.rpartition("-")[2]))
+            self._admit(number_of(key))
             for stage in STAGES:
                 one = f"{stage.name}-1" if stage.engine_slot else None
                 version = engine_version(one, stage.version)
                 self.commits[stage.name][key] = self._commit(stage, key, "20260101T000000000000", version)
 
     def _admit(self, n: int) -> None:
-        hours = float(self.hours[n])
-        self.live[self.keys[n]] = Episode(hours=hours, bytes=int(hours * 60e6))
-
-    def _waiting(self, n: int) -> Waiting:
-        published_at = START + timedelta(seconds=float(self.published_s[n]))
-        return Waiting(self.keys[n], str(self.feed[n]), "en", published_at, int(self.hours[n] * 3.6e6))
+        self.live[self.episodes.keys[n]] = self.episodes.episode(n)
 
     def _seal(self, finished: set[str]) -> set[str]:
         """What is compacted now, if it is worth it."""
@@ -373,11 +258,11 @@ class Simulation:
             STAGES, self.live, self.commits, self.failures, InFlight(self.flying), self._settings(), self.now
         )
         live_done = {key for key in final.finished if all(key in self.commits[name] for name in STAGES.terminal)}
-        report.good = len(self.keys) - len(self.bad)
+        report.good = len(self.episodes.keys) - len(self.episodes.bad)
         report.complete = len(self.archived) + len(live_done)
         report.outdated = sum(generation < self.generation for generation in self.archived.values())
         report.failed = len(self.given_up) + len(final.finished) - len(live_done)
-        report.unfinished = len(self.keys) - report.complete - report.failed
+        report.unfinished = len(self.episodes.keys) - report.complete - report.failed
         report.utilization = float(np.mean(self.busy)) if self.busy else 0.0
         report.busy_days = len(self.busy) * self.scenario.tick_s / DAY_S
         report.window_mean, report.window_max = float(np.mean(self.occupancy)), max(self.occupancy)
@@ -391,30 +276,11 @@ class Simulation:
         """The longest wait of each feed for a good new episode; what never ended counts up to the end."""
         longest: dict[str, float] = defaultdict(float)
         for key, wait_s in self.wait_s.items():
-            if key not in self.bad:
-                n = int(key.rpartition("-")[2])
-                waited_s = wait_s if wait_s >= 0 else self.now_s - max(0.0, float(self.published_s[n]))
+            if key not in self.episodes.bad:
+                waited_s = wait_s if wait_s >= 0 else self.episodes.waited_s(number_of(key), self.now_s)
                 longest[key[:5]] = max(longest[key[:5]], waited_s / HOUR_S)
         hours = np.array(list(longest.values()) or [0.0])
         return {"median": float(np.median(hours)), "p99": float(np.quantile(hours, 0.99)), "max": float(hours.max())}
-
-
-def _pool(stage: str) -> str:
-    pool = STAGES[stage].pool
-    return pool if pool in ("gpu", "downloads") else "cpu"
-
-
-def missed(report: Report) -> list[str]:
-    """The bars that were missed."""
-    bars = {
-        "all good episodes are complete": report.complete >= report.good and not report.unfinished,
-        "outdated ones are redone": report.outdated == 0,
-        "devices are used at 0.95 while work remains": report.utilization >= 0.95,
-        "no feed waits longer than 48 h": report.wait_hours["max"] <= 48,
-        "work never stalls": report.stalled_ticks == 0,
-        "it takes at most 10 CPU minutes": report.cpu_s <= 600,
-    }
-    return [bar for bar, is_met in bars.items() if not is_met]
 
 
 def main() -> None:

@@ -154,7 +154,7 @@ def _lost_runs(instance: dg.DagsterInstance, now: datetime) -> Iterator[LostRun]
 
 
 def _costly_servers(settings: Settings, now: datetime) -> Iterator[CostlyServer]:
-    """GPU servers that could not be shelved, or that nobody shelves."""
+    """GPU servers that could not be shelved, or that stay on without work."""
     names = parse_servers(settings.gpu_servers)
     if not names:
         return

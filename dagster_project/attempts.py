@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 import dagster as dg
 
@@ -56,6 +58,45 @@ def runs_of(instance: dg.DagsterInstance, tag: str, keys: Sequence[str]) -> dict
 def last_attempt(runs: Iterable[dg.RunRecord]) -> int:
     """The number of the newest attempt; 0: none has been started."""
     return max((int(run.dagster_run.tags.get(ATTEMPT_TAG, "1")) for run in runs), default=0)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the runs of a request say that has not landed as a whole."""
+
+    state: Literal["pending", "processing", "failed", "cancelled"]
+    attempt: int
+    """Of the run that is under way, or was the last one; 0: none has been started."""
+    run_id: str | None
+    stage: str | None = None
+    """The one that has failed."""
+    error: str | None = None
+    retry_at: datetime | None = None
+    """When the next attempt begins, after one that has failed."""
+
+
+def progress(
+    lake: Lake, stages: Iterable[str], key: str, runs: Sequence[dg.RunRecord], *,
+    is_cancelled: bool, does_not_count: str | None = None,
+) -> Progress:  # fmt: skip
+    """How far the attempts are, by the newest run; `runs` are those of the request, the newest first.
+
+    An attempt that has failed with the error class `does_not_count` is followed by another one, whatever its number.
+    """
+    attempt, newest = last_attempt(runs), runs[0] if runs else None
+    last, run_id = (newest.dagster_run.status, newest.dagster_run.run_id) if newest else (None, None)
+    if is_cancelled or last is dg.DagsterRunStatus.CANCELED:
+        return Progress("cancelled", attempt, run_id)
+    if newest is None or last in NOT_STARTED:
+        return Progress("pending", attempt, run_id)
+    if last in UNFINISHED:
+        return Progress("processing", attempt, run_id)
+    failure = failure_of(lake, stages, key, newest)
+    stage, error = (failure.stage, failure.message) if failure else (None, "The run ended before it was finished.")
+    is_last = attempt >= ATTEMPTS and not (failure and failure.error_class == does_not_count)
+    if is_last or (failure and not failure.retryable):
+        return Progress("failed", attempt, run_id, stage, error)
+    return Progress("pending", attempt, run_id, stage, error, next_attempt_at(newest))
 
 
 def failure_of(lake: Lake, stages: Iterable[str], key: str, run: dg.RunRecord) -> FailureRow | None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import unicodedata
 
-from resources.engines.voices import AUDIOGRAM_SPEAKER, Voices
+from resources.engines.voices import FIRST_SPEAKER, NoVoice, Voices
 from resources.studio.video_ledger import AskedVideo, AudiogramRefused
 from speech.audiogram.fonts import missing_characters
-from speech.errors import EngineUnavailable, VoiceUnavailable
 
 _CJK = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO")
 _SHOWN_LETTERS = 10
@@ -16,9 +15,9 @@ _SHOWN_LETTERS = 10
 def check_audiogram(voices: Voices, asked: AskedVideo) -> None:
     """Raises `AudiogramRefused` with what to do. Signs without a font, such as emoji, are drawn as boxes."""
     try:
-        voices.choice_for(AUDIOGRAM_SPEAKER, asked.language)
-    except (VoiceUnavailable, EngineUnavailable) as error:
-        raise AudiogramRefused("no_voice", str(error)) from error
+        voices.check_voice(FIRST_SPEAKER, asked.language)
+    except NoVoice as error:
+        raise AudiogramRefused(error.code, str(error)) from error
     missing = [char for char in missing_characters([asked.text, asked.title]) if unicodedata.category(char)[0] in "LN"]
     if missing:
         is_cjk = any(unicodedata.name(char, "").startswith(_CJK) for char in missing)

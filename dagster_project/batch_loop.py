@@ -22,7 +22,7 @@ from dagster_project.in_process import materialize_range
 from dagster_project.planning import Situation, move_scattered, plan_settings
 from dagster_project.settings import Settings
 from pipeline.dagster_internals import allow_runs_in_threads
-from pipeline.planner import DOWNLOAD_POOL, Batch, batches_of
+from pipeline.planner import DOWNLOAD_POOL, Batch, batches_of, downloads_audio
 from pipeline.readiness import InFlight, PlanSettings, Readiness
 from resources.lake.lake import Lake
 
@@ -76,10 +76,10 @@ def run_batches(work: Work) -> None:
         found = situation.readiness(work.limits())
         is_paused = _log_pause(found, was_paused=is_paused)
         batches = batches_of(found)
-        startable = list(_startable(batches, running.values(), work.settings.n_devices))
-        if startable:
+        next_batches = list(startable(batches, running.values(), work.settings.n_devices))
+        if next_batches:
             move_scattered(work.instance, batches)  # all, as the planner expects of later ones
-        for batch in startable:
+        for batch in next_batches:
             work.attempted.setdefault(batch.stage, set()).update(batch.keys)
             running[_in_thread(materialize_range, work.instance, batch.stage, batch.keys)] = batch
         if not running and not any(found.ready.values()):
@@ -103,16 +103,23 @@ def _log_pause(found: Readiness, *, was_paused: bool) -> bool:
     return is_paused
 
 
-def _startable(batches: Iterable[Batch], running: Iterable[Batch], devices: int) -> Iterator[Batch]:
-    """The largest batches for which there is a thread. Without devices, a batch of each engine stage runs on the CPU."""
+def startable(batches: Iterable[Batch], running: Iterable[Batch], devices: int) -> Iterator[Batch]:
+    """The largest batches for which there is a thread; first those of audio, which engines wait for.
+
+    Without devices, a batch of each engine stage runs on the CPU.
+    """
     most = Counter({"engines": devices + 1 if devices else len(EPISODE_GRAPH.engine_stages), "downloads": 1, "cpu": 1})
     most.update(dict.fromkeys(EPISODE_GRAPH.engine_stages, max(1, devices)))
     for batch in running:
         most.subtract(_lanes(batch.stage))
-    for batch in sorted(batches, key=lambda batch: len(batch.keys), reverse=True):
+    for batch in sorted(batches, key=lambda one: (not _downloads_audio(one), -len(one.keys))):
         if all(most[lane] > 0 for lane in _lanes(batch.stage)):
             most.subtract(_lanes(batch.stage))
             yield batch
+
+
+def _downloads_audio(batch: Batch) -> bool:
+    return downloads_audio(EPISODE_GRAPH, EPISODE_GRAPH[batch.stage])
 
 
 def _lanes(stage: str) -> tuple[str, ...]:

@@ -14,9 +14,10 @@ from dagster_project.videos import OPEN, statuses
 from resources.lake.lake import Lake
 from resources.studio.head_devices import HeadDevices
 from resources.studio.lessons import LessonLedger
+from resources.studio.request_limits import REMEMBERED
 from resources.studio.video_cleanup import Leftover, leftovers, lesson_leftovers, remove
 from resources.studio.video_files import VideoFiles
-from resources.studio.video_ledger import REMEMBERED, VideoLedger
+from resources.studio.video_ledger import VideoLedger
 
 
 def planned_removals(

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 log = logging.getLogger("podlake")
 
 CONFIG = "dagster.yaml"
-ENGINE_POOL = "gpu"
+ENGINE_POOL, POLL_POOL = "gpu", "feeds"
+POLLS_AT_ONCE = min(2, os.cpu_count() or 1)
+"""Runs that poll at once: reading feeds is work in Python, for which a process uses one core. Each takes 0.4 GB."""
 OTHER_RUNS = 3
-"""Runs without an engine at once: a poll, downloads, and hashes or compaction."""
+"""Runs without an engine at once: polls, downloads, hashes or compaction."""
 DEFAULTS = Path(__file__).with_name(CONFIG)
 
 EVENT_BATCH = "DAGSTER_EVENT_BATCH_SIZE"
@@ -40,9 +42,18 @@ def open_instance(settings: Settings) -> DagsterInstance:
 
     is_own = prepare_home(settings) == settings.cache_folder / "dagster"
     instance = DagsterInstance.get()
-    if is_own and _engine_limit(instance) != engine_runs(settings):
-        instance.event_log_storage.set_concurrency_slots(ENGINE_POOL, engine_runs(settings))
+    if is_own:
+        limit_pools(instance, settings)
     return instance
+
+
+def limit_pools(instance: DagsterInstance, settings: Settings) -> None:
+    """Set the limits of the pools of engines and of polls, where they are not the default."""
+    store = instance.event_log_storage
+    set_before = {pool.name: pool.limit for pool in store.get_pool_limits() if not pool.from_default}
+    for pool, limit in ((ENGINE_POOL, engine_runs(settings)), (POLL_POOL, POLLS_AT_ONCE)):
+        if set_before.get(pool, 1) != limit:
+            store.set_concurrency_slots(pool, limit)
 
 
 def prepare_home(settings: Settings) -> Path:
@@ -127,11 +138,6 @@ def own_config(settings: Settings) -> str:
     limit_s = round(settings.job_timeout_hours * 3600)
     config = re.sub(r"(?m)^(  max_runtime_seconds:) \d+", rf"\1 {limit_s}", DEFAULTS.read_text())
     return re.sub(r"(?m)^(    max_concurrent_runs:) \d+", rf"\1 {OTHER_RUNS + engine_runs(settings)}", config)
-
-
-def _engine_limit(instance: DagsterInstance) -> int:
-    limits = {pool.name: pool.limit for pool in instance.event_log_storage.get_pool_limits() if not pool.from_default}
-    return limits.get(ENGINE_POOL, 1)
 
 
 def engine_runs(settings: Settings) -> int:

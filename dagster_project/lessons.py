@@ -18,27 +18,24 @@ import dagster as dg
 
 from assets.stages import LESSON_GRAPH, STAGES
 from dagster_project.attempts import (
-    ATTEMPTS,
     MAX_RETRIES_TAG,
-    NOT_STARTED,
     attempt_tags,
     end_runs,
-    failure_of,
     is_due,
-    last_attempt,
-    next_attempt_at,
+    progress,
     runs_of,
 )
 from dagster_project.in_process import materialize
 from partitions.definitions import LESSONS, add_keys
-from pipeline.dagster_internals import UNFINISHED
 from pipeline.lake_state import newest_commits
+from pipeline.records import land_failure
 from pipeline.run_keys import key_tags
 from pipeline.run_process import fail_orphaned_runs
+from pipeline.stage import Failure
 from resources.lake.commits import Commit, inputs_version
 from resources.lake.lake import Lake
 from resources.studio.lessons import Gate, Lesson, LessonLedger, Review
-from speech.errors import BadLesson
+from speech.errors import BadLesson, LessonCancelled
 
 log = logging.getLogger("podlake")
 
@@ -195,11 +192,16 @@ def retry(
 
 
 def cancel(instance: dg.DagsterInstance, lake: Lake, ledger: LessonLedger, lesson_id: str) -> Status:
-    """Stop dubbing the lesson. A published one stays. Raises `BadLesson` if there is no such lesson."""
+    """Stop dubbing the lesson. A published one stays. Raises `BadLesson` if there is no such lesson.
+
+    The cancellation is a failure of the last stage too: the view `courses` does not count the lesson any more.
+    """
     found = status(instance, lake, ledger, lesson_id)
-    if found.state not in ("published", "cancelled"):
+    if found.state != "published":
         ledger.cancel(lesson_id)
         end_runs(instance, runs_of(instance, LESSON_TAG, [lesson_id]).get(lesson_id, []), "The lesson was cancelled.")
+        cancelled = Failure(lesson_id, LessonCancelled(f"{lesson_id} is cancelled, so that it is not published."))
+        land_failure(lake, STAGES[LESSON_GRAPH.names[-1]], cancelled, run_id="")
     return status(instance, lake, ledger, lesson_id)
 
 
@@ -302,20 +304,9 @@ def _landed_reviews(lake: Lake, lesson_ids: Sequence[str]) -> dict[str, dict[str
 
 def _of_runs(lake: Lake, found: Status, runs: Sequence[dg.RunRecord]) -> Status:
     """What the runs of the phase say: pending, under way, failed."""
-    attempt = last_attempt(runs)
-    found = replace(found, attempt=attempt, run_id=runs[0].dagster_run.run_id if runs else None)
-    last = runs[0].dagster_run.status if runs else None
-    if found.lesson.cancelled_at or last is dg.DagsterRunStatus.CANCELED:
-        return replace(found, state="cancelled")
-    if last is None or last in NOT_STARTED:
-        return found
-    if last in UNFINISHED:
-        return replace(found, state="processing")
-    failure = failure_of(lake, found.todo, found.lesson.lesson_id, runs[0])
-    if failure:
-        found = replace(found, stage=failure.stage, error=failure.message)
-    else:
-        found = replace(found, error="The run ended before it was finished.")
-    if attempt >= ATTEMPTS or (failure and not failure.retryable):
-        return replace(found, state="failed")
-    return replace(found, retry_at=next_attempt_at(runs[0]))
+    lesson = found.lesson
+    of_runs = progress(lake, found.todo, lesson.lesson_id, runs, is_cancelled=lesson.cancelled_at is not None)
+    return replace(
+        found, state=of_runs.state, stage=of_runs.stage or found.stage, attempt=of_runs.attempt, error=of_runs.error,
+        retry_at=of_runs.retry_at, run_id=of_runs.run_id,
+    )  # fmt: skip

@@ -18,26 +18,22 @@ import dagster as dg
 
 from assets.stages import PODCAST_GRAPH, STAGES
 from dagster_project.attempts import (
-    ATTEMPTS,
-    NOT_STARTED,
     attempt_tags,
     end_runs,
-    failure_of,
     is_due,
-    last_attempt,
-    next_attempt_at,
+    progress,
     runs_of,
 )
 from dagster_project.in_process import materialize
 from dagster_project.settings import Settings
 from partitions.definitions import PODCASTS, add_keys
 from pipeline.after_batch import finish_ended
-from pipeline.dagster_internals import UNFINISHED
 from pipeline.lake_state import newest_commits
 from pipeline.run_process import fail_orphaned_runs
 from resources.lake.lake import Lake
 from resources.studio.feed import LAST_STAGE
-from resources.studio.ledger import REMEMBERED, Ledger, Limits, Request
+from resources.studio.ledger import Ledger, Limits, Request
+from resources.studio.request_limits import REMEMBERED
 
 log = logging.getLogger("podlake")
 
@@ -181,27 +177,10 @@ def _finished(lake: Lake, requests: Sequence[Request]) -> Collection[str]:
 def _status(lake: Lake, request: Request, runs: Sequence[dg.RunRecord], is_finished: bool) -> Status:
     if is_finished:
         return Status(request, "completed")
-    attempt = last_attempt(runs)
-    run_id = runs[0].dagster_run.run_id if runs else None
-    last = runs[0].dagster_run.status if runs else None
-    if request.cancelled_at or last is dg.DagsterRunStatus.CANCELED:
-        return Status(request, "cancelled", attempt, run_id=run_id)
-    if last is None or last in NOT_STARTED:
-        return Status(request, "pending", attempt, run_id=run_id)
-    if last in UNFINISHED:
-        return Status(request, "processing", attempt, _next_stage(lake, request.podcast_id), run_id=run_id)
-    return _after_failure(lake, request, attempt, runs[0])
-
-
-def _after_failure(lake: Lake, request: Request, attempt: int, record: dg.RunRecord) -> Status:
-    """Pending until the next attempt, if there is one."""
-    run_id = record.dagster_run.run_id
-    failure = failure_of(lake, PODCAST_GRAPH.names, request.podcast_id, record)
-    stage, error = (failure.stage, failure.message) if failure else (None, "The run ended before it was finished.")
-    is_permanent = failure is not None and not failure.retryable
-    if attempt >= ATTEMPTS or is_permanent:
-        return Status(request, "failed", attempt, stage, error, run_id=run_id)
-    return Status(request, "pending", attempt, stage, error, next_attempt_at(record), run_id=run_id)
+    key, is_cancelled = request.podcast_id, request.cancelled_at is not None
+    found = progress(lake, PODCAST_GRAPH.names, key, runs, is_cancelled=is_cancelled)
+    stage = _next_stage(lake, key) if found.state == "processing" else found.stage
+    return Status(request, found.state, found.attempt, stage, found.error, found.retry_at, run_id=found.run_id)
 
 
 def _ready(instance: dg.DagsterInstance, lake: Lake, ledger: Ledger, now: datetime) -> list[Status]:

@@ -1,13 +1,13 @@
 """`podlake run`: polls feeds and takes every episode through every stage, without Dagster's daemon.
 
-Every batch is a Dagster run in this process. The runs do not wait in Dagster's run queue. Device locks and the
-compaction lock protect what they share with other runs.
+Every batch is a Dagster run in this process; polls of many feeds run in two others. The runs do not wait in Dagster's
+run queue. Device locks and the compaction lock protect what they share with other runs.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -17,9 +17,10 @@ from assets.stages import EPISODE_GRAPH, FEED_GRAPH, STAGES
 from dagster_project.batch_loop import Work, run_batches
 from dagster_project.build_resources import window
 from dagster_project.gathering import gather
-from dagster_project.in_process import materialize, run_batch
+from dagster_project.in_process import materialize
 from dagster_project.nightly import newest_first
 from dagster_project.planning import Situation
+from dagster_project.polling import poll_batches
 from dagster_project.progress_bars import progress_bars
 from dagster_project.settings import Settings
 from dagster_project.stages import code_version
@@ -36,6 +37,7 @@ from resources.lake.catalogue import Catalogue
 from resources.lake.commits import all_open_commits
 from resources.lake.lake import Lake
 from resources.lake.migration import migrate
+from resources.lake.tables import EPISODES
 
 log = logging.getLogger("podlake")
 
@@ -52,7 +54,25 @@ class Selection:
     """Also failed episodes whose retry is not due."""
 
 
-def run(instance: dg.DagsterInstance, settings: Settings, lake: Lake, engines: Engines, selection: Selection) -> None:
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the polls, and whether there was anything else to do."""
+
+    n_feeds: int
+    not_polled: Mapping[str, str]
+    """Feed → why its poll failed, and what to do."""
+    has_worked: bool
+    """Whether an episode was due at a stage."""
+
+    @property
+    def is_failure(self) -> bool:
+        """No feed could be polled, and there was nothing else to do."""
+        return 0 < self.n_feeds == len(self.not_polled) and not self.has_worked
+
+
+def run(
+    instance: dg.DagsterInstance, settings: Settings, lake: Lake, engines: Engines, selection: Selection
+) -> Outcome:
     """Run everything that is left. The failure of an episode is recorded and logged, and does not stop the others."""
     for run_id in fail_orphaned_runs(instance):
         log.info("run %s has failed: its process had exited", run_id, extra={"run_id": run_id})
@@ -64,6 +84,7 @@ def run(instance: dg.DagsterInstance, settings: Settings, lake: Lake, engines: E
     for name in FEED_GRAPH.names:
         _report_lost_events(instance, lake, STAGES[name], feeds, code_version(STAGES[name], engines))
     keys = _poll(instance, settings, lake, feeds, selection)
+    not_polled = {feed_id: failure.message for feed_id, failure in lake.failures(EPISODES.asset, feeds).items()}
     for name in EPISODE_GRAPH.names:
         _report_lost_events(instance, lake, STAGES[name], keys, code_version(STAGES[name], engines))
     work = Work(instance, settings, lake, keys, datetime.now(UTC) if selection.failed_too else None)
@@ -79,14 +100,14 @@ def run(instance: dg.DagsterInstance, settings: Settings, lake: Lake, engines: E
         raise
     gather(instance, lake, settings)
     materialize(instance, "warehouse")
+    return Outcome(len(feeds), not_polled, has_worked=bool(work.attempted))
 
 
 def _poll(
     instance: dg.DagsterInstance, settings: Settings, lake: Lake, feeds: Sequence[str], selection: Selection
 ) -> list[str]:
     """Poll the feeds and fill the live window. Returns the selected episodes."""
-    for batch in Situation.of_feeds(instance, lake).polls(settings, frozenset(feeds)):
-        run_batch(instance, batch)
+    poll_batches(instance, Situation.of_feeds(instance, lake).polls(settings, frozenset(feeds)))
     archive_finished(instance, lake, EPISODE_GRAPH, window(settings).rules())
     rules = window(settings).rules()
     if rules.shortage:

@@ -38,7 +38,7 @@ class Settings(BaseSettings):
 
     home: str = Field(
         default_factory=lambda: str(_default_folder() / "data"),
-        description="Folder of all data: a path, or s3://bucket/prefix. Default: `data` in the checkout, or in the current folder of an installed podlake.",
+        description="Folder of all data: a path, or s3://bucket/prefix. Default: `data` in the checkout, or in the current folder of an installed podlake. Its folder `profiles` may have quality profiles of your own (docs/exports.md).",
     )
     cache: str | None = Field(
         None,

@@ -19,27 +19,24 @@ import dagster as dg
 
 from assets.stages import VIDEO_GRAPH
 from dagster_project.attempts import (
-    ATTEMPTS,
-    NOT_STARTED,
     RETRY_AFTER,
     attempt_tags,
     end_runs,
-    failure_of,
     is_due,
     last_attempt,
-    next_attempt_at,
+    progress,
     runs_of,
 )
 from dagster_project.in_process import materialize
 from dagster_project.settings import Settings
 from partitions.definitions import VIDEOS, add_keys
-from pipeline.dagster_internals import UNFINISHED
 from pipeline.lake_state import newest_commits
 from pipeline.run_process import fail_orphaned_runs
 from resources.lake.lake import Lake
 from resources.lake.tables.videos import CLONED_SPEECH
 from resources.studio.head_devices import HeadDevices, aside
-from resources.studio.video_ledger import REMEMBERED, VideoLedger, VideoLimits, VideoRequest
+from resources.studio.request_limits import REMEMBERED
+from resources.studio.video_ledger import VideoLedger, VideoLimits, VideoRequest
 from speech.errors import DeviceBusy
 
 log = logging.getLogger("podlake")
@@ -246,31 +243,21 @@ def _status(
     lake: Lake, landed: Mapping[str, Collection[str]], request: VideoRequest, runs: Sequence[dg.RunRecord]
 ) -> VideoStatus:  # fmt: skip
     """From the newest run on."""
-    video_id = request.video_id
-    attempt = last_attempt(runs)
+    key, is_cancelled = request.video_id, request.cancelled_at is not None
     newest = runs[0] if runs else None
-    last = newest.dagster_run.status if newest else None
     found = VideoStatus(
-        request, "pending", attempt, run_id=newest.dagster_run.run_id if newest else None,
+        request, "completed", last_attempt(runs), run_id=newest.dagster_run.run_id if newest else None,
         started_at=_time(min((run.start_time for run in runs if run.start_time), default=None)),
         ended_at=_time(newest.end_time if newest else None),
     )  # fmt: skip
-    if video_id in landed[LAST_STAGE]:
-        return replace(found, state="completed")
-    if request.cancelled_at or last is dg.DagsterRunStatus.CANCELED:
-        return replace(found, state="cancelled")
-    if newest is None or last in NOT_STARTED:
+    if key in landed[LAST_STAGE]:
         return found
-    if last in UNFINISHED:
-        stage = next((name for name in VIDEO_GRAPH.names if video_id not in landed[name]), None)
-        return replace(found, state="processing", stage=stage)
-    failure = failure_of(lake, VIDEO_GRAPH.names, video_id, newest)
-    stage, error = (failure.stage, failure.message) if failure else (None, "The run ended before it was finished.")
-    failed = replace(found, stage=stage, error=error)
-    has_waited = failure is not None and failure.error_class == DeviceBusy.error_class
-    if (attempt >= ATTEMPTS and not has_waited) or (failure is not None and not failure.retryable):
-        return replace(failed, state="failed")
-    return replace(failed, retry_at=next_attempt_at(newest))
+    of_runs = progress(
+        lake, VIDEO_GRAPH.names, key, runs, is_cancelled=is_cancelled, does_not_count=DeviceBusy.error_class
+    )  # fmt: skip
+    at_work = next((name for name in VIDEO_GRAPH.names if key not in landed[name]), None)
+    stage = at_work if of_runs.state == "processing" else of_runs.stage
+    return replace(found, state=of_runs.state, stage=stage, error=of_runs.error, retry_at=of_runs.retry_at)
 
 
 def _is_under_way(status: VideoStatus) -> bool:

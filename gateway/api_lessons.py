@@ -1,4 +1,4 @@
-"""The API's routes of lessons that are dubbed: add, follow, look at, review, cancel."""
+"""The API's routes of lessons that are dubbed: add, follow, look at, review, retry, cancel."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
-from dagster_project.lessons import cancel, decide
+from assets.stages import LESSON_GRAPH
+from dagster_project.lessons import cancel, decide, retry
 from gateway.auth import Principal, Role, require
 from gateway.errors import Problem
 from gateway.lessons import Which
 from gateway.service import Here, Service
 from partitions.languages import normalise_language
-from podlake.api import Course, Lesson, LessonList, LessonReview, NewReview
+from podlake.api import Course, Lesson, LessonList, LessonRetry, LessonReview, NewReview
+from resources.engines.voices import FIRST_SPEAKER, NoVoice
 from resources.lake.catalogue import Catalogue
 from resources.studio.lessons import Lesson as LedgerLesson
 from resources.studio.lessons import NewLesson
@@ -28,6 +30,12 @@ from speech.videos import FORMATS
 router = APIRouter(prefix="/api/v1/lessons", tags=["lessons"])
 Viewer = Annotated[Principal, require(Role.VIEWER)]
 Operator = Annotated[Principal, require(Role.OPERATOR, "submit")]
+Retrier = Annotated[Principal, require(Role.OPERATOR, "retry")]
+_PROBLEM: dict[str, object] = {"content": {"application/problem+json": {}}}
+_RETRY_ANSWERS: dict[int | str, dict[str, object]] = {
+    400: {**_PROBLEM, "description": "`bad_stage`: lessons have no such asset."},
+    409: {**_PROBLEM, "description": "`cannot_retry`: the lesson is processed at the moment, or cancelled."},
+}
 _MEDIA_TYPES = {"vtt": "text/vtt", "srt": "application/x-subrip"}
 
 
@@ -48,6 +56,10 @@ async def add_lesson(
         new.check()
     except BadLesson as error:
         raise Problem(400, str(error), code="bad_lesson") from error
+    try:
+        await run_in_threadpool(service.studio.voices.check_voice, FIRST_SPEAKER, new.target_language)
+    except NoVoice as error:
+        raise Problem(400, str(error), code=error.code, field="target") from error
     if (file_name is None) == (episode is None):
         raise Problem(400, "Give file_name and the bytes of the video, or episode.", code="bad_lesson")
     if episode is not None:
@@ -69,7 +81,7 @@ def list_lessons(
 
 @router.get("/courses")
 def list_courses(service: Here, _: Viewer) -> list[Course]:
-    """The courses, and which of them are available: all their lessons are published."""
+    """The courses, and which of them are available: all their lessons that are not cancelled are published."""
     return service.lessons.courses()
 
 
@@ -99,6 +111,21 @@ def review_lesson(lesson_id: str, asked: NewReview, service: Here, principal: Op
     except BadLesson as error:
         raise Problem(409, str(error), code="nothing_to_review") from error
     return _entry(service, found)
+
+
+@router.post("/{lesson_id}/retry", responses=_RETRY_ANSWERS)
+def retry_lesson(lesson_id: str, service: Here, _: Retrier, asked: LessonRetry | None = None) -> Lesson:
+    """Try a lesson again, at the stage that is named or at the first one that is missing. The sensor starts the run."""
+    _known(service, lesson_id)
+    stage, lessons = asked.stage if asked else None, service.lessons
+    if stage is not None and stage not in LESSON_GRAPH.names:
+        message = f"{stage[:60]} is no stage of lessons: {', '.join(LESSON_GRAPH.names)}."
+        raise Problem(400, message, code="bad_stage", field="stage")
+    try:
+        retry(service.studio.instance, lessons.lake, lessons.ledger, lesson_id, stage)
+    except BadLesson as error:
+        raise Problem(409, str(error), code="cannot_retry") from error
+    return _entry(service, _known(service, lesson_id))
 
 
 @router.post("/{lesson_id}/cancel")

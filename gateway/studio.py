@@ -32,8 +32,9 @@ from resources.lake.lake import Lake
 from resources.lake.tables import PODCAST_AUDIO, PODCAST_TURNS
 from resources.lake.tables.studio import PodcastAudioRow
 from resources.studio.files import StudioFiles
-from resources.studio.ledger import LONGEST_TITLE, REMEMBERED, Answer, Asked, Ledger, Request
+from resources.studio.ledger import LONGEST_TITLE, Answer, Asked, Ledger, Request
 from resources.studio.notifications import Notifications
+from resources.studio.request_limits import REMEMBERED
 from speech.script import MAX_CHARACTERS, ScriptRefused, parse_script
 
 _LINES_STAGE = "speech_lines"

@@ -27,8 +27,9 @@ from resources.lake.lake import Lake
 from resources.lake.tables import CLONED_SPEECH, TALKING_HEAD_VIDEOS
 from resources.lake.tables.videos import ClonedSpeechRow, TalkingHeadVideoRow
 from resources.studio.head_devices import HeadDevices
+from resources.studio.request_limits import REMEMBERED
 from resources.studio.video_files import VideoFiles
-from resources.studio.video_ledger import REMEMBERED, AskedVideo, VideoAnswer, VideoLedger, VideoRequest
+from resources.studio.video_ledger import AskedVideo, VideoAnswer, VideoLedger, VideoRequest
 
 PATH = "/api/v1/videos"
 

@@ -141,7 +141,7 @@ def _chunks(landings: Iterable[Tables]) -> Iterator[list[Tables]]:
 
 
 def _size(landed: Tables) -> int:
-    return sum(rows.nbytes for rows in landed.values())
+    return sum(rows.get_total_buffer_size() for rows in landed.values())
 
 
 def _call(instance: dg.DagsterInstance, stage: Stage, landings: Sequence[Tables], resources: Any) -> None:

@@ -66,7 +66,7 @@ def batches_of(found: Readiness) -> tuple[Batch, ...]:
         size = _size(stage, len(reasons), settings)
         free_runs = max(0, settings.runs_ahead - in_flight.runs.get(stage.name, 0))
         keys = _by_urgency(found, reasons)[: free_runs * size]
-        if _downloads_audio(found.graph, stage):
+        if downloads_audio(found.graph, stage):
             keys = keys[: download_budget(found)]
         rest = keys[len(keys) - len(keys) % size :]
         if rest and _waits_for_more(found, stage, rest):
@@ -114,13 +114,13 @@ def download_budget(found: Readiness) -> int:
     if sum(found.catalogue[key].bytes for key in waiting) >= settings.ahead_bytes:
         return 0
     for stage in graph:
-        if _downloads_audio(graph, stage):
+        if downloads_audio(graph, stage):
             waiting |= found.in_flight.keys.get(stage.name, frozenset())
     taken = settings.runs_ahead * max(settings.batch_sizes[name] for name in graph.engine_stages)
     return max(0, max(settings.ahead_episodes, taken) - len(waiting))
 
 
-def _downloads_audio(graph: StageGraph, stage: StageSpec) -> bool:
+def downloads_audio(graph: StageGraph, stage: StageSpec) -> bool:
     """Other downloads are small, and no engine waits for them."""
     return stage.pool == DOWNLOAD_POOL and any(stage.name in graph[name].inputs for name in graph.engine_stages)
 

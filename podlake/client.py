@@ -27,6 +27,8 @@ from podlake.api import (
     FeedList,
     Forgotten,
     LakeEvent,
+    Lesson,
+    LessonRetry,
     NewEpisode,
     NewFeed,
     NewPodcast,
@@ -290,6 +292,14 @@ class Client:
         """The finished video, or its bytes from `first` to `last`."""
         headers = {"Range": f"bytes={first}-{'' if last is None else last}"} if first or last is not None else {}
         return _checked(self._http.get(f"videos/{video_id}/file", headers=headers)).content
+
+    def lesson(self, lesson_id: str) -> Lesson:
+        """One lesson that is dubbed, and where it is."""
+        return _read(self._http.get(f"lessons/{lesson_id}"), Lesson)
+
+    def retry_lesson(self, lesson_id: str, asked: LessonRetry = LessonRetry()) -> Lesson:  # noqa: B008 - frozen
+        """Try a lesson again. `ApiError.problem["code"]` says why it is refused."""
+        return self._post(f"lessons/{lesson_id}/retry", LessonRetry, asked, Lesson)
 
     def cancel_podcast(self, podcast_id: str) -> Podcast:
         """Cancel a podcast that is not finished."""

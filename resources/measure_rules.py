@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -10,7 +11,7 @@ from resources.lake.tables.table import Table
 
 @dataclass(frozen=True)
 class MeasureRule:
-    """What a measure must be. Raises ValueError for one that the table does not have."""
+    """What a measure must be. Raises ValueError for one that the table does not have, and for a bound that is no number."""
 
     table: ClassVar[Table]
     measure: str
@@ -25,3 +26,5 @@ class MeasureRule:
     def __post_init__(self) -> None:
         if self.measure not in self.table.schema.names:
             raise ValueError(f"The table {self.table.name} has no measure {self.measure}.")
+        if any(bound is not None and not math.isfinite(bound) for bound in (self.min, self.max)):
+            raise ValueError(f"A bound of {self.measure} is no number.")

@@ -1,19 +1,26 @@
-"""Quality profiles: rules in YAML that say which utterances a use keeps. They become the view `utterance_profiles`."""
+"""Quality profiles: rules in YAML that say which utterances a use keeps. They become the view `utterance_profiles`.
+
+Users add their own in the folder `profiles` of the home, so that all who read the home have the same view.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from resources.lake.home import Home
 from resources.lake.tables.dataset import UTTERANCES
 from resources.measure_rules import MeasureRule
 from speech.errors import PodlakeError
 
 PROFILES = Path(__file__).resolve().parents[1] / "profiles"
+"""The packaged ones."""
+FOLDER = "profiles"
+"""Of the home: those of the user."""
 
 
 @dataclass(frozen=True)
@@ -57,35 +64,57 @@ class Profile:
 _PROFILE = TypeAdapter(Profile)
 
 
-def load_profiles() -> dict[str, Profile]:
-    """Name → profile. Raises PodlakeError with the file that cannot be read."""
-    return {path.stem: _load(path) for path in sorted(PROFILES.glob("*.yaml"))}
+def load_profile(home: Home, name: str) -> Profile:
+    """A packaged profile, or one of the home. Raises PodlakeError if there is none, or its file cannot be read."""
+    known = _files(home)
+    if name not in known:
+        raise PodlakeError(
+            f"There is no profile {name}. Choose among: {', '.join(known)}; or write {home.path(FOLDER, f'{name}.yaml')}."
+        )
+    return _read(home, known[name])
 
 
-def _load(path: Path) -> Profile:
+def view_sql(home: Home) -> str:
+    """The view of every utterance under every profile. A query of a profile that cannot be read fails and says why."""
+    return "create or replace view utterance_profiles as\n" + "\nunion all\n".join(_selects(home))
+
+
+def _files(home: Home) -> dict[str, str]:
+    """Name → file. Those of the home replace packaged ones of the same name."""
+    own = [home.path(FOLDER, name) for name in home.names(FOLDER) if name.endswith(".yaml")]
+    return {PurePosixPath(path).stem: path for path in [*map(str, sorted(PROFILES.glob("*.yaml"))), *own]}
+
+
+def _read(home: Home, path: str) -> Profile:
     import yaml
 
-    if not path.stem.replace("-", "").replace("_", "").isalnum():  # it stands in SQL
+    name = PurePosixPath(path).stem
+    if not name.replace("-", "").replace("_", "").isalnum():  # it stands in SQL
         raise PodlakeError(
             f"The profile {path} cannot be read: its name has other characters than letters, digits, _ and -."
         )
+    is_own = path == home.path(FOLDER, f"{name}.yaml")
     try:
-        return _PROFILE.validate_python(yaml.safe_load(path.read_text()))
+        content = home.read(FOLDER, f"{name}.yaml") if is_own else Path(path).read_bytes()
+        return _PROFILE.validate_python(yaml.safe_load(content))
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
         raise PodlakeError(f"The profile {path} cannot be read: {wrong}.") from error
-    except (ValueError, yaml.YAMLError) as error:
+    except (ValueError, OSError, yaml.YAMLError) as error:
         raise PodlakeError(f"The profile {path} cannot be read: {error}.") from error
 
 
-def view_sql() -> str:
-    """The view of every utterance under every profile."""
-    return "create or replace view utterance_profiles as\n" + "\nunion all\n".join(_selects())
-
-
-def _selects() -> Iterator[str]:
-    for name, profile in load_profiles().items():
+def _selects(home: Home) -> Iterator[str]:
+    for name, path in _files(home).items():
+        try:
+            reasons, where = _read(home, path).drop_reasons_sql, ""
+        except PodlakeError as error:
+            reasons, where = "[]::varchar[]", f" where error({_quoted(str(error))})"
         yield (
-            f"select episode_id, audio_sha256, utterance_idx, '{name}' as profile, end_ms - start_ms as duration_ms, "
-            f"{profile.drop_reasons_sql} as drop_reasons, len(drop_reasons) = 0 as keep from utterances"
+            f"select episode_id, audio_sha256, utterance_idx, {_quoted(name)} as profile, end_ms - start_ms as "
+            f"duration_ms, {reasons} as drop_reasons, len(drop_reasons) = 0 as keep from utterances{where}"
         )
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

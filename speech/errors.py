@@ -156,7 +156,7 @@ class BadScript(PodlakeError):
 
 
 class BadLesson(PodlakeError):
-    """There is no such lesson, or it cannot be dubbed: its format, its limits, nobody speaks in it."""
+    """There is no such lesson, or it cannot be dubbed: its format, its limits, no speech."""
 
     error_class = "bad_lesson"
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import heapq
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
+from types import NoneType
 from typing import Any, TypeVar, cast
 
 import dagster as dg
@@ -23,6 +26,7 @@ from partitions.languages import normalise_language
 from pipeline.live_window import admit_from_feeds
 from pipeline.reporting import markdown_text
 from pipeline.stage import Batch, Landing, Outcome, Stage, Unchanged, each
+from resources.fetch.exchange import is_refused
 from resources.fetch.hosts import FetchPolicy
 from resources.fetch.http import Answer, Document, NotModified, fetch_document
 from resources.lake.catalogue import SINGLES, Catalogue, Subscription
@@ -45,6 +49,7 @@ MOST_PAGES = 100
 PAGES_WITHIN_S = 60.0
 """After which no further page is asked for."""
 MOVED = "moved permanently to "
+IF_AGREED = "; the subscription follows if the next poll agrees"
 SHOWN_EPISODES = 10
 _UNDATED = datetime.min.replace(tzinfo=UTC)
 
@@ -170,7 +175,7 @@ def _poll(feed_id: str, known: _Known, policy: FetchPolicy) -> Landing | Unchang
     moved_to = _moved_to(document, None)
     if isinstance(document, NotModified):
         assert last_poll, "a server says `not modified` only to a conditional request"
-        is_noted = any(problem.startswith(MOVED) for problem in last_poll.problems)
+        is_noted = any(problem.endswith(IF_AGREED) for problem in last_poll.problems)
         before = known.episodes(feed_id) if moved_to or is_noted or subscription.language else []
         if not moved_to and not is_noted and all(row.language_declared == subscription.language for row in before):
             now = datetime.now(UTC)
@@ -180,14 +185,14 @@ def _poll(feed_id: str, known: _Known, policy: FetchPolicy) -> Landing | Unchang
         last = known.poll(feed_id)
         assert last, "a landing is replaced, and never removed while its feed is polled"
         return _followed(
-            _unchanged(feed_id, subscription, last, before, document), subscription, last, moved_to, catalogue
+            _unchanged(feed_id, subscription, last, before, document), subscription, last, moved_to, catalogue, policy
         )
     feed = parse_feed(document.content, url=document.final_url, content_type=document.content_type)
     document = replace(document, content=b"")  # may be large, and is not needed any more
     moved_to, last = _moved_to(document, feed.moved_to), known.poll(feed_id) if last_poll else None
     pages = _with_pages(feed, policy)
     landing = _landing(catalogue, feed_id, pages, subscription, known.episodes(feed_id), document, last)
-    return _followed(landing, subscription, last, moved_to, catalogue)
+    return _followed(landing, subscription, last, moved_to, catalogue, policy)
 
 
 def _fetched(
@@ -235,18 +240,25 @@ def _moved_to(answer: Answer, declared: str | None) -> str | None:
 
 
 def _followed(
-    landing: Landing, subscription: Subscription, last: PollRow | None, moved_to: str | None, catalogue: Catalogue
-) -> Landing:
-    """The landing, with a note of the new address. The subscription follows when two polls agree."""
+    landing: Landing, subscription: Subscription, last: PollRow | None, moved_to: str | None, catalogue: Catalogue,
+    policy: FetchPolicy,
+) -> Landing:  # fmt: skip
+    """The landing, with a note of the new address. The subscription follows when two polls agree.
+
+    It does not follow to an address that is never fetched from, where it would stay without polls.
+    """
     (poll,) = landing.rows["polls"]
     assert isinstance(poll, PollRow)
     problems = tuple(problem for problem in poll.problems if not problem.startswith(MOVED))
     if moved_to:
-        note = f"{MOVED}{without_credentials(moved_to)}; the subscription follows if the next poll agrees"
-        if last and note in last.problems:
+        where = f"{MOVED}{without_credentials(moved_to)}"
+        if is_refused(moved_to, policy):
+            problems = (*problems, f"{where}, which is no public address; the subscription does not follow")
+        elif last and f"{where}{IF_AGREED}" in last.problems:
             catalogue.move(subscription, moved_to)
-            note = f"{MOVED}{without_credentials(moved_to)}; the subscription has followed"
-        problems = (*problems, note)
+            problems = (*problems, f"{where}; the subscription has followed")
+        else:  # without validators, so that the next poll sees the document again
+            problems, poll = (*problems, f"{where}{IF_AGREED}"), replace(poll, etag=None, last_modified=None)
     return replace(landing, rows={**landing.rows, "polls": [replace(poll, problems=problems)]})
 
 
@@ -260,8 +272,11 @@ def _landing(
     last: PollRow | None,
 ) -> Landing:
     now = datetime.now(UTC)
-    listed_by_guid = {without_credentials(episode.guid): episode for episode in feed.episodes}
-    public = [_shown(episode) for episode in listed_by_guid.values()]
+    listed_by_guid = _by_shown_guid(feed.episodes)
+    public = [
+        shown if (shown := _shown(episode)).guid == guid else replace(shown, guid=guid)
+        for guid, episode in listed_by_guid.items()
+    ]
     keys = assign_keys(
         feed_id,
         public,
@@ -310,15 +325,37 @@ def _details(details: Details | None, columns: Sequence[str]) -> dict[str, Any]:
 def _shown(value: T) -> T:
     """The value without credentials in its texts, at any depth. The same object where there are none, as nearly always."""
     if isinstance(value, str):
-        return cast("T", without_credentials(value))
+        return cast("T", without_credentials(value)) if "//" in value else value
     if isinstance(value, tuple):
         shown = tuple(map(_shown, value))
         return value if shown == value else cast("T", shown)
-    if is_dataclass(value) and not isinstance(value, type):
-        known = {field.name: getattr(value, field.name) for field in fields(value)}
-        changed = {name: new for name, old in known.items() if (new := _shown(old)) != old}
-        return replace(value, **changed) if changed else value
+    if names := _field_names(cast("Any", type(value))):
+        changed = {}
+        for name in names:
+            old = getattr(value, name)
+            if not isinstance(old, _WITHOUT_TEXT) and (new := _shown(old)) != old:
+                changed[name] = new
+        return cast("T", replace(cast("Any", value), **changed)) if changed else value
     return value
+
+
+def _by_shown_guid(episodes: Sequence[Episode]) -> dict[str, Episode]:
+    """The episodes by guids without credentials. Guids that differ only in those are told apart by their hashes."""
+    shown = [without_credentials(episode.guid) for episode in episodes]
+    counts = Counter(shown)
+    return {
+        guid if counts[guid] == 1 else f"{guid}#{hashlib.sha256(episode.guid.encode()).hexdigest()[:8]}": episode
+        for guid, episode in zip(shown, episodes, strict=True)
+    }
+
+
+@cache
+def _field_names(kind: type) -> tuple[str, ...]:
+    """Of a dataclass; none of others."""
+    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else ()
+
+
+_WITHOUT_TEXT = (NoneType, int, float, datetime)
 
 
 def _keep_secrets(secrets: SecretUrls, episodes: Mapping[str, Episode], keys: Mapping[str, str]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -27,6 +26,8 @@ log = logging.getLogger("podlake")
 
 FETCHES_AT_ONCE = 8
 LIMIT_BYTES = 8 * 1024**2
+MOST_TRIED = 5
+"""Transcripts of an episode that are asked for until one can be read."""
 
 _Rows = TypeVar("_Rows", bound=Sequence[object])
 
@@ -75,7 +76,7 @@ def _fetch(entry: EpisodeRow, catalogue: Catalogue, policy: FetchPolicy) -> Land
             errors.append(error)
             return None
 
-    segments = next((rows for link in _ranked(entry) if (rows := tried(link.url, _segments_of(link)))), [])
+    segments = next((rows for link in _ranked(entry)[:MOST_TRIED] if (rows := tried(link.url, _segments_of(link)))), [])
     chapters = tried(entry.chapters_url, _chapters) if entry.chapters_url else None
     lost = [error for error in errors if policy_of(error.error_class).retryable]
     if lost and not (segments and (chapters is not None or not entry.chapters_url)):
@@ -103,8 +104,12 @@ def _segments_of(link: TranscriptLink) -> Callable[[bytes], list[PublisherSegmen
     def read(content: bytes) -> list[PublisherSegmentRow]:
         found, segments = read_published(content, _format(link))
         return [
-            PublisherSegmentRow(idx=idx, format=found, url=link.url, **asdict(one)) for idx, one in enumerate(segments)
-        ]
+            PublisherSegmentRow(
+                idx=idx, format=found, url=link.url, start_ms=one.start_ms, end_ms=one.end_ms,
+                speaker=one.speaker and without_credentials(one.speaker), text=without_credentials(one.text),
+            )
+            for idx, one in enumerate(segments)
+        ]  # fmt: skip
 
     return read
 
@@ -112,7 +117,7 @@ def _segments_of(link: TranscriptLink) -> Callable[[bytes], list[PublisherSegmen
 def _chapters(content: bytes) -> list[ChapterRow]:
     return [
         ChapterRow(
-            idx=idx, start_ms=one.start_ms, end_ms=one.end_ms, title=one.title, url=_shown(one.url),
+            idx=idx, start_ms=one.start_ms, end_ms=one.end_ms, title=without_credentials(one.title), url=_shown(one.url),
             image=_shown(one.image),
         )
         for idx, one in enumerate(read_chapters(content))

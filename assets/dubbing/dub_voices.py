@@ -66,6 +66,6 @@ def cast(
 
 
 def voice_name(speaker: str | None) -> str:
-    """S1 to S4, for which voices are set. A fifth speaker has the first voice, a sentence of nobody the first."""
+    """S1 to S4, for which voices are set. A fifth speaker has the first voice, a sentence without a speaker the first."""
     number = int(speaker[1:]) if speaker else 1
     return SPEAKERS[(number - 1) % len(SPEAKERS)]

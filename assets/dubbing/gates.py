@@ -36,7 +36,7 @@ def review_metadata(table: Table[ReviewRow]) -> UiMetadata:
 
 
 def decision(key: str, gate: Gate, subject: str, batch: Batch, ledger: LessonLedger, table: Table) -> Landing:
-    """The decision at a gate, as rows. Raises `NotReviewed` where nobody has decided about this version of `subject`.
+    """The decision at a gate, as rows. Raises `NotReviewed` where this version of `subject` was not reviewed.
 
     A run that was requested before its lesson was cancelled ends here.
     """
@@ -46,7 +46,7 @@ def decision(key: str, gate: Gate, subject: str, batch: Batch, ledger: LessonLed
     if review is None or review.subject_version != version:
         changed = " since it was made again" if review else ""
         raise NotReviewed(
-            f"Nobody has reviewed {subject} of {key}{changed}. Look at it, then `podlake review approve {key} --by NAME` "
+            f"{subject} of {key} has not been reviewed{changed}. Look at it, then `podlake review approve {key} --by NAME` "
             f"or `podlake review reject {key} --by NAME --note WHY`."
         )
     row = ReviewRow(

@@ -37,7 +37,7 @@ def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
     return {
         "words": row["n_words"],
         "speakers": row["n_speakers"],
-        "excerpt": dg.MetadataValue.md(f"> {excerpt} …" if excerpt else "*Nobody speaks.*"),
+        "excerpt": dg.MetadataValue.md(f"> {excerpt} …" if excerpt else "*No speech.*"),
         "dagster/row_count": words.num_rows,
     }
 

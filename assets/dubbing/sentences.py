@@ -46,6 +46,6 @@ def _sentences(key: str, batch: Batch, lake: Lake) -> Landing:
         [row.speaker for row in words], language=transcript.language,
     )  # fmt: skip
     if not found:
-        raise BadLesson(f"Nobody speaks in {key}, so there is nothing to dub.")
+        raise BadLesson(f"{key} has no speech, so there is nothing to dub.")
     rows = [LessonSentenceRow(**asdict(one)) for one in found]
     return Landing(key, {"lesson_sentences": rows})

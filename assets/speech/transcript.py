@@ -26,7 +26,7 @@ def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
     confidences = [value for value in words["confidence"].to_pylist() if value is not None]
     shown: dict[str, Any] = {
         "words": words.num_rows,
-        "excerpt": dg.MetadataValue.md(f"> {excerpt} …" if excerpt else "*No words: nobody speaks.*"),
+        "excerpt": dg.MetadataValue.md(f"> {excerpt} …" if excerpt else "*No words: there is no speech.*"),
         "dagster/row_count": words.num_rows,
     }
     if confidences:

@@ -30,7 +30,7 @@ def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
         for row in turns.slice(0, EXCERPT_TURNS).to_pylist()
     ]
     return {
-        "excerpt": dg.MetadataValue.md("\n\n".join(lines) or "*No turns: nobody speaks.*"),
+        "excerpt": dg.MetadataValue.md("\n\n".join(lines) or "*No turns: there is no speech.*"),
         "turns": turns.num_rows,
         "words": words.num_rows,
         "words_unassigned": words["speaker"].null_count,

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from assets.studio.reference_audio import requested
 from pipeline.stage import Batch, Cost, Landing, Outcome, Stage, each
-from resources.engines.voices import AUDIOGRAM_SPEAKER, Voices
+from resources.engines.voices import FIRST_SPEAKER, Voices
 from resources.lake.lake import Lake
 from resources.lake.tables.videos import (
     CLONED_SPEECH,
@@ -88,7 +88,7 @@ class _Studio:
         )  # fmt: skip
 
     def _synthesized(self, key: str, text: SpeechTextRow) -> Landing:
-        choice = self._voices.choice_for(AUDIOGRAM_SPEAKER, text.language)
+        choice = self._voices.choice_for(FIRST_SPEAKER, text.language)
         parts = pieces(text.spoken_text)
         lines = [
             (choice, Line(key, number, part, self._files.scratch(key, f"{_digest(part)}.wav"), text.language))

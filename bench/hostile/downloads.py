@@ -11,7 +11,7 @@ from html import escape
 from socket import socket
 
 from bench.hostile.exchanges import exchanges, slow
-from bench.hostile.server import Case, Request, answer, raw
+from bench.hostile.server import Case, Request, answer, endless, raw
 
 KIND = "audio/mpeg"
 
@@ -26,10 +26,10 @@ def sound() -> bytes:
 
 
 def feed_of(urls: Mapping[str, str]) -> bytes:
-    """A feed that lists the URLs of all cases."""
+    """A feed that lists the URLs of all cases, which are newer than the thousands that fill the live window."""
     items = "".join(
         f"<item><title>{escape(name)}</title><guid>{escape(name)}</guid>"
-        f"<pubDate>Thu, 01 Jan 2026 08:{n // 60:02}:{n % 60:02} GMT</pubDate>"
+        f"<pubDate>Fri, 02 Jan 2026 08:{n // 60:02}:{n % 60:02} GMT</pubDate>"
         f'<enclosure url="{escape(url)}" length="1" type="audio/mpeg"/></item>'
         for n, (name, url) in enumerate(urls.items())
     )
@@ -38,7 +38,8 @@ def feed_of(urls: Mapping[str, str]) -> bytes:
 
 
 def slow_downloads() -> dict[str, Case]:
-    return dict(slow(sound(), KIND))
+    head = b"HTTP/1.0 200 OK\r\nicy-name: Radio\r\nicy-br: 128\r\nContent-Type: audio/mpeg\r\n\r\n"
+    return {**dict(slow(sound(), KIND)), "a radio, for ever": endless(head, sound(), 0.1)}
 
 
 def quick_downloads() -> dict[str, Case]:

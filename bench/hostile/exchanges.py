@@ -53,18 +53,13 @@ def exchanges(good: bytes, kind: str) -> Iterator[tuple[str, Case]]:
     yield "chunk size without end", raw(ok + b"Transfer-Encoding: chunked\r\n\r\n" + b"0" * 3_000_000)
     yield "trailers without end", raw(ok + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + b"X-T: 1\r\n" * 300_000)
     yield "unknown transfer coding", raw(ok + b"Transfer-Encoding: rot13\r\n\r\n" + good)
-    yield "gzip bomb", answer(_bomb(), "200 OK", of_kind, "Content-Encoding: gzip")
-    yield "deflate bomb", answer(_bomb(_DEFLATE), "200 OK", of_kind, "Content-Encoding: deflate")
-    yield "gzip bomb in the file itself", answer(_bomb(), "200 OK", of_kind)
-    yield "gzip in gzip in gzip", answer(_twice(_twice(good)), "200 OK", of_kind, "Content-Encoding: gzip, gzip, gzip")
-    yield "gzip cut off", answer(gzip.compress(good)[:-15], "200 OK", of_kind, "Content-Encoding: gzip")
-    yield "gzip that is none", answer(good, "200 OK", of_kind, "Content-Encoding: gzip")
-    yield "coding that nobody knows", answer(good, "200 OK", of_kind, "Content-Encoding: sdch, \xff")
+    yield from _codings(good, of_kind)
     yield "one header of a megabyte", raw(ok + b"X-Large: " + b"x" * 1_000_000 + b"\r\n\r\n" + good)
     yield "100 000 headers", raw(ok + b"X-Many: 1\r\n" * 100_000 + b"\r\n" + good)
     yield "no end of the headers", raw(ok + b"X-Cut: ")
     yield "header with a NUL", raw(ok + b"X-Nul: a\0b\r\n\r\n" + good)
     yield "ETag in another script", answer(good, "200 OK", of_kind, 'ETag: "\xe9\xff"', "Last-Modified: \xb2")
+    yield "ETag of 60 kB", answer(good, "200 OK", of_kind, f'ETag: "{"e" * 60_000}"')
     yield "Set-Cookie", answer(good, "200 OK", of_kind, "Set-Cookie: id=cookieSecret9; Domain=127.1.0.1")
     yield "status 999", answer(good, "999 What")
     yield "status line of another protocol", raw(b"ICY 200 OK\r\n\r\n" + good)
@@ -80,6 +75,7 @@ def exchanges(good: bytes, kind: str) -> Iterator[tuple[str, Case]]:
     )
     yield "304 that nobody asked for", answer(b"", "304 Not Modified", length=None)
     yield "401", answer(b"who?", "401 Unauthorized", 'WWW-Authenticate: Basic realm="x"')
+    yield "404 that repeats the request", _repeating
     yield "404", answer(b"gone", "404 Not Found")
     yield "410", answer(b"gone", "410 Gone")
     yield "429 for 10^30 seconds", answer(b"", "429 Too Many Requests", f"Retry-After: {10**30}")
@@ -90,6 +86,18 @@ def exchanges(good: bytes, kind: str) -> Iterator[tuple[str, Case]]:
         answer(b"", "503 Service Unavailable", "Retry-After: Fri, 31 Dec 99999 23:59:59 GMT"),
     )
     yield "500", answer(b"trouble", "500 Internal Server Error")
+
+
+def _codings(good: bytes, of_kind: str) -> Iterator[tuple[str, Case]]:
+    yield "gzip bomb", answer(_bomb(), "200 OK", of_kind, "Content-Encoding: gzip")
+    yield "deflate bomb", answer(_bomb(_DEFLATE), "200 OK", of_kind, "Content-Encoding: deflate")
+    yield "bomb in bombs", answer(_twice(_bomb()), "200 OK", of_kind, "Content-Encoding: gzip, gzip, gzip")
+    yield "coded 100 times over", answer(good, "200 OK", of_kind, f"Content-Encoding: {', '.join(['gzip'] * 100)}")
+    yield "gzip bomb in the file itself", answer(_bomb(), "200 OK", of_kind)
+    yield "gzip in gzip in gzip", answer(_twice(_twice(good)), "200 OK", of_kind, "Content-Encoding: gzip, gzip, gzip")
+    yield "gzip cut off", answer(gzip.compress(good)[:-15], "200 OK", of_kind, "Content-Encoding: gzip")
+    yield "gzip that is none", answer(good, "200 OK", of_kind, "Content-Encoding: gzip")
+    yield "coding that nobody knows", answer(good, "200 OK", of_kind, "Content-Encoding: sdch, \xff")
 
 
 def _redirects(good: bytes, of_kind: str) -> Iterator[tuple[str, Case]]:
@@ -107,7 +115,15 @@ def _redirects(good: bytes, of_kind: str) -> Iterator[tuple[str, Case]]:
     yield "redirect to nonsense", redirect("http://[::")
     yield "redirect to empty labels", redirect("http://a..b/x")
     yield "redirect without a location", answer(b"", "302 Found")
-    yield "redirect with a password", _with_password(good, of_kind)
+    yield "redirect with a password", _with_password(answer(good, "200 OK", of_kind))
+    yield "redirect with a password to nothing", _with_password(answer(b"", "404 Not Found"))
+    yield "redirect with a password for a port", redirect("http://me:hunter2secret/?token=tok3nInQuery")
+    yield "redirect with a password and a bracket", redirect("http://me:hunter2secret@[::/?token=tok3nInQuery")
+    yield "header that is none", raw(b"HTTP/1.1 200 OK\r\nhttp://me:hunter2secret@x.test/?token=tok3nInQuery\r\n\r\n")
+    yield "redirect to 0.0.0.0", redirect("http://0.0.0.0:FORBIDDEN_PORT/")
+    yield "redirect to an octal address", redirect("http://0177.0.0.1:FORBIDDEN_PORT/")
+    yield "redirect to a hexadecimal address", redirect("http://0x7f.1:FORBIDDEN_PORT/")
+    yield "redirect to this machine in IPv6", redirect("http://[::1]:FORBIDDEN_PORT/")
 
 
 def _growing(connection: socket, request: Request) -> None:
@@ -118,11 +134,15 @@ def _to_name(connection: socket, request: Request) -> None:
     redirect(f"http://localhost:{request.forbidden.rpartition(':')[2]}/x")(connection, request)
 
 
-def _with_password(good: bytes, of_kind: str) -> Case:
+def _repeating(connection: socket, request: Request) -> None:
+    answer(b"", f"404 No {request.path}")(connection, request)
+
+
+def _with_password(then: Case) -> Case:
     def case(connection: socket, request: Request) -> None:
         host = request.base.removeprefix("http://")
         to = redirect(f"http://me:hunter2secret@{host}/signed?token=tok3nInQuery")
-        (answer(good, "200 OK", of_kind) if "signed" in request.path else to)(connection, request)
+        (then if "signed" in request.path else to)(connection, request)
 
     return case
 

@@ -16,6 +16,10 @@ ITEM = (
 )
 
 
+_LONG_WORD = ITEM.replace("<guid>", f"<description>{'x' * 49_000} http://a.test/</description><guid>")
+"""Text in which a search for addresses may take quadratic time."""
+
+
 def rss(items: str = ITEM, head: str = "", before: str = "") -> str:
     return f'{before}<rss version="2.0" {_NAMES}><channel><title>Feed</title>{head}{items}</channel></rss>'
 
@@ -157,6 +161,12 @@ def _items() -> Iterator[tuple[str, Case]]:
             '<podcast:transcript url="http://FORBIDDEN/t.vtt" type="text/vtt"/><podcast:chapters url="http://FORBIDDEN/c.json"/>',
         ),
     )
+    yield "long words before addresses", answer(rss("".join(_LONG_WORD.replace("g1", f"g{n}") for n in range(200))))
+    yield "20 000 transcripts of one item", one("T", '<podcast:transcript url="http://never.invalid/t.vtt" type="text/vtt"/>' * 20_000)  # fmt: skip
+    yield "values of a megabyte", answer(rss(head="".join(f"<{name}>{'x' * 1_000_000}</{name}>" for name in ("language", "itunes:author", "podcast:guid", "category", "podcast:license"))))  # fmt: skip
+    yield "moved to nonsense", answer(rss(head="<itunes:new-feed-url>http://me:hunter2secret@[::/?token=tok3nInQuery</itunes:new-feed-url>"))  # fmt: skip
+    yield "passwords in odd places", one("T", "<description>http://me:hunter2secret@[::/ http://a.test/?a=1&amp;amp;key=tok3nInQuery //me:hunter2secret@a.test/ https://t.test/e/https%3A%2F%2Fme%3Ahunter2secret%40a.test https://a.test/#token=tok3nInQuery</description>", "http://never.invalid/e/http://me:hunter2secret@never.invalid/a.mp3")  # fmt: skip
+    yield "guids that differ in a token", answer(rss(ITEM + "".join(ITEM.replace("g1", f"http://a.test/?token=tok3nInQuery{n}") for n in range(5))))  # fmt: skip
     yield "20 000 items of one guid", answer(rss("".join(ITEM.replace("/1.mp3", f"/{n}.mp3") for n in range(20_000))))
     yield "20 000 empty items", answer(rss("<item/>" * 20_000 + ITEM))
     yield "2 000 persons of one item", one("T", "<podcast:person>P</podcast:person>" * 2_000)

@@ -140,6 +140,7 @@ def answer(body: bytes | str = b"", status: str = "200 OK", *headers: str, lengt
 
 def filled(text: bytes, request: Request) -> bytes:
     """BASE and FORBIDDEN stand for the servers."""
+    text = text.replace(b"FORBIDDEN_PORT", request.forbidden.rpartition(":")[2].encode())
     return text.replace(b"BASE", request.base.encode()).replace(b"FORBIDDEN", request.forbidden.encode())
 
 

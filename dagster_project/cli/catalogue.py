@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from dagster_project.cli.context import read_settings, require_feeds
+from dagster_project.cli.context import log_to_screen, read_settings, require_feeds
 
 
 @click.command(epilog="\b\npodlake forget my-show-20260102-1a2b3c4d --dry-run\npodlake forget my-show")
@@ -68,13 +68,17 @@ def export_catalogue(output: Path, form: str | None, episodes: bool, with_creden
 @click.command(epilog="\b\npodlake refresh\npodlake refresh my-show")
 @click.argument("feeds", nargs=-1, metavar="[FEED]...")
 def refresh(feeds: tuple[str, ...]) -> None:
-    """Poll feeds now; without names all of them. `podlake run` then processes what is new."""
+    """Poll feeds now; without names all of them. `podlake run` then processes what is new.
+
+    Exit status: 1 if a feed could not be polled; the table has the reason.
+    """
     from dagster_project.commands.refresh import refresh as poll
     from dagster_project.commands.terminal import render
     from dagster_project.instance import open_instance
     from resources.lake.home import Home
     from resources.lake.lake import Lake
 
+    log_to_screen()
     settings = read_settings()
     require_feeds(settings, feeds)
     with open_instance(settings) as instance:

@@ -106,12 +106,10 @@ def check_profile(name: str) -> None:
     """Print the hours that profile NAME keeps, and the hours that each rule drops alone and last."""
     from dagster_project.commands.profile import check as hours_kept
     from resources.lake.home import Home
-    from resources.profiles import load_profiles
+    from resources.profiles import load_profile
 
-    profiles = load_profiles()
-    if name not in profiles:
-        raise click.BadParameter(f"There is no profile {name}. Choose among: {', '.join(profiles)}.")
-    click.echo(hours_kept(Home.at(read_settings().home), name, profiles[name]))
+    home = Home.at(read_settings().home)
+    click.echo(hours_kept(home, name, load_profile(home, name)))
 
 
 COMMANDS = (

@@ -49,8 +49,9 @@ def add(
 
     Nothing is dubbed before a person approves it: podlake review approve ID --by NAME.
     """
-    from dagster_project.build_resources import lesson_files, lesson_limits
+    from dagster_project.build_resources import lesson_files, lesson_limits, voices
     from dagster_project.instance import database_url
+    from resources.engines.voices import FIRST_SPEAKER, NoVoice
     from resources.lake.catalogue import Catalogue
     from resources.studio.lessons import LessonLedger, NewLesson
     from speech.videos import check_lesson_file
@@ -64,6 +65,10 @@ def add(
         title, _language(source_language, "--source"), _language(target_language, "--target"),
         user or getpass.getuser(), course, None if is_file else source,
     )  # fmt: skip
+    try:
+        voices(settings).check_voice(FIRST_SPEAKER, new.target_language)
+    except NoVoice as error:
+        raise click.ClickException(f"{error.code}: {error}") from error
     ledger = LessonLedger(database_url(settings))
     if is_file:
         check_lesson_file(path, lesson_limits(settings))
@@ -81,14 +86,15 @@ def list_lessons(course: str | None, newest: int) -> None:
     from dagster_project.lessons import statuses
 
     with _opened() as (instance, lake, ledger, _):
-        found = statuses(instance, lake, ledger, ledger.lessons(course, most=newest))
-    for one in found:
+        found = statuses(instance, lake, ledger, ledger.lessons(course, most=None if course else newest))
+    for one in found[:newest]:
         languages = f"{one.lesson.source_language}→{one.lesson.target_language}"
         click.echo(
             f"{one.lesson.lesson_id}  {one.state:16}  {languages:6}  {one.lesson.course or '-'}  {one.lesson.title}"
         )
     if course and found:
-        is_available = all(one.state == "published" for one in found)
+        wanted = [one for one in found if one.state != "cancelled"]
+        is_available = bool(wanted) and all(one.state == "published" for one in wanted)
         click.echo(f"The course {course} is {'available' if is_available else 'not available yet'}.")
     if not found:
         click.echo("There are no lessons. Add one: podlake lesson add FILE --title TITLE --source en --target es")

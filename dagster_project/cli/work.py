@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
+from itertools import islice
 from typing import Literal
 
 import click
@@ -15,6 +17,8 @@ from dagster_project.cli.context import (
     read_settings,
     require_feeds,
 )
+
+_SHOWN_FEEDS = 10
 
 
 @click.command(
@@ -97,7 +101,12 @@ def add(
 @click.option("--newest", type=click.IntRange(1), help="Only this number of newest episodes per feed.")
 @click.option("--failed-too", is_flag=True, help="Also retry failed episodes that are not due for a retry.")
 def run(feeds: tuple[str, ...], newest: int | None, failed_too: bool) -> None:
-    """Run every stage for every episode in this process; an interrupted run continues where it stopped."""
+    """Run every stage for every episode in this process; an interrupted run continues where it stopped.
+
+    At the end it lists the feeds that could not be polled, with the reason. Exit status: 1 if no feed could be polled and
+    no episode was due, 130 if it is interrupted, else 0: failed episodes are in podlake status. (podlake refresh: 1 if
+    any feed could not be polled.)
+    """
     import signal
 
     from dagster_project.build_resources import build_resources
@@ -112,11 +121,24 @@ def run(feeds: tuple[str, ...], newest: int | None, failed_too: bool) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with open_instance(settings) as instance:
-            run_all(instance, settings, given["lake"], given["engines"], Selection(feeds, newest, failed_too))
+            found = run_all(instance, settings, given["lake"], given["engines"], Selection(feeds, newest, failed_too))
     except KeyboardInterrupt:
         click.echo("Interrupted. What has landed stays; `podlake run` continues.", err=True)
         sys.stderr.flush()
         os._exit(130)  # without waiting for the threads of batches: their runs have been canceled
+    _tell_not_polled(found.not_polled)
+    if found.is_failure:
+        raise click.ClickException("No feed could be polled, and no episode is due.")
+
+
+def _tell_not_polled(feeds: Mapping[str, str]) -> None:
+    """A line for each, as many as fit on a screen."""
+    if feeds:
+        click.echo(f"{len(feeds)} {'feed' if len(feeds) == 1 else 'feeds'} could not be polled:")
+    for feed_id, reason in islice(feeds.items(), _SHOWN_FEEDS):
+        click.echo(f"  {feed_id}: {reason}")
+    if len(feeds) > _SHOWN_FEEDS:
+        click.echo(f"  and {len(feeds) - _SHOWN_FEEDS} more: podlake refresh polls and lists them all.")
 
 
 @click.command(

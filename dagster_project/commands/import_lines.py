@@ -8,7 +8,8 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
@@ -17,6 +18,7 @@ from urllib.parse import urlsplit
 
 from partitions.credentials import without_credentials
 from partitions.feeds.enclosures import is_media_name
+from partitions.feeds.links import web_url
 from partitions.feeds.opml import parse_opml
 from partitions.feeds.times import parse_date
 from partitions.languages import normalise_language
@@ -25,6 +27,7 @@ Kind = Literal["feed", "audio"]
 FIELDS = ("url", "kind", "language", "title", "guid", "date")
 FORMATS = ("jsonl", "csv", "txt", "opml")
 _URL = re.compile(r"https?://[^\s/?#]+\S*", re.IGNORECASE)
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _BAD_SHOWN = 5
 
 
@@ -64,9 +67,10 @@ def read_lines(form: str, lines: Iterable[str], bad: Bad, kind: Kind | None = No
 
 def line_of(record: Mapping[str, object], kind: Kind | None = None) -> Line:
     """A record of a list as a line. Raises ValueError, which says what is wrong."""
-    url = _text(record, "url")
-    if not url or not _URL.fullmatch(url):
-        raise ValueError(f"{without_credentials(url or '')[:80]!r} is no http(s) URL")
+    given = _text(record, "url") or ""
+    url = given if given.startswith(("https://", "http://")) else web_url(given) or ""
+    if not _URL.fullmatch(url):
+        raise ValueError(f"{without_credentials(given)[:80]!r} is no http(s) URL")
     language, date, guid = _text(record, "language"), _text(record, "date"), _text(record, "guid")
     if language and normalise_language(language) is None:
         raise ValueError(f"{language[:40]!r} names no language")
@@ -85,6 +89,8 @@ def _text(record: Mapping[str, object], name: str) -> str | None:
     if value is None:
         return None
     if isinstance(value, str):  # a check of a union takes five times as long
+        if not value.isascii() and _SURROGATE.search(value):
+            raise ValueError(f"{name} has half of a character, such as \\ud800")
         return value.strip() or None
     if isinstance(value, int):
         return str(value)
@@ -113,7 +119,7 @@ def _jsonl(lines: Iterable[str], bad: Bad) -> Records:
             continue
         try:
             record = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             bad.add(number, f"no JSON ({error})")
             continue
         if isinstance(record, dict):
@@ -124,14 +130,19 @@ def _jsonl(lines: Iterable[str], bad: Bad) -> Records:
 
 def _csv(lines: Iterable[str], bad: Bad) -> Records:
     reader = csv.DictReader(lines)
-    try:
-        if "url" not in (reader.fieldnames or ()):
-            bad.add(1, f"the header must name url; it may name {', '.join(FIELDS[1:])}")
+    names: Sequence[str] = ()
+    with suppress(csv.Error):
+        names = reader.fieldnames or ()
+    if "url" not in names:
+        bad.add(1, f"the header must name url; it may name {', '.join(FIELDS[1:])}")
+        return
+    while True:
+        try:
+            yield reader.line_num, next(reader)
+        except StopIteration:
             return
-        for record in reader:
-            yield reader.line_num, record
-    except csv.Error as error:
-        bad.add(reader.line_num, error)
+        except csv.Error as error:  # such as a quotation mark without its second: the next lines are read again
+            bad.add(reader.reader.line_num, error)
 
 
 def _txt(lines: Iterable[str], _: Bad) -> Records:

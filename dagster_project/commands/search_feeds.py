@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from dagster_project.settings import Settings
-from resources.fetch.exchange import get, paced, refuse_larger, refuse_unless
+from resources.fetch.exchange import body, get, refuse_larger, refuse_unless
 from resources.fetch.hosts import FetchPolicy
 from resources.fetch.http import DOCUMENT_WITHIN_S
 from speech.errors import BadOutput, PodlakeError
@@ -72,7 +72,7 @@ def _records(url: str, headers: dict[str, str], policy: FetchPolicy, name: str) 
     with get(url, {"Accept": "application/json", **headers}, policy) as exchange:
         refuse_unless(exchange, 200)
         content = bytearray()
-        for chunk in paced(exchange.response.iter_bytes(), exchange, 60.0, _LIMIT_BYTES, DOCUMENT_WITHIN_S):
+        for chunk in body(exchange, 60.0, _LIMIT_BYTES, DOCUMENT_WITHIN_S):
             content += chunk
             refuse_larger(exchange, len(content), _LIMIT_BYTES)
     try:

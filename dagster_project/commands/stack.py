@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
-from dagster_project.instance import CONFIG, ENGINE_POOL, database_url, engine_runs, open_instance, own_config
+from dagster_project.instance import CONFIG, database_url, limit_pools, open_instance, own_config
 from dagster_project.settings import Settings
 from resources.postgres import PostgresMissing, cluster
 
@@ -76,7 +76,7 @@ def _prepare_instance(settings: Settings, home: Path, url: str) -> dict[str, str
     variables = {"DAGSTER_HOME": str(home), URL_VARIABLE: url}
     os.environ.update(variables)
     with open_instance(settings) as instance:
-        instance.event_log_storage.set_concurrency_slots(ENGINE_POOL, engine_runs(settings))
+        limit_pools(instance, settings)
     if "://" not in settings.home:
         variables["PODLAKE_HOME"] = str(Path(settings.home).absolute())
     return variables
@@ -103,7 +103,7 @@ def _worker_token(settings: Settings) -> str:
 
 
 def login_warning(settings: Settings) -> str | None:
-    """What to do if nobody can log in: a service whose worker has a key asks everybody for a login."""
+    """What to do if no user can log in: a service whose worker has a key asks everybody for a login."""
     from resources.accounts import Accounts
 
     if settings.engine_host != "workers" or os.environ.get("ADMIN_USERNAME"):
@@ -111,7 +111,7 @@ def login_warning(settings: Settings) -> str | None:
     if Accounts.at(database_url(settings)).users():
         return None
     return (
-        "NOBODY CAN LOG IN YET: the worker has a key, so the service asks everybody for a login, and there are no users. "
+        "NO USER CAN LOG IN YET: the worker has a key, so the service asks everybody for a login, and there are no users. "
         "Add one in another shell, with the variables above: podlake users add NAME --role admin"
     )
 

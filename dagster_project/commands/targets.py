@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import re
+import shlex
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
@@ -13,12 +16,14 @@ from partitions.feeds.encodings import feed_text
 from partitions.feeds.links import web_url
 from partitions.feeds.opml import parse_opml
 from partitions.feeds.rss import parse_feed
-from resources.fetch.exchange import get, paced, refuse_larger, refuse_short, refuse_unless
+from resources.fetch.exchange import body, get, refuse_larger, refuse_short, refuse_unless
 from resources.fetch.hosts import FetchPolicy
 from resources.fetch.http import DOCUMENT_LIMIT_BYTES, DOCUMENT_WITHIN_S
 from speech.containers import UNTRUSTED
 from speech.errors import NotAFeed, NotAudio, NotFound
 
+MOST_LINKS = 20
+"""Feeds of a web page that are named."""
 BEGINNING_BYTES = 1 << 16
 """Enough to tell what a document is, and for most containers what they hold."""
 
@@ -60,7 +65,7 @@ def _at_path(path: Path) -> Target:
 def _at_url(url: str, policy: FetchPolicy) -> Target:
     with get(url, {"Accept": "*/*"}, policy) as exchange:
         refuse_unless(exchange, 200, 203)
-        chunks = paced(exchange.response.iter_bytes(), exchange, 60.0, DOCUMENT_LIMIT_BYTES, DOCUMENT_WITHIN_S)
+        chunks = body(exchange, 60.0, DOCUMENT_LIMIT_BYTES, DOCUMENT_WITHIN_S)
         document = bytearray()
         _fill(document, chunks, BEGINNING_BYTES)
         content_type = exchange.header("Content-Type") or ""
@@ -106,23 +111,33 @@ def _document(kind: str, document: bytes, where: str, content_type: str | None) 
 
 def _page_message(where: str, text: str) -> str:
     """A web page is no feed, but may say where its feeds are."""
-    links = [urljoin(where, href) for href in _feed_links(text)] if is_url(where) else []
+    links = list(_feed_links(where, text)) if is_url(where) else []
     if not links:
         return f"{where} is a web page, not a feed, and it names none. Look for “RSS” on it and add that address."
-    return f"{where} is a web page, not a feed. It names:\n" + "\n".join(f"  podlake add {link}" for link in links)
+    return f"{where} is a web page, not a feed. It names:\n" + "\n".join(
+        f"  podlake add {shlex.quote(link)}" for link in links
+    )
 
 
-def _feed_links(text: str) -> list[str]:
-    from lxml import html
+def _feed_links(where: str, text: str) -> Iterator[str]:
+    """The feeds that a page names, a few of them: it may be hostile."""
+    from lxml import etree, html
 
-    links = html.document_fromstring(text.encode(), parser=html.HTMLParser(encoding="utf-8")).iter("link")
-    return [
-        link.get("href")
+    try:
+        links = html.document_fromstring(text.encode(), parser=html.HTMLParser(encoding="utf-8")).iter("link")
+    except etree.ParserError:  # nothing but comments
+        return
+    named = (
+        link.get("href", "")
         for link in links
         if "alternate" in link.get("rel", "").lower().split()
         and link.get("type", "").lower() in ("application/rss+xml", "application/atom+xml")
-        and link.get("href")
-    ]
+    )
+    for href in islice(filter(None, named), MOST_LINKS):
+        with suppress(ValueError):
+            link = urljoin(where, href.strip())
+            if link.isprintable() and is_url(link):
+                yield link
 
 
 def _require_audio(source: Path | io.BytesIO, where: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import multiprocessing
 import os
 from collections import OrderedDict
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from speech.cached_files import evict, mark_used
 from speech.opus_stream import encode_part
+from speech.signals import end_with_parent
 from speech.waveforms import WaveformCache
 from speech.webm import Cluster, read_clusters
 
@@ -135,7 +135,7 @@ class Parts:
         async with self._opening:
             if self._pool is None:
                 context = multiprocessing.get_context("spawn")
-                pool = ProcessPoolExecutor(PROCESSES, context, _end_with_parent, (os.getpid(),))
+                pool = ProcessPoolExecutor(PROCESSES, context, end_with_parent, (os.getpid(),))
                 # All start now. A pool that starts one while it finds that another has exited waits for it for ever.
                 for _ in range(PROCESSES):
                     pool.submit(os.getpid)
@@ -162,10 +162,3 @@ def _encode(audio: EpisodeAudio, index: int, waveforms: Path, limit_bytes: int) 
         return encode_part(audio.path, index)
     with WaveformCache(waveforms, limit_bytes).using(audio.sha256, audio.path) as (waveform, _):
         return encode_part(waveform, index)
-
-
-def _end_with_parent(parent: int) -> None:
-    """The process ends when its parent does, also if that is killed."""
-    getattr(ctypes.CDLL(None), "prctl", lambda *_: 0)(1, 15)  # PR_SET_PDEATHSIG
-    if os.getppid() != parent:
-        os._exit(0)

@@ -41,7 +41,7 @@ function showOverview(seen) {
   table(at("users"), [
     ["User", (one) => one.user],
     ...STATES.map((name) => [NAMES[name], (one) => number(one.states[name] ?? 0), "number"]),
-  ], seen.users, "Nobody has requested a podcast.");
+  ], seen.users, "No podcasts are requested.");
 }
 
 async function cancel(podcast) {

@@ -82,11 +82,11 @@ def details_of(fields: Fields) -> Details:
         explicit=_yes(_first(fields, "itunes:explicit")),
         authors=_authors(fields),
         persons=tuple(_person(element) for element in fields.get("podcast:person", [])[:MOST_ENTRIES]),
-        license=_value(text_of(licenses[0])) if licenses else None,
+        license=short(text_of(licenses[0])) if licenses else None,
         license_url=next((url for one in licenses if (url := absolute_url(one, one.get("url")))), None),
         blocked=_blocked(fields),
         locked=_yes(_first(fields, "podcast:locked")),
-        kind=_value(_first(fields, "itunes:episodetype", "itunes:type")),
+        kind=short(_first(fields, "itunes:episodetype", "itunes:type")),
         funding=_funding(fields),
         value=_recipients(fields),
     )
@@ -115,7 +115,8 @@ def _first(fields: Fields, *names: str) -> str | None:
     return next((text for text in texts if text), None)
 
 
-def _value(text: str | None) -> str | None:
+def short(text: str | None) -> str | None:
+    """In one line of limited length. None for an empty one."""
     return " ".join(text.split())[:LONGEST_VALUE] or None if text else None
 
 
@@ -157,27 +158,27 @@ def _authors(fields: Fields) -> tuple[str, ...]:
     for element in fields.get("author", ()):  # Atom's has a name inside, that of RSS is text
         names = [text_of(part) for part in element.iterchildren("{*}name")]
         found += names or [text_of(element)]
-    return tuple(dict.fromkeys(name for text in found[:MOST_ENTRIES] if (name := _value(text))))
+    return tuple(dict.fromkeys(name for text in found[:MOST_ENTRIES] if (name := short(text))))
 
 
 def _person(element: etree._Element) -> Person:
-    role, group = (_value(element.get(name)) for name in ("role", "group"))
+    role, group = (short(element.get(name)) for name in ("role", "group"))
     urls = (absolute_url(element, element.get(name)) for name in ("href", "img"))
-    return Person(_value(text_of(element)) or "", role, group, *urls)
+    return Person(short(text_of(element)) or "", role, group, *urls)
 
 
 def _funding(fields: Fields) -> tuple[Link, ...]:
     links = ((absolute_url(one, one.get("url")), one) for one in fields.get("podcast:funding", [])[:MOST_ENTRIES])
-    return tuple(Link(url, _value(text_of(element))) for url, element in links if url)
+    return tuple(Link(url, short(text_of(element))) for url, element in links if url)
 
 
 def _recipients(fields: Fields) -> tuple[Recipient, ...]:
     return tuple(
-        Recipient(_value(one.get("name")), _value(one.get("type")), address, _split(one.get("split")), _value(value.get("method")))
+        Recipient(short(one.get("name")), short(one.get("type")), address, _split(one.get("split")), short(value.get("method")))
         for value in fields.get("podcast:value", ())[:MOST_ENTRIES]
         for one in list(value.iterchildren("{*}valueRecipient"))[:MOST_ENTRIES]
-        if (address := _value(one.get("address")))
-    )  # fmt: skip
+        if (address := short(one.get("address")))
+    )[:MOST_ENTRIES]  # fmt: skip
 
 
 def _split(text: str | None) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from urllib.parse import unquote, urlsplit
 
 from lxml import etree
@@ -27,7 +28,7 @@ class Enclosure:
 
 def audio_enclosures(item: Fields) -> list[Enclosure]:
     """An item's files, the best first, each URL once. Empty if there are only pictures, texts and lists of files."""
-    ranked = [(rank, file) for file in _files(item) if (rank := _rank(file)) is not None]
+    ranked = [(rank, file) for file in islice(_files(item), MOST_FILES) if (rank := _rank(file)) is not None]
     ranked.sort(key=lambda pair: pair[0])
     return list({file.url: file for _, file in reversed(ranked)}.values())[::-1]
 
@@ -37,6 +38,9 @@ def is_media_name(name: str) -> bool:
     return _RANK_OF_EXTENSION.get(name.rpartition(".")[2].lower()) in (_AUDIO, _VIDEO)
 
 
+MOST_FILES = 1_000
+"""Of an item that are looked at."""
+LONGEST_TYPE = 200
 _AUDIO, _VIDEO, _UNKNOWN = range(3)
 
 _EXTENSIONS = {
@@ -78,7 +82,7 @@ def _file(
         digits = re.sub(r"[,.\s]", "", length or "")
         yield Enclosure(
             url=url,
-            type=(element.get("type") or kind or "").strip().lower() or None,
+            type=(element.get("type") or kind or "").strip().lower()[:LONGEST_TYPE] or None,
             length=int(digits) or None if re.fullmatch(r"[0-9]{1,15}", digits) else None,
             duration_ms=parse_duration_ms(element.get("duration")),
         )

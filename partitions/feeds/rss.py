@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from partitions.credentials import without_credentials
-from partitions.feeds.details import Details, details_of
+from partitions.feeds.details import MOST_ENTRIES, Details, details_of, short
 from partitions.feeds.enclosures import audio_enclosures
 from partitions.feeds.encodings import feed_text
 from partitions.feeds.markup import Fields, absolute_url, from_root, read_items, text_of
@@ -99,9 +99,9 @@ def parse_feed(document: bytes, *, url: str, content_type: str | None = None) ->
     problems += repaired + noted[:MOST_NOTES]
     problems += [f"and {len(noted) - MOST_NOTES} other kinds of problems"] if len(noted) > MOST_NOTES else []
     return Feed(
-        podcast_guid=_first_text(head, "podcast:guid"),
+        podcast_guid=short(_first_text(head, "podcast:guid")),
         title=_title(head),
-        author=_first_text(head, "itunes:author", "author", "dc:creator", "managingeditor"),
+        author=short(_first_text(head, "itunes:author", "author", "dc:creator", "managingeditor")),
         language=_language(head),
         categories=_categories(head),
         license=_license(head),
@@ -122,6 +122,7 @@ MOST_NOTES = 50
 LONGEST_TITLE = 500
 LONGEST_GUID = 1000
 MOST_ALTERNATIVES = 5
+MOST_TRANSCRIPTS = 20
 
 
 def _readable(item: Fields) -> tuple[Episode | None, tuple[str, ...]]:
@@ -219,7 +220,7 @@ def _language(fields: Fields) -> str | None:
     some = next((elements[0] for elements in fields.values()), None)
     ancestors = some.iterancestors() if some is not None else ()
     inherited = (element.get(_XML_LANG) for element in ancestors)
-    return _first_text(fields, "language", "dc:language") or next((tag for tag in inherited if tag), None)
+    return short(_first_text(fields, "language", "dc:language") or next((tag for tag in inherited if tag), None))
 
 
 _XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
@@ -229,13 +230,13 @@ def _categories(head: Fields) -> tuple[str, ...]:
     """Categories and subcategories of iTunes, then others, each once."""
     itunes = [part.get("text") for element in head.get("itunes:category", ()) for part in element.iter()]
     plain = [element.get("term") or text_of(element) for element in head.get("category", ())]
-    return tuple(dict.fromkeys(name.strip() for name in [*itunes, *plain] if name and name.strip()))
+    return tuple(dict.fromkeys(name for text in [*itunes, *plain] if (name := short(text))))[:MOST_ENTRIES]
 
 
 def _license(head: Fields) -> str | None:
     links = (link.get("href") for link in head.get("link", ()) if link.get("rel") == "license")
     named = _first_text(head, "podcast:license", "creativecommons:license")
-    return named or _first_url(head, "podcast:license", "url") or next(links, None)
+    return short(named or _first_url(head, "podcast:license", "url") or next(links, None))
 
 
 def _canonical_url(head: Fields) -> str | None:
@@ -245,8 +246,9 @@ def _canonical_url(head: Fields) -> str | None:
 
 
 def _transcripts(item: Fields) -> tuple[TranscriptLink, ...]:
-    links = [(absolute_url(element, element.get("url")), element) for element in item.get("podcast:transcript", ())]
-    return tuple(TranscriptLink(url, tag.get("type") or None, tag.get("language") or None) for url, tag in links if url)
+    tags = item.get("podcast:transcript", [])[:MOST_TRANSCRIPTS]
+    links = [(absolute_url(element, element.get("url")), element) for element in tags]
+    return tuple(TranscriptLink(url, short(tag.get("type")), short(tag.get("language"))) for url, tag in links if url)
 
 
 def _number(text: str | None) -> int | None:

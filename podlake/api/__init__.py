@@ -18,7 +18,16 @@ from podlake.api.catalogue import (
     Submitted,
 )
 from podlake.api.events import LakeEvent, NewWebhook, WebhookEntry
-from podlake.api.lessons import Course, Lesson, LessonGate, LessonList, LessonReview, LessonState, NewReview
+from podlake.api.lessons import (
+    Course,
+    Lesson,
+    LessonGate,
+    LessonList,
+    LessonRetry,
+    LessonReview,
+    LessonState,
+    NewReview,
+)
 from podlake.api.podcasts import (
     ListeningGrant,
     NewPodcast,
@@ -61,6 +70,7 @@ __all__ = [
     "Lesson",
     "LessonGate",
     "LessonList",
+    "LessonRetry",
     "LessonReview",
     "LessonState",
     "ListeningGrant",

@@ -26,6 +26,14 @@ class NewReview:
 
 
 @dataclass(frozen=True)
+class LessonRetry:
+    """Where a lesson is tried again."""
+
+    stage: str | None = None
+    """Do this asset and all after it again. None: what is missing."""
+
+
+@dataclass(frozen=True)
 class LessonReview:
     """A decision about a lesson."""
 
@@ -71,7 +79,7 @@ class LessonList:
 
 @dataclass(frozen=True)
 class Course:
-    """A course. It is available when all its lessons are published."""
+    """A course. It is available when all its lessons are published; cancelled ones do not count."""
 
     course: str
     n_lessons: int

@@ -21,12 +21,18 @@ from speech.errors import EngineUnavailable, GpuServerUnavailable, PodlakeError,
 from speech.script import SPEAKERS, ScriptRefused, ScriptTurn
 from speech.types import Line, SpokenLine
 
-AUDIOGRAM_SPEAKER = "S1"
-"""Whose voice says an audiogram."""
+FIRST_SPEAKER = "S1"
+"""Whose voice says an audiogram, and the first one who speaks in a lesson."""
 SAID_AHEAD = 64
 """Lines that wait to be landed at most, for each voice."""
 _SHOWN_LANGUAGES = 30
 _NEXT = re.compile(r",\s*(?=(?:[a-z]{2}\.)?S\d\s*=)")
+
+
+class NoVoice(ValueError):
+    """What a user asks for has no voice on this machine. `code` says so to programs, the message what to do."""
+
+    code = "no_voice"
 
 
 @dataclass(frozen=True)
@@ -64,14 +70,21 @@ class Voices:
             )
         return choice
 
+    def check_voice(self, speaker: str, language: str) -> EngineChoice:
+        """The voice of a request that is not admitted yet. Raises `NoVoice`."""
+        try:
+            return self.choice_for(speaker, language)
+        except (VoiceUnavailable, EngineUnavailable) as error:
+            raise NoVoice(str(error)) from error
+
     def check(self, turns: Sequence[ScriptTurn], language: str) -> None:
         """Raise `ScriptRefused` for turns that the voices cannot say."""
         for number, turn in enumerate(turns, start=1):
             try:
-                choice = self.choice_for(turn.speaker, language)
-                longest = registry.describe("synthesizer", choice).longest_turn_characters
-            except (VoiceUnavailable, EngineUnavailable) as error:
-                raise ScriptRefused("no_voice", str(error)) from error
+                choice = self.check_voice(turn.speaker, language)
+            except NoVoice as error:
+                raise ScriptRefused(error.code, str(error)) from error
+            longest = registry.describe("synthesizer", choice).longest_turn_characters
             if longest is not None and len(turn.text) > longest:
                 raise ScriptRefused(
                     "turn_too_long",

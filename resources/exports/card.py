@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from resources.exports.facts import Facts, Part
 from resources.exports.rows import ROWS
-from resources.exports.selection import Choice, Excluded, Selection
-from resources.profiles import load_profiles
+from resources.exports.selection import Choice, Selection
 from speech.clips import OPUS_BIT_RATE
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10**7, "1M<n<10M"))
@@ -50,7 +49,7 @@ def card(
         "## How it was made\n",
         _made(facts),
         "## Filters\n",
-        _filters(choice, selection.excluded),
+        _filters(choice, selection),
         "## Columns\n",
         _table(("column", "type", ""), _columns()),
         "## Known problems\n",
@@ -108,22 +107,24 @@ def _made(facts: Facts) -> str:
     return f"{text}\n{_table(('stage', 'engine', 'episodes'), rows)}" if rows else text
 
 
-def _filters(choice: Choice, excluded: Sequence[Excluded]) -> str:
+def _filters(choice: Choice, selection: Selection) -> str:
     lines = [f"Licenses: {', '.join(choice.licenses)}.\n"]
     if choice.feeds:
         lines.append(f"Feeds: {', '.join(choice.feeds)}.\n")
-    if choice.profile is None:
+    if selection.profile is None:
         lines.append("No quality profile: every utterance was kept.\n")
     else:
-        profile = load_profiles()[choice.profile]
         limits = [
             (rule.measure, _limit(rule.min, rule.max, equals=rule.equals), rule.missing, rule.reason)
-            for rule in profile.rules
+            for rule in selection.profile.rules
         ]
-        lines += [f"Quality profile `{choice.profile}`: {profile.description}\n",
+        lines += [f"Quality profile `{choice.profile}`: {selection.profile.description}\n",
                   _table(("measure", "must be", "if not measured", "otherwise"), limits)]  # fmt: skip
-    if excluded:
-        rows = [(one.reason, one.n_episodes, one.n_utterances, f"{one.duration_ms / 3.6e6:.2f}") for one in excluded]
+    if selection.excluded:
+        rows = [
+            (one.reason, one.n_episodes, one.n_utterances, f"{one.duration_ms / 3.6e6:.2f}")
+            for one in selection.excluded
+        ]
         lines += ["Left out:\n", _table(("reason", "episodes", "utterances", "hours"), rows)]
     return "\n".join(lines)
 

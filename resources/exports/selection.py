@@ -28,7 +28,7 @@ from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tombstones import Tombstones
 from resources.lake.warehouse import SQL, ask
-from resources.profiles import load_profiles
+from resources.profiles import Profile, load_profile
 from speech.errors import PodlakeError
 
 if TYPE_CHECKING:
@@ -59,8 +59,6 @@ class Choice:
     """Minutes of audio in a shard. An interrupted export continues with the first shard that is not complete."""
 
     def __post_init__(self) -> None:
-        if self.profile is not None and self.profile not in (known := load_profiles()):
-            raise PodlakeError(f"There is no profile {self.profile}. Choose among: {', '.join(known)}.")
         if self.shard_minutes < 1:
             raise PodlakeError(f"A shard has at least one minute of audio, not {self.shard_minutes:g}.")
 
@@ -104,6 +102,8 @@ class Selection:
 
     rows: Path
     """Parquet with the schema `PLACED`, in the order of the data set."""
+    profile: Profile | None
+    """What it was chosen by."""
     sources: tuple[Source, ...]
     """The episodes that rows are from."""
     excluded: tuple[Excluded, ...]
@@ -118,18 +118,23 @@ class Selection:
 
 
 def select(connection: DuckDBPyConnection, lake: Lake, choice: Choice, rows: Path) -> Selection:
-    """Choose, and write the chosen rows to the file `rows`. Raises PodlakeError for an episode without utterances."""
+    """Choose, and write the chosen rows to the file `rows`.
+
+    Raises PodlakeError for an episode without utterances, and for a profile that does not exist or cannot be read.
+    """
+    profile = None if choice.profile is None else load_profile(lake.home, choice.profile)
     episodes = _episodes(connection, choice)
     reasons = _reasons(lake.home, episodes, choice.licenses)
     chosen = [one for one in episodes if one.episode_id not in reasons]
     excluded = _excluded((reasons[one.episode_id], one) for one in episodes if one.episode_id in reasons)
-    return retry_if_file_vanished(lambda: _select(connection, lake, choice, rows, chosen, excluded))
+    return retry_if_file_vanished(lambda: _select(connection, lake, choice, profile, rows, chosen, excluded))
 
 
 def _select(
     connection: DuckDBPyConnection,
     lake: Lake,
     choice: Choice,
+    profile: Profile | None,
     path: Path,
     chosen: Sequence[Source],
     excluded: Sequence[Excluded],
@@ -143,6 +148,7 @@ def _select(
     sources = tuple(one for one in chosen if one.episode_id in kept)
     return Selection(
         path,
+        profile,
         sources,
         (*excluded, *_dropped(connection, choice)),
         n_utterances,

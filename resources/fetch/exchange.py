@@ -18,9 +18,11 @@ from importlib.metadata import PackageNotFoundError, version
 import httpx
 
 from partitions.credentials import without_credentials
+from resources.fetch.codings import codings_of, decoded
 from resources.fetch.connections import LOOK_UP_S, Clock, require_permitted, transport
 from resources.fetch.hosts import FetchPolicy
 from speech.errors import (
+    AddressRefused,
     Gone,
     HttpRefused,
     HttpServerError,
@@ -36,6 +38,10 @@ for _name in ("httpx", "httpcore"):  # they log whole URLs
 
 MAX_REDIRECTS = 10
 LONGEST_RETRY_AFTER_S = 366 * 86_400.0
+LONGEST_VALIDATOR = 4096
+"""Characters of an ETag or date that is sent back: servers refuse requests with longer headers."""
+LONGEST_QUOTED = 200
+"""Characters of what a message quotes."""
 PAUSE_AFTER_429_S = 60.0
 """Where the server does not say how long."""
 
@@ -88,9 +94,25 @@ def get(url: str, headers: dict[str, str], policy: FetchPolicy) -> Iterator[Exch
             request = response.next_request
 
 
+def is_refused(url: str, policy: FetchPolicy) -> bool:
+    """Whether the URL is never fetched: no http(s) URL, or only at addresses that are not public."""
+    try:
+        parsed = _http_url(url)
+        require_permitted(policy.allowed, parsed.host, _port_of(parsed), LOOK_UP_S)
+    except (AddressRefused, httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError):
+        return True
+    except OSError:
+        return False  # a name that is not resolved now
+    return False
+
+
 def host_of(url: httpx.URL) -> str:
     """Host and port: what is paused, and what connections are counted for."""
-    return f"{url.host}:{url.port or {'https': 443}.get(url.scheme, 80)}"
+    return f"{url.host}:{_port_of(url)}"
+
+
+def _port_of(url: httpx.URL) -> int:
+    return url.port or {"https": 443}.get(url.scheme, 80)
 
 
 def _http_url(url: str) -> httpx.URL:
@@ -102,21 +124,24 @@ def _http_url(url: str) -> httpx.URL:
 
 def _sendable(headers: dict[str, str]) -> dict[str, str]:
     """Without values that HTTP cannot carry, such as an ETag in another script: the request is unconditional then."""
-    return {name: value for name, value in headers.items() if value.isascii() and value.isprintable()}
+    return {
+        name: value
+        for name, value in headers.items()
+        if value.isascii() and value.isprintable() and len(value) <= LONGEST_VALIDATOR
+    }
 
 
 def _client(policy: FetchPolicy, clock: Clock) -> httpx.Client:
     contact = f" ({policy.contact})" if policy.contact else ""
-    agent = {"User-Agent": f"podlake/{_version()}{contact}"}
+    agent = {"User-Agent": f"podlake/{_version()}{contact}", "Accept-Encoding": "gzip, deflate"}
     if _proxies():  # the proxy connects, so the addresses that it chooses cannot be checked
         return httpx.Client(timeout=_TIMEOUT, verify=_tls(), headers=agent)
     return httpx.Client(timeout=_TIMEOUT, headers=agent, transport=transport(_tls(), policy.allowed, clock))
 
 
 def _require_permitted_behind_proxy(policy: FetchPolicy, url: httpx.URL, clock: Clock) -> None:
-    port, within_s = url.port or {"https": 443}.get(url.scheme, 80), min(LOOK_UP_S, clock.left_s())
     try:
-        require_permitted(policy.allowed, url.host, port, within_s)
+        require_permitted(policy.allowed, url.host, _port_of(url), min(LOOK_UP_S, clock.left_s()))
     except (OSError, UnicodeError):
         return  # a name that only the proxy resolves
 
@@ -132,7 +157,8 @@ def refuse_unless(exchange: Exchange, *accepted: int) -> None:
         return
     response, status = exchange.response, exchange.status
     retry_after_s = _retry_after_s(exchange.header("Retry-After"))
-    what = f"{shown(str(response.url))} answered {status} {response.reason_phrase}".rstrip()
+    # The usual words for the status, not the server's, which may repeat what was asked for.
+    what = f"{shown(str(response.url))} answered {status} {httpx.codes.get_reason_phrase(status)}".rstrip()
     error: PodlakeError
     if status in (404, 410):
         error = (Gone if status == 410 else NotFound)(
@@ -152,19 +178,15 @@ def refuse_unless(exchange: Exchange, *accepted: int) -> None:
     raise error
 
 
-def paced(
-    chunks: Iterator[bytes],
-    exchange: Exchange,
-    patience_s: float,
-    limit_bytes: int,
-    whole_s: float = float("inf"),
-) -> Iterator[bytes]:
-    """The chunks, as long as the server is at most `patience_s` behind `connections.SLOWEST_BYTES_PER_S`.
+def body(exchange: Exchange, patience_s: float, limit_bytes: int, whole_s: float = float("inf")) -> Iterator[bytes]:
+    """The body, decoded, as long as the server is at most `patience_s` behind `connections.SLOWEST_BYTES_PER_S`.
 
-    The request takes `whole_s` at most. Raises NetworkError, and TooLarge for more than `limit_bytes` as sent.
+    The request takes `whole_s` at most. Raises NetworkError, and TooLarge for more than `limit_bytes` as sent or as
+    decoded.
     """
     exchange.clock.start_body(patience_s, limit_bytes, whole_s)
-    yield from chunks
+    codings = codings_of(exchange.header("Content-Encoding"))
+    yield from decoded(exchange.response.iter_raw(), codings, limit_bytes, shown(str(exchange.response.url)))
 
 
 def refuse_larger(exchange: Exchange, size: int, limit_bytes: int) -> None:
@@ -182,6 +204,8 @@ def refuse_short(exchange: Exchange) -> None:
         raise NetworkError(f"{shown(str(exchange.response.url))} sent {received} of {announced} bytes.")
 
 
+_PORT = re.compile(r":(?=[^/?#@\]]*[^0-9/?#@\]])[^/?#@\]]+(?=$|[/?#])")
+"""What stands in place of a port and is no number, which may be a password."""
 _TIMEOUT = httpx.Timeout(30.0, connect=15.0)
 
 
@@ -190,13 +214,13 @@ def _own_errors(url: str) -> Iterator[None]:
     try:
         yield
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-        raise HttpRefused(
-            f"{shown(url)} leads to no http or https address ({error}). Correct it in the feed."
-        ) from error
+        reason = f" ({error})" if isinstance(error, httpx.UnsupportedProtocol) else ""  # the other quotes the address
+        raise HttpRefused(f"{shown(url)} leads to no http or https address{reason}. Correct it in the feed.") from error
     except httpx.TimeoutException as error:
         raise NetworkError(f"{shown(url)} did not answer in time ({type(error).__name__}).") from error
     except (httpx.TransportError, httpx.DecodingError) as error:
-        reason = str(error) or type(error).__name__
+        said = re.sub("(?<=location header):.*", "", str(error), flags=re.DOTALL)  # it quotes parts of the address
+        reason = _shortened(without_credentials(said)) or type(error).__name__
         raise NetworkError(f"The connection to {shown(url)} failed: {reason}.") from error
 
 
@@ -214,12 +238,16 @@ def _retry_after_s(text: str | None) -> float | None:
     return min(max(0.0, seconds), LONGEST_RETRY_AFTER_S)
 
 
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST_QUOTED else f"{text[:LONGEST_QUOTED]}…"
+
+
 def shown(url: str) -> str:
     """The URL for messages, without passwords and tokens."""
     try:
         shown = httpx.URL(url)
     except httpx.InvalidURL:
-        return repr(url[:200])
+        return repr(_shortened(_PORT.sub(":***", without_credentials(url))))
     return without_credentials(str(shown.copy_with(query=None, userinfo=b""))) + ("?…" if shown.query else "")
 
 

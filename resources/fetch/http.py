@@ -12,10 +12,11 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from resources.fetch.exchange import Exchange, get, paced, refuse_larger, refuse_short, refuse_unless
+from resources.fetch.codings import codings_of
+from resources.fetch.exchange import Exchange, body, get, refuse_larger, refuse_short, refuse_unless, shown
 from resources.fetch.hosts import FetchPolicy
 from resources.fetch.part_file import Origin, PartFile, url_sha256
-from speech.errors import NetworkError, TooLarge
+from speech.errors import HttpRefused, NetworkError, TooLarge
 
 DOCUMENT_LIMIT_BYTES = 64 * 1024**2
 DOCUMENT_WITHIN_S = 110.0
@@ -85,7 +86,7 @@ def fetch_document(
             return NotModified(**_exchange_fields(exchange))
         refuse_unless(exchange, 200, 203)
         content = bytearray()
-        for chunk in paced(exchange.response.iter_bytes(), exchange, patience_s, limit_bytes, within_s):
+        for chunk in body(exchange, patience_s, limit_bytes, within_s):
             content += chunk
             refuse_larger(exchange, len(content), limit_bytes)
         refuse_short(exchange)
@@ -131,13 +132,13 @@ _AUDIO = {"Accept": "audio/*, video/*;q=0.9, */*;q=0.5", "Accept-Encoding": "ide
 
 def _received(exchange: Exchange, part: PartFile, target: Path, limit_bytes: int, patience_s: float) -> Download:
     """Write the body to disk."""
+    _refuse_radio(exchange)
     resumed = exchange.status == 206
     if not resumed:
         part.start_over(Origin(url_sha256(exchange.url), _validator(exchange), _total_bytes(exchange)))
     try:
         refuse_larger(exchange, _total_bytes(exchange) or 0, limit_bytes)
-        chunks = exchange.response.iter_bytes() if _is_coded(exchange) else exchange.response.iter_raw()
-        for chunk in paced(chunks, exchange, patience_s, limit_bytes):
+        for chunk in body(exchange, patience_s, limit_bytes):
             part.append(chunk)
             refuse_larger(exchange, part.size, limit_bytes)
     except TooLarge:
@@ -150,6 +151,15 @@ def _received(exchange: Exchange, part: PartFile, target: Path, limit_bytes: int
         )
     sha256 = part.finish()
     return Download(**_exchange_fields(exchange), path=target, sha256=sha256, bytes=part.size, resumed=resumed)
+
+
+def _refuse_radio(exchange: Exchange) -> None:
+    """Raises HttpRefused for a live stream, which would be read for a day until it is too large."""
+    if _total_bytes(exchange) is None and any(name.startswith("icy-") for name in exchange.response.headers):
+        raise HttpRefused(
+            f"{shown(exchange.url)} is a live stream of a radio (it has icy- headers and no length), which has no end. "
+            "An episode is a file."
+        )
 
 
 def _continues(exchange: Exchange, part: PartFile) -> bool:
@@ -176,7 +186,7 @@ def _total_bytes(exchange: Exchange) -> int | None:
 
 def _is_coded(exchange: Exchange) -> bool:
     """Some servers compress although they were asked not to."""
-    return (exchange.header("Content-Encoding") or "identity").lower() != "identity"
+    return bool(codings_of(exchange.header("Content-Encoding")))
 
 
 def _validator(exchange: Exchange) -> str | None:

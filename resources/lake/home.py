@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -112,9 +113,7 @@ class Home:
         except OSError as error:
             if exclusive and isinstance(error, FileExistsError):
                 raise
-            raise StorageError(
-                f"{target} could not be written: {error}. Check free space and write permission (`podlake doctor`)."
-            ) from error
+            raise _not_written(target, error) from error
 
     @contextmanager
     def _uploaded(self, target: str) -> Iterator[BinaryIO]:
@@ -137,18 +136,12 @@ class Home:
         try:
             self._put(source, self.path(*parts))
         except OSError as error:
-            raise StorageError(f"{self.path(*parts)} could not be written: {error}.") from error
+            raise _not_written(self.path(*parts), error) from error
 
     def move(self, source: Path, *parts: str) -> None:
         """Move a local file into the home, without a copy if both are on one disk. Raises `StorageError`."""
-        if self.is_local:
-            target = Path(self.path(*parts))
-            with suppress(OSError):  # another file system
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with source.open("rb") as file:
-                    os.fsync(file.fileno())
-                source.replace(target)
-                return
+        if self.is_local and _is_renamed(source, Path(self.path(*parts))):
+            return
         self.add(source, *parts)
         source.unlink()
 
@@ -157,6 +150,26 @@ class Home:
             upload(source, target)
         else:
             fs.copy_files(str(source), target, fs.LocalFileSystem(), self.filesystem)
+
+
+def _not_written(target: str, error: OSError) -> StorageError:
+    return StorageError(
+        f"{target} could not be written: {error}. Check free space and write permission (`podlake doctor`)."
+    )
+
+
+def _is_renamed(source: Path, target: Path) -> bool:
+    """Move the synced file. False: the target is on another file system. Raises `StorageError`."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with source.open("rb") as file:
+            os.fsync(file.fileno())
+        source.replace(target)
+    except OSError as error:
+        if error.errno == errno.EXDEV:
+            return False
+        raise _not_written(str(target), error) from error
+    return True
 
 
 @contextmanager

@@ -200,7 +200,7 @@ class Lake:
     def _write(self, table: Table, rows: pa.Table, *place: str) -> None:
         if rows.schema != table.schema:
             raise TypeError(f"rows for {table.name} have another schema:\n{rows.schema}")
-        is_small = rows.nbytes < SMALL_BYTES
+        is_small = rows.get_total_buffer_size() < SMALL_BYTES
         with self.home.writing("lake", table.name, *place) as stream:
             if is_small:  # in one write: Arrow makes a hundred, and each is a call of Python
                 collected = pa.BufferOutputStream()

@@ -54,7 +54,7 @@ def build(home: Home) -> Path:
 
     migrate(home)
     ensure_folders(home)
-    root, views = root_statement(home), list(view_statements())
+    root, views = root_statement(home), list(view_statements(home))
     version = _hash(root, *views)
     path = _folder(home) / "warehouse.duckdb"
     marker = path.with_suffix(".version")
@@ -107,8 +107,8 @@ def root_statement(home: Home) -> str:
     return f"create or replace macro main.lake_root() as '{root}'"
 
 
-def view_statements() -> Iterator[str]:
-    """The SQL that makes the views, in order. They are the same for every home: `lake_root()` is their root."""
+def view_statements(home: Home) -> Iterator[str]:
+    """The SQL that makes the views, in order. Those of homes with the same profiles are the same: `lake_root()` is their root."""
     yield "create schema if not exists lake"
     for table in TABLES.values():
         yield _lake_view(table)
@@ -116,7 +116,7 @@ def view_statements() -> Iterator[str]:
         yield f"create or replace view main.{table.name} as from lake.{table.name}"
     for path in sorted((SQL / "views").glob("*.sql")):
         yield path.read_text()
-    yield view_sql()
+    yield view_sql(home)
 
 
 @cache

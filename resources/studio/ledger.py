@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from partitions.keys import episode_key
 from resources.database import open_database, writing, writing_alone
 from resources.studio.claims import claim
+from resources.studio.request_limits import exceeded
 from speech.errors import PodcastCancelled
 from speech.plain_text import is_line
 from speech.script import ScriptRefused, ScriptTurn, parse_script
@@ -31,8 +32,6 @@ DECIDED_WITHIN = timedelta(seconds=60)
 """A key whose request was not decided after this time belongs to a process that has exited, and is decided again."""
 LONGEST_TITLE = 200
 LONGEST_KEY = 200
-REMEMBERED = timedelta(days=7)
-"""Requests that have no end after this time are not started again."""
 
 SCHEMA = sa.MetaData()
 REQUESTS = sa.Table(
@@ -210,19 +209,12 @@ class Ledger:
             check_turns(parse_script(asked.script), asked.language)
         except ScriptRefused as refused:
             return Answer(400, refused.code, str(refused))
-        own = sa.select(REQUESTS).where(REQUESTS.c.user_id == asked.user_id)
-        recent = own.where(REQUESTS.c.admitted_at >= (now - REMEMBERED).timestamp(), REQUESTS.c.cancelled_at.is_(None))
-        if len(open_of(requests_of(connection, recent))) >= limits.at_once:
-            return Answer(429, "rate_limit_exceeded", "Please wait for your current podcast to complete.")
-        midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-        today = requests_of(connection, own.where(REQUESTS.c.admitted_at >= midnight.timestamp()))
-        if len(today) >= limits.per_day:
-            tomorrow_s = int((midnight + timedelta(days=1) - now).total_seconds())
-            return Answer(
-                429, "daily_limit_exceeded",
-                f"You have requested {limits.per_day} podcasts today. The next day begins at midnight UTC.",
-                retry_after_s=tomorrow_s,
-            )  # fmt: skip
+        over = exceeded(
+            connection, REQUESTS, asked.user_id, now, name="podcast", at_once=limits.at_once, per_day=limits.per_day,
+            n_open=lambda recent: len(open_of(requests_of(connection, recent))),
+        )  # fmt: skip
+        if over:
+            return Answer(429, over.code, over.message, retry_after_s=over.retry_after_s)
         return Answer(202, "admitted", "The podcast is queued.", _insert(connection, asked, now))
 
     def cancel(self, podcast_id: str, now: datetime | None = None) -> bool:

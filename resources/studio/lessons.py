@@ -174,7 +174,8 @@ class LessonLedger:
 
     def cancel(self, lesson_id: str, now: datetime | None = None) -> bool:
         """Note that the lesson is not wanted any more. Returns whether there is such a lesson."""
-        return self._change(lesson_id, cancelled_at=(now or datetime.now(UTC)).timestamp())
+        at = (now or datetime.now(UTC)).timestamp()
+        return self._change(lesson_id, cancelled_at=sa.func.coalesce(LESSONS.c.cancelled_at, at))
 
     def check_wanted(self, lesson_id: str) -> None:
         """Raise `LessonCancelled` if the user has cancelled the lesson."""

@@ -17,7 +17,8 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from resources.database import for_update, open_database, writing, writing_alone
-from resources.studio.ledger import REMEMBERED, REQUESTS, Request, requests_of
+from resources.studio.ledger import REQUESTS, Request, requests_of
+from resources.studio.request_limits import REMEMBERED
 
 KEPT = timedelta(days=30)
 MAIL_LEASE = timedelta(minutes=3)

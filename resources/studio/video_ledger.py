@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from partitions.keys import episode_key
 from resources.database import open_database, writing, writing_alone
 from resources.studio.claims import claim
+from resources.studio.request_limits import exceeded
 from speech.errors import VideoCancelled
 from speech.plain_text import is_line, is_text
 from speech.talking_head.fish_speech import LANGUAGES
@@ -28,8 +29,6 @@ LONGEST_TEXT = 5_000
 """Characters: about six minutes of speech."""
 SHORTEST_TEXT = 2
 LONGEST_TITLE = 200
-REMEMBERED = timedelta(days=7)
-"""Requests that have no end after this time are not started again."""
 
 Kind = Literal["talking_head", "audiogram"]
 Wanted = Literal["auto", "talking_head", "audiogram"]
@@ -156,24 +155,13 @@ class VideoLedger:
             refused = _refused_audiogram(asked, check_audiogram)
         if refused:
             return refused
-        own = sa.select(REQUESTS).where(REQUESTS.c.user_id == asked.user_id)
         with writing_alone(self._engine, f"videos {asked.user_id}") as connection:
-            recent = own.where(
-                REQUESTS.c.admitted_at >= (now - REMEMBERED).timestamp(), REQUESTS.c.cancelled_at.is_(None)
-            )
-            if len(open_of(_requests(connection, recent))) >= limits.at_once:
-                return VideoAnswer(
-                    429, "rate_limit_exceeded", f"Please wait: {limits.at_once} of your videos are not finished."
-                )
-            midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-            today = _requests(connection, own.where(REQUESTS.c.admitted_at >= midnight.timestamp()))
-            if len(today) >= limits.per_day:
-                tomorrow_s = int((midnight + timedelta(days=1) - now).total_seconds())
-                return VideoAnswer(
-                    429, "daily_limit_exceeded",
-                    f"You have requested {limits.per_day} videos today. The next day begins at midnight UTC.",
-                    retry_after_s=tomorrow_s,
-                )  # fmt: skip
+            over = exceeded(
+                connection, REQUESTS, asked.user_id, now, name="video", at_once=limits.at_once, per_day=limits.per_day,
+                n_open=lambda recent: len(open_of(_requests(connection, recent))),
+            )  # fmt: skip
+            if over:
+                return VideoAnswer(429, over.code, over.message, retry_after_s=over.retry_after_s)
             return VideoAnswer(
                 202, "admitted", "The video is queued.", _insert(connection, asked, now, has_devices=has_devices)
             )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from speech.errors import BadTranscript
-from speech.formats.published import seconds_to_ms
+from speech.formats.published import seconds_to_ms, valid_text
 
 MOST_CHAPTERS = 1_000
 LONGEST_TEXT = 500
@@ -62,4 +62,4 @@ def _chapter(item: dict[str, Any]) -> Chapter | None:
 
 
 def _text(value: Any) -> str | None:
-    return " ".join(value.split())[:LONGEST_TEXT] or None if isinstance(value, str) else None
+    return " ".join(valid_text(value).split())[:LONGEST_TEXT] or None if isinstance(value, str) else None

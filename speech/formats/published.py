@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from html import unescape
+from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +23,8 @@ PREFERENCE = ("json", "vtt", "srt", "html", "text")
 """Formats, those that say most first: times and speakers, times, neither."""
 LONGEST_MS = 7 * 24 * 3_600_000
 LONGEST_SPEAKER = 60
+MOST_SEGMENTS = 100_000
+"""Of a transcript that are read. An episode of ten hours has 20 000."""
 
 _TYPES = {
     "application/json": "json", "text/vtt": "vtt", "application/srt": "srt", "application/x-subrip": "srt",
@@ -30,6 +33,8 @@ _TYPES = {
 _SUFFIXES = {".json": "json", ".vtt": "vtt", ".srt": "srt", ".html": "html", ".htm": "html", ".txt": "text"}
 _CUE = re.compile(r"\d[.,]\d+[ \t]*-->")
 _COMMA_TIME = re.compile(r"(?<=\d),(?=\d{1,3}(?:[ \t]*-->|[ \t]*$))", re.MULTILINE)
+_SURROGATE = re.compile("[\ud800-\udfff]")
+"""Halves of characters, which JSON can name and no table holds."""
 _TAG = re.compile(r"<[^<>]{0,500}>")
 _CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{2})(?:[.,](\d{1,3}))?")
 _SPEAKER = re.compile(r"(?:-\s*|>>\s*)?([^\W_][^:.!?\n]{0,39}):\s+(?=\S)")
@@ -86,7 +91,7 @@ def _captions(text: str) -> Iterator[PublishedSegment]:
     import webvtt
 
     try:
-        cues = webvtt.from_buffer(io.StringIO(text)).captions
+        cues = webvtt.from_buffer(io.StringIO(text)).captions[:MOST_SEGMENTS]
     except (webvtt.errors.MalformedFileError, webvtt.errors.MalformedCaptionError) as error:
         raise ValueError(str(error) or "malformed captions") from error
     yield from _named(
@@ -103,18 +108,21 @@ def _subrip(text: str) -> Iterator[PublishedSegment]:
 
 
 def _podcast_json(text: str) -> Iterator[PublishedSegment]:
-    for one in json.loads(text)["segments"]:
+    for one in islice(json.loads(text)["segments"], MOST_SEGMENTS):
         start_ms, end_ms = seconds_to_ms(one.get("startTime")), seconds_to_ms(one.get("endTime"))
         yield PublishedSegment(start_ms, end_ms, _name(one.get("speaker")), _plain(str(one.get("body") or "")))
 
 
 def _page(text: str) -> Iterator[PublishedSegment]:
     """`cite` names the speaker and `time` says when, before the paragraphs that they are about."""
-    from lxml import html
+    from lxml import etree, html
 
-    root = html.document_fromstring(text.encode(), parser=html.HTMLParser(encoding="utf-8", huge_tree=False))
+    try:
+        root = html.document_fromstring(text.encode(), parser=html.HTMLParser(encoding="utf-8", huge_tree=False))
+    except etree.ParserError as error:  # nothing but comments
+        raise ValueError(str(error)) from error
     speaker, start_ms, found = None, None, []
-    for element in root.iter("cite", "time", "p"):
+    for element in islice(root.iter("cite", "time", "p"), MOST_SEGMENTS):
         content = _plain(element.text_content())
         if element.tag == "cite":
             speaker = _name(content.rstrip(":"))
@@ -127,7 +135,9 @@ def _page(text: str) -> Iterator[PublishedSegment]:
 
 
 def _lines(text: str) -> Iterator[PublishedSegment]:
-    yield from _named([PublishedSegment(None, None, None, _plain(line)) for line in text.split("\n")])
+    yield from _named(
+        [PublishedSegment(None, None, None, _plain(line)) for line in text.split("\n", MOST_SEGMENTS)[:MOST_SEGMENTS]]
+    )
 
 
 def _named(segments: list[PublishedSegment]) -> Iterator[PublishedSegment]:
@@ -147,7 +157,12 @@ def _label(text: str) -> re.Match[str] | None:
 
 def _plain(text: str) -> str:
     """One line without markup."""
-    return " ".join(unescape(_TAG.sub("", text)).split())
+    return " ".join(valid_text(unescape(_TAG.sub("", text))).split())
+
+
+def valid_text(text: str) -> str:
+    """The text with `\ufffd` for what is no character."""
+    return _SURROGATE.sub("\ufffd", text)
 
 
 def _name(speaker: Any) -> str | None:

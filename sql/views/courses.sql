@@ -1,4 +1,4 @@
--- The courses of dubbed lessons. A course is available when every lesson of it is published in its language.
+-- The courses of dubbed lessons. A course is available when every lesson of it that was not cancelled is published in its language.
 create or replace view courses as
 select
     lessons.course,
@@ -9,4 +9,5 @@ select
 from lessons
 left join published_videos using (lesson_id)
 where lessons.course is not null
+    and lessons.lesson_id not in (select episode_id from failures where error_class = 'lesson_cancelled')
 group by all;

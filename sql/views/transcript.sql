@@ -9,7 +9,7 @@ select
     format('{:02d}:{:02d}', turn.start_ms // 60000, turn.start_ms // 1000 % 60) as clock,
     turn.speaker,
     turn.text,
-    format('[{}] {}: {}', clock, coalesce(link.name, turn.speaker, '(nobody)'), turn.text) as line,
+    format('[{}] {}: {}', clock, coalesce(link.name, turn.speaker, '(no speaker)'), turn.text) as line,
     link.voice_id,
     link.name
 from turns as turn

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from bench.simulate import Scenario, Simulation, missed
+from bench.simulate import Simulation
+from bench.simulation.episodes import Scenario
+from bench.simulation.report import missed
 
 
 def test_a_small_cluster_finishes_all_work_through_failures_and_an_engine_upgrade() -> None:

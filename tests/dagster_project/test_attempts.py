@@ -17,6 +17,7 @@ from dagster_project.attempts import (
     is_due,
     last_attempt,
     next_attempt_at,
+    progress,
     runs_of,
 )
 from resources.lake.home import Home
@@ -74,6 +75,28 @@ def test_an_older_failure_is_not_the_reason_why_a_run_ended(tmp_path: Path) -> N
         assert failure_of(lake, ["audio", "hashes"], "a", second) is None
         assert second.end_time
         assert next_attempt_at(second).timestamp() == pytest.approx(second.end_time + RETRY_AFTER.total_seconds())
+
+
+def test_an_attempt_that_does_not_count_is_followed_by_another(tmp_path: Path) -> None:
+    lake = Lake(Home.at(str(tmp_path)))
+
+    def state(**more: str) -> str:
+        runs = runs_of(instance, TAG, ["a"]).get("a", [])
+        return progress(lake, ["hashes"], "a", runs, is_cancelled=False, **more).state
+
+    with instance_for_test() as instance:
+        assert state() == "pending"
+        for attempt in (1, 2, 3):
+            run = instance.create_run_for_job(nothing, tags=attempt_tags(TAG, "a", attempt, timedelta(minutes=30)))
+            row = {"episode_id": "a", "stage": "hashes", "error_class": "busy", "retryable": True, "run_id": run.run_id}
+            lake.replace(
+                FAILURES, FAILURES.landing_key("a", "hashes"), FAILURES.of([FailureRow(**filled(FAILURES, row))])
+            )
+            assert state() == "pending"
+            instance.report_run_failed(run)
+            assert state() == ("pending" if attempt < 3 else "failed")
+        assert state(does_not_count="busy") == "pending"
+        assert state(does_not_count="other") == "failed"
 
 
 @pytest.mark.parametrize(

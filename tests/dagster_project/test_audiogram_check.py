@@ -1,4 +1,4 @@
-"""An audiogram that this machine cannot make is refused when it is asked for, and the message says what to do."""
+"""What this machine has no voice or font for is refused when it is asked for, and the message says what to do."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from click.testing import CliRunner
 
 from dagster_project.audiogram_check import check_audiogram
 from dagster_project.cli import main
+from dagster_project.instance import database_url
+from dagster_project.settings import Settings
 from resources.engines.devices import Devices
 from resources.engines.voices import Voices, parse_voices
 from resources.studio.ledger import Asked, Ledger, Limits
+from resources.studio.lessons import LessonLedger
 from resources.studio.video_ledger import AskedVideo, AudiogramRefused
 from speech.audiogram import fonts
 from speech.engines import espeak_library
+from tests.videos import tone, write_video
 
 
 def voices(setting: str) -> Voices:
@@ -82,6 +86,21 @@ def test_the_command_refuses_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     refused = CliRunner().invoke(main, [*command, "es"])
     assert refused.exit_code == 1
     assert "no_voice: The voice of S1, piper, speaks en, not es." in refused.output
+    assert CliRunner().invoke(main, [*command, "en"]).exit_code == 0
+
+
+def test_a_lesson_whose_target_language_has_no_voice_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PODLAKE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PODLAKE_VOICES", "S1=piper")
+    video = str(write_video(tmp_path / "talk.mp4", tone(0.5)))
+    command = ["lesson", "add", video, "--title", "Mitosis", "--source", "de", "--target"]
+    refused = CliRunner().invoke(main, [*command, "es"])
+    assert refused.exit_code == 1
+    assert "no_voice: The voice of S1, piper, speaks en, not es." in refused.output
+    assert "PODLAKE_VOICES=es.S1=espeak" in refused.output
+    assert LessonLedger(database_url(Settings(home=str(tmp_path / "home")))).lessons() == []
     assert CliRunner().invoke(main, [*command, "en"]).exit_code == 0
 
 

@@ -85,6 +85,28 @@ def test_lines_land_as_episodes_without_opening_a_url(home: Home) -> None:
     assert again.stdout.startswith("0 audio files and 0 feeds added, 5 already present")
 
 
+def test_a_bad_line_does_not_affect_the_others(home: Home) -> None:
+    good = '{{"url": "https://a.test/{}.mp3"}}'
+    lines = [good.format(1), "[" * 100_000, r'{"url": "https://a.test/x.mp3", "title": "a\ud800b"}', good.format(2)]
+    Path("list.jsonl").write_text("\n".join(lines))
+    assert add(home, "list.jsonl").splitlines() == [
+        "2 audio files and 0 feeds added, 0 already present, 2 bad lines",
+        "  line 2: no JSON (maximum recursion depth exceeded while decoding a JSON array from a unicode string)",
+        "  line 3: title has half of a character, such as \\ud800",
+    ]
+    Path("list.txt").write_text(
+        "FEED://a.test/feed\nHTTPS://a.test/2.mp3\nfile:///etc/passwd\nftp://a.test/5.mp3\n/etc/passwd\n"
+    )
+    assert add(home, "list.txt").startswith("0 audio files and 1 feeds added, 1 already present, 3 bad lines")
+    assert [feed.url for feed in Catalogue(Lake(home)).subscriptions()] == ["http://a.test/feed"]
+    Path("list.csv").write_text(f"url,title\nhttps://a.test/3.mp3,{'x' * 200_000}\nhttps://a.test/4.mp3,T\n")
+    assert add(home, "list.csv").splitlines() == [
+        "1 audio files and 0 feeds added, 0 already present, 1 bad lines",
+        "  line 2: field larger than field limit (131072)",
+    ]
+    assert sorted(row.enclosure_url for row in rows(home)) == [f"https://a.test/{n}.mp3" for n in (1, 2, 4)]
+
+
 def test_large_lists_are_divided_and_later_ones_fill_the_last_feed(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bulk_import, "FEED_EPISODES", 4)
     monkeypatch.setattr(bulk_import, "_AT_ONCE", 3)

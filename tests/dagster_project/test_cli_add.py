@@ -134,9 +134,27 @@ class TestRecognise:
             recognise(url, loopback())
         assert str(caught.value) == f"{url} is a web page, not a feed. It names:\n  podlake add {site.url}/feed.xml"
 
+    def test_what_a_web_page_names_is_no_command(self, site: Site) -> None:
+        hrefs = [
+            "/a;rm -rf ~",
+            "http://a.test/$(id)",
+            "javascript:alert(1)",
+            "file:///etc/passwd",
+            "http://[::/",
+            "/\x1b[2J",
+        ]
+        links = "".join(f'<link rel="alternate" type="application/rss+xml" href="{href}">' for href in hrefs * 20)
+        with pytest.raises(NotAFeed) as caught:
+            recognise(site.put("/show", f"<html>{links}</html>".encode(), "text/html"), loopback())
+        named = str(caught.value).splitlines()[1:]
+        assert set(named) == {f"  podlake add '{site.url}/a;rm -rf ~'", "  podlake add 'http://a.test/$(id)'"}
+        assert len(named) < 10
+
     def test_a_web_page_that_names_none(self, site: Site) -> None:
         with pytest.raises(NotAFeed, match="is a web page, not a feed, and it names none"):
             recognise(site.put("/", b"<html><body>Hello</body></html>", "text/html"), loopback())
+        with pytest.raises(NotAFeed, match="is a web page, not a feed, and it names none"):
+            recognise(site.put("/empty", b"<!-- <html> -->", "text/html"), loopback())
 
     def test_what_is_none_of_it(self, site: Site, tmp_path: Path) -> None:
         (tmp_path / "notes.txt").write_text("no audio")

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from click.testing import CliRunner
 
 from assets.lake.sealed_tables import REQUESTED_NAMES
 from assets.stages import LESSON_GRAPH, STAGES
+from dagster_project.cli import main
 from dagster_project.definitions import build
 from dagster_project.lessons import (
     GATES,
@@ -40,11 +42,13 @@ from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables.lessons import CONTENT_REVIEWS
 from resources.lake.tables.lessons import LESSONS as LESSON_TABLE
+from resources.lake.warehouse import ask, connect
 from resources.studio.lesson_files import LessonFiles
 from resources.studio.lessons import LessonLedger, NewLesson
 from speech.errors import BadLesson, NetworkError
 from tests.instances import instance_for_test
-from tests.landings import land_outcome
+from tests.landings import land_outcome, land_stage
+from tests.lessons import publish
 from tests.videos import tone, write_video
 
 LATER = timedelta(minutes=1, seconds=5)
@@ -71,9 +75,9 @@ def ledger(tmp_path: Path) -> LessonLedger:
     return LessonLedger(f"sqlite:///{tmp_path}/service.db")
 
 
-def add(ledger: LessonLedger, lake: Lake, tmp_path: Path) -> str:
+def add(ledger: LessonLedger, lake: Lake, tmp_path: Path, course: str | None = None) -> str:
     """A lesson with a video of half a second."""
-    new = NewLesson("Mitosis", "en", "es", "ann")
+    new = NewLesson("Mitosis", "en", "es", "ann", course)
     key = ledger.new_key(new)
     files = LessonFiles(lake.home, tmp_path / "cache")
     uri = files.add(key, "source.mp4", write_video(tmp_path / "a.mp4", tone(0.5)))
@@ -285,6 +289,39 @@ def test_a_cancelled_lesson_is_not_started_again(
     assert canceled is not None
     assert canceled.status is dg.DagsterRunStatus.CANCELED
     assert due(instance, lake, ledger, datetime.now(UTC) + LATER) == []
+
+
+def test_a_cancelled_lesson_does_not_keep_its_course_unavailable(
+    instance: dg.DagsterInstance, settings: Settings, lake: Lake, ledger: LessonLedger, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def said() -> str:
+        command = ["lesson", "list", "--course", "biology", "--newest", "1"]
+        return CliRunner().invoke(main, command).output.splitlines()[-1]
+
+    monkeypatch.setenv("DAGSTER_HOME", "")  # put back after what the command sets
+    monkeypatch.delenv("DAGSTER_HOME")
+    monkeypatch.setenv("PODLAKE_HOME", settings.home)
+    monkeypatch.setenv("PODLAKE_DATABASE_URL", settings.database_url)
+    dubbed, other = (add(ledger, lake, tmp_path, course="biology") for _ in range(2))
+    row = {"course": "biology", "target_language": "es"}
+    publish(lake, ledger, dubbed, {"lessons": [row]})
+    land_stage(lake, "lesson_video", other, {"lessons": [row]})
+    assert (_courses(lake), said()) == ([("biology", 2, 1, False)], "The course biology is not available yet.")
+
+    assert cancel(instance, lake, ledger, other).state == "cancelled"
+    assert (_courses(lake), said()) == ([("biology", 1, 1, True)], "The course biology is available.")
+    first = ledger.lesson(other)
+    assert cancel(instance, lake, ledger, other).state == "cancelled"
+    assert ledger.lesson(other) == first
+
+    again = add(ledger, lake, tmp_path, course="biology")  # the user asks for it after all
+    assert [one.lesson.lesson_id for one in due(instance, lake, ledger)] == [again]
+
+
+def _courses(lake: Lake) -> list[tuple[object, ...]]:
+    with connect(lake.home) as connection:
+        return ask(connection, "select course, n_lessons, n_published, is_available from courses")
 
 
 @pytest.mark.parametrize("stage", ["lesson_video", "content_review"])

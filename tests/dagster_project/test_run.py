@@ -147,6 +147,27 @@ def test_killed_again_and_again_it_ends_with_everything_landed_once(site: Path, 
     ]  # fmt: skip
 
 
+def test_feeds_that_cannot_be_polled_are_told_at_the_end(tmp_path: Path) -> None:
+    catalogue = Catalogue(Lake(Home.at(str(tmp_path / "home"))))
+    catalogue.subscribe([(str(tmp_path / f"{n}.xml"), f"Show {n}") for n in range(12)])
+    process = _run(tmp_path / "home")
+    assert process.wait(timeout=200) == 1
+    said = (tmp_path / "run.log").read_text()
+    summary = said[said.index("12 feeds could not be polled:") :].splitlines()
+    assert len(summary) == 13
+    assert summary[1].startswith(f"  show-0: The RSS file {tmp_path}/0.xml cannot be read: ")
+    assert summary[11:] == [
+        "  and 2 more: podlake refresh polls and lists them all.",
+        "Error: No feed could be polled, and no episode is due.",
+    ]
+
+    (tmp_path / "0.xml").write_text('<rss version="2.0"><channel><title>Show 0</title></channel></rss>')
+    (tmp_path / "run.log").unlink()
+    assert _run(tmp_path / "home").wait(timeout=200) == 0
+    said = (tmp_path / "run.log").read_text()
+    assert said[said.index("11 feeds could not be polled:") :].splitlines()[-1].startswith("  and 1 more:")
+
+
 def test_a_second_landing_whose_event_was_lost_is_reported(tmp_path: Path) -> None:
     settings, key, asset = Settings(home=str(tmp_path)), "show-20260101-00000001", dg.AssetKey("hashes")
     lake, hashes = Lake(Home.at(settings.home)), STAGES["hashes"]

@@ -140,7 +140,7 @@ def test_a_stack_with_a_worker_and_without_users_says_how_to_add_one(
     settings = Settings(home=str(tmp_path), engine_host="workers", database_url=url, _env_file=None)
     warning = login_warning(settings)
     assert warning is not None
-    assert warning.startswith("NOBODY CAN LOG IN YET")
+    assert warning.startswith("NO USER CAN LOG IN YET")
     assert warning.endswith("podlake users add NAME --role admin")
     assert login_warning(settings.model_copy(update={"engine_host": "local"})) is None
     Accounts.at(url).set_user("ana", "admin", "correct horse")

@@ -9,12 +9,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 
 from assets.stages import STAGES
-from pipeline.records import Run
-from pipeline.stage import Landing
+from dagster_project.lessons import run_tags, statuses
+from pipeline.records import Run, land_failure
+from pipeline.stage import Failure, Landing
+from podlake.api import LessonRetry
+from podlake.client import ApiError
 from resources.lake.tables.lessons import DUBBED_VIDEOS, LESSONS
+from speech.errors import BadLesson
 from tests.gateway.serving import ADMIN, OPERATOR, VIEWER, Served, served
 from tests.gateway.test_dashboard import values
 from tests.gateway.test_studio_page import opened
@@ -132,6 +137,7 @@ def test_prometheus_counts_lessons_by_state(service: Served, video: bytes) -> No
         ({}, b"", 400, "talk.mp4 is empty"),
         ({"target": "en"}, None, 400, "in en already"),
         ({"target": "12"}, None, 400, "names no language"),
+        ({"target": "tl"}, None, 400, "PODLAKE_VOICES=tl.S1="),
         ({"episode": "show-20260101-00000001"}, None, 400, "or episode"),
         ({"title": " "}, None, 400, "A title is one line"),
         ({}, b"x" * 300_000, 413, ""),
@@ -159,6 +165,40 @@ def test_viewers_look_and_do_not_decide(service: Served, video: bytes) -> None:
         assert client.post("/api/v1/lessons", params={**PLACE, "file_name": "a.mp4"}, content=video).status_code == 403
         missing = client.get("/api/v1/lessons/lesson-20260101-00000000")
         assert (missing.status_code, missing.json()["detail"]) == (404, "There is no lesson lesson-20260101-00000000.")
+
+
+def test_operators_try_a_failed_lesson_again(service: Served, video: bytes) -> None:
+    key = add(service, video, "Again").json()["lesson_id"]
+    instance, lake, ledger = service.service.studio.instance, service.service.lake, service.service.lessons.ledger
+    (before,) = statuses(instance, lake, ledger, [ledger.lesson(key)])  # type: ignore[list-item]
+    run = instance.create_run_for_job(_nothing, tags=run_tags(before))
+    land_failure(lake, STAGES["lesson_video"], Failure(key, BadLesson("It is broken.")), run.run_id)
+    instance.report_run_failed(run, "It is broken.")
+    with service.api(OPERATOR) as client:
+        failed = client.lesson(key)
+        assert (failed.state, failed.error, failed.attempt) == ("failed", "It is broken.", 1)
+        again = client.retry_lesson(key)
+        assert (again.state, again.error, again.attempt, again.stage) == ("pending", None, 0, "lesson_video")
+        refused: list[tuple[str, LessonRetry, int, str | None]] = [
+            ("lesson-20260101-00000000", LessonRetry(), 404, None), (key, LessonRetry("audio"), 400, "bad_stage"),
+        ]  # fmt: skip
+        for lesson_id, asked, status, code in refused:
+            with pytest.raises(ApiError) as error:
+                client.retry_lesson(lesson_id, asked)
+            assert (error.value.status, error.value.problem.get("code")) == (status, code)
+        ledger.cancel(key)
+        with pytest.raises(ApiError, match="Add the video again") as error:
+            client.retry_lesson(key)
+        assert (error.value.status, error.value.problem["code"]) == (409, "cannot_retry")
+    with service.api(VIEWER) as viewer, pytest.raises(ApiError, match="403"):
+        viewer.retry_lesson(key)
+    with service.client(VIEWER) as viewer:
+        (route,) = viewer.get("/openapi.json").json()["paths"]["/api/v1/lessons/{lesson_id}/retry"].values()
+    assert {"200", "400", "409"} <= set(route["responses"])
+
+
+@dg.job
+def _nothing() -> None: ...
 
 
 def test_the_page_shows_and_decides(

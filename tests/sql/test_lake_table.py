@@ -64,7 +64,7 @@ def watched(lake: Lake) -> Iterator[tuple[duckdb.DuckDBPyConnection, Watched]]:
         connection.register_filesystem(files)
         connection.execute("create schema lake")
         connection.execute(root_statement(lake.home).replace(root, f"watched://{root}"))
-        connection.execute(next(text for text in view_statements() if "view lake.words " in text))
+        connection.execute(next(text for text in view_statements(lake.home) if "view lake.words " in text))
         files.listings.clear()
         yield connection, files
 

@@ -43,7 +43,7 @@ def test_transcript(warehouse):
         ("[00:00] A: What happened next?",),
         ("[00:29] B: Nothing, nothing really.",),
         ("[00:46] A: Right.",),
-        ("[01:15] (nobody): hm",),
+        ("[01:15] (no speaker): hm",),
     ]
 
 

@@ -78,7 +78,7 @@ class LessonWordRow(LessonRowBase):
     start_ms: Annotated[Int32, "Start."]
     end_ms: Annotated[Int32, "End."]
     confidence: Annotated[Float32 | None, "Of the transcriber, 0 to 1."] = None
-    speaker: Annotated[str | None, "S1 for who speaks first, S2, …; NULL: nobody was found."] = None
+    speaker: Annotated[str | None, "S1 for who speaks first, S2, …; NULL: no speaker was found."] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +137,7 @@ class LessonSubtitleRow(LessonRowBase):
     format: Annotated[str, "srt or vtt."]
     language: Annotated[str, "Its language; both, joined by +."]
     n_cues: Annotated[Int32, "Cues."]
-    n_too_fast: Annotated[Int32, "Cues that nobody can read in their time."]
+    n_too_fast: Annotated[Int32, "Cues that are too long to read in their time."]
     uri: Annotated[str, "The file in the home."]
 
 

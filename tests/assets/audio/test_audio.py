@@ -25,12 +25,14 @@ from assets.stages import EPISODE_GRAPH
 from partitions.window import Window
 from pipeline.asset_definition import as_asset
 from pipeline.audio_inputs import acquisition
+from pipeline.stage import Batch, Failure
 from resources.fetch.audio_store import AudioStore
 from resources.lake.catalogue import Catalogue
 from resources.lake.commits import all_open_commits
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import ACQUISITIONS, EPISODES, FAILURES, HASHES, POLLS, TABLES
+from speech.errors import HostPaused
 from speech.waveforms import WaveformCache
 from tests.fetch import loopback
 from tests.instances import instance_for_test
@@ -40,7 +42,7 @@ FEED = """<rss version="2.0"><channel><title>Show</title><item><title>One</title
 
 
 @contextmanager
-def site(files: dict[str, bytes], redirect: int = 302) -> Iterator[str]:
+def site(files: dict[str, bytes], redirect: int = 302, *, etag: bool = False) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             body = files.get(self.path)
@@ -53,7 +55,12 @@ def site(files: dict[str, bytes], redirect: int = 302) -> Iterator[str]:
                 self.send_header("Retry-After", body[4:].decode())
                 body = b""
             else:
-                self.send_response(404 if body is None else 200)
+                version = f'"{hashlib.md5(body or b"").hexdigest()}"'
+                is_known = etag and body is not None and self.headers.get("If-None-Match") == version
+                self.send_response(404 if body is None else 304 if is_known else 200)
+                if etag:
+                    self.send_header("ETag", version)
+                body = b"" if is_known else body
             self.send_header("Content-Length", str(len(body or b"")))
             self.end_headers()
             self.wfile.write(body or b"")
@@ -241,6 +248,30 @@ def test_a_long_retry_after_is_when_the_download_is_tried_again(pipeline: Pipeli
     assert (failure.error_class, failure.next_retry_at - failure.last_at) == ("http_429", timedelta(days=3))
 
 
+def test_a_busy_host_is_asked_for_no_further_episode(pipeline: Pipeline) -> None:
+    item = FEED[FEED.index("<item>") : FEED.index("</channel>")]
+    files: dict[str, bytes] = {}
+    with site(files) as host:
+        items = [item.replace("g1", f"g{n}").format(enclosures=enclosure(f"http://{host}/{n}.mp3")) for n in range(40)]
+        files |= {f"/{n}.mp3": b"429:7200" for n in range(40)}
+        files["/feed"] = FEED.replace(item, "".join(items)).encode()
+        pipeline.catalogue.subscribe([(f"http://{host}/feed", "Show")])
+        assert pipeline.run("feeds")
+        assert pipeline.run("episodes", "show")
+        keys = tuple(row.episode_id for row in pipeline.lake.rows(EPISODES, "show"))
+        outcomes = list(
+            audio.work(
+                Batch(keys, {}),
+                catalogue=pipeline.catalogue,
+                audio_store=pipeline.given["audio_store"],
+                fetch_policy=loopback(connections_per_host=2),
+            )
+        )
+    failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
+    assert [failure.error_class for failure in failures] == ["http_429"] * 40
+    assert 1 <= sum(not isinstance(failure.error, HostPaused) for failure in failures) <= 2, "those under way"
+
+
 def test_a_permanent_redirect_is_followed_when_seen_twice(pipeline: Pipeline) -> None:
     files: dict[str, bytes] = {}
     with site(files, redirect=301) as host:
@@ -277,6 +308,80 @@ def test_a_new_address_that_the_feed_declares_is_followed_when_seen_twice(pipeli
     assert urls == [f"http://{host}/feed", f"http://{host}/new", f"http://{host}/new"]
     (row,) = pipeline.lake.rows(POLLS, "show")
     assert row.problems == ()
+
+
+NEW_URL = '<itunes:new-feed-url xmlns:itunes="http://www.itunes.com/dtds/podcast-1.0.dtd">{}</itunes:new-feed-url>'
+
+
+def declares(new: str) -> str:
+    return FEED.replace("<title>Show</title>", f"<title>Show</title>{NEW_URL.format(new)}")
+
+
+def test_a_new_address_is_seen_again_although_the_feed_has_not_changed(pipeline: Pipeline) -> None:
+    """Most servers answer the second poll with 304."""
+    files: dict[str, bytes] = {}
+    with site(files, etag=True) as host:
+        files["/feed"] = declares(f"http://{host}/new").format(enclosures=enclosure(f"http://{host}/a.mp3")).encode()
+        files["/new"] = FEED.format(enclosures=enclosure(f"http://{host}/a.mp3")).encode()
+        pipeline.catalogue.subscribe([(f"http://{host}/feed", "Show")])
+        urls = []
+        for _ in range(2):
+            pipeline.poll()
+            urls.append(pipeline.catalogue.subscriptions()[0].url)
+    assert urls == [f"http://{host}/feed", f"http://{host}/new"]
+
+
+@pytest.mark.parametrize(
+    "new",
+    ["http://10.0.0.1/new", "http://127.0.0.2:8000/new", "http://169.254.169.254/", "http://[::ffff:10.0.0.1]/",
+     "http://2130706434/", "http://0.0.0.0/", "http://a..b/"],
+)  # fmt: skip
+def test_a_subscription_does_not_move_to_where_nothing_is_fetched_from(pipeline: Pipeline, new: str) -> None:
+    files: dict[str, bytes] = {}
+    with site(files, etag=True) as host:
+        files["/feed"] = declares(new).format(enclosures=enclosure(f"http://{host}/a.mp3")).encode()
+        pipeline.catalogue.subscribe([(f"http://{host}/feed", "Show")])
+        for _ in range(3):
+            pipeline.poll()
+            (poll,) = pipeline.lake.rows(POLLS, "show")
+            said = f"moved permanently to {new}, which is no public address; the subscription does not follow"
+            assert poll.problems == (said,)
+        assert pipeline.catalogue.subscriptions()[0].url == f"http://{host}/feed"
+    assert poll.etag, "an address that is not followed costs no whole document at each poll"
+
+
+def test_a_permanent_redirect_to_a_private_address_ends_the_poll_and_moves_nothing(pipeline: Pipeline) -> None:
+    files: dict[str, bytes] = {}
+    with site(files, redirect=301) as host:
+        files["/feed"] = FEED.format(enclosures=enclosure(f"http://{host}/a.mp3")).encode()
+        pipeline.catalogue.subscribe([(f"http://{host}/feed", "Show")])
+        key = pipeline.poll()
+        files["/feed"] = b"to:http://127.0.0.2:9/new"
+        for _ in range(2):
+            assert not pipeline.run("episodes", "show")
+        assert pipeline.catalogue.subscriptions()[0].url == f"http://{host}/feed"
+        files["/feed"] = FEED.format(enclosures=enclosure(f"http://{host}/a.mp3")).encode()
+        assert pipeline.poll() == key
+
+
+def test_guids_that_differ_only_in_credentials_are_episodes_of_their_own(pipeline: Pipeline) -> None:
+    item = FEED[FEED.index("<item>") : FEED.index("</channel>")]
+    files: dict[str, bytes] = {}
+    with site(files) as host:
+        items = "".join(
+            item.replace("g1", f"http://x.test/?token=S3CRET{n}").format(enclosures=enclosure(f"http://{host}/{n}.mp3"))
+            for n in (1, 2)
+        )
+        files["/feed"] = FEED.replace(item, items).encode()
+        pipeline.catalogue.subscribe([(f"http://{host}/feed", "Show")])
+        assert pipeline.run("feeds")
+        seen = []
+        for _ in range(2):
+            assert pipeline.run("episodes", "show")
+            seen.append({row.enclosure_url: row.episode_id for row in pipeline.lake.rows(EPISODES, "show")})
+    assert sorted(seen[0]) == [f"http://{host}/1.mp3", f"http://{host}/2.mp3"]
+    assert seen[0] == seen[1]
+    assert not any("S3CRET" in row.guid for row in pipeline.lake.rows(EPISODES, "show"))
 
 
 def test_further_pages_are_read_up_to_a_loop(pipeline: Pipeline) -> None:

@@ -430,3 +430,25 @@ def test_head_after_items_is_read_and_a_long_feed_is_read_in_parts() -> None:
     assert feed.title == "T"
     assert [episode.guid for episode in feed.episodes] == [str(n) for n in range(3000)]
     assert feed.problems == ("3000 × item without a date",)
+
+
+def test_every_value_of_a_feed_has_a_limit() -> None:
+    long, many = "x" * 50_000, range(2_000)
+    details = (
+        f"<language>{long}</language><itunes:author>{long}</itunes:author><podcast:license>{long}</podcast:license>"
+    )
+    head = f"{details}<podcast:guid>{long}</podcast:guid>" + "".join(
+        f"<category>{n} {long[:600]}</category>" for n in many
+    )
+    links = "".join(
+        f'<podcast:transcript url="http://a.test/{n}" type="{long}" language="{long}"/>' for n in range(100)
+    )
+    item = f'<item>{details}{links}<enclosure url="http://a.test/1.mp3" type="audio/{long}"/></item>'
+    names = 'xmlns:itunes="http://www.itunes.com/dtds/podcast-1.0.dtd" xmlns:podcast="https://podcastindex.org/namespace/1.0"'
+    feed = parse_feed(f"<rss {names}><channel>{head}{item}</channel></rss>".encode(), url="http://a.test/")
+    (episode,) = feed.episodes
+    link = episode.transcript_urls[0]
+    values = (feed.language, feed.author, feed.license, feed.podcast_guid, *feed.categories, episode.language_declared,
+              episode.enclosure_type, link.type, link.language)  # fmt: skip
+    assert max(len(value or "") for value in values) == 500
+    assert (len(feed.categories), len(episode.transcript_urls)) == (100, 20)

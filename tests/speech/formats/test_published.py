@@ -9,7 +9,7 @@ import pytest
 
 from partitions.feeds.rss import parse_feed
 from speech.errors import BadTranscript
-from speech.formats import podcast_json, srt, vtt
+from speech.formats import podcast_json, published, srt, vtt
 from speech.formats.chapters import Chapter, read_chapters
 from speech.formats.document import Document, Passage
 from speech.formats.published import PublishedSegment, declared_format, read_published
@@ -77,7 +77,7 @@ def test_the_content_decides_between_formats_but_a_web_page_is_no_caption_file()
     assert read(VTT, "srt")[0] == "vtt"
     assert read(SRT, "text")[0] == "srt"
     for content, declared in [(HTML, "srt"), ("", "json"), ("{}", "json"), ("[1]", "json"), ("[" * 50_000, "json"),
-                              ("WEBVTT\n", "vtt"), ("<p>", "html"), ("{", "vtt")]:  # fmt: skip
+                              ("WEBVTT\n", "vtt"), ("<p>", "html"), ("<!-- -->", "html"), ("{", "vtt")]:  # fmt: skip
         with pytest.raises(BadTranscript):
             read_published(content.encode(), declared)
 
@@ -108,6 +108,25 @@ def test_long_and_hostile_documents_cost_little() -> None:
     cues = "".join(f"{n}\n{n // 3600:02d}:{n // 60 % 60:02d}:{n % 60:02d},000 --> 99:00:00,000\na b c d e\n\n" for n in range(10_000))  # fmt: skip
     assert len(read_published(cues.encode(), "srt")[1]) == 10_000
     read_published(("a " + "<" * 300_000).encode(), "text")
+
+
+def test_halves_of_characters_are_replaced() -> None:
+    segment = r'{"segments": [{"startTime": 1, "endTime": 2, "speaker": "\udfff", "body": "a\ud800b"}]}'
+    assert read(segment, "json") == ("json", [(1_000, 2_000, "\ufffd", "a\ufffdb")])
+    (chapter,) = read_chapters(rb'{"chapters": [{"startTime": 1, "title": "\ud800"}]}')
+    assert chapter.title == "\ufffd"
+
+
+@pytest.mark.parametrize(
+    ("declared", "document"),
+    [
+        ("text", "a: b\n" * 9), ("html", "<p>a</p>" * 9), ("vtt", "WEBVTT\n\n" + "00:01.000 --> 00:02.000\na\n\n" * 9),
+        ("json", json.dumps({"segments": [{"body": "a"}] * 9})),
+    ],
+)  # fmt: skip
+def test_the_segments_are_limited(declared: str, document: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(published, "MOST_SEGMENTS", 5)
+    assert len(read_published(document.encode(), declared)[1]) == 5
 
 
 def test_chapters() -> None:
