@@ -34,6 +34,7 @@ from assets.stages import EPISODE_GRAPH, FEED_GRAPH
 from dagster_project.instance import open_instance
 from dagster_project.settings import ROOT, Settings
 from demo.serve import serving
+from gateway.arenas import limit_arenas
 from pipeline.live_window import archive
 from podlake.client import Client
 from resources.exports.transcripts import episodes_with_turns, write_transcripts
@@ -90,6 +91,27 @@ def _memory_mb() -> float:
     return float(psutil.Process().memory_info().rss) / 1e6
 
 
+class _MallocInfo(ctypes.Structure):
+    """`struct mallinfo2` of glibc 2.33 and later, in bytes."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in (
+            "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost",
+        )
+    )  # fmt: skip
+
+
+def _malloc_report() -> str:
+    """Used memory that grows is a leak or a cache; arenas that grow while it stays are fragmented."""
+    mallinfo = getattr(ctypes.CDLL(None), "mallinfo2", None)
+    if mallinfo is None:
+        return ""
+    mallinfo.restype = _MallocInfo
+    found = mallinfo()
+    return f"; malloc uses {(found.uordblks + found.hblkhd) / 1e6:.0f} MB, its arenas have {found.arena / 1e6:.0f} MB"
+
+
 class Site:
     """A feed that grows."""
 
@@ -132,6 +154,7 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.skipif(not MINUTES, reason="make soak runs it for SOAK_MINUTES")
 @pytest.mark.timeout(int(60 * MINUTES) + 3 * PATIENCE_S)
 def test_nothing_leaks_and_every_row_is_accounted_for(environment: Path) -> None:
+    limit_arenas()  # as `podlake serve` does
     site, faults, done = Site(environment / "site"), Faults(), Counter[str]()
     site.grow(FIRST_EPISODES)
     lake, stop, errors = Lake(Home.at(str(environment / "home"))), threading.Event(), []
@@ -157,7 +180,7 @@ def test_nothing_leaks_and_every_row_is_accounted_for(environment: Path) -> None
             thread.start()
         for minute in range(1, int(MINUTES) + 1):
             if not stop.wait(60):
-                sys.stderr.write(f"{minute} min: {_memory_mb():.0f} MB\n")
+                sys.stderr.write(f"{minute} min: {_memory_mb():.0f} MB{_malloc_report()}\n")
         stop.wait(60 * (MINUTES % 1))
         stop.set()
         for thread in threads:
