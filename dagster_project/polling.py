@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
 from queue import Empty, SimpleQueue
 
@@ -44,8 +44,8 @@ def poll_batches(instance: dg.DagsterInstance, batches: Sequence[Batch]) -> None
     # The processes end before the threads are waited for, which read from them.
     with ThreadPoolExecutor(n_processes) as threads, ExitStack() as started:
         pollers = [started.enter_context(_poller()) for _ in range(n_processes)]
-        for polled in [threads.submit(_poll, poller, waiting) for poller in pollers]:
-            polled.result()
+        for ended in as_completed([threads.submit(_poll, poller, waiting) for poller in pollers]):
+            ended.result()
 
 
 def _poll(poller: subprocess.Popen[str], waiting: SimpleQueue[Batch]) -> None:

@@ -102,12 +102,14 @@ def test_batches_are_polled_in_two_processes(lake: Lake) -> None:
         assert len(processes(instance) - {os.getpid()}) == 2
 
 
-def test_the_end_of_one_process_ends_the_other_and_is_reported(lake: Lake) -> None:
+@pytest.mark.parametrize("which", [0, 1])
+def test_the_end_of_one_process_ends_the_other_and_is_reported(lake: Lake, which: int) -> None:
     Feeds.holds = True
     with open_instance(Settings()) as instance, ThreadPoolExecutor(1) as thread:
         polled = thread.submit(poll, instance, lake)
         assert Feeds.both_ask.wait(120)
-        killed, other = processes(instance)
+        found = sorted(processes(instance))
+        killed, other = found[which], found[1 - which]
         os.kill(killed, signal.SIGKILL)
         with pytest.raises(RuntimeError, match="status -9; its messages are above"):
             polled.result(120)
