@@ -39,7 +39,7 @@ from resources.lake.tables import FAILURES
 from resources.lake.tables.catalogue import EPISODES, POLLS, EpisodeRow, PollRow, UnchangedPollRow
 from resources.lake.tombstones import Tombstones
 from resources.lake.unchanged_polls import note_unchanged
-from speech.errors import Gone, HttpRefused, NotAFeed, NotFound, UpstreamMissing
+from speech.errors import Gone, HttpRefused, NotAFeed, NotFound, TooLarge, UpstreamMissing
 
 T = TypeVar("T")
 
@@ -223,7 +223,7 @@ def _with_pages(feed: Feed, policy: FetchPolicy) -> Feed:
             document = fetch_document(url, policy)
             assert isinstance(document, Document), "the request had no condition"
             page = parse_feed(document.content, url=document.final_url, content_type=document.content_type)
-        except (NotFound, NotAFeed, HttpRefused) as error:
+        except (NotFound, NotAFeed, HttpRefused, TooLarge) as error:
             problems.append(f"a further page could not be read: {error}")
             break
         episodes = {**{episode.guid: episode for episode in page.episodes}, **episodes}

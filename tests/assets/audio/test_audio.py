@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import stat
@@ -22,6 +23,7 @@ from assets.audio.hashes import hashes
 from assets.catalogue.episodes import episodes
 from assets.catalogue.feeds import feeds
 from assets.stages import EPISODE_GRAPH
+from partitions.feeds import encodings
 from partitions.window import Window
 from pipeline.asset_definition import as_asset
 from pipeline.audio_inputs import acquisition
@@ -395,6 +397,33 @@ def test_further_pages_are_read_up_to_a_loop(pipeline: Pipeline) -> None:
         assert pipeline.run("feeds")
         assert pipeline.run("episodes", "show")
     assert sorted(row.guid for row in pipeline.lake.rows(EPISODES, "show")) == ["g1", "g2", "g3"]
+
+
+@pytest.mark.parametrize(
+    ("second", "said"),
+    [
+        ("http://10.0.0.1/2", "10.0.0.1 is at 10.0.0.1, which is not a public address"),
+        ("file:///etc/passwd", "leads to no http or https address"),
+        ("/gone", "answered 404 Not Found"),
+        ("/page", "is not a podcast feed"),
+        ("/bomb", "The unzipped document is larger than 1000 bytes"),
+    ],
+)
+def test_a_further_page_that_cannot_be_read_costs_itself_only(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, second: str, said: str
+) -> None:
+    monkeypatch.setattr(encodings, "UNZIPPED_LIMIT_BYTES", 1000)
+    link = f'<link xmlns="http://www.w3.org/2005/Atom" rel="next" href="{second}"/><item>'
+    first = FEED.format(enclosures=enclosure("/1.mp3")).replace("<item>", link).encode()
+    with site({"/1": first, "/page": b"<html></html>", "/bomb": gzip.compress(bytes(10_000))}) as host:
+        pipeline.catalogue.subscribe([(f"http://{host}/1", "Show")])
+        assert pipeline.run("feeds")
+        assert pipeline.run("episodes", "show")
+    (poll,) = pipeline.lake.rows(POLLS, "show")
+    assert poll.n_episodes == 1
+    (problem,) = poll.problems
+    assert problem.startswith("a further page could not be read: ")
+    assert said in problem
 
 
 def test_pages_without_end_are_read_for_a_limited_time(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
