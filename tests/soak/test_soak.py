@@ -143,7 +143,6 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     values = {
         "PODLAKE_HOME": tmp_path / "home", "PODLAKE_CACHE": tmp_path / "cache", "DAGSTER_HOME": tmp_path / "cache" / "dagster",
         "PODLAKE_DIARIZER": "chaos", "PODLAKE_TRANSCRIBER": "chaos", "PODLAKE_GPUS": "0", "PODLAKE_ENGINE_IDLE_S": "5",
-        "CHAOS_PACE_S": "0.1",
         "TMPDIR": tmp_path, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(CHAOS / "node"), str(ROOT)]),
     }  # fmt: skip
     for name, value in values.items():

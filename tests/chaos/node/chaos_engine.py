@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from speech.engines.protocols import ON_CPU, DeviceUse, EngineChoice, EngineSpec
 from speech.types import Diarization, Recording, Segment, Transcript, Word
 
-PACE_S = float(os.environ["CHAOS_PACE_S"])
+PACE_S = float(os.environ.get("CHAOS_PACE_S", "0.1"))
 """Per episode: long enough that the process is killed while it works."""
 
 
