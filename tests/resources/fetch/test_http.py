@@ -480,6 +480,7 @@ class TestDocuments:
             ("x-gzip", gzip.compress(b"<rss/>" * 100_000) + b"what follows the end"),
             ("gzip, identity, deflate", zlib.compress(gzip.compress(b"<rss/>" * 100_000))),
         ],
+        ids=["deflate", "deflate without a header", "x-gzip with more after its end", "gzip and deflate"],
     )
     def test_other_codings(self, server: Server, coding: str, body: bytes) -> None:
         got = fetch_document(server("/feed", answer(200, body, Content_Encoding=coding)), loopback())
