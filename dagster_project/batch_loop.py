@@ -104,22 +104,22 @@ def _log_pause(found: Readiness, *, was_paused: bool) -> bool:
 
 
 def startable(batches: Iterable[Batch], running: Iterable[Batch], devices: int) -> Iterator[Batch]:
-    """The largest batches for which there is a thread; first those of audio, which engines wait for.
+    """The largest batches for which there is a thread; audio first while the engines have nothing to do.
 
-    Without devices, a batch of each engine stage runs on the CPU.
+    Only then: episodes are complete when their other files are there too. Without devices, a batch of each engine stage
+    runs on the CPU.
     """
+    batches, running = list(batches), list(running)
+    engines_wait = not any(one.stage in EPISODE_GRAPH.engine_stages for one in (*batches, *running))
     most = Counter({"engines": devices + 1 if devices else len(EPISODE_GRAPH.engine_stages), "downloads": 1, "cpu": 1})
     most.update(dict.fromkeys(EPISODE_GRAPH.engine_stages, max(1, devices)))
     for batch in running:
         most.subtract(_lanes(batch.stage))
-    for batch in sorted(batches, key=lambda one: (not _downloads_audio(one), -len(one.keys))):
+    is_late = {stage.name: engines_wait and not downloads_audio(EPISODE_GRAPH, stage) for stage in EPISODE_GRAPH}
+    for batch in sorted(batches, key=lambda one: (is_late[one.stage], -len(one.keys))):
         if all(most[lane] > 0 for lane in _lanes(batch.stage)):
             most.subtract(_lanes(batch.stage))
             yield batch
-
-
-def _downloads_audio(batch: Batch) -> bool:
-    return downloads_audio(EPISODE_GRAPH, EPISODE_GRAPH[batch.stage])
 
 
 def _lanes(stage: str) -> tuple[str, ...]:
