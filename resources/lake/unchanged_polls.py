@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from datetime import datetime
-from hashlib import sha256
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from resources.lake.lake import Lake
+from resources.lake.locks import one_process
 from resources.lake.tables import UNCHANGED_POLLS
 from resources.lake.tables.catalogue import UnchangedPollRow
-from speech.file_locks import wait_for_lock
 
 FILE = "all"
 
@@ -25,14 +21,14 @@ def note_unchanged(lake: Lake, rows: Sequence[UnchangedPollRow]) -> None:
 
     If runs on two machines do this at once, one may lose its rows: its feeds are due sooner.
     """
-    with _exclusive(lake):
+    with one_process(lake.home, "polls"):
         kept = _without(lake, [row.feed_id for row in rows])
         lake.replace(UNCHANGED_POLLS, FILE, pa.concat_tables([kept, UNCHANGED_POLLS.of(rows)]))
 
 
 def forget_unchanged(lake: Lake, feed_ids: Collection[str]) -> None:
     """Remove the rows of these feeds."""
-    with _exclusive(lake):
+    with one_process(lake.home, "polls"):
         lake.replace(UNCHANGED_POLLS, FILE, _without(lake, feed_ids))
 
 
@@ -47,12 +43,3 @@ def _without(lake: Lake, feed_ids: Collection[str]) -> pa.Table:
     if found is None:
         return UNCHANGED_POLLS.schema.empty_table()
     return found.filter(pc.invert(pc.is_in(found["feed_id"], pa.array(sorted(feed_ids), pa.string()))))
-
-
-@contextmanager
-def _exclusive(lake: Lake) -> Iterator[None]:
-    """One process of this machine at a time."""
-    name = sha256(lake.home.root.encode()).hexdigest()[:16]
-    with (Path(tempfile.gettempdir()) / f"podlake-polls-{name}.lock").open("a") as lock:
-        wait_for_lock(lock)
-        yield

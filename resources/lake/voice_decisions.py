@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Collection
 from dataclasses import replace
-from hashlib import sha256
-from pathlib import Path
 
 from pydantic import TypeAdapter
 
 from resources.lake.home import Home
-from speech.file_locks import wait_for_lock
+from resources.lake.locks import one_process
 from speech.voices import Decisions
 
 FOLDER = "voices"
@@ -32,9 +29,7 @@ def decided_feeds(home: Home) -> list[str]:
 
 def change_decisions(home: Home, feed_id: str, change: Callable[[Decisions], Decisions]) -> Decisions:
     """Change the file, which readers see before or after. One process of this machine at a time. Raises `StorageError`."""
-    name = sha256(f"{home.duckdb_root()}\n{feed_id}".encode()).hexdigest()[:16]
-    with (Path(tempfile.gettempdir()) / f"podlake-voices-{name}.lock").open("a") as lock:
-        wait_for_lock(lock)
+    with one_process(home, "voices", feed_id):
         before = decisions_of(home, feed_id)
         after = change(before)
         if after != before:
