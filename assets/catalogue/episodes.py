@@ -5,18 +5,16 @@ from __future__ import annotations
 import hashlib
 import heapq
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from pathlib import Path
-from types import NoneType
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import dagster as dg
 import pyarrow as pa
 
+from assets.catalogue.redaction import by_redacted_guid, keep_secrets, redacted
 from partitions.credentials import without_credentials
 from partitions.feeds.details import Details
 from partitions.feeds.links import web_url
@@ -34,14 +32,11 @@ from resources.lake.commits import Commit, open_commits
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.sealed_files import SealedFiles
-from resources.lake.secret_urls import SecretUrls
 from resources.lake.tables import FAILURES
 from resources.lake.tables.catalogue import EPISODES, POLLS, EpisodeRow, PollRow, UnchangedPollRow
 from resources.lake.tombstones import Tombstones
 from resources.lake.unchanged_polls import note_unchanged
 from speech.errors import Gone, HttpRefused, NotAFeed, NotFound, TooLarge, UpstreamMissing
-
-T = TypeVar("T")
 
 POLLS_AT_ONCE = 8
 MOST_PAGES = 100
@@ -272,9 +267,9 @@ def _landing(
     last: PollRow | None,
 ) -> Landing:
     now = datetime.now(UTC)
-    listed_by_guid = _by_shown_guid(feed.episodes)
+    listed_by_guid = by_redacted_guid(feed.episodes)
     public = [
-        shown if (shown := _shown(episode)).guid == guid else replace(shown, guid=guid)
+        shown if (shown := redacted(episode)).guid == guid else replace(shown, guid=guid)
         for guid, episode in listed_by_guid.items()
     ]
     keys = assign_keys(
@@ -288,7 +283,7 @@ def _landing(
         _row(keys[episode.guid], episode, own_language or episode.language_declared or feed.language, before, now)
         for episode in public
     ]
-    _keep_secrets(catalogue.episode_secrets(feed_id), listed_by_guid, keys)
+    keep_secrets(catalogue.episode_secrets(feed_id), listed_by_guid, keys)
     _clear_failures(catalogue.lake, rows, before)
     listed = {row.episode_id for row in rows}
     if last and (reason := _doubt(rows, known)) and reason not in last.problems:
@@ -311,7 +306,7 @@ def _landing(
         **_details(feed.details, _POLL_DETAILS),
         url=subscription.url if subscription else None,
     )  # fmt: skip
-    return Landing(feed_id, {"episodes": rows, "polls": [_shown(poll)]})
+    return Landing(feed_id, {"episodes": rows, "polls": [redacted(poll)]})
 
 
 def _details(details: Details | None, columns: Sequence[str]) -> dict[str, Any]:
@@ -320,53 +315,6 @@ def _details(details: Details | None, columns: Sequence[str]) -> dict[str, Any]:
         return {}
     found = {name: getattr(details, name) for name in columns}
     return {name: None if value == () else value for name, value in found.items()}
-
-
-def _shown(value: T) -> T:
-    """The value without credentials in its texts, at any depth. The same object where there are none, as nearly always."""
-    if isinstance(value, str):
-        return cast("T", without_credentials(value)) if "//" in value else value
-    if isinstance(value, tuple):
-        shown = tuple(map(_shown, value))
-        return value if shown == value else cast("T", shown)
-    if names := _field_names(cast("Any", type(value))):
-        changed = {}
-        for name in names:
-            old = getattr(value, name)
-            if not isinstance(old, _WITHOUT_TEXT) and (new := _shown(old)) != old:
-                changed[name] = new
-        return cast("T", replace(cast("Any", value), **changed)) if changed else value
-    return value
-
-
-def _by_shown_guid(episodes: Sequence[Episode]) -> dict[str, Episode]:
-    """The episodes by guids without credentials. Guids that differ only in those are told apart by their hashes."""
-    shown = [without_credentials(episode.guid) for episode in episodes]
-    counts = Counter(shown)
-    return {
-        guid if counts[guid] == 1 else f"{guid}#{hashlib.sha256(episode.guid.encode()).hexdigest()[:8]}": episode
-        for guid, episode in zip(shown, episodes, strict=True)
-    }
-
-
-@cache
-def _field_names(kind: type) -> tuple[str, ...]:
-    """Of a dataclass; none of others."""
-    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else ()
-
-
-_WITHOUT_TEXT = (NoneType, int, float, datetime)
-
-
-def _keep_secrets(secrets: SecretUrls, episodes: Mapping[str, Episode], keys: Mapping[str, str]) -> None:
-    """Keep the URLs that are not shown where the fetcher finds them."""
-    found = {}
-    for guid, episode in episodes.items():
-        urls = [episode.enclosure_url, episode.chapters_url or "", *episode.alternative_urls]
-        for url in [*urls, *(link.url for link in episode.transcript_urls)]:
-            if (shown := without_credentials(url)) != url:
-                found[f"{keys[guid]} {shown}"] = url
-    secrets.add(found)
 
 
 def _clear_failures(lake: Lake, rows: Sequence[EpisodeRow], before: Mapping[str, EpisodeRow]) -> None:
