@@ -19,7 +19,7 @@ log = logging.getLogger("podlake")
 
 CONFIG = "dagster.yaml"
 ENGINE_POOL, POLL_POOL = "gpu", "feeds"
-POLLS_AT_ONCE = min(2, os.cpu_count() or 1)
+POLL_RUNS = min(2, os.cpu_count() or 1)
 """Runs that poll at once: reading feeds is work in Python, for which a process uses one core. Each takes 0.4 GB."""
 OTHER_RUNS = 3
 """Runs without an engine at once: polls, downloads, hashes or compaction."""
@@ -51,7 +51,7 @@ def limit_pools(instance: DagsterInstance, settings: Settings) -> None:
     """Set the limits of the pools of engines and of polls, where they are not the default."""
     store = instance.event_log_storage
     set_before = {pool.name: pool.limit for pool in store.get_pool_limits() if not pool.from_default}
-    for pool, limit in ((ENGINE_POOL, engine_runs(settings)), (POLL_POOL, POLLS_AT_ONCE)):
+    for pool, limit in ((ENGINE_POOL, engine_runs(settings)), (POLL_POOL, POLL_RUNS)):
         if set_before.get(pool, 1) != limit:
             store.set_concurrency_slots(pool, limit)
 

@@ -12,15 +12,16 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from queue import Empty, SimpleQueue
 
 import dagster as dg
 
 from dagster_project.in_process import materialize_range, run_batch
-from dagster_project.instance import POLLS_AT_ONCE, open_instance
+from dagster_project.instance import POLL_RUNS, open_instance
 from dagster_project.planning import move_scattered
 from pipeline.planner import Batch
+from speech.errors import PodlakeError
 from speech.signals import end_with_parent
 
 STOP_S = 4.0
@@ -30,9 +31,9 @@ STOP_S = 4.0
 def poll_batches(instance: dg.DagsterInstance, batches: Sequence[Batch]) -> None:
     """Run planned batches of polls: one in this process, several in processes of their own.
 
-    Raises `RuntimeError` if such a process ends early, and `KeyboardInterrupt` if interrupted.
+    Raises `PodlakeError` if such a process ends early, and `KeyboardInterrupt` if interrupted.
     """
-    n_processes = min(POLLS_AT_ONCE, len(batches))
+    n_processes = min(POLL_RUNS, len(batches))
     if n_processes < 2:
         for batch in batches:
             run_batch(instance, batch)
@@ -56,10 +57,11 @@ def _poll(poller: subprocess.Popen[str], waiting: SimpleQueue[Batch]) -> None:
             batch = waiting.get_nowait()
         except Empty:
             return
-        poller.stdin.write(json.dumps([batch.stage, *batch.keys]) + "\n")
-        poller.stdin.flush()
+        with suppress(BrokenPipeError):  # it has ended, and gives no answer
+            poller.stdin.write(json.dumps([batch.stage, *batch.keys]) + "\n")
+            poller.stdin.flush()
         if not poller.stdout.readline():
-            raise RuntimeError(
+            raise PodlakeError(
                 f"A process that polls feeds has ended with the status {poller.wait()}; its messages are above. "
                 "Start the command again: it goes on with the feeds that were not polled."
             )
@@ -77,6 +79,9 @@ def _poller() -> Iterator[subprocess.Popen[str]]:
                 poller.wait(STOP_S)
             except subprocess.TimeoutExpired:
                 poller.kill()
+            assert poller.stdin, "it was started with pipes"
+            with suppress(BrokenPipeError):  # a batch that it did not read
+                poller.stdin.close()
 
 
 def main() -> None:

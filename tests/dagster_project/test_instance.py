@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dagster_project.instance import DEFAULTS, POLLS_AT_ONCE, database_url, open_instance, prepare_home
+from dagster_project.instance import DEFAULTS, POLL_RUNS, database_url, open_instance, prepare_home
 from dagster_project.planning import plan_settings
 from dagster_project.settings import ROOT, Settings
 
@@ -163,5 +163,5 @@ def test_limits_follow_from_the_devices() -> None:
             queue = instance.get_concurrency_config().run_queue_config
             assert queue is not None
             assert (limits.get("gpu", 1), queue.max_concurrent_runs) == (engine_runs, 3 + engine_runs)
-            assert limits.get("feeds", 1) == POLLS_AT_ONCE
+            assert limits.get("feeds", 1) == POLL_RUNS
         assert plan_settings(Settings(gpus=gpus)).runs_ahead == {"0,1,2,3": 8, "0": 2, "none": 2}[gpus]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from resources.lake.catalogue import Catalogue
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import EPISODES
+from speech.errors import PodlakeError
 
 ITEM = '<item><title>{0}</title><guid>{0}</guid><enclosure url="https://a.test/{0}.mp3" type="audio/mpeg"/></item>'
 RSS = '<rss version="2.0"><channel><title>Show</title>{0}</channel></rss>'
@@ -64,7 +66,7 @@ def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lake]:
     monkeypatch.setenv("PODLAKE_BATCH_EPISODES", "1")
     monkeypatch.setenv("DAGSTER_HOME", "")  # put back after what `open_instance` sets
     monkeypatch.delenv("DAGSTER_HOME")
-    monkeypatch.setattr(polling, "POLLS_AT_ONCE", 2)  # also on a machine with one core
+    monkeypatch.setattr(polling, "POLL_RUNS", 2)  # also on a machine with one core
     Feeds.holds, Feeds.asked = False, Barrier(2)
     Feeds.released.clear()
     Feeds.both_ask.clear()
@@ -111,9 +113,15 @@ def test_the_end_of_one_process_ends_the_other_and_is_reported(lake: Lake, which
         found = sorted(processes(instance))
         killed, other = found[which], found[1 - which]
         os.kill(killed, signal.SIGKILL)
-        with pytest.raises(RuntimeError, match="status -9; its messages are above"):
+        with pytest.raises(PodlakeError, match="status -9; its messages are above"):
             polled.result(120)
         assert not Path(f"/proc/{other}").exists()
+
+
+def test_a_process_that_does_not_start_is_reported(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(polling.sys, "executable", shutil.which("false"))
+    with open_instance(Settings()) as instance, pytest.raises(PodlakeError, match="status 1; its messages are above"):
+        poll(instance, lake)
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
