@@ -61,7 +61,7 @@ def last_attempt(runs: Iterable[dg.RunRecord]) -> int:
 
 
 @dataclass(frozen=True)
-class Progress:
+class RunsState:
     """What the runs of a request say that has not landed as a whole."""
 
     state: Literal["pending", "processing", "failed", "cancelled"]
@@ -75,10 +75,10 @@ class Progress:
     """When the next attempt begins, after one that has failed."""
 
 
-def progress(
+def state_of_runs(
     lake: Lake, stages: Iterable[str], key: str, runs: Sequence[dg.RunRecord], *,
     is_cancelled: bool, does_not_count: str | None = None,
-) -> Progress:  # fmt: skip
+) -> RunsState:  # fmt: skip
     """How far the attempts are, by the newest run; `runs` are those of the request, the newest first.
 
     An attempt that has failed with the error class `does_not_count` is followed by another one, whatever its number.
@@ -86,17 +86,17 @@ def progress(
     attempt, newest = last_attempt(runs), runs[0] if runs else None
     last, run_id = (newest.dagster_run.status, newest.dagster_run.run_id) if newest else (None, None)
     if is_cancelled or last is dg.DagsterRunStatus.CANCELED:
-        return Progress("cancelled", attempt, run_id)
+        return RunsState("cancelled", attempt, run_id)
     if newest is None or last in NOT_STARTED:
-        return Progress("pending", attempt, run_id)
+        return RunsState("pending", attempt, run_id)
     if last in UNFINISHED:
-        return Progress("processing", attempt, run_id)
+        return RunsState("processing", attempt, run_id)
     failure = failure_of(lake, stages, key, newest)
     stage, error = (failure.stage, failure.message) if failure else (None, "The run ended before it was finished.")
     is_last = attempt >= ATTEMPTS and not (failure and failure.error_class == does_not_count)
     if is_last or (failure and not failure.retryable):
-        return Progress("failed", attempt, run_id, stage, error)
-    return Progress("pending", attempt, run_id, stage, error, next_attempt_at(newest))
+        return RunsState("failed", attempt, run_id, stage, error)
+    return RunsState("pending", attempt, run_id, stage, error, next_attempt_at(newest))
 
 
 def failure_of(lake: Lake, stages: Iterable[str], key: str, run: dg.RunRecord) -> FailureRow | None:

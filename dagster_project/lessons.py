@@ -22,8 +22,8 @@ from dagster_project.attempts import (
     attempt_tags,
     end_runs,
     is_due,
-    progress,
     runs_of,
+    state_of_runs,
 )
 from dagster_project.in_process import materialize
 from partitions.definitions import LESSONS, add_keys
@@ -305,7 +305,7 @@ def _landed_reviews(lake: Lake, lesson_ids: Sequence[str]) -> dict[str, dict[str
 def _of_runs(lake: Lake, found: Status, runs: Sequence[dg.RunRecord]) -> Status:
     """What the runs of the phase say: pending, under way, failed."""
     lesson = found.lesson
-    of_runs = progress(lake, found.todo, lesson.lesson_id, runs, is_cancelled=lesson.cancelled_at is not None)
+    of_runs = state_of_runs(lake, found.todo, lesson.lesson_id, runs, is_cancelled=lesson.cancelled_at is not None)
     return replace(
         found, state=of_runs.state, stage=of_runs.stage or found.stage, attempt=of_runs.attempt, error=of_runs.error,
         retry_at=of_runs.retry_at, run_id=of_runs.run_id,

@@ -21,8 +21,8 @@ from dagster_project.attempts import (
     attempt_tags,
     end_runs,
     is_due,
-    progress,
     runs_of,
+    state_of_runs,
 )
 from dagster_project.in_process import materialize
 from dagster_project.settings import Settings
@@ -178,7 +178,7 @@ def _status(lake: Lake, request: Request, runs: Sequence[dg.RunRecord], is_finis
     if is_finished:
         return Status(request, "completed")
     key, is_cancelled = request.podcast_id, request.cancelled_at is not None
-    found = progress(lake, PODCAST_GRAPH.names, key, runs, is_cancelled=is_cancelled)
+    found = state_of_runs(lake, PODCAST_GRAPH.names, key, runs, is_cancelled=is_cancelled)
     stage = _next_stage(lake, key) if found.state == "processing" else found.stage
     return Status(request, found.state, found.attempt, stage, found.error, found.retry_at, run_id=found.run_id)
 

@@ -55,7 +55,7 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Summary:
     """What became of the polls, and whether there was anything else to do."""
 
     n_feeds: int
@@ -72,7 +72,7 @@ class Outcome:
 
 def run(
     instance: dg.DagsterInstance, settings: Settings, lake: Lake, engines: Engines, selection: Selection
-) -> Outcome:
+) -> Summary:
     """Run everything that is left. The failure of an episode is recorded and logged, and does not stop the others."""
     for run_id in fail_orphaned_runs(instance):
         log.info("run %s has failed: its process had exited", run_id, extra={"run_id": run_id})
@@ -100,7 +100,7 @@ def run(
         raise
     gather(instance, lake, settings)
     materialize(instance, "warehouse")
-    return Outcome(len(feeds), not_polled, has_worked=bool(work.attempted))
+    return Summary(len(feeds), not_polled, has_worked=bool(work.attempted))
 
 
 def _poll(

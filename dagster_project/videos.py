@@ -24,8 +24,8 @@ from dagster_project.attempts import (
     end_runs,
     is_due,
     last_attempt,
-    progress,
     runs_of,
+    state_of_runs,
 )
 from dagster_project.in_process import materialize
 from dagster_project.settings import Settings
@@ -252,7 +252,7 @@ def _status(
     )  # fmt: skip
     if key in landed[LAST_STAGE]:
         return found
-    of_runs = progress(
+    of_runs = state_of_runs(
         lake, VIDEO_GRAPH.names, key, runs, is_cancelled=is_cancelled, does_not_count=DeviceBusy.error_class
     )  # fmt: skip
     at_work = next((name for name in VIDEO_GRAPH.names if key not in landed[name]), None)

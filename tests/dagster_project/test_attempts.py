@@ -17,8 +17,8 @@ from dagster_project.attempts import (
     is_due,
     last_attempt,
     next_attempt_at,
-    progress,
     runs_of,
+    state_of_runs,
 )
 from resources.lake.home import Home
 from resources.lake.lake import Lake
@@ -82,7 +82,7 @@ def test_an_attempt_that_does_not_count_is_followed_by_another(tmp_path: Path) -
 
     def state(**more: str) -> str:
         runs = runs_of(instance, TAG, ["a"]).get("a", [])
-        return progress(lake, ["hashes"], "a", runs, is_cancelled=False, **more).state
+        return state_of_runs(lake, ["hashes"], "a", runs, is_cancelled=False, **more).state
 
     with instance_for_test() as instance:
         assert state() == "pending"
