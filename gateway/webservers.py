@@ -21,9 +21,9 @@ PREFIX = "/dagster"
 _STOP_S = 20.0
 _RESTART_S = (1.0, 60.0)
 """Wait before a server is started again: at first, and at most."""
-# The process ends with its parent, also if that is killed (prctl 1 is PR_SET_PDEATHSIG).
+# The first argument is the process that starts it, and with which it ends.
 _START = (
-    "import ctypes, runpy, sys; getattr(ctypes.CDLL(None), 'prctl', lambda *_: 0)(1, 15); "
+    "import runpy, sys; from speech.signals import end_with_parent; end_with_parent(int(sys.argv.pop(1))); "
     "sys.argv[0] = 'dagster-webserver'; runpy.run_module('dagster_webserver', run_name='__main__', alter_sys=True)"
 )
 log = logging.getLogger("podlake")
@@ -63,7 +63,7 @@ async def _keep_running(port: int, *options: str) -> None:
     wait_s = _RESTART_S[0]
     while True:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", _START, "-m", "dagster_project.definitions", "-h", "127.0.0.1", "-p", str(port),
+            sys.executable, "-c", _START, str(os.getpid()), "-m", "dagster_project.definitions", "-h", "127.0.0.1", "-p", str(port),
             "--path-prefix", PREFIX, "--dagster-log-level", "warning", *options,
             env={**os.environ, "PYTHONWARNINGS": "ignore"}, stdin=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
