@@ -39,7 +39,7 @@ def feed_of(urls: Mapping[str, str]) -> bytes:
 
 def slow_downloads() -> dict[str, Case]:
     head = b"HTTP/1.0 200 OK\r\nicy-name: Radio\r\nicy-br: 128\r\nContent-Type: audio/mpeg\r\n\r\n"
-    return {**dict(slow(sound(), KIND)), "a radio, for ever": endless(head, sound(), 0.1)}
+    return {**dict(slow(sound(), KIND)), "live radio stream": endless(head, sound(), 0.1)}
 
 
 def quick_downloads() -> dict[str, Case]:

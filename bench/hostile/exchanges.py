@@ -97,7 +97,7 @@ def _codings(good: bytes, of_kind: str) -> Iterator[tuple[str, Case]]:
     yield "gzip in gzip in gzip", answer(_twice(_twice(good)), "200 OK", of_kind, "Content-Encoding: gzip, gzip, gzip")
     yield "gzip cut off", answer(gzip.compress(good)[:-15], "200 OK", of_kind, "Content-Encoding: gzip")
     yield "gzip that is none", answer(good, "200 OK", of_kind, "Content-Encoding: gzip")
-    yield "coding that nobody knows", answer(good, "200 OK", of_kind, "Content-Encoding: sdch, \xff")
+    yield "unknown coding", answer(good, "200 OK", of_kind, "Content-Encoding: sdch, \xff")
 
 
 def _redirects(good: bytes, of_kind: str) -> Iterator[tuple[str, Case]]:

@@ -19,7 +19,7 @@ def codings_of(header: str | None) -> list[str]:
 
 
 def decoded(chunks: Iterator[bytes], codings: list[str], limit_bytes: int, shown_url: str) -> Iterator[bytes]:
-    """The body without gzip and deflate. A coding that nobody asked for is left as it is.
+    """The body without gzip and deflate. A body in another coding is left as it is.
 
     Raises NetworkError for a body that is not in its coding or ends too early, TooLarge for one of more than
     `limit_bytes` after any of its codings, and HttpRefused for more codings than any server needs.
