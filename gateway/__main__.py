@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from uvicorn.config import LOGGING_CONFIG
 
 from dagster_project.cli.context import read_settings
+from gateway.allocators import limit_allocators
 from gateway.app import create_app
-from gateway.arenas import limit_arenas
 from gateway.authentication import RefusedToStart, check_address, is_open
 from gateway.service import Service
 from gateway.settings import ServeSettings
@@ -26,7 +26,7 @@ log = logging.getLogger("podlake")
 @click.option("--port", type=click.IntRange(1, 65535), default=8000)
 def main(host: str, port: int) -> None:
     """Serve until Ctrl-C or SIGTERM."""
-    limit_arenas()
+    limit_allocators()
     try:
         serve, settings = ServeSettings(), read_settings()
         is_json = settings.log_format == "json"

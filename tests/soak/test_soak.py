@@ -34,7 +34,7 @@ from assets.stages import EPISODE_GRAPH, FEED_GRAPH
 from dagster_project.instance import open_instance
 from dagster_project.settings import ROOT, Settings
 from demo.serve import serving
-from gateway.arenas import limit_arenas
+from gateway.allocators import limit_allocators
 from pipeline.live_window import archive
 from podlake.client import Client
 from resources.exports.transcripts import episodes_with_turns, write_transcripts
@@ -154,7 +154,7 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.skipif(not MINUTES, reason="make soak runs it for SOAK_MINUTES")
 @pytest.mark.timeout(int(60 * MINUTES) + 3 * PATIENCE_S)
 def test_nothing_leaks_and_every_row_is_accounted_for(environment: Path) -> None:
-    limit_arenas()  # as `podlake serve` does
+    limit_allocators()  # as `podlake serve` does
     site, faults, done = Site(environment / "site"), Faults(), Counter[str]()
     site.grow(FIRST_EPISODES)
     lake, stop, errors = Lake(Home.at(str(environment / "home"))), threading.Event(), []
