@@ -79,15 +79,17 @@ def assign_keys(feed_id: str, episodes: Iterable[Episode], known: Mapping[str, K
     for guid, old in known.items():
         if guid not in listed:
             unlisted[_occasion(old)].append(old.key)
-    for guid, new in listed.items():
-        if guid not in known:
-            unknown[_occasion(new)].append(guid)
+    if unlisted:  # else no title matters, and to normalise them takes as long as the keys
+        for guid, new in listed.items():
+            if guid not in known:
+                unknown[_occasion(new)].append(guid)
     keys: dict[str, str] = {}
     for guid, new in listed.items():
-        occasion = _occasion(new)
         if guid in known:
             keys[guid] = known[guid].key
-        elif occasion and len(unlisted.get(occasion, ())) == len(unknown[occasion]) == 1:
+        elif (
+            unlisted and (occasion := _occasion(new)) and len(unlisted.get(occasion, ())) == len(unknown[occasion]) == 1
+        ):
             keys[guid] = unlisted[occasion][0]
         else:
             keys[guid] = episode_key(feed_id, guid, new.published_at, taken)

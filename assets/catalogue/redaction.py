@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from datetime import datetime
 from functools import cache
-from types import NoneType
 from typing import Any, TypeVar, cast
 
 from partitions.credentials import without_credentials
@@ -16,21 +15,22 @@ from partitions.feeds.rss import Episode
 from resources.lake.secret_urls import SecretUrls
 
 T = TypeVar("T")
-_WITHOUT_TEXT = (NoneType, int, float, datetime)
+_WITHOUT_TEXT = frozenset({bool, int, float, datetime})
 
 
 def redacted(value: T) -> T:
     """The value without credentials in its texts, at any depth. The same object where there are none, as nearly always."""
     if isinstance(value, str):
-        return cast("T", without_credentials(value))
+        shown = without_credentials(value)
+        return value if shown == value else cast("T", shown)
     if isinstance(value, tuple):
         parts = tuple(map(redacted, value))
-        return value if parts == value else cast("T", parts)
+        return value if all(new is old for new, old in zip(parts, value, strict=True)) else cast("T", parts)
     if names := _field_names(cast("Any", type(value))):
         changed = {}
         for name in names:
             old = getattr(value, name)
-            if not isinstance(old, _WITHOUT_TEXT) and (new := redacted(old)) != old:
+            if old and type(old) not in _WITHOUT_TEXT and (new := redacted(old)) is not old:
                 changed[name] = new
         return cast("T", replace(cast("Any", value), **changed)) if changed else value
     return value

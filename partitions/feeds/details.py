@@ -9,7 +9,7 @@ from typing import Annotated
 import pyarrow as pa
 from lxml import etree, html
 
-from partitions.feeds.markup import Fields, absolute_url, text_of
+from partitions.feeds.markup import Fields, absolute_url, first_text, text_of
 
 LONGEST_TEXT = 50_000
 LONGEST_VALUE = 500
@@ -72,21 +72,23 @@ class Details:
 
 
 def details_of(fields: Fields) -> Details:
-    description = _first(fields, "content:encoded", "description", "content", "itunes:summary", "summary", "subtitle")
+    description = first_text(
+        fields, "content:encoded", "description", "content", "itunes:summary", "summary", "subtitle"
+    )
     licenses = fields.get("podcast:license", []) + fields.get("creativecommons:license", [])
     return Details(
         description_html=description[:LONGEST_TEXT] if description else None,
         description_text=plain_text(description) if description else None,
         link=_link(fields),
         image_url=_image(fields),
-        explicit=_yes(_first(fields, "itunes:explicit")),
+        explicit=_yes(first_text(fields, "itunes:explicit")),
         authors=_authors(fields),
         persons=tuple(_person(element) for element in fields.get("podcast:person", [])[:MOST_ENTRIES]),
         license=short(text_of(licenses[0])) if licenses else None,
         license_url=next((url for one in licenses if (url := absolute_url(one, one.get("url")))), None),
         blocked=_blocked(fields),
-        locked=_yes(_first(fields, "podcast:locked")),
-        kind=short(_first(fields, "itunes:episodetype", "itunes:type")),
+        locked=_yes(first_text(fields, "podcast:locked")),
+        kind=short(first_text(fields, "itunes:episodetype", "itunes:type")),
         funding=_funding(fields),
         value=_recipients(fields),
     )
@@ -108,11 +110,6 @@ def plain_text(markup: str) -> str | None:
 
 
 _BREAK = re.compile(r"(?=<(?:br|p|div|li|h[1-6]|tr)\b)", re.IGNORECASE)
-
-
-def _first(fields: Fields, *names: str) -> str | None:
-    texts = (text_of(element) for name in names for element in fields.get(name, ()))
-    return next((text for text in texts if text), None)
 
 
 def short(text: str | None) -> str | None:

@@ -61,7 +61,18 @@ def read_tree(text: str) -> etree._Element | None:
 
 def text_of(element: etree._Element) -> str:
     """All text inside an element, stripped."""
+    if not len(element):  # as nearly always
+        return (element.text or "").strip()
     return "".join(element.itertext()).strip()
+
+
+def first_text(fields: Fields, *names: str) -> str | None:
+    """The first non-empty text, in the order of `names`."""
+    for name in names:
+        for element in fields.get(name, ()):
+            if text := text_of(element):
+                return text
+    return None
 
 
 def absolute_url(element: etree._Element, value: str | None) -> str | None:

@@ -17,7 +17,7 @@ from partitions.credentials import without_credentials
 from partitions.feeds.details import MOST_ENTRIES, Details, details_of, short
 from partitions.feeds.enclosures import audio_enclosures
 from partitions.feeds.encodings import feed_text
-from partitions.feeds.markup import Fields, absolute_url, from_root, read_items, text_of
+from partitions.feeds.markup import Fields, absolute_url, first_text, from_root, read_items, text_of
 from partitions.feeds.times import parse_date, parse_duration_ms
 from partitions.keys import media_identity
 from speech.errors import NotAFeed
@@ -99,9 +99,9 @@ def parse_feed(document: bytes, *, url: str, content_type: str | None = None) ->
     problems += repaired + noted[:MOST_NOTES]
     problems += [f"and {len(noted) - MOST_NOTES} other kinds of problems"] if len(noted) > MOST_NOTES else []
     return Feed(
-        podcast_guid=short(_first_text(head, "podcast:guid")),
+        podcast_guid=short(first_text(head, "podcast:guid")),
         title=_title(head),
-        author=short(_first_text(head, "itunes:author", "author", "dc:creator", "managingeditor")),
+        author=short(first_text(head, "itunes:author", "author", "dc:creator", "managingeditor")),
         language=_language(head),
         categories=_categories(head),
         license=_license(head),
@@ -143,16 +143,16 @@ def _episode(item: Fields, notes: list[str]) -> Episode | None:
         notes.append("item without audio or video skipped")
         return None
     enclosure = enclosures[0]
-    date_text = _first_text(item, "pubdate", "published", "dc:date", "updated", "date")
+    date_text = first_text(item, "pubdate", "published", "dc:date", "updated", "date")
     published_at = parse_date(date_text)
     if published_at is None:
         notes.append("item without a date" if date_text is None else f"date not understood: {date_text[:60]!r}")
-    guid = _first_text(item, "guid", "id")
+    guid = first_text(item, "guid", "id")
     if guid is None:
         notes.append("item without a guid: known by its enclosure")
     elif len(guid) > LONGEST_GUID:
         guid = f"{guid[: LONGEST_GUID - 65]}#{hashlib.sha256(guid.encode('utf-8', 'replace')).hexdigest()}"
-    duration_text = _first_text(item, "itunes:duration")
+    duration_text = first_text(item, "itunes:duration")
     return Episode(
         guid=guid or media_identity(enclosure.url),
         title=_title(item),
@@ -161,8 +161,8 @@ def _episode(item: Fields, notes: list[str]) -> Episode | None:
         enclosure_url=enclosure.url,
         enclosure_type=enclosure.type,
         enclosure_length=enclosure.length,
-        season=_number(_first_text(item, "itunes:season", "podcast:season")),
-        episode_no=_number(_first_text(item, "itunes:episode", "podcast:episode")),
+        season=_number(first_text(item, "itunes:season", "podcast:season")),
+        episode_no=_number(first_text(item, "itunes:episode", "podcast:episode")),
         language_declared=_language(item),
         transcript_urls=_transcripts(item),
         chapters_url=_first_url(item, "podcast:chapters", "url"),
@@ -176,13 +176,15 @@ def _distinct(episodes: list[Episode], notes: Counter[str]) -> tuple[Episode, ..
 
     A mark is added to the guid of each of them, also the first, so that their order does not matter.
     """
+    counts = Counter(episode.guid for episode in episodes)
     marks: dict[str, set[str]] = {}
     for episode in episodes:
-        marks.setdefault(episode.guid, set()).add(_mark(episode))
+        if counts[episode.guid] > 1:
+            marks.setdefault(episode.guid, set()).add(_mark(episode))
     distinct: dict[str, Episode] = {}
     for episode in episodes:
         guid = episode.guid
-        if len(marks[guid]) > 1:
+        if len(marks.get(guid, ())) > 1:
             guid = f"{guid}#{hashlib.sha256(_mark(episode).encode()).hexdigest()[:8]}"
             notes["guid that several episodes share: made unique"] += 1
         if guid in distinct:
@@ -197,12 +199,6 @@ def _mark(episode: Episode) -> str:
     return media if episode.guid != media else f"{episode.title}\n{episode.published_at}"
 
 
-def _first_text(fields: Fields, *names: str) -> str | None:
-    """The first non-empty text, in the order of `names`."""
-    texts = (text_of(element) for name in names for element in fields.get(name, ()))
-    return next((text for text in texts if text), None)
-
-
 def _first_url(fields: Fields, name: str, attribute: str) -> str | None:
     urls = (absolute_url(element, element.get(attribute)) for element in fields.get(name, ()))
     return next((url for url in urls if url), None)
@@ -210,7 +206,7 @@ def _first_url(fields: Fields, name: str, attribute: str) -> str | None:
 
 def _title(fields: Fields) -> str | None:
     """In one line. References such as `&amp;`, which many feeds write into CDATA, are resolved."""
-    title = _first_text(fields, "title", "itunes:title", "media:title")
+    title = first_text(fields, "title", "itunes:title", "media:title")
     line = " ".join(html.unescape(title).split()) if title else ""
     return (line if len(line) <= LONGEST_TITLE else f"{line[: LONGEST_TITLE - 1].rstrip()}…") or None
 
@@ -220,7 +216,7 @@ def _language(fields: Fields) -> str | None:
     some = next((elements[0] for elements in fields.values()), None)
     ancestors = some.iterancestors() if some is not None else ()
     inherited = (element.get(_XML_LANG) for element in ancestors)
-    return short(_first_text(fields, "language", "dc:language") or next((tag for tag in inherited if tag), None))
+    return short(first_text(fields, "language", "dc:language") or next((tag for tag in inherited if tag), None))
 
 
 _XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
@@ -235,7 +231,7 @@ def _categories(head: Fields) -> tuple[str, ...]:
 
 def _license(head: Fields) -> str | None:
     links = (link.get("href") for link in head.get("link", ()) if link.get("rel") == "license")
-    named = _first_text(head, "podcast:license", "creativecommons:license")
+    named = first_text(head, "podcast:license", "creativecommons:license")
     return short(named or _first_url(head, "podcast:license", "url") or next(links, None))
 
 
@@ -252,8 +248,11 @@ def _transcripts(item: Fields) -> tuple[TranscriptLink, ...]:
 
 
 def _number(text: str | None) -> int | None:
-    found = re.fullmatch(r"\s*(\d{1,9})(?:\.0*)?\s*", text or "")
+    found = _NUMBER.fullmatch(text) if text else None
     return int(found.group(1)) if found else None
+
+
+_NUMBER = re.compile(r"\s*(\d{1,9})(?:\.0*)?\s*")
 
 
 def _what_it_is(text: str) -> str:

@@ -25,8 +25,10 @@ def parse_date(text: str | None) -> datetime | None:
 
 def parse_duration_ms(text: str | None) -> int | None:
     """`1:02:03`, `62:03`, `3600`, `3600.5`, `PT1H2M`, `1h 2m 3s`, `45 min` in milliseconds. None for 0 and for other text."""
-    text = (text or "").strip().lower()[:LONGEST_TEXT]
-    if re.fullmatch(r"\d+(:\d{1,2}){0,2}([.,]\d+)?", text):
+    if not text:
+        return None
+    text = text.strip().lower()[:LONGEST_TEXT]
+    if _COLONS.fullmatch(text):
         seconds = 0.0
         for part in text.replace(",", ".").split(":"):
             seconds = seconds * 60 + float(part)
@@ -64,6 +66,7 @@ _ZONES_H = {
 }  # fmt: skip
 """Zone → hours east of UTC. Of several zones with one name, the one that most feeds mean."""
 
+_COLONS = re.compile(r"\d+(:\d{1,2}){0,2}([.,]\d+)?")
 _WORDED = re.compile(
     r"p?(?:(?P<d>\d+(?:[.,]\d+)?)\s*d(?:ays?)?)?\s*t?"
     r"(?:(?P<h>\d+(?:[.,]\d+)?)\s*(?:h|hrs?|hours?))?\s*"
@@ -92,6 +95,9 @@ def _utc(parts: dict[str, str | None]) -> datetime | None:
     return date if 1900 <= date.year <= 2100 and date.timestamp() != 0 else None
 
 
+_OFFSET = re.compile(r"([a-z]*)([+-]?)([\d:]*)")
+
+
 def _year(digits: str) -> int:
     """Two digits as RFC 2822 reads them: 50–99 are in the 20th century."""
     year = int(digits)
@@ -102,7 +108,7 @@ def _year(digits: str) -> int:
 
 def _offset(zone: str | None) -> timedelta:
     """The offset from UTC of `+0530`, `-08:00`, `PST`, `GMT+2`."""
-    found = re.fullmatch(r"([a-z]*)([+-]?)([\d:]*)", (zone or "").lower())
+    found = _OFFSET.fullmatch((zone or "").lower())
     name, sign, digits = found.groups() if found else ("", "", "")
     if not sign:
         return timedelta(hours=_ZONES_H.get(name, 0))

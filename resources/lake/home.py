@@ -175,12 +175,10 @@ def _is_renamed(source: Path, target: Path) -> bool:
 @contextmanager
 def _renamed(target: Path, *, exclusive: bool, private: bool, durable: bool) -> Iterator[BinaryIO]:
     """A hidden local file that is synced and renamed when it is complete."""
-    target.parent.mkdir(parents=True, exist_ok=True)
     hidden = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
+    is_there = True
     try:
-        if private:
-            hidden.touch(mode=0o600)
-        with hidden.open("wb") as stream:
+        with _created(hidden, 0o600 if private else 0o666) as stream:
             yield stream
             stream.flush()
             if durable:
@@ -189,8 +187,23 @@ def _renamed(target: Path, *, exclusive: bool, private: bool, durable: bool) -> 
             _link(hidden, target)
         else:
             hidden.replace(target)
+            is_there = False
     finally:
-        hidden.unlink(missing_ok=True)
+        if is_there:
+            hidden.unlink(missing_ok=True)
+
+
+def _created(path: Path, mode: int) -> BinaryIO:
+    """The new file, and its folder if it is missing."""
+
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags, mode)
+
+    try:
+        return open(path, "wb", opener=opener)
+    except FileNotFoundError:  # only the first time, and a look before each file takes as long as the file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return open(path, "wb", opener=opener)
 
 
 def _link(source: Path, target: Path) -> None:

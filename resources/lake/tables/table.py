@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from datetime import datetime
 from functools import cached_property
+from operator import attrgetter
 from types import NoneType
-from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Generic, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import pyarrow as pa
 
@@ -89,11 +90,8 @@ class Table(Generic[Row_co]):
         """
         rows = list(rows)
         columns = [
-            pa.array(
-                [constants[field.name]] * len(rows) if field.name in constants else _values(rows, field),
-                type=field.type,
-            )
-            for field in self.schema
+            pa.array([constants[name]] * len(rows) if name in constants else _values(rows, name, column), column.type)
+            for name, column in self._columns.items()
         ]
         return pa.Table.from_arrays(columns, schema=self.schema)
 
@@ -139,6 +137,10 @@ class _Column:
     load: Callable[[Any], Any] | None
     """Converts a value that Arrow gives to the field's value; None: they are equal."""
 
+    @cached_property
+    def is_nested(self) -> bool:
+        return pa.types.is_nested(self.type)
+
     @classmethod
     def of(cls, hint: Any) -> _Column:
         notes: list[object] = []
@@ -176,13 +178,15 @@ def _type_of(hint: Any) -> tuple[pa.DataType | None, Callable[[Any], Any] | None
     return _ARROW_TYPES.get(hint), None
 
 
-def _values(rows: Sequence[object], field: pa.Field) -> list[object]:
-    """The values of a column. A mapping may lack a column that may be NULL."""
-    name, nullable = field.name, field.nullable
-    values = [
-        (row.get(name) if nullable else row[name]) if isinstance(row, Mapping) else getattr(row, name) for row in rows
-    ]
-    return [_plain(value) for value in values] if pa.types.is_nested(field.type) else values
+def _values(rows: Sequence[object], name: str, column: _Column) -> list[object]:
+    """The values of a column, of rows that are all mappings or none. A mapping may lack a column that may be NULL."""
+    values: list[Any]
+    if rows and isinstance(rows[0], Mapping):
+        mappings = cast("Sequence[Mapping[str, object]]", rows)
+        values = [row.get(name) if column.nullable else row[name] for row in mappings]
+    else:
+        values = list(map(attrgetter(name), rows))
+    return [None if value is None else _plain(value) for value in values] if column.is_nested else values
 
 
 def _plain(value: object) -> object:

@@ -26,7 +26,7 @@ def seal_until(home: Path, last: int) -> None:
 
     def count(event: str, args: tuple[object, ...]) -> None:
         nonlocal done
-        if event in CHANGES or (event == "open" and "w" in str(args[1])):
+        if event in CHANGES or (event == "open" and ("w" in str(args[1]) or int(args[2]) & os.O_CREAT)):
             done += 1
             if done == last:
                 os._exit(9)
