@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import heapq
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
@@ -13,7 +11,9 @@ from typing import Any
 
 import dagster as dg
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from assets.catalogue.feed_pages import with_pages
 from assets.catalogue.redaction import by_redacted_guid, keep_secrets, redacted
 from partitions.credentials import without_credentials
 from partitions.feeds.details import Details
@@ -36,17 +36,12 @@ from resources.lake.tables import FAILURES
 from resources.lake.tables.catalogue import EPISODES, POLLS, EpisodeRow, PollRow, UnchangedPollRow
 from resources.lake.tombstones import Tombstones
 from resources.lake.unchanged_polls import note_unchanged
-from speech.errors import Gone, HttpRefused, NotAFeed, NotFound, TooLarge, UpstreamMissing
+from speech.errors import Gone, NotAFeed, UpstreamMissing
 
 POLLS_AT_ONCE = 8
-MOST_PAGES = 100
-"""Further pages of a feed that are read."""
-PAGES_WITHIN_S = 60.0
-"""After which no further page is asked for."""
 MOVED = "moved permanently to "
 IF_AGREED = "; the subscription follows if the next poll agrees"
 SHOWN_EPISODES = 10
-_UNDATED = datetime.min.replace(tzinfo=UTC)
 
 _CHANGES = (
     "title", "published_at", "duration_declared_ms", "enclosure_url", "enclosure_type", "enclosure_length", "listed",
@@ -59,18 +54,21 @@ _POLL_DETAILS = tuple(name for name in _DETAILS if name in POLLS.schema.names an
 
 
 def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
-    (poll,) = POLLS.rows_of(tables["polls"])
-    columns = (tables["episodes"][name].to_pylist() for name in ("published_at", "title", "guid"))
-    newest = heapq.nlargest(SHOWN_EPISODES, zip(*columns, strict=True), key=lambda row: row[0] or _UNDATED)
-    lines = [f"- {str(at or 'undated')[:10]} {markdown_text(title or guid)}" for at, title, guid in newest]
+    (poll,) = tables["polls"].select(("title", "http_status", "n_episodes", "problems")).to_pylist()
+    episodes = tables["episodes"]
+    newest_first = pc.sort_indices(episodes["published_at"], sort_keys=[("", "descending")])  # the undated at the end
+    lines = [
+        f"- {str(row['published_at'] or 'undated')[:10]} {markdown_text(row['title'] or row['guid'])}"
+        for row in episodes.select(("published_at", "title", "guid")).take(newest_first[:SHOWN_EPISODES]).to_pylist()
+    ]
     return {
-        "dagster/row_count": tables["episodes"].num_rows,
-        "title": poll.title or "",
-        "http_status": poll.http_status or 0,
-        "episodes_listed": poll.n_episodes,
+        "dagster/row_count": episodes.num_rows,
+        "title": poll["title"] or "",
+        "http_status": poll["http_status"] or 0,
+        "episodes_listed": poll["n_episodes"],
         "newest": dg.MetadataValue.md("\n".join(lines)),
         "problems": dg.MetadataValue.md(
-            "\n".join(f"- {markdown_text(problem)}" for problem in poll.problems) or "none"
+            "\n".join(f"- {markdown_text(problem)}" for problem in poll["problems"]) or "none"
         ),
     }
 
@@ -185,8 +183,11 @@ def _poll(feed_id: str, known: _Known, policy: FetchPolicy) -> Landing | Unchang
     feed = parse_feed(document.content, url=document.final_url, content_type=document.content_type)
     document = replace(document, content=b"")  # may be large, and is not needed any more
     moved_to, last = _moved_to(document, feed.moved_to), known.poll(feed_id) if last_poll else None
-    pages = _with_pages(feed, policy)
-    landing = _landing(catalogue, feed_id, pages, subscription, known.episodes(feed_id), document, last)
+    pages = with_pages(feed, policy)
+    if pages.may_pass:  # without validators, so that the next poll sees the document and asks for the pages again
+        document = replace(document, etag=None, last_modified=None)
+    before = known.episodes(feed_id)
+    landing = _landing(catalogue, feed_id, pages.feed, subscription, before, document, last, is_whole=pages.is_whole)
     return _followed(landing, subscription, last, moved_to, catalogue, policy)
 
 
@@ -202,28 +203,6 @@ def _fetched(
         raise Gone(
             f"{error} The subscription has ended. `podlake refresh {subscription.feed_id}` asks the server again."
         ) from error
-
-
-def _with_pages(feed: Feed, policy: FetchPolicy) -> Feed:
-    """The feed with the episodes of its further pages (RFC 5005)."""
-    episodes = {episode.guid: episode for episode in feed.episodes}
-    problems, url, seen = list(feed.problems), feed.next_url, set[str]()
-    ends_at = time.monotonic() + PAGES_WITHIN_S
-    while url and url not in seen and len(seen) < MOST_PAGES:
-        if time.monotonic() > ends_at:
-            problems.append(f"further pages were not read, because they took more than {PAGES_WITHIN_S:.0f} s")
-            break
-        seen.add(url)
-        try:
-            document = fetch_document(url, policy)
-            assert isinstance(document, Document), "the request had no condition"
-            page = parse_feed(document.content, url=document.final_url, content_type=document.content_type)
-        except (NotFound, NotAFeed, HttpRefused, TooLarge) as error:
-            problems.append(f"a further page could not be read: {error}")
-            break
-        episodes = {**{episode.guid: episode for episode in page.episodes}, **episodes}
-        url = page.next_url
-    return replace(feed, episodes=tuple(episodes.values()), problems=tuple(problems)) if feed.next_url else feed
 
 
 def _moved_to(answer: Answer, declared: str | None) -> str | None:
@@ -265,6 +244,8 @@ def _landing(
     known: Sequence[EpisodeRow],
     document: Document | None,
     last: PollRow | None,
+    *,
+    is_whole: bool = True,
 ) -> Landing:
     now = datetime.now(UTC)
     listed_by_guid = by_redacted_guid(feed.episodes)
@@ -292,7 +273,7 @@ def _landing(
                        last_polled_at=now, problems=(*last.problems, reason))  # fmt: skip
         return Landing(feed_id, {"episodes": known, "polls": [poll]})
     rows += [
-        replace(row, listed=False, last_changed_at=now if row.listed else row.last_changed_at)
+        replace(row, listed=False, last_changed_at=now) if row.listed and is_whole else row
         for row in known
         if row.episode_id not in listed
     ]

@@ -2,115 +2,25 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import io
 import stat
 import wave
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import dagster as dg
 import pytest
 
-import assets.catalogue.episodes
 from assets.audio.audio import audio
-from assets.audio.hashes import hashes
-from assets.catalogue.episodes import episodes
-from assets.catalogue.feeds import feeds
-from assets.stages import EPISODE_GRAPH
-from partitions.feeds import encodings
-from partitions.window import Window
-from pipeline.asset_definition import as_asset
 from pipeline.audio_inputs import acquisition
 from pipeline.stage import Batch, Failure
-from resources.fetch.audio_store import AudioStore
-from resources.lake.catalogue import Catalogue
 from resources.lake.commits import all_open_commits
-from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import ACQUISITIONS, EPISODES, FAILURES, HASHES, POLLS, TABLES
 from speech.errors import HostPaused
-from speech.waveforms import WaveformCache
+from tests.assets.polled_feed import FEED, Pipeline, enclosure, site
 from tests.fetch import loopback
-from tests.instances import instance_for_test
-
-FEED = """<rss version="2.0"><channel><title>Show</title><item><title>One</title><guid>g1</guid>
-<pubDate>Thu, 01 Jan 2026 08:00:00 GMT</pubDate>{enclosures}</item></channel></rss>"""
-
-
-@contextmanager
-def site(files: dict[str, bytes], redirect: int = 302, *, etag: bool = False) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = files.get(self.path)
-            if body is not None and body.startswith(b"to:"):
-                self.send_response(redirect)
-                self.send_header("Location", body[3:].decode())
-                body = b""
-            elif body is not None and body.startswith(b"429:"):
-                self.send_response(429)
-                self.send_header("Retry-After", body[4:].decode())
-                body = b""
-            else:
-                version = f'"{hashlib.md5(body or b"").hexdigest()}"'
-                is_known = etag and body is not None and self.headers.get("If-None-Match") == version
-                self.send_response(404 if body is None else 304 if is_known else 200)
-                if etag:
-                    self.send_header("ETag", version)
-                body = b"" if is_known else body
-            self.send_header("Content-Length", str(len(body or b"")))
-            self.end_headers()
-            self.wfile.write(body or b"")
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        thread = Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"127.0.0.1:{http.server_port}"
-        http.shutdown()
-        thread.join()
-
-
-class Pipeline:
-    def __init__(self, instance: dg.DagsterInstance, folder: Path) -> None:
-        self.instance, self.lake = instance, Lake(Home.at(str(folder / "home")))
-        self.catalogue = Catalogue(self.lake)
-        self.given = {
-            "lake": self.lake, "catalogue": self.catalogue, "window": Window(), "episode_graph": EPISODE_GRAPH,
-            "audio_store": AudioStore(self.lake.home, folder / "home", 10**9), "fetch_policy": loopback(),
-            "waveforms": WaveformCache(folder / "waveforms", 10**9),
-        }  # fmt: skip
-        self.assets = [feeds, *(as_asset(stage, batch_size=5, code_version="1") for stage in (episodes, audio, hashes))]
-
-    def run(self, asset: str, key: str | None = None) -> bool:
-        return dg.materialize(
-            self.assets, selection=[asset], partition_key=key, instance=self.instance, resources=self.given,
-            raise_on_error=False,
-        ).success  # fmt: skip
-
-    def poll(self) -> str:
-        """The key of the only episode."""
-        assert self.run("feeds")
-        assert self.run("episodes", "show")
-        (row,) = self.lake.rows(EPISODES, "show")
-        return row.episode_id
-
-
-@pytest.fixture
-def pipeline(tmp_path: Path) -> Iterator[Pipeline]:
-    with instance_for_test() as instance:
-        yield Pipeline(instance, tmp_path)
-
-
-def enclosure(url: str) -> str:
-    return f'<enclosure url="{url}" type="audio/mpeg"/>'
 
 
 def test_other_bytes_are_a_new_acquisition_and_the_earlier_one_stays(pipeline: Pipeline) -> None:
@@ -384,58 +294,6 @@ def test_guids_that_differ_only_in_credentials_are_episodes_of_their_own(pipelin
     assert sorted(seen[0]) == [f"http://{host}/1.mp3", f"http://{host}/2.mp3"]
     assert seen[0] == seen[1]
     assert not any("S3CRET" in row.guid for row in pipeline.lake.rows(EPISODES, "show"))
-
-
-def test_further_pages_are_read_up_to_a_loop(pipeline: Pipeline) -> None:
-    files: dict[str, bytes] = {}
-    with site(files) as host:
-        for page, following in (("1", "2"), ("2", "3"), ("3", "1")):
-            link = f'<link xmlns="http://www.w3.org/2005/Atom" rel="next" href="http://{host}/{following}"/><item>'
-            one = FEED.format(enclosures=enclosure(f"http://{host}/{page}.mp3")).replace("g1", f"g{page}")
-            files[f"/{page}"] = one.replace("<item>", link).encode()
-        pipeline.catalogue.subscribe([(f"http://{host}/1", "Show")])
-        assert pipeline.run("feeds")
-        assert pipeline.run("episodes", "show")
-    assert sorted(row.guid for row in pipeline.lake.rows(EPISODES, "show")) == ["g1", "g2", "g3"]
-
-
-@pytest.mark.parametrize(
-    ("second", "said"),
-    [
-        ("http://10.0.0.1/2", "10.0.0.1 is at 10.0.0.1, which is not a public address"),
-        ("file:///etc/passwd", "leads to no http or https address"),
-        ("/gone", "answered 404 Not Found"),
-        ("/page", "is not a podcast feed"),
-        ("/bomb", "The unzipped document is larger than 1000 bytes"),
-    ],
-)
-def test_a_further_page_that_cannot_be_read_costs_itself_only(
-    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, second: str, said: str
-) -> None:
-    monkeypatch.setattr(encodings, "UNZIPPED_LIMIT_BYTES", 1000)
-    link = f'<link xmlns="http://www.w3.org/2005/Atom" rel="next" href="{second}"/><item>'
-    first = FEED.format(enclosures=enclosure("/1.mp3")).replace("<item>", link).encode()
-    with site({"/1": first, "/page": b"<html></html>", "/bomb": gzip.compress(bytes(10_000))}) as host:
-        pipeline.catalogue.subscribe([(f"http://{host}/1", "Show")])
-        assert pipeline.run("feeds")
-        assert pipeline.run("episodes", "show")
-    (poll,) = pipeline.lake.rows(POLLS, "show")
-    assert poll.n_episodes == 1
-    (problem,) = poll.problems
-    assert problem.startswith("a further page could not be read: ")
-    assert said in problem
-
-
-def test_pages_without_end_are_read_for_a_limited_time(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(assets.catalogue.episodes, "PAGES_WITHIN_S", 0.0)
-    link = '<link xmlns="http://www.w3.org/2005/Atom" rel="next" href="/2"/><item>'
-    page = FEED.format(enclosures=enclosure("/1.mp3")).replace("<item>", link)
-    with site({"/1": page.encode()}) as host:
-        pipeline.catalogue.subscribe([(f"http://{host}/1", "Show")])
-        assert pipeline.run("feeds")
-        assert pipeline.run("episodes", "show")
-    (poll,) = pipeline.lake.rows(POLLS, "show")
-    assert (poll.n_episodes, poll.problems) == (1, ("further pages were not read, because they took more than 0 s",))
 
 
 def test_hashes_names_the_bytes_by_sha256_and_md5(pipeline: Pipeline) -> None:
