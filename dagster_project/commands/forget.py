@@ -70,7 +70,10 @@ class Plan:
 def plan(catalogue: Catalogue, names: Sequence[str]) -> Plan:
     """What the names cover: feeds with all their episodes, and episodes. Raises `UpstreamMissing`."""
     polled = all_open_commits(catalogue.home).get("episodes", {}).keys()
-    known = {feed.feed_id for feed in catalogue.all_subscriptions()} | {SINGLES} | polled
+    # A removal that was interrupted may have left no more of a feed than its row of the table, which goes last.
+    known = (
+        {feed.feed_id for feed in catalogue.all_subscriptions()} | {SINGLES, *_landed_feeds(catalogue.lake)} | polled
+    )
     feeds = tuple(dict.fromkeys(name for name in names if name in known))
     rows = {row.episode_id: row for feed_id in feeds for row in catalogue.lake.rows(tables.EPISODES, feed_id)}
     rows |= catalogue.entries([name for name in names if name not in known])
@@ -83,6 +86,11 @@ def plan(catalogue: Catalogue, names: Sequence[str]) -> Plan:
     n_rows = sum(count for ((count,),) in counts)
     audio = audio_of(catalogue.lake, keys)
     return Plan(feeds, tuple(rows.values()), keys, audio, n_rows, *_exports(catalogue.home, keys))
+
+
+def _landed_feeds(lake: Lake) -> list[str]:
+    landed = lake.read_file(tables.SUBSCRIPTIONS, tables.SUBSCRIPTIONS.landing_key())
+    return [] if landed is None else landed["feed_id"].to_pylist()
 
 
 def _exports(home: Home, keys: Collection[str]) -> tuple[tuple[KnownExport, ...], tuple[KnownExport, ...]]:
@@ -124,6 +132,8 @@ def forget(instance: dg.DagsterInstance, catalogue: Catalogue, cache: Path, serv
     for row in plan.episodes:
         if row.feed_id == SINGLES:
             catalogue.forget_single(row)
+    for key in plan.keys:
+        catalogue.remove_episode(key, undo=True)  # the note of `podlake remove` has the key as its name
     catalogue.forget_secrets(plan.keys, feeds)
     forget_removed_audio(lake, plan.audio.sha256)
     lake.remove(CHECK_RESULTS, CHECK_RESULTS.landing_key())  # its examples name episodes; the next check lands it again

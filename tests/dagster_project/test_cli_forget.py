@@ -272,6 +272,29 @@ def test_what_an_interrupted_removal_left_is_removed_by_the_next(secret: str, ho
     assert traces(home, [*SECRET, secret.encode()]) == []
 
 
+def test_an_episode_that_was_removed_before_is_forgotten(secret: str, home: Home) -> None:
+    podlake("remove", secret)
+    assert f"removed/{secret}.json" in traces(home, [secret.encode()])
+    podlake("forget", secret, "--yes")
+    assert traces(home, [*SECRET, secret.encode()]) == []
+
+
+def test_an_interrupted_removal_of_a_feed_is_completed_by_the_next(
+    home: Home, site: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("resources.lake.forgetting.forget_unchanged", interrupt)
+        assert "Aborted" in podlake("forget", "show", "--yes")
+    assert Catalogue(Lake(home)).subscriptions() == []
+    assert "1 feeds" in podlake("forget", "show", "--yes")
+    assert traces(home, [b"secret", b"public", site.encode()]) == []
+    assert [path for path in traces(home, [b"show"]) if not path.startswith("dagster/")] == []
+    assert "There is no episode and no feed show" in podlake("forget", "show", "--yes")
+
+
 def test_a_feed_goes_with_all_its_episodes_and_is_not_added_again(secret: str, home: Home, site: str) -> None:
     podlake("forget", "show", "--yes")
     assert traces(home, [b"secret", b"public", site.encode()]) == []
