@@ -54,21 +54,21 @@ _POLL_DETAILS = tuple(name for name in _DETAILS if name in POLLS.schema.names an
 
 
 def _ui_metadata(tables: Mapping[str, pa.Table]) -> dict[str, Any]:
-    (poll,) = tables["polls"].select(("title", "http_status", "n_episodes", "problems")).to_pylist()
-    episodes = tables["episodes"]
-    newest_first = pc.sort_indices(episodes["published_at"], sort_keys=[("", "descending")])  # the undated at the end
+    (poll,) = POLLS.rows_of(tables["polls"])
+    rows = tables["episodes"]
+    newest_first = pc.sort_indices(rows["published_at"], sort_keys=[("", "descending")])  # the undated at the end
     lines = [
         f"- {str(row['published_at'] or 'undated')[:10]} {markdown_text(row['title'] or row['guid'])}"
-        for row in episodes.select(("published_at", "title", "guid")).take(newest_first[:SHOWN_EPISODES]).to_pylist()
+        for row in rows.select(("published_at", "title", "guid")).take(newest_first[:SHOWN_EPISODES]).to_pylist()
     ]
     return {
-        "dagster/row_count": episodes.num_rows,
-        "title": poll["title"] or "",
-        "http_status": poll["http_status"] or 0,
-        "episodes_listed": poll["n_episodes"],
+        "dagster/row_count": rows.num_rows,
+        "title": poll.title or "",
+        "http_status": poll.http_status or 0,
+        "episodes_listed": poll.n_episodes,
         "newest": dg.MetadataValue.md("\n".join(lines)),
         "problems": dg.MetadataValue.md(
-            "\n".join(f"- {markdown_text(problem)}" for problem in poll["problems"]) or "none"
+            "\n".join(f"- {markdown_text(problem)}" for problem in poll.problems) or "none"
         ),
     }
 
