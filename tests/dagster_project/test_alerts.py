@@ -42,7 +42,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("PODLAKE_HOME", str(tmp_path / "home"))
     hear = f"import sys; open({str(tmp_path / 'told')!r}, 'a').write(sys.stdin.read() + chr(10))"
     monkeypatch.setenv("PODLAKE_ALERT_COMMAND", f'{sys.executable} -c "{hear}"')
-    monkeypatch.setenv("PODLAKE_ALERT_FEED_HOURS", "0.000001")
+    monkeypatch.setenv("PODLAKE_ALERT_FEED_HOURS", "1e-10")  # any failure is old enough
     return Settings()
 
 
