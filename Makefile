@@ -65,7 +65,7 @@ chaos: $(VENV)/.dev ## kill -9 at 100 random moments, at 20 with S3 and PostgreS
 	CHAOS_EPISODES=$${CHAOS_EPISODES:-40} CHAOS_KILLS=$${CHAOS_KILLS:-100} CHAOS_KILLS_S3=$${CHAOS_KILLS_S3:-20} CHAOS_PODCAST_KILLS=$${CHAOS_PODCAST_KILLS:-10} $(BIN)/python -m pytest -s tests/chaos
 
 soak: $(VENV)/.dev ## Everything at once under faults, for SOAK_MINUTES (10): nothing leaks, every row is accounted for
-	SOAK_MINUTES=$${SOAK_MINUTES:-10} $(BIN)/python -m pytest -s tests/soak
+	SOAK_MINUTES=$${SOAK_MINUTES:-10} ARROW_DEFAULT_MEMORY_POOL=system $(BIN)/python -m pytest -s tests/soak
 
 pictures: $(VENV)/.dev ## The README's pictures, from the lake of `make demo`
 	$(BIN)/python -m demo.pictures

@@ -154,7 +154,8 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.skipif(not MINUTES, reason="make soak runs it for SOAK_MINUTES")
 @pytest.mark.timeout(int(60 * MINUTES) + 3 * PATIENCE_S)
 def test_nothing_leaks_and_every_row_is_accounted_for(environment: Path) -> None:
-    limit_allocators()  # as `podlake serve` does
+    limit_allocators()  # as `podlake serve` does; for Arrow it is too late, so that `make soak` sets the variable
+    assert pa.default_memory_pool().backend_name == "system", "Start it with `make soak`."
     site, faults, done = Site(environment / "site"), Faults(), Counter[str]()
     site.grow(FIRST_EPISODES)
     lake, stop, errors = Lake(Home.at(str(environment / "home"))), threading.Event(), []
