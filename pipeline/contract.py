@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import dagster as dg
 
@@ -27,7 +28,7 @@ from pipeline.records import Run, commit_landing, landed_by, record_failure, rem
 from pipeline.reporting import cost_metadata, log_outcome, progress_lines, step_failure
 from pipeline.run_keys import has_planned_events, named_keys
 from pipeline.run_process import tag_process
-from pipeline.stage import Batch, Failure, Landing, Outcome, Stage, Unchanged
+from pipeline.stage import Batch, Failure, Landing, Outcome, Stage, Unchanged, Written
 from pipeline.traces import batch_trace
 from resources.lake.commits import Commit, open_commits
 from resources.lake.lake import Lake
@@ -189,7 +190,7 @@ def _tried(step: _Step, keys: tuple[str, ...]) -> Iterator[tuple[Outcome, int]]:
     while pending:
         again: list[str] = []
         longest_s = 0.0
-        for outcome in _attempt(step, pending):
+        for outcome in _attempt(step, pending, attempt):
             wait_s = retry_wait_s(outcome.error, attempt) if isinstance(outcome, Failure) else None
             if wait_s is None:
                 yield outcome, attempt
@@ -202,14 +203,14 @@ def _tried(step: _Step, keys: tuple[str, ...]) -> Iterator[tuple[Outcome, int]]:
         pending, attempt = tuple(again), attempt + 1
 
 
-def _attempt(step: _Step, keys: tuple[str, ...]) -> Iterator[Outcome]:
+def _attempt(step: _Step, keys: tuple[str, ...], attempt: int) -> Iterator[Outcome]:
     """An outcome for each key. After an unexpected error, one suspect fails and the stage starts again with the others."""
     pending, restarts = keys, 0
     while pending:
         error: Exception | None = None
         left = dict.fromkeys(pending)
         try:
-            for outcome in _work(step, pending):
+            for outcome in _work(step, pending, attempt):
                 if outcome.key not in left:
                     log.error(
                         "%s: a second outcome for %s is ignored",
@@ -237,9 +238,10 @@ def _attempt(step: _Step, keys: tuple[str, ...]) -> Iterator[Outcome]:
         pending, restarts = tuple(left), restarts + 1
 
 
-def _work(step: _Step, keys: tuple[str, ...]) -> Iterator[Outcome]:
+def _work(step: _Step, keys: tuple[str, ...], attempt: int) -> Iterator[Outcome]:
     resources = {name: getattr(step.context.resources, name) for name in step.stage.needs}
-    return step.stage.work(Batch(keys, step.upstream, step.optional), **resources)
+    batch = Batch(keys, step.upstream, step.optional, write=partial(_write, step, attempts=attempt))
+    return step.stage.work(batch, **resources)
 
 
 def _suspect(error: Exception, left: Mapping[str, None]) -> str:
@@ -253,17 +255,14 @@ def _cause(error: Exception | None) -> Exception | None:
     return error.cause if isinstance(error, EngineFailed) else error
 
 
-def _land(step: _Step, outcome: Outcome, attempts: int) -> Outcome:
+def _land(step: _Step, outcome: Outcome, attempts: int) -> Landing | Unchanged | Failure:
     """Land the rows or record the failure. An error on the way is a failure of this episode only."""
     if isinstance(outcome, Landing):
-        try:
-            event = _write(step, outcome, attempts)
-        except Exception as error:
-            log.exception("%s: %s could not be landed", step.stage.name, outcome.key)
-            outcome = Failure(outcome.key, _storage_error(outcome.key, error), outcome.cost)
-        else:
-            _log_event(step, event)
-            return outcome
+        outcome = _write(step, outcome, attempts=attempts)
+    if isinstance(outcome, Written):
+        step.after_batch.add(outcome.tables)
+        _log_event(step, outcome.event)
+        return outcome.landing
     if isinstance(outcome, Unchanged):
         try:
             _keep(step, outcome)
@@ -291,20 +290,23 @@ def _keep(step: _Step, outcome: Unchanged) -> None:
         _log_event(step, materialization(step.stage, outcome.key, landed, step.read, step.code_version, {}))
 
 
-def _write(step: _Step, landing: Landing, attempts: int) -> dg.AssetMaterialization:
-    """Write the rows, then the commit. Returns the event of the landing."""
+def _write(step: _Step, landing: Landing, *, attempts: int) -> Written | Failure:
+    """Write the rows, then the commit. Several threads may do so at once."""
     started = time.monotonic()
     upstream = {name: landed[landing.key] for name, landed in step.read.items() if landing.key in landed}
-    tables, commit = write_rows(
-        step.lake, step.stage, landing, step.run, upstream, replaces=step.replaced.get(landing.key)
-    )
-    shown = {**step.stage.ui_metadata(tables), **cost_metadata(landing)}
-    write_ms = round(1000 * (time.monotonic() - started))
-    landed = commit_landing(
-        step.lake, step.stage, landing, step.run, upstream, commit, write_ms=write_ms, attempts=attempts
-    )
-    step.after_batch.add(tables)
-    return materialization(step.stage, landing.key, landed, step.read, step.code_version, shown)
+    replaces = step.replaced.get(landing.key)
+    try:
+        tables, commit = write_rows(step.lake, step.stage, landing, step.run, upstream, replaces=replaces)
+        shown = {**step.stage.ui_metadata(tables), **cost_metadata(landing)}
+        write_ms = round(1000 * (time.monotonic() - started))
+        landed = commit_landing(
+            step.lake, step.stage, landing, step.run, upstream, commit, write_ms=write_ms, attempts=attempts
+        )
+        event = materialization(step.stage, landing.key, landed, step.read, step.code_version, shown)
+    except Exception as error:
+        log.exception("%s: %s could not be landed", step.stage.name, landing.key)
+        return Failure(landing.key, _storage_error(landing.key, error), landing.cost)
+    return Written(landing, tables, event)
 
 
 def _log_event(step: _Step, event: dg.AssetMaterialization) -> None:

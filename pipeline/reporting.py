@@ -11,7 +11,7 @@ from typing import Any
 
 import dagster as dg
 
-from pipeline.stage import Failure, Landing, Outcome, Stage, Unchanged
+from pipeline.stage import Failure, Landing, Stage, Unchanged
 from resources.engines.progress import at_work
 from resources.logs import with_log_fields
 from speech.errors import policy_of
@@ -87,7 +87,7 @@ def progress_lines(run_log: dg.DagsterLogManager, stage: Stage, keys: Collection
         stop.set()
 
 
-def log_outcome(stage: Stage, outcome: Outcome, count: int, total: int) -> None:
+def log_outcome(stage: Stage, outcome: Landing | Unchanged | Failure, count: int, total: int) -> None:
     """One line per episode."""
     if isinstance(outcome, Failure):
         log.warning(

@@ -15,7 +15,7 @@ from threading import Semaphore, Thread
 from typing import Any
 
 import pyarrow as pa
-from dagster import DynamicPartitionsDefinition
+from dagster import AssetMaterialization, DynamicPartitionsDefinition
 
 from partitions.credentials import without_credentials
 from partitions.definitions import EPISODES, FEEDS, LESSONS, PODCASTS, VIDEOS
@@ -37,6 +37,8 @@ class Batch:
     """Stage → key → the record of its last landing. Every key has one for each upstream stage."""
     optional: Mapping[str, Mapping[str, StageRunRow]] = field(default_factory=dict)
     """The same for the optional inputs, of the keys for which they have landed."""
+    write: Callable[[Landing], Written | Failure] | None = None
+    """Writes and commits a landing in the thread that made it, for stages with more to land than to work on."""
 
     def audio_sha256(self, key: str) -> str:
         """The acquisition that all upstream rows of the episode were made from.
@@ -146,7 +148,20 @@ class Unchanged:
     """What `Stage.note_unchanged` writes of it."""
 
 
-Outcome = Landing | Failure | Unchanged
+@dataclass(frozen=True)
+class Written:
+    """A landing whose rows are visible, and of which Dagster has no event yet."""
+
+    landing: Landing
+    tables: Mapping[str, pa.Table]
+    event: AssetMaterialization
+
+    @property
+    def key(self) -> str:
+        return self.landing.key
+
+
+Outcome = Landing | Written | Failure | Unchanged
 Work = Callable[..., Iterator[Outcome]]
 UiMetadata = Callable[[Mapping[str, pa.Table]], Mapping[str, Any]]
 
@@ -204,8 +219,16 @@ class Stage(StageSpec):
         return frozenset(list(inspect.signature(self.after_batch).parameters)[2:] if self.after_batch else ())
 
 
-def each(keys: Sequence[str], do: Callable[[str], Landing | Unchanged], *, workers: int = 1) -> Iterator[Outcome]:
+def each(
+    keys: Sequence[str],
+    do: Callable[[str], Landing | Unchanged],
+    *,
+    workers: int = 1,
+    write: Callable[[Landing], Written | Failure] | None = None,
+) -> Iterator[Outcome]:
     """Do the keys one by one, or `workers` at once. An exception is the failure of its key only.
+
+    With `write`, the worker that has made a landing writes it too.
 
     At most 2 × `workers` outcomes are in work or wait for the caller, so that memory is bounded. The threads are
     daemons: an interrupted run does not wait until a download ends.
@@ -220,7 +243,8 @@ def each(keys: Sequence[str], do: Callable[[str], Landing | Unchanged], *, worke
                 key = waiting.get_nowait()
                 try:
                     with log_fields(key=key):
-                        done.put(do(key))
+                        made = do(key)
+                        done.put(write(made) if write and isinstance(made, Landing) else made)
                 except Exception as error:  # noqa: BLE001 - the batch contract classifies it
                     done.put(Failure(key, error))
                 except BaseException as error:  # noqa: BLE001 - raised in the main thread

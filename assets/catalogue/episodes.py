@@ -138,6 +138,7 @@ def episodes(batch: Batch, catalogue: Catalogue, fetch_policy: FetchPolicy) -> I
         batch.keys,
         lambda key: _without_forgotten(_poll(key, known, fetch_policy), catalogue.home),
         workers=POLLS_AT_ONCE,
+        write=batch.write,
     )
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from threading import current_thread, main_thread
 from typing import Any
 
 import boto3
@@ -364,6 +365,31 @@ def test_an_error_while_landing_is_a_retryable_failure_of_that_episode(
     assert (failure["error_class"], failure["retryable"]) == ("storage", True)
     assert failure["next_retry_at"] > failure["last_at"]
     assert events(instance, "first") == Counter(key for key in KEYS if key != GONE)
+
+
+def test_threads_that_write_their_landings_land_each_once(instance: dg.DagsterInstance, world: World) -> None:
+    table = FIRST.tables[0]
+    written_by: dict[str, str] = {}
+
+    def ui_metadata(tables: Mapping[str, pa.Table]) -> Mapping[str, object]:
+        [key] = set(tables[table.name]["episode_id"].to_pylist())
+        written_by[key] = current_thread().name
+        return _fail_for(GONE, OSError(5, "Input/output error"))(tables)
+
+    def work(batch: Batch, world: World) -> Iterator[Outcome]:
+        def one(key: str) -> Landing:
+            world.do("first", key)
+            return Landing(key, {table.name: [SPEAKER]}, Cost(SHA, "f" * 16))
+
+        return each(batch.keys, one, workers=3, write=batch.write)
+
+    world.errors = {("first", FLAKY): NetworkError("reset by the server")}
+    assert not materialize_stage(instance, world, replace(FIRST, work=work, ui_metadata=ui_metadata))
+    good = [key for key in KEYS if key not in (GONE, FLAKY)]
+    assert main_thread().name not in written_by.values()
+    assert open_keys(world.lake, FAILURES) == sorted([f"{GONE}.first", f"{FLAKY}.first"])
+    assert events(instance, "first") == Counter(good)
+    assert {key: found.attempts for key, found in world.lake.runs("first", KEYS).items()} == dict.fromkeys(good, 1)
 
 
 def test_a_failure_that_cannot_be_recorded_does_not_end_the_batch(
