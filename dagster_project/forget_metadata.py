@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from speech.errors import PodlakeError
+
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
@@ -23,6 +25,10 @@ SHORTEST = 8
 _EDITED = {"runs", "run_tags", "asset_keys", "jobs", "instigators", "daemon_heartbeats", "kvs"}
 """Tables whose rows stay: the text is replaced. Rows of other tables are deleted."""
 _AT_ONCE = 200
+
+
+class InWork(PodlakeError):
+    """A run or a backfill works on what is to be forgotten."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from starlette.requests import Request
 
 from assets.stages import GRAPH
+from dagster_project.build_resources import build_resources
 from dagster_project.commands import forget as forgetting
 from dagster_project.commands.add import register_feeds
 from dagster_project.commands.bulk_import import ImportedLines, import_lines
@@ -191,14 +192,15 @@ def _retry(service: Service, asked: RetryRequest) -> RetryResult:
 
 
 def _forget(service: Service, name: str) -> Forgotten:
-    catalogue = Catalogue(service.lake)
+    resources, cache = build_resources(service.settings), service.settings.cache_folder
     try:
-        plan = forgetting.plan(catalogue, [name])
+        plan = forgetting.plan(resources, cache, [name])
     except UpstreamMissing as error:
         raise Problem(404, f"There is no {name}.") from error
     with _importing, open_instance(service.settings) as instance:
-        forgetting.forget(instance, catalogue, service.settings.cache_folder, database_url(service.settings), plan)
-    return Forgotten(len(plan.feeds), len(plan.keys), plan.rows, len(plan.audio.files))
+        forgetting.forget(instance, resources, cache, database_url(service.settings), plan)
+    left = [one for removal in plan.lessons for one in removal.elsewhere]
+    return Forgotten(len(plan.feeds), len(plan.keys), plan.rows, len(plan.audio.files), len(plan.lessons), left)
 
 
 def _ids(service: Service, urls: Sequence[str]) -> dict[str, str]:

@@ -14,27 +14,25 @@ from dagster_project.cli.context import log_to_screen, read_settings, require_fe
 @click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def forget(names: tuple[str, ...], dry_run: bool, yes: bool) -> None:
-    """Remove every byte of feeds or episodes: audio, rows, exports and Dagster's events.
+    """Remove every byte of feeds or episodes: audio, rows, exports, lessons made of them, and Dagster's events.
 
     A poll does not list them again. Backups and older versions of objects in a bucket are not touched.
     """
+    from dagster_project.build_resources import build_resources
     from dagster_project.commands import forget as command
     from dagster_project.commands.add import register_feeds
     from dagster_project.instance import database_url, open_instance
-    from resources.lake.catalogue import Catalogue
-    from resources.lake.home import Home
-    from resources.lake.lake import Lake
 
     settings = read_settings()
-    catalogue = Catalogue(Lake(Home.at(settings.home)))
-    plan = command.plan(catalogue, names)
+    resources = build_resources(settings)
+    plan = command.plan(resources, settings.cache_folder, names)
     click.echo(command.summary(plan))
     if dry_run:
         return
     if not yes:
         click.confirm("This cannot be undone. Remove all of it?", abort=True)
     with open_instance(settings) as instance:
-        command.forget(instance, catalogue, settings.cache_folder, database_url(settings), plan)
+        command.forget(instance, resources, settings.cache_folder, database_url(settings), plan)
     if plan.feeds:
         register_feeds(settings)
     click.echo("Removed.")

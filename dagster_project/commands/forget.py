@@ -1,4 +1,7 @@
-"""`podlake forget`: remove every byte of episodes and feeds, and keep polls from listing them again."""
+"""`podlake forget`: remove every byte of episodes and feeds, and keep polls from listing them again.
+
+A lesson that was made of an episode goes with it.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,10 @@ from pathlib import Path
 import dagster as dg
 
 from assets.stages import FEED_GRAPH, GATHERING, STAGES
+from dagster_project.commands import forget_requested
+from dagster_project.commands.forget_requested import LESSON, Removal, Resources
 from dagster_project.commands.terminal import cell
-from dagster_project.forget_metadata import Traces, remove_traces
+from dagster_project.forget_metadata import InWork, Traces, remove_traces
 from partitions.definitions import EPISODES, FEEDS
 from partitions.keys import feed_of
 from pipeline.after_batch import forget_keys
@@ -35,18 +40,16 @@ from resources.lake.tables import catalogue as tables
 from resources.lake.tables.catalogue import EpisodeRow
 from resources.lake.tombstones import write_for_episode, write_for_feed
 from resources.lake.warehouse import ask, connect
-from speech.errors import PodlakeError, UpstreamMissing
+from resources.studio.lessons import LessonLedger
+from speech.errors import UpstreamMissing
 
 log = logging.getLogger("podlake")
 
 _ROWS = "select count(*) from lake.{table} where episode_id in (select unnest($keys))"
+_LESSONS = "select distinct lesson_id from lake.lessons where episode_id in (select unnest($keys))"
 _IS_KEY = re.compile(r"[a-z0-9-]+-(\d{8}|undated)-[0-9a-f]{8,64}")
 _TITLES_SHOWN = 20
 _SHOWN = ("acquisitions", "segments", "words", "turns")
-
-
-class InWork(PodlakeError):
-    """A run or a backfill works on the episode."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +68,13 @@ class Plan:
     """Exports that contain one of the episodes."""
     unseen: tuple[KnownExport, ...] = ()
     """Exports on other machines, which may contain one."""
+    lessons: tuple[Removal, ...] = ()
+    """What goes with the lessons that were made of the episodes."""
 
 
-def plan(catalogue: Catalogue, names: Sequence[str]) -> Plan:
+def plan(resources: Resources, cache: Path, names: Sequence[str]) -> Plan:
     """What the names cover: feeds with all their episodes, and episodes. Raises `UpstreamMissing`."""
+    catalogue: Catalogue = resources["catalogue"]
     polled = all_open_commits(catalogue.home).get("episodes", {}).keys()
     # A removal that was interrupted may have left no more of a feed than its row of the table, which goes last.
     known = (
@@ -82,10 +88,14 @@ def plan(catalogue: Catalogue, names: Sequence[str]) -> Plan:
         if not (_IS_KEY.fullmatch(name) and feed_of(name) in known):
             raise UpstreamMissing(f"There is no episode and no feed {name}. `podlake list --episodes` shows them.")
     with connect(catalogue.home) as connection:
+        lessons = {lesson_id for (lesson_id,) in ask(connection, _LESSONS, {"keys": sorted(keys)})}
         counts = [ask(connection, _ROWS.format(table=table), {"keys": sorted(keys)}) for table in _SHOWN]
     n_rows = sum(count for ((count,),) in counts)
     audio = audio_of(catalogue.lake, keys)
-    return Plan(feeds, tuple(rows.values()), keys, audio, n_rows, *_exports(catalogue.home, keys))
+    ledger: LessonLedger = resources["lesson_ledger"]
+    lessons.update(ledger.of_episodes(sorted(keys)))
+    removals = tuple(LESSON.plan(resources, cache, lesson_id) for lesson_id in sorted(lessons))
+    return Plan(feeds, tuple(rows.values()), keys, audio, n_rows, *_exports(catalogue.home, keys), removals)
 
 
 def _landed_feeds(lake: Lake) -> list[str]:
@@ -111,13 +121,18 @@ def summary(plan: Plan) -> str:
     ]
     exports += [f"  export {one.folder} on {one.host}: not seen from here. Remove it there." for one in plan.unseen]
     audio = f"{len(plan.audio.files)} audio files of {plan.audio.bytes / 1e6:.1f} MB:"
-    return "\n".join([f"{head}{audio}", *titles, *exports])
+    lessons = [f"  lesson {line}" for removal in plan.lessons for line in removal.summary().splitlines()[:1]]
+    lessons += [f"  Not removed, do it there: {one}" for removal in plan.lessons for one in removal.elsewhere]
+    return "\n".join([f"{head}{audio}", *titles, *exports, *lessons])
 
 
-def forget(instance: dg.DagsterInstance, catalogue: Catalogue, cache: Path, service_url: str, plan: Plan) -> None:
+def forget(instance: dg.DagsterInstance, resources: Resources, cache: Path, service_url: str, plan: Plan) -> None:
     """Carry out the plan. Raises `InWork`. A removal that is interrupted is completed when it is repeated."""
     _refuse_if_in_work(instance, plan)
+    catalogue: Catalogue = resources["catalogue"]
     home, lake = catalogue.home, catalogue.lake
+    for removal in plan.lessons:  # first: rows and request of a lesson name its episode
+        forget_requested.forget(instance, resources, service_url, LESSON, removal)
     subscriptions = {feed.feed_id: catalogue.address(feed) for feed in catalogue.all_subscriptions()}
     feeds = [feed_id for feed_id in plan.feeds if feed_id != SINGLES]
     _write_tombstones(home, plan, {feed_id: subscriptions[feed_id] for feed_id in feeds if feed_id in subscriptions})
@@ -154,6 +169,8 @@ def _write_tombstones(home: Home, plan: Plan, feed_urls: Mapping[str, str]) -> N
 
 
 def _refuse_if_in_work(instance: dg.DagsterInstance, plan: Plan) -> None:
+    for removal in plan.lessons:
+        forget_requested.refuse_if_in_work(instance, LESSON, removal.key)
     flying = in_flight(instance, instance.get_dynamic_partitions(EPISODES.name or "")).all_keys()
     of_feeds = in_flight(instance, instance.get_dynamic_partitions(FEEDS.name or "")).keys
     flying = flying.union(*(of_feeds.get(stage.name, ()) for stage in (*FEED_GRAPH, *GATHERING)))

@@ -13,8 +13,7 @@ import dagster as dg
 from pyarrow import fs
 
 from assets.stages import LESSON_GRAPH, PODCAST_GRAPH, VIDEO_GRAPH
-from dagster_project.commands.forget import InWork
-from dagster_project.forget_metadata import Traces, remove_traces
+from dagster_project.forget_metadata import InWork, Traces, remove_traces
 from dagster_project.lessons import LESSON_TAG
 from dagster_project.podcasts import PODCAST_TAG
 from dagster_project.videos import VIDEO_TAG
@@ -92,9 +91,9 @@ def forget(
 ) -> None:  # fmt: skip
     """Carry the removal out. Raises `InWork`. One that is interrupted is completed when it is repeated."""
     lake: Lake = resources["lake"]
-    _refuse_if_in_work(instance, kind, removal.key)
+    refuse_if_in_work(instance, kind, removal.key)
     resources[kind.ledger].cancel(removal.key)  # so that no run is started for it from now on
-    _refuse_if_in_work(instance, kind, removal.key)
+    refuse_if_in_work(instance, kind, removal.key)
     remove_keys(instance, kind.partitions, [removal.key])
     forget_keys(lake.home, kind.graph.names, [removal.key])
     forget_keys_at_work(lake.home, kind.graph.names, [removal.key])
@@ -106,6 +105,12 @@ def forget(
         instance.compute_log_manager.delete_logs(prefix=[run_id])
         instance.delete_run(run_id)
     remove_traces(instance, Traces(frozenset({removal.key}), frozenset()), service_url)  # its request too
+
+
+def refuse_if_in_work(instance: dg.DagsterInstance, kind: Kind, key: str) -> None:
+    """Raises `InWork` while a run makes it."""
+    if any(status in UNFINISHED for status in _runs(instance, kind.tag, key).values()):
+        raise InWork(f"A run makes {key}. Wait until it ends, or `podlake {kind.name} cancel {key}`.")
 
 
 def _plan_podcast(resources: Resources, cache: Path, key: str) -> Removal:
@@ -162,11 +167,6 @@ VIDEO = Kind(
     "video", VIDEO_TAG, VIDEOS, VIDEO_GRAPH, "video_ledger",
     lambda resources, key: resources["video_ledger"].request(key), _plan_video,
 )  # fmt: skip
-
-
-def _refuse_if_in_work(instance: dg.DagsterInstance, kind: Kind, key: str) -> None:
-    if any(status in UNFINISHED for status in _runs(instance, kind.tag, key).values()):
-        raise InWork(f"A run makes {key}. Wait until it ends, or `podlake {kind.name} cancel {key}`.")
 
 
 def _runs(instance: dg.DagsterInstance, tag: str, key: str) -> dict[str, dg.DagsterRunStatus]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -159,3 +159,7 @@ class Forgotten:
     episodes: int
     rows: int
     files: int
+    lessons: int = 0
+    """Lessons that were made of the episodes."""
+    not_removed: list[str] = field(default_factory=list)
+    """What has to be removed elsewhere by hand."""

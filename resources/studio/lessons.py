@@ -172,6 +172,15 @@ class LessonLedger:
         query = sa.select(LESSONS).order_by(LESSONS.c.added_at.desc(), LESSONS.c.lesson_id).limit(most)
         return self._lessons(query if course is None else query.where(LESSONS.c.course == course))
 
+    def of_episodes(self, episode_ids: Sequence[str]) -> list[str]:
+        """The ids of all lessons that were requested of these episodes."""
+        found: list[str] = []
+        with self._engine.connect() as connection:
+            for start in range(0, len(episode_ids), _ASKED_AT_ONCE):
+                asked = LESSONS.c.episode_id.in_(episode_ids[start : start + _ASKED_AT_ONCE])
+                found += connection.execute(sa.select(LESSONS.c.lesson_id).where(asked)).scalars()
+        return found
+
     def cancel(self, lesson_id: str, now: datetime | None = None) -> bool:
         """Note that the lesson is not wanted any more. Returns whether there is such a lesson."""
         at = (now or datetime.now(UTC)).timestamp()

@@ -22,6 +22,7 @@ from assets.stages import STAGES
 from dagster_project.build_resources import build_resources
 from dagster_project.cli import main
 from dagster_project.instance import DEFAULTS, database_url, open_instance
+from dagster_project.lessons import LESSON_TAG
 from dagster_project.settings import Settings
 from demo.serve import serving
 from partitions.definitions import EPISODES, FEEDS
@@ -34,9 +35,12 @@ from resources.lake.tables import ACQUISITIONS, TABLES
 from resources.lake.tables import EPISODES as EPISODE_ROWS
 from resources.lake.warehouse import connect
 from resources.search import SearchIndex
+from resources.studio.lessons import NewLesson
 from resources.workers.jobs import JobQueue, Work, Worker
 from speech.engines.protocols import EngineChoice
+from speech.engines.translation_cache import TranslationCache
 from tests.landings import land_stage, seal_settled
+from tests.lessons import publish
 from tests.object_store import s3_server
 from tests.postgres import postgres_storage
 
@@ -277,6 +281,35 @@ def test_an_episode_that_was_removed_before_is_forgotten(secret: str, home: Home
     assert f"removed/{secret}.json" in traces(home, [secret.encode()])
     podlake("forget", secret, "--yes")
     assert traces(home, [*SECRET, secret.encode()]) == []
+
+
+def test_a_lesson_goes_with_the_episode_that_it_was_made_of(secret: str, home: Home) -> None:
+    resources = build_resources(Settings())
+    lake, files, ledger = resources["lake"], resources["lesson_files"], resources["lesson_ledger"]
+    lessons = {}
+    for key, word in zip(reversed(keys(home)), ("secret", "public"), strict=True):
+        new = NewLesson(f"{word} lesson", "en", "es", "ana", "biology", episode_id=key)
+        lessons[word] = lesson_id = ledger.new_key(new)
+        ledger.add(lesson_id, new, None)
+        publish(lake, ledger, lesson_id, {"lessons": [{"title": f"{word} lesson", "episode_id": key}]})
+        files.write(lesson_id, "dubbed.es.mp4", f"{word} words".encode())
+        TranslationCache(resources["translators"].cache).of(lesson_id).put("ab" * 32, f"{word} words translated")
+    ledger.note_upload(lessons["secret"], "f" * 64, "kinescope-1", "https://uploads.test/1")
+
+    planned = podlake("forget", secret, "--dry-run")
+    assert f"lesson {lessons['secret']}: its request, rows and runs, and 1 files" in planned
+    assert "Not removed, do it there: the video kinescope-1 on Kinescope" in planned
+    assert lessons["public"] not in planned
+    podlake("forget", secret, "--yes")
+    assert traces(home, [*SECRET, secret.encode(), lessons["secret"].encode(), b"kinescope-1"]) == []
+    assert [lesson.lesson_id for lesson in ledger.lessons()] == [lessons["public"]]
+    assert len(files.stored(lessons["public"])) == 1
+
+    assert f"lesson {lessons['public']}" in podlake("forget", "show", "--dry-run")
+    with open_instance(Settings()) as instance:
+        instance.add_run(dg.DagsterRun("job", status=dg.DagsterRunStatus.STARTED, tags={LESSON_TAG: lessons["public"]}))
+        assert f"A run makes {lessons['public']}." in podlake("forget", "show", "--yes")
+    assert len(keys(home)) == len(ledger.lessons()) == 1
 
 
 def test_an_interrupted_removal_of_a_feed_is_completed_by_the_next(

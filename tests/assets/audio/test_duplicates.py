@@ -16,7 +16,8 @@ from dagster._core.definitions.reconstruct import ReconstructableJob
 
 from assets.audio.same_audio import same_audio
 from dagster_project.cli import main
-from dagster_project.commands.forget import InWork, forget, plan
+from dagster_project.commands.forget import forget, plan
+from dagster_project.forget_metadata import InWork
 from dagster_project.gathering import gather, gathering_batches
 from dagster_project.settings import Settings
 from partitions.definitions import FEEDS, add_keys
@@ -28,6 +29,7 @@ from resources.lake.near_copies import same_audio_rows
 from resources.lake.tables import ACQUISITIONS, EPISODES, HASHES, REPEATED_AUDIO, SAME_AUDIO, UTTERANCES, WORDS
 from resources.lake.tables.duplicates import SameAudioRow
 from resources.lake.warehouse import ask, connect
+from resources.studio.lessons import LessonLedger
 from speech.audio_matches import sketch_of
 from tests.instances import instance_for_test
 from tests.landings import NOON, land, seal_settled
@@ -165,5 +167,7 @@ def test_an_episode_is_not_forgotten_while_a_run_reads_its_feed(
     instance.add_run(dg.DagsterRun("__ASSET_JOB", status=dg.DagsterRunStatus.STARTED, tags=tags, asset_selection=asset))
     catalogue = Catalogue(lake)
     catalogue.subscribe([("https://show.test/rss", "show"), ("https://other.test/rss", "other")])
+    url, cache = f"sqlite:///{tmp_path}/service.db", tmp_path / "cache"
+    resources = {"catalogue": catalogue, "lesson_ledger": LessonLedger(lambda: url)}
     with pytest.raises(InWork, match="A run works on show"):
-        forget(instance, catalogue, tmp_path / "cache", "", plan(catalogue, [SHOW[1]]))
+        forget(instance, resources, cache, "", plan(resources, cache, [SHOW[1]]))
