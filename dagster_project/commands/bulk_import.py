@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import pyarrow as pa
 from rich.console import Console
@@ -224,7 +224,7 @@ def _land_part(catalogue: Catalogue, feed: Imported, new: pa.Table) -> None:
 
 
 @contextmanager
-def _opened(name: str) -> Iterator[IO[str]]:
+def _opened(name: str) -> Iterator[TextIO]:
     if name == "-":
         yield sys.stdin
         return
@@ -233,18 +233,17 @@ def _opened(name: str) -> Iterator[IO[str]]:
 
 
 @contextmanager
-def _progress(name: str) -> Iterator[Callable[[Iterable[str]], Iterator[str]]]:
+def _progress(name: str) -> Iterator[Callable[[TextIO], Iterator[str]]]:
     """Shows on a terminal how much of the file has been read."""
     size = Path(name).expanduser().stat().st_size if name != "-" else None
     with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("reading", total=size)
 
-        def counted(stream: Iterable[str]) -> Iterator[str]:
-            n_read = 0
+        def counted(stream: TextIO) -> Iterator[str]:
             for number, line in enumerate(stream):
                 yield line
-                n_read += len(line)
-                if number % 1000 == 0:  # an update of the bar takes as long as reading ten lines
-                    progress.update(task, completed=n_read)
+                if size and number % 1000 == 0:  # an update of the bar takes as long as reading ten lines
+                    progress.update(task, completed=stream.buffer.tell())
+            progress.update(task, completed=size)
 
         yield counted

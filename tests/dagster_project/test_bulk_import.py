@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import subprocess
+import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +17,7 @@ from dagster import DagsterInstance
 
 from dagster_project.cli import main
 from dagster_project.commands import bulk_import
+from dagster_project.settings import ROOT
 from partitions.keys import episode_key, feed_of
 from resources.lake.catalogue import Catalogue
 from resources.lake.home import Home
@@ -37,6 +43,29 @@ def podlake(*arguments: str, stdin: str | None = None) -> Result:
 def add(home: Home, name: str) -> str:
     """Like `podlake add`, without Dagster."""
     return bulk_import.import_file(Catalogue(Lake(home)), name, None).summary()
+
+
+def test_a_terminal_sees_how_much_of_the_file_was_read(home: Home) -> None:
+    lines = [
+        json.dumps({"url": f"https://a.test/{n}.mp3", "title": "äöü" * 9}, ensure_ascii=False) for n in range(1500)
+    ]
+    Path("list.jsonl").write_text("\n".join(lines))
+    terminal, output = pty.openpty()
+    code = (
+        "from dagster_project.commands.bulk_import import import_file; from resources.lake.catalogue import Catalogue; "
+        f"from resources.lake.home import Home; from resources.lake.lake import Lake; "
+        f"print(import_file(Catalogue(Lake(Home.at({str(Path('home').absolute())!r}))), 'list.jsonl', None).summary())"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "100"}
+    with subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=output) as process:
+        os.close(output)
+        shown = b""
+        with suppress(OSError):  # the process has ended
+            while True:
+                shown += os.read(terminal, 1 << 16)
+    os.close(terminal)
+    assert process.returncode == 0
+    assert b"100%" in shown
 
 
 def rows(home: Home) -> list[EpisodeRow]:
