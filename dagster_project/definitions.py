@@ -19,7 +19,7 @@ from dagster_project.settings import Settings
 from dagster_project.stages import stage_assets
 from pipeline.traces import send_traces
 from resources.lake.tables.lessons import CONTENT_REVIEWS, VOICEOVER_REVIEWS
-from resources.logs import log_json
+from resources.logs import hide_credentials, log_json
 
 GATE_CHECKS = [gate_check(CONTENT_REVIEWS), gate_check(VOICEOVER_REVIEWS)]
 
@@ -49,6 +49,7 @@ def build(settings: Settings) -> dg.Definitions:
 def load() -> dg.Definitions:
     """The definitions of this process, which logs and sends traces as the settings say."""
     settings = Settings()
+    hide_credentials()
     if settings.log_format == "json":
         log_json()
     if settings.traces_url:

@@ -15,13 +15,14 @@ from gateway.authentication import RefusedToStart, check_address, is_open
 from gateway.service import Service
 from gateway.settings import ServeSettings
 from gateway.sockets import OPTIONS
-from resources.logs import log_json
+from resources.logs import hide_credentials, log_json
 
 log = logging.getLogger("podlake")
 
 
 def serve(host: str, port: int) -> None:
     """Serve until Ctrl-C or SIGTERM. Raises `click.ClickException` for settings that are wrong or not safe."""
+    hide_credentials()
     try:
         own, settings = ServeSettings(), read_settings()
         is_json = settings.log_format == "json"

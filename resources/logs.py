@@ -1,4 +1,4 @@
-"""Log lines as JSON, with the run, the stage and the episode as fields.
+"""Log lines as JSON, with the run, the stage and the episode as fields; and tracebacks without credentials.
 
 A message that names an episode passes it as `extra={"key": …}`. `log_fields` adds fields to all messages of a block.
 """
@@ -13,6 +13,28 @@ from typing import TextIO
 
 import structlog
 from structlog.contextvars import bound_contextvars
+from structlog.typing import EventDict, WrappedLogger
+
+from partitions.credentials import without_credentials
+
+_TRACEBACK = logging.Formatter()
+
+
+def hide_credentials() -> None:
+    """Hide the credentials of URLs in the tracebacks of this process: libraries' errors quote the URL that they asked."""
+    logging.getLogger("podlake").addFilter(_hide_in_traceback)  # the same filter is added once
+
+
+def _hide_in_traceback(record: logging.LogRecord) -> bool:
+    if record.exc_info and not record.exc_text:  # formatters take the text if it is there
+        record.exc_text = without_credentials(_TRACEBACK.formatException(record.exc_info))
+    return True
+
+
+def _hide_in_exception(_: WrappedLogger, __: str, fields: EventDict) -> EventDict:
+    if "exception" in fields:
+        fields["exception"] = without_credentials(fields["exception"])
+    return fields
 
 
 def log_json(stream: TextIO | None = None) -> None:
@@ -29,6 +51,7 @@ def log_json(stream: TextIO | None = None) -> None:
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
+        _hide_in_exception,
     ]
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=fields,

@@ -89,8 +89,9 @@ def log_to_screen() -> None:
     """The pipeline's messages, a line per episode."""
     import logging
 
-    from resources.logs import log_json
+    from resources.logs import hide_credentials, log_json
 
+    hide_credentials()
     if read_settings().log_format == "json":
         log_json()
         return

@@ -24,7 +24,7 @@ from pipeline.traces import send_traces
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import SPEAKERS
-from resources.logs import log_json
+from resources.logs import hide_credentials, log_json
 from speech.errors import NotFound
 
 GOOD, GONE = "show-20260101-00000001", "show-20260102-00000002"
@@ -70,6 +70,18 @@ def lines() -> Iterator[io.StringIO]:
     yield stream
     root.handlers[:] = before
     podlake.setLevel(level)
+
+
+def test_tracebacks_hide_credentials(lines: io.StringIO) -> None:
+    as_text = io.StringIO()
+    logging.getLogger().addHandler(logging.StreamHandler(as_text))
+    hide_credentials()
+    error = OSError("GET https://ann:hunter22@feeds.test/rss?token=s3cr3t failed")
+    logging.getLogger("podlake").error("unexpected error", exc_info=error)
+    record = json.loads(lines.getvalue())
+    for written in (record["exception"], as_text.getvalue()):
+        assert "OSError: GET https://***@feeds.test/rss?token=*** failed" in written
+    assert "s3cr3t" not in lines.getvalue() + as_text.getvalue()
 
 
 def test_log_lines_have_the_run_the_stage_and_the_episode(lines: io.StringIO, tmp_path: Path) -> None:
