@@ -33,6 +33,7 @@ from pipeline.traces import batch_trace
 from resources.lake.commits import Commit, open_commits
 from resources.lake.lake import Lake
 from resources.lake.migration import migrate
+from resources.lake.tables import FAILURES
 from resources.lake.tables.pipeline import StageRunRow
 from resources.logs import log_fields
 from speech.errors import (
@@ -84,6 +85,8 @@ class _Step:
     replaced: Mapping[str, Commit]
     """Key → its open commit before this run."""
     after_batch: AfterBatch
+    failing: frozenset[str]
+    """The names in `failures` before this run, if partitions of the stage can be unchanged."""
     events: _Events = field(default_factory=_Events)
 
     @property
@@ -110,7 +113,8 @@ def _run_batch(context: dg.AssetExecutionContext, stage: Stage, code_version: st
     optional = {name: lake.runs(name, keys) for name in stage.optional_inputs}
     replaced = open_commits(lake.home, stage.name)
     after = AfterBatch(context.instance, lake, stage, run.run_id, context.resources)
-    step = _Step(context, stage, code_version, lake, run, keys, upstream, optional, replaced, after)
+    failing = frozenset(lake.keys(FAILURES) if stage.note_unchanged else ())
+    step = _Step(context, stage, code_version, lake, run, keys, upstream, optional, replaced, after, failing)
     started_at = _root_created_at(context.instance, root_run_id)
     done = landed_by(lake, step.replaced, stage.name, keys, root_run_id, started_at)
     for key in sorted(done):
@@ -284,7 +288,8 @@ def _land(step: _Step, outcome: Outcome, attempts: int) -> Landing | Unchanged |
 
 def _keep(step: _Step, outcome: Unchanged) -> None:
     """Remove its failure. A run that Dagster planned the partition for logs the event of the last landing again."""
-    remove_failure(step.lake, step.stage, outcome.key)
+    if FAILURES.landing_key(outcome.key, step.stage.name) in step.failing:
+        remove_failure(step.lake, step.stage, outcome.key)
     if has_planned_events(step.context.run.tags):
         landed = step.lake.runs(step.stage.name, [outcome.key])[outcome.key]
         _log_event(step, materialization(step.stage, outcome.key, landed, step.read, step.code_version, {}))

@@ -94,34 +94,30 @@ class _Known:
     subscriptions: Mapping[str, Subscription]
     listed: Mapping[str, Commit]
     """Feed → its open landing."""
-    sealed: Mapping[str, pa.Table]
-    """Feed → its row of `polls`, for those whose last landing is sealed: one query for all."""
+    last_polls: Mapping[str, _LastPoll]
+    """Of those that have landed: one query for the open landings, and one for the sealed ones."""
 
     @classmethod
     def of(cls, catalogue: Catalogue, keys: Sequence[str]) -> _Known:
         listed = open_commits(catalogue.home, EPISODES.asset)
-        sealed = SealedFiles(catalogue.home, POLLS).landings([key for key in keys if key not in listed])
+        columns = ("feed_id", *_OF_LAST_POLL)
+        open_keys = [key for key in keys if key in listed]
+        opened = catalogue.lake.read_open(POLLS, [listed[key] for key in open_keys], columns)
+        # A compaction has removed a file: read each landing where it is now.
+        found = {} if opened is not None else catalogue.lake.read_many(POLLS, open_keys)
+        found |= SealedFiles(catalogue.home, POLLS).landings([key for key in keys if key not in listed])
+        rows = [] if opened is None else opened.to_pylist()
+        rows += [row for one in found.values() for row in one.select(columns).to_pylist()]
+        polls = {row.pop("feed_id"): _LastPoll(**{**row, "problems": tuple(row["problems"])}) for row in rows}
         subscriptions = {feed.feed_id: feed for feed in catalogue.subscriptions(frozenset(keys))}
-        return cls(catalogue, subscriptions, listed, sealed)
-
-    def last_poll(self, feed_id: str) -> _LastPoll | None:
-        rows = self.sealed.get(feed_id)
-        if rows is None and feed_id in self.listed:
-            rows = self.catalogue.lake.read(POLLS, feed_id, self.listed, _OF_LAST_POLL)
-        if rows is None:
-            return None
-        (row,) = rows.select(_OF_LAST_POLL).to_pylist()
-        return _LastPoll(**{**row, "problems": tuple(row["problems"])})
+        return cls(catalogue, subscriptions, listed, polls)
 
     def poll(self, feed_id: str) -> PollRow | None:
         """All of its last landing."""
         return next(iter(self.catalogue.lake.rows(POLLS, feed_id, self.listed)), None)
 
     def episodes(self, feed_id: str) -> list[EpisodeRow]:
-        return self.catalogue.lake.rows(EPISODES, feed_id, self.listed) if self._has_landed(feed_id) else []
-
-    def _has_landed(self, feed_id: str) -> bool:
-        return feed_id in self.listed or feed_id in self.sealed
+        return self.catalogue.lake.rows(EPISODES, feed_id, self.listed) if feed_id in self.last_polls else []
 
 
 @Stage(
@@ -160,7 +156,7 @@ def _poll(feed_id: str, known: _Known, policy: FetchPolicy) -> Landing | Unchang
     if not subscription.url.lower().startswith(("http://", "https://")):
         feed, last = parse_feed(_local(subscription.url), url=subscription.url), known.poll(feed_id)
         return _landing(catalogue, feed_id, feed, subscription, known.episodes(feed_id), None, last)
-    last_poll = known.last_poll(feed_id)
+    last_poll = known.last_polls.get(feed_id)
     is_same = last_poll is not None and last_poll.url in (None, subscription.url)
     document = _fetched(subscription, last_poll if is_same else None, catalogue, policy)
     if subscription.ended_at:

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from resources.fetch.addresses import AllowedHosts
 from speech.errors import HostPaused
 
 CONNECTIONS_PER_HOST = 4
+LOOK_EVERY_S = 0.5
+"""A look for a pause before each request to a host takes a tenth of a short request."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +59,11 @@ class FetchPolicy:
             os.utime(path, (until, until))
 
     def _refuse_paused(self, host: str) -> None:
-        until = self._state(host).paused_until
-        if (path := self._shared(host)) and path.exists():
-            until = max(until, path.stat().st_mtime)
-        if (left_s := until - time.time()) > 0:
+        state = self._state(host)
+        if (path := self._shared(host)) and state.is_to_look():
+            with suppress(FileNotFoundError):
+                state.paused_until = max(state.paused_until, path.stat().st_mtime)
+        if (left_s := state.paused_until - time.time()) > 0:
             raise HostPaused(
                 f"{host} was not asked: it wants to be left alone for {left_s:.0f} s more (it answered 429 or 503).",
                 left_s,
@@ -81,7 +84,16 @@ class _HostState:
         self.connections = threading.Semaphore(connections)
         self.paused_until = 0.0
         self._next_start = 0.0
+        self._look_at_s = 0.0
         self._lock = threading.Lock()
+
+    def is_to_look(self) -> bool:
+        """Whether it is time to look for a pause that another process has noted."""
+        now = time.monotonic()
+        if now < self._look_at_s:
+            return False
+        self._look_at_s = now + LOOK_EVERY_S
+        return True
 
     def wait_for_spacing(self, spacing_s: float) -> None:
         if spacing_s <= 0:

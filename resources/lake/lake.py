@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from resources.lake.commits import FAILED, Commit, digest, open_commits
+from resources.lake.duckdb_files import connect_files, duckdb_schema, is_missing_lake_file
 from resources.lake.home import Home
 from resources.lake.sealed_files import SealedFiles
 from resources.lake.tables import FAILURES, STAGE_RUNS, Table
@@ -88,6 +89,25 @@ class Lake:
                     break
             if len(found) == len(opened):
                 return found | SealedFiles(self.home, table).landings([key for key in keys if key not in commits])
+
+    def read_open(self, table: Table, commits: Collection[Commit], columns: Sequence[str]) -> pa.Table | None:
+        """The columns of many open landings, by one query: a third of the work of reading file by file.
+
+        None if a compaction has removed one of the files.
+        """
+        if not commits:
+            return table.schema.empty_table().select(columns)
+        schema = pa.schema([table.schema.field(name) for name in columns])
+        paths = (self.home.path("lake", table.name, OPEN, f"{commit.name}.parquet") for commit in commits)
+        files = {"files": [self.home.duckdb_path(path) for path in paths]}
+        query = f"select {', '.join(columns)} from read_parquet($files, schema = {duckdb_schema(schema)})"
+        try:
+            with connect_files(self.home) as connection:
+                return table.conform(connection.sql(query, params=files).to_arrow_table(), columns)
+        except Exception as error:
+            if is_missing_lake_file(error):
+                return None
+            raise
 
     def read_landing(self, table: Table, commit: Commit) -> pa.Table | None:
         """The rows of this landing in the table; None if it is no longer there, because another has replaced it."""

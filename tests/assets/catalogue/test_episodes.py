@@ -20,11 +20,13 @@ from partitions.window import Window
 from pipeline.asset_definition import as_asset
 from pipeline.run_keys import key_tags
 from resources.lake.catalogue import Catalogue
+from resources.lake.commits import open_commits
 from resources.lake.home import Home
 from resources.lake.lake import Lake
 from resources.lake.tables import EPISODES, FAILURES, POLLS, UNCHANGED_POLLS
 from resources.lake.unchanged_polls import unchanged_at
 from tests.fetch import loopback
+from tests.landings import seal_settled
 
 FEED = """<?xml version="1.0" encoding="UTF-8"?>
 <rss version="2.0" xmlns:itunes="http://www.itunes.com/dtds/podcast-1.0.dtd"><channel>
@@ -116,6 +118,33 @@ def test_a_poll_lands_the_episodes_and_a_later_one_changes_no_key(
         assert second[0]["first_seen_at"] == first[0]["first_seen_at"]
         assert second[0]["last_changed_at"] > first[0]["last_changed_at"]
         assert len(instance.get_dynamic_partitions("episodes")) == 2
+
+
+class _SealsAfterListing(Home):
+    """A home in which a compaction moves the polls after they were listed."""
+
+    def duckdb_path(self, path: str) -> str:
+        if "/polls/open/" in path:
+            seal_settled(Lake(Home.at(self.uri)))
+        return super().duckdb_path(path)
+
+
+def test_a_feed_is_unchanged_wherever_its_last_poll_lies(
+    instance: dg.DagsterInstance, lake: Lake, tmp_path: Path
+) -> None:
+    folder = tmp_path / "site"
+    folder.mkdir()
+    for name in "ab":
+        (folder / f"{name}.xml").write_text(FEED.format(items=ONE))
+    with serving(folder) as base:
+        feeds = Catalogue(lake).subscribe([(f"{base}/{name}.xml", name) for name in "ab"])
+        keys = [feed.feed_id for feed in feeds]
+        sealing = Lake(_SealsAfterListing.at(lake.home.uri))
+        for home in (lake, sealing, lake):  # open, moved while it is read, sealed
+            assert poll_together(instance, home, keys).success
+    assert [len(lake.history("episodes", key)) for key in keys] == [1, 1]
+    assert open_commits(lake.home, "episodes") == {}
+    assert set(unchanged_at(lake)) == set(keys)
 
 
 def test_a_feed_that_is_gone_is_a_failure_with_its_name(

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from resources.lake.commits import FAILED, NO_VERSION, new_commit
+from resources.lake.commits import FAILED, NO_VERSION, new_commit, open_commits
 from resources.lake.compaction import seal
 from resources.lake.home import Home
 from resources.lake.lake import Lake
@@ -181,6 +181,26 @@ def test_columns_can_be_read_alone(lake: Lake) -> None:
     read = lake.read(SPEAKERS, KEY, columns=["speech_ms", "speaker"])
     assert read is not None
     assert read.to_pydict() == {"speech_ms": [1000, 1000], "speaker": ["S1", "S2"]}
+
+
+def test_many_open_landings_are_read_by_one_query(lake: Lake) -> None:
+    other = "show-20260102-00000002"
+    land_arrow(lake, SPEAKERS, KEY, speakers(KEY, "S1", "S2"))
+    land_arrow(lake, SPEAKERS, other, speakers(other, "S3"))
+    commits = open_commits(lake.home, "diarization")
+    older = lake.home.path("lake", "speakers", "open", f"{commits[other].name}.parquet")
+    pq.write_table(pq.read_table(older).drop_columns(["embedding_model"]), older)  # as an older version wrote it
+    columns = ("episode_id", "speaker", "embedding_model")
+    read = lake.read_open(SPEAKERS, commits.values(), columns)
+    assert read is not None
+    assert sorted(map(tuple, (row.values() for row in read.to_pylist()))) == [
+        (KEY, "S1", None), (KEY, "S2", None), (other, "S3", None),
+    ]  # fmt: skip
+    none = lake.read_open(SPEAKERS, [], columns)
+    assert none is not None
+    assert none.schema == read.schema
+    list(seal(lake, {other}))
+    assert lake.read_open(SPEAKERS, commits.values(), columns) is None, "a compaction has moved a landing"
 
 
 class _SealsAfterListing(Home):
