@@ -261,7 +261,8 @@ def _landing(
         _row(keys[episode.guid], episode, own_language or episode.language_declared or feed.language, before, now)
         for episode in public
     ]
-    keep_secrets(catalogue.episode_secrets(feed_id), listed_by_guid, keys)
+    changed = (pair for pair, shown in zip(listed_by_guid.items(), public, strict=True) if pair[1] is not shown)
+    keep_secrets(catalogue.episode_secrets(feed_id), dict(changed), keys)
     _clear_failures(catalogue.lake, rows, before)
     listed = {row.episode_id for row in rows}
     if last and (reason := _doubt(rows, known)) and reason not in last.problems:

@@ -60,4 +60,5 @@ def keep_secrets(secrets: SecretUrls, episodes: Mapping[str, Episode], keys: Map
         for url in [*urls, *(link.url for link in episode.transcript_urls)]:
             if (shown := without_credentials(url)) != url:
                 found[f"{keys[guid]} {shown}"] = url
-    secrets.add(found)
+    if found:
+        secrets.add(found)

@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 from partitions.credentials import without_credentials
 from partitions.feeds.details import MOST_ENTRIES, Details, details_of, short
@@ -92,7 +93,9 @@ def parse_feed(document: bytes, *, url: str, content_type: str | None = None) ->
             f"{without_credentials(url)} is not a podcast feed: {_what_it_is(text)}. Check the address in a browser."
         )
     del text  # may be large, and its part from the root element on is a copy
-    head, items, repaired = read_items(feed_xml, url=url, items=("item", "entry"), read=_readable)
+    is_tagged = "xml:lang" in feed_xml  # nearly never, and a look at the ancestors of each item takes long
+    read = partial(_readable, is_tagged=is_tagged)
+    head, items, repaired = read_items(feed_xml, url=url, items=("item", "entry"), read=read)
     notes = Counter(note for _, own in items for note in own)
     episodes = _distinct([episode for episode, _ in items if episode], notes)
     noted = [f"{count} × {note}" if count > 1 else note for note, count in notes.items()]
@@ -102,7 +105,7 @@ def parse_feed(document: bytes, *, url: str, content_type: str | None = None) ->
         podcast_guid=short(first_text(head, "podcast:guid")),
         title=_title(head),
         author=short(first_text(head, "itunes:author", "author", "dc:creator", "managingeditor")),
-        language=_language(head),
+        language=_language(head, is_tagged=is_tagged),
         categories=_categories(head),
         license=_license(head),
         canonical_url=_canonical_url(head),
@@ -125,16 +128,16 @@ MOST_ALTERNATIVES = 5
 MOST_TRANSCRIPTS = 20
 
 
-def _readable(item: Fields) -> tuple[Episode | None, tuple[str, ...]]:
+def _readable(item: Fields, *, is_tagged: bool) -> tuple[Episode | None, tuple[str, ...]]:
     """The item, and what is noted of it."""
     notes: list[str] = []
     try:
-        return _episode(item, notes), tuple(notes)
+        return _episode(item, notes, is_tagged=is_tagged), tuple(notes)
     except Exception as error:  # noqa: BLE001 - whatever is wrong with an item, the others are read
         return None, (*notes, f"item that cannot be read skipped ({type(error).__name__})")
 
 
-def _episode(item: Fields, notes: list[str]) -> Episode | None:
+def _episode(item: Fields, notes: list[str], *, is_tagged: bool) -> Episode | None:
     if not item:
         notes.append("empty item skipped")
         return None
@@ -163,7 +166,7 @@ def _episode(item: Fields, notes: list[str]) -> Episode | None:
         enclosure_length=enclosure.length,
         season=_number(first_text(item, "itunes:season", "podcast:season")),
         episode_no=_number(first_text(item, "itunes:episode", "podcast:episode")),
-        language_declared=_language(item),
+        language_declared=_language(item, is_tagged=is_tagged),
         transcript_urls=_transcripts(item),
         chapters_url=_first_url(item, "podcast:chapters", "url"),
         details=details_of(item),
@@ -211,12 +214,14 @@ def _title(fields: Fields) -> str | None:
     return (line if len(line) <= LONGEST_TITLE else f"{line[: LONGEST_TITLE - 1].rstrip()}…") or None
 
 
-def _language(fields: Fields) -> str | None:
-    """The language element, else xml:lang, which elements inherit."""
+def _language(fields: Fields, *, is_tagged: bool) -> str | None:
+    """The language element, else xml:lang, which elements inherit, if the document is tagged with it."""
+    own = short(first_text(fields, "language", "dc:language"))
+    if own or not is_tagged:
+        return own
     some = next((elements[0] for elements in fields.values()), None)
-    ancestors = some.iterancestors() if some is not None else ()
-    inherited = (element.get(_XML_LANG) for element in ancestors)
-    return short(first_text(fields, "language", "dc:language") or next((tag for tag in inherited if tag), None))
+    inherited = (element.get(_XML_LANG) for element in (some.iterancestors() if some is not None else ()))
+    return short(next((tag for tag in inherited if tag), None))
 
 
 _XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"

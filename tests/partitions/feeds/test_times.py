@@ -105,3 +105,14 @@ def test_every_rfc_822_date(moment: datetime) -> None:
 )
 def test_duration(text: str | None, expected: int | None) -> None:
     assert parse_duration_ms(text) == expected
+
+
+@given(
+    st.integers(1, 31), st.sampled_from(["Jan", "feb", "OCT", "Dec"]), st.integers(1890, 2110), st.integers(0, 25),
+    st.integers(0, 61), st.sampled_from(["GMT", "utc", "+0530", "-0800", "+2400", "-0099"]),
+)  # fmt: skip
+def test_the_usual_form_is_read_like_all_others(
+    day: int, month: str, year: int, hour: int, second: int, zone: str
+) -> None:
+    text = f"Thu, {day} {month} {year} {hour:02}:59:{second:02} {zone}"
+    assert parse_date(text) == parse_date(f"{text} ")
