@@ -50,9 +50,11 @@ def admit_from_feeds(
     """After polls: the newest episodes of each feed, up to its even share of the window."""
     known = set(instance.get_dynamic_partitions(EPISODES.name or ""))
     free = window.size - len(known)
+    if free <= 0:
+        return
     by_feed = [list(_newest_first(tables["episodes"])) for tables in polls]
     new = [row.key for rows in by_feed for row in rows if row.key not in known]
-    if free <= 0 or not new:
+    if not new:
         return
     state = LakeState.read(lake, episode_graph, new)
     done = set.intersection(*(set(state.commits[name]) for name in episode_graph.terminal)).union(

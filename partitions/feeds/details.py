@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import pyarrow as pa
@@ -59,39 +59,50 @@ class Details:
     image_url: str | None
     explicit: bool | None
     authors: tuple[str, ...]
-    persons: tuple[Person, ...]
-    license: str | None
-    license_url: str | None
-    blocked: bool | None
-    locked: bool | None
-    """Of a feed only."""
     kind: str | None
     """itunes:episodeType of an item, itunes:type of a feed."""
-    funding: tuple[Link, ...]
-    value: tuple[Recipient, ...]
+    persons: tuple[Person, ...] = ()
+    license: str | None = None
+    license_url: str | None = None
+    blocked: bool | None = None
+    locked: bool | None = None
+    """Of a feed only."""
+    funding: tuple[Link, ...] = ()
+    value: tuple[Recipient, ...] = ()
 
 
 def details_of(fields: Fields) -> Details:
     description = first_text(
         fields, "content:encoded", "description", "content", "itunes:summary", "summary", "subtitle"
     )
-    licenses = fields.get("podcast:license", []) + fields.get("creativecommons:license", [])
-    return Details(
+    usual = Details(
         description_html=description[:LONGEST_TEXT] if description else None,
         description_text=plain_text(description) if description else None,
         link=_link(fields),
         image_url=_image(fields),
         explicit=_yes(first_text(fields, "itunes:explicit")),
         authors=_authors(fields),
+        kind=short(first_text(fields, "itunes:episodetype", "itunes:type")),
+    )
+    if _RARE.isdisjoint(fields):  # a look at each of them takes as long as all the rest
+        return usual
+    licenses = fields.get("podcast:license", []) + fields.get("creativecommons:license", [])
+    return replace(
+        usual,
         persons=tuple(_person(element) for element in fields.get("podcast:person", [])[:MOST_ENTRIES]),
         license=short(text_of(licenses[0])) if licenses else None,
         license_url=next((url for one in licenses if (url := absolute_url(one, one.get("url")))), None),
         blocked=_blocked(fields),
         locked=_yes(first_text(fields, "podcast:locked")),
-        kind=short(first_text(fields, "itunes:episodetype", "itunes:type")),
         funding=_funding(fields),
         value=_recipients(fields),
     )
+
+
+_RARE = frozenset({
+    "podcast:person", "podcast:license", "creativecommons:license", "itunes:block", "podcast:block", "podcast:locked",
+    "podcast:funding", "podcast:value",
+})  # fmt: skip
 
 
 def plain_text(markup: str) -> str | None:
