@@ -13,20 +13,19 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from assets.catalogue.feed_moves import IF_AGREED, Addresses, Move, followed, permanent_address
 from assets.catalogue.feed_pages import with_pages
 from assets.catalogue.redaction import by_redacted_guid, keep_secrets, redacted
 from partitions.credentials import without_credentials
 from partitions.feeds.details import Details
-from partitions.feeds.links import web_url
 from partitions.feeds.rss import Episode, Feed, parse_feed
 from partitions.keys import KnownEpisode, assign_keys
 from partitions.languages import normalise_language
 from pipeline.live_window import admit_from_feeds
 from pipeline.reporting import markdown_text
 from pipeline.stage import Batch, Landing, Outcome, Stage, Unchanged, each
-from resources.fetch.exchange import is_refused
 from resources.fetch.hosts import FetchPolicy
-from resources.fetch.http import Answer, Document, NotModified, fetch_document
+from resources.fetch.http import Document, NotModified, fetch_document
 from resources.lake.catalogue import SINGLES, Catalogue, Subscription
 from resources.lake.commits import Commit, open_commits
 from resources.lake.home import Home
@@ -39,8 +38,6 @@ from resources.lake.unchanged_polls import note_unchanged
 from speech.errors import Gone, NotAFeed, UpstreamMissing
 
 POLLS_AT_ONCE = 8
-MOVED = "moved permanently to "
-IF_AGREED = "; the subscription follows if the next poll agrees"
 SHOWN_EPISODES = 10
 
 _CHANGES = (
@@ -96,6 +93,7 @@ class _Known:
     """Feed → its open landing."""
     last_polls: Mapping[str, _LastPoll]
     """Of those that have landed: one query for the open landings, and one for the sealed ones."""
+    addresses: Addresses
 
     @classmethod
     def of(cls, catalogue: Catalogue, keys: Sequence[str]) -> _Known:
@@ -110,7 +108,7 @@ class _Known:
         rows += [row for one in found.values() for row in one.select(columns).to_pylist()]
         polls = {row.pop("feed_id"): _LastPoll(**{**row, "problems": tuple(row["problems"])}) for row in rows}
         subscriptions = {feed.feed_id: feed for feed in catalogue.subscriptions(frozenset(keys))}
-        return cls(catalogue, subscriptions, listed, polls)
+        return cls(catalogue, subscriptions, listed, polls, Addresses(catalogue))
 
     def poll(self, feed_id: str) -> PollRow | None:
         """All of its last landing."""
@@ -162,7 +160,7 @@ def _poll(feed_id: str, known: _Known, policy: FetchPolicy) -> Landing | Unchang
     if subscription.ended_at:
         subscription = replace(subscription, ended_at=None)
         catalogue.end(subscription, undo=True)
-    moved_to = _moved_to(document, None)
+    moved_to = permanent_address(document, None)
     if isinstance(document, NotModified):
         assert last_poll, "a server says `not modified` only to a conditional request"
         is_noted = any(problem.endswith(IF_AGREED) for problem in last_poll.problems)
@@ -174,18 +172,19 @@ def _poll(feed_id: str, known: _Known, policy: FetchPolicy) -> Landing | Unchang
             )
         last = known.poll(feed_id)
         assert last, "a landing is replaced, and never removed while its feed is polled"
-        return _followed(
-            _unchanged(feed_id, subscription, last, before, document), subscription, last, moved_to, catalogue, policy
-        )
+        move = Move(subscription, document, moved_to) if moved_to else None
+        return followed(_unchanged(feed_id, subscription, last, before, document), move, last, known.addresses, policy)
     feed = parse_feed(document.content, url=document.final_url, content_type=document.content_type)
     document = replace(document, content=b"")  # may be large, and is not needed any more
-    moved_to, last = _moved_to(document, feed.moved_to), known.poll(feed_id) if last_poll else None
+    moved_to, last = permanent_address(document, feed.moved_to), known.poll(feed_id) if last_poll else None
     pages = with_pages(feed, policy)
     if pages.may_pass:  # without validators, so that the next poll sees the document and asks for the pages again
         document = replace(document, etag=None, last_modified=None)
     before = known.episodes(feed_id)
     landing = _landing(catalogue, feed_id, pages.feed, subscription, before, document, last, is_whole=pages.is_whole)
-    return _followed(landing, subscription, last, moved_to, catalogue, policy)
+    return followed(
+        landing, Move(subscription, document, moved_to) if moved_to else None, last, known.addresses, policy
+    )
 
 
 def _fetched(
@@ -200,37 +199,6 @@ def _fetched(
         raise Gone(
             f"{error} The subscription has ended. `podlake refresh {subscription.feed_id}` asks the server again."
         ) from error
-
-
-def _moved_to(answer: Answer, declared: str | None) -> str | None:
-    """The permanent new address: where only permanent redirects led, else what the feed declares."""
-    hops = [status for _, status in answer.redirect_chain]
-    if hops and all(status in (301, 308) for status in hops):
-        return answer.final_url
-    return web_url(declared) if declared and web_url(declared) != answer.requested_url else None
-
-
-def _followed(
-    landing: Landing, subscription: Subscription, last: PollRow | None, moved_to: str | None, catalogue: Catalogue,
-    policy: FetchPolicy,
-) -> Landing:  # fmt: skip
-    """The landing, with a note of the new address. The subscription follows when two polls agree.
-
-    It does not follow to an address that is never fetched from, where it would stay without polls.
-    """
-    (poll,) = landing.rows["polls"]
-    assert isinstance(poll, PollRow)
-    problems = tuple(problem for problem in poll.problems if not problem.startswith(MOVED))
-    if moved_to:
-        where = f"{MOVED}{without_credentials(moved_to)}"
-        if is_refused(moved_to, policy):
-            problems = (*problems, f"{where}, which is no public address; the subscription does not follow")
-        elif last and f"{where}{IF_AGREED}" in last.problems:
-            catalogue.move(subscription, moved_to)
-            problems = (*problems, f"{where}; the subscription has followed")
-        else:  # without validators, so that the next poll sees the document again
-            problems, poll = (*problems, f"{where}{IF_AGREED}"), replace(poll, etag=None, last_modified=None)
-    return replace(landing, rows={**landing.rows, "polls": [replace(poll, problems=problems)]})
 
 
 def _landing(

@@ -262,6 +262,43 @@ def test_a_subscription_does_not_move_to_where_nothing_is_fetched_from(pipeline:
     assert poll.etag, "an address that is not followed costs no whole document at each poll"
 
 
+def test_a_subscription_does_not_move_to_an_address_without_a_feed(pipeline: Pipeline) -> None:
+    files: dict[str, bytes] = {}
+    with site(files, etag=True) as host:
+        new = f"http://{host}/new"
+        files["/feed"] = declares(new).format(enclosures=enclosure(f"http://{host}/a.mp3")).encode()
+        pipeline.catalogue.subscribe([(f"http://{host}/feed", "Show")])
+        for content, error in ((None, "http_not_found"), (b"<html><body>Parked.</body></html>", "not_a_feed")):
+            if content is not None:
+                files["/new"] = content
+                files["/feed"] += b"<!-- changed -->"
+            for _ in range(2):
+                pipeline.poll()
+                (poll,) = pipeline.lake.rows(POLLS, "show")
+                said = (
+                    f"moved permanently to {new}, where no feed was found ({error}); the subscription does not follow"
+                )
+                assert poll.problems == (said,)
+        assert pipeline.catalogue.subscriptions()[0].url == f"http://{host}/feed"
+
+
+def test_two_subscriptions_do_not_move_to_one_address(pipeline: Pipeline) -> None:
+    files: dict[str, bytes] = {}
+    with site(files, redirect=301) as host:
+        files["/new"] = FEED.format(enclosures=enclosure(f"http://{host}/a.mp3")).encode()
+        files["/feed"] = f"to:http://{host}/new".encode()
+        pipeline.catalogue.subscribe([(f"http://{host}/feed", "Show"), (f"http://{host}/new", "Other")])
+        for _ in range(2):
+            pipeline.poll()
+            (poll,) = pipeline.lake.rows(POLLS, "show")
+            said = f"moved permanently to http://{host}/new, which other polls; the subscription does not follow"
+            assert poll.problems == (said,)
+        assert {feed.url for feed in pipeline.catalogue.subscriptions()} == {
+            f"http://{host}/feed",
+            f"http://{host}/new",
+        }
+
+
 def test_a_permanent_redirect_to_a_private_address_ends_the_poll_and_moves_nothing(pipeline: Pipeline) -> None:
     files: dict[str, bytes] = {}
     with site(files, redirect=301) as host:
