@@ -91,7 +91,7 @@ def details_of(fields: Fields) -> Details:
         usual,
         persons=tuple(_person(element) for element in fields.get("podcast:person", [])[:MOST_ENTRIES]),
         license=short(text_of(licenses[0])) if licenses else None,
-        license_url=next((url for one in licenses if (url := absolute_url(one, one.get("url")))), None),
+        license_url=next((url for one in licenses if (url := _license_url(one))), None),
         blocked=_blocked(fields),
         locked=_yes(first_text(fields, "podcast:locked")),
         funding=_funding(fields),
@@ -146,6 +146,12 @@ def _image(fields: Fields) -> str | None:
         absolute_url(one, text_of(part)) for one in fields.get("image", ()) for part in one.iterchildren("{*}url")
     )
     return next((url for url in images if url), None)
+
+
+def _license_url(element: etree._Element) -> str | None:
+    """podcast:license has it as an attribute, creativeCommons:license as its text."""
+    text = text_of(element)
+    return absolute_url(element, element.get("url") or (text if text.startswith(("http://", "https://")) else None))
 
 
 def _yes(text: str | None) -> bool | None:

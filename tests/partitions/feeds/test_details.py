@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from partitions.feeds.details import Link, Person, Recipient, details_of, plain_text
+import pytest
+
+from partitions.feeds.details import Details, Link, Person, Recipient, details_of, plain_text
 from partitions.feeds.rss import Episode, parse_feed
 
 FEED = """<rss version="2.0" xmlns:itunes="http://www.itunes.com/dtds/podcast-1.0.dtd"
@@ -48,6 +50,50 @@ def test_an_item_describes_itself() -> None:
     assert details.authors == ("Ann", "Bob")
     assert details.persons == (Person("Bob B.", "guest", None, "https://b.test", "https://a.test/b.jpg"),)
     assert details.license == "cc0"
+
+
+ITEM = """<rss version="2.0" xmlns:itunes="http://www.itunes.com/dtds/podcast-1.0.dtd"
+ xmlns:media="http://search.yahoo.com/mrss/" xmlns:podcast="https://podcastindex.org/namespace/1.0"
+ xmlns:creativeCommons="http://backend.userland.com/creativeCommonsRssModule"><channel><title>Show</title>
+<item><title>One</title><enclosure url="https://a.test/1.mp3" type="audio/mpeg"/>{elements}</item></channel></rss>"""
+
+
+def of_item(elements: str) -> Details:
+    (episode,) = parse_feed(ITEM.format(elements=elements).encode(), url="https://a.test/feed/").episodes
+    assert episode.details
+    return episode.details
+
+
+@pytest.mark.parametrize(
+    ("elements", "url"),
+    [
+        ('<itunes:image href="1.jpg"/>', "https://a.test/feed/1.jpg"),
+        ('<media:thumbnail url="https://cdn.test/2.jpg"/>', "https://cdn.test/2.jpg"),
+        ("<image><title>Cover</title><url>/3.jpg</url></image>", "https://a.test/3.jpg"),
+        ('<media:thumbnail url="2.jpg"/><itunes:image href="/1.jpg"/>', "https://a.test/1.jpg"),
+        ('<itunes:image href=""/>', None),
+    ],
+)
+def test_the_image_of_an_item(elements: str, url: str | None) -> None:
+    assert of_item(elements).image_url == url
+
+
+def test_an_item_says_how_it_is_paid_for() -> None:
+    details = of_item(
+        '<podcast:funding url="/pay">Pay us</podcast:funding><podcast:funding>nowhere</podcast:funding>'
+        '<podcast:value type="lightning" method="keysend"><podcast:valueRecipient type="node" address="03ab" split="x"/>'
+        "</podcast:value>"
+    )
+    assert details.funding == (Link("https://a.test/pay", "Pay us"),)
+    assert details.value == (Recipient(None, "node", "03ab", None, "keysend"),)
+
+
+def test_a_license_of_creative_commons_is_its_own_address() -> None:
+    url = "https://creativecommons.org/licenses/by/4.0/"
+    details = of_item(f"<creativeCommons:license>{url}</creativeCommons:license>")
+    assert (details.license, details.license_url) == (url, url)
+    named = of_item("<podcast:license>cc-by-4.0</podcast:license>")
+    assert (named.license, named.license_url) == ("cc-by-4.0", None)
 
 
 def test_what_is_not_said_is_none() -> None:
