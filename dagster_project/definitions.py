@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import dagster as dg
 
 from assets.audio.audio_retention import audio_retention
@@ -58,3 +60,5 @@ def load() -> dg.Definitions:
 
 
 defs = load()
+# What is loaded now stays: each full collection would look at all of it, which takes a tenth of a poll of a large feed.
+gc.freeze()
