@@ -38,7 +38,7 @@ class Batch:
     optional: Mapping[str, Mapping[str, StageRunRow]] = field(default_factory=dict)
     """The same for the optional inputs, of the keys for which they have landed."""
     write: Callable[[Landing], Written | Failure] | None = None
-    """Writes and commits a landing in the thread that made it, for stages with more to land than to work on."""
+    """Writes and commits a landing in the calling thread, for stages whose landings take longer than their work."""
 
     def audio_sha256(self, key: str) -> str:
         """The acquisition that all upstream rows of the episode were made from.

@@ -13,7 +13,7 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.catalogue.feed_moves import IF_AGREED, Addresses, Move, followed, permanent_address
+from assets.catalogue.feed_moves import IF_AGREED, Addresses, followed, move_of
 from assets.catalogue.feed_pages import with_pages
 from assets.catalogue.redaction import by_redacted_guid, keep_secrets, redacted
 from partitions.credentials import without_credentials
@@ -30,7 +30,6 @@ from resources.lake.catalogue import SINGLES, Catalogue, Subscription
 from resources.lake.commits import Commit, open_commits
 from resources.lake.home import Home
 from resources.lake.lake import Lake
-from resources.lake.sealed_files import SealedFiles
 from resources.lake.tables import FAILURES
 from resources.lake.tables.catalogue import EPISODES, POLLS, EpisodeRow, PollRow, UnchangedPollRow
 from resources.lake.tombstones import Tombstones
@@ -92,20 +91,13 @@ class _Known:
     listed: Mapping[str, Commit]
     """Feed → its open landing."""
     last_polls: Mapping[str, _LastPoll]
-    """Of those that have landed: one query for the open landings, and one for the sealed ones."""
+    """Feed → its last poll, for those that have landed."""
     addresses: Addresses
 
     @classmethod
     def of(cls, catalogue: Catalogue, keys: Sequence[str]) -> _Known:
         listed = open_commits(catalogue.home, EPISODES.asset)
-        columns = ("feed_id", *_OF_LAST_POLL)
-        open_keys = [key for key in keys if key in listed]
-        opened = catalogue.lake.read_open(POLLS, [listed[key] for key in open_keys], columns)
-        # A compaction has removed a file: read each landing where it is now.
-        found = {} if opened is not None else catalogue.lake.read_many(POLLS, open_keys)
-        found |= SealedFiles(catalogue.home, POLLS).landings([key for key in keys if key not in listed])
-        rows = [] if opened is None else opened.to_pylist()
-        rows += [row for one in found.values() for row in one.select(columns).to_pylist()]
+        rows = catalogue.lake.read_columns(POLLS, keys, listed, ("feed_id", *_OF_LAST_POLL)).to_pylist()
         polls = {row.pop("feed_id"): _LastPoll(**{**row, "problems": tuple(row["problems"])}) for row in rows}
         subscriptions = {feed.feed_id: feed for feed in catalogue.subscriptions(frozenset(keys))}
         return cls(catalogue, subscriptions, listed, polls, Addresses(catalogue))
@@ -160,31 +152,28 @@ def _poll(feed_id: str, known: _Known, policy: FetchPolicy) -> Landing | Unchang
     if subscription.ended_at:
         subscription = replace(subscription, ended_at=None)
         catalogue.end(subscription, undo=True)
-    moved_to = permanent_address(document, None)
+    move = move_of(subscription, document, None)
     if isinstance(document, NotModified):
         assert last_poll, "a server says `not modified` only to a conditional request"
         is_noted = any(problem.endswith(IF_AGREED) for problem in last_poll.problems)
-        before = known.episodes(feed_id) if moved_to or is_noted or subscription.language else []
-        if not moved_to and not is_noted and all(row.language_declared == subscription.language for row in before):
+        before = known.episodes(feed_id) if move or is_noted or subscription.language else []
+        if not move and not is_noted and all(row.language_declared == subscription.language for row in before):
             now = datetime.now(UTC)
             return Unchanged(
                 feed_id, UnchangedPollRow(feed_id=feed_id, http_status=document.http_status, polled_at=now)
             )
         last = known.poll(feed_id)
         assert last, "a landing is replaced, and never removed while its feed is polled"
-        move = Move(subscription, document, moved_to) if moved_to else None
         return followed(_unchanged(feed_id, subscription, last, before, document), move, last, known.addresses, policy)
     feed = parse_feed(document.content, url=document.final_url, content_type=document.content_type)
     document = replace(document, content=b"")  # may be large, and is not needed any more
-    moved_to, last = permanent_address(document, feed.moved_to), known.poll(feed_id) if last_poll else None
+    move, last = move_of(subscription, document, feed.moved_to), known.poll(feed_id) if last_poll else None
     pages = with_pages(feed, policy)
     if pages.may_pass:  # without validators, so that the next poll sees the document and asks for the pages again
         document = replace(document, etag=None, last_modified=None)
     before = known.episodes(feed_id)
     landing = _landing(catalogue, feed_id, pages.feed, subscription, before, document, last, is_whole=pages.is_whole)
-    return followed(
-        landing, Move(subscription, document, moved_to) if moved_to else None, last, known.addresses, policy
-    )
+    return followed(landing, move, last, known.addresses, policy)
 
 
 def _fetched(

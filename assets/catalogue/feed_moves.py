@@ -31,7 +31,7 @@ class Move:
 
     @property
     def is_declared(self) -> bool:
-        """Whether the feed says so only: a redirect has led to a document."""
+        """Whether only the feed names it. Where a redirect led, there is a document."""
         return self.to != self.answer.final_url
 
 
@@ -51,12 +51,13 @@ class Addresses:
         self.feeds[to] = subscription.feed_id
 
 
-def permanent_address(answer: Answer, declared: str | None) -> str | None:
-    """Where only permanent redirects led, else the address that the feed declares. None: it has not moved."""
+def move_of(subscription: Subscription, answer: Answer, declared: str | None) -> Move | None:
+    """To where only permanent redirects led, else to the address that the feed declares. None: it has not moved."""
     hops = [status for _, status in answer.redirect_chain]
     if hops and all(status in (301, 308) for status in hops):
-        return answer.final_url
-    return web_url(declared) if declared and web_url(declared) != answer.requested_url else None
+        return Move(subscription, answer, answer.final_url)
+    to = web_url(declared) if declared else None
+    return Move(subscription, answer, to) if to and to != answer.requested_url else None
 
 
 def followed(

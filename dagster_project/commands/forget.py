@@ -121,7 +121,7 @@ def summary(plan: Plan) -> str:
     ]
     exports += [f"  export {one.folder} on {one.host}: not seen from here. Remove it there." for one in plan.unseen]
     audio = f"{len(plan.audio.files)} audio files of {plan.audio.bytes / 1e6:.1f} MB:"
-    lessons = [f"  lesson {line}" for removal in plan.lessons for line in removal.summary().splitlines()[:1]]
+    lessons = [f"  lesson {removal.headline}" for removal in plan.lessons]
     lessons += [f"  Not removed, do it there: {one}" for removal in plan.lessons for one in removal.elsewhere]
     return "\n".join([f"{head}{audio}", *titles, *exports, *lessons])
 

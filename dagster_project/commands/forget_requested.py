@@ -54,10 +54,15 @@ class Removal:
     elsewhere: tuple[str, ...] = ()
     """What podlake cannot remove."""
 
+    @property
+    def headline(self) -> str:
+        """What a removal covers, in a line."""
+        n_bytes = sum(one.info.size or 0 for one in self.stored)
+        return f"{self.key}: its request, rows and runs, and {len(self.stored)} files of {n_bytes / 1e6:.1f} MB"
+
     def summary(self) -> str:
         """What a removal covers, to read."""
-        n_bytes = sum(one.info.size or 0 for one in self.stored)
-        lines = [f"{self.key}: its request, rows and runs, and {len(self.stored)} files of {n_bytes / 1e6:.1f} MB:"]
+        lines = [f"{self.headline}:"]
         lines += [f"  {one.info.path}" for one in self.stored] + [f"  {path}" for path in self.local]
         return "\n".join([*lines, *(f"Not removed, do it there: {one}" for one in self.elsewhere)])
 

@@ -84,7 +84,7 @@ def details_of(fields: Fields) -> Details:
         authors=_authors(fields),
         kind=short(first_text(fields, "itunes:episodetype", "itunes:type")),
     )
-    if _RARE.isdisjoint(fields):  # a look at each of them takes as long as all the rest
+    if _RARE.isdisjoint(fields):  # nearly always, and a look at each of them takes a quarter of the time
         return usual
     licenses = fields.get("podcast:license", []) + fields.get("creativecommons:license", [])
     return replace(

@@ -64,7 +64,7 @@ _USUAL = re.compile(
     rf"(?:[A-Z][a-z]{{2}}, )?(\d{{1,2}}) ({'|'.join(_MONTHS)}) (\d{{4}}) (\d\d):(\d\d):(\d\d) (?:GMT|UTC|([+-])(\d\d)(\d\d))",
     re.IGNORECASE,
 )
-"""RFC 822 as nearly all feeds write it, read in a third of the time."""
+"""RFC 822 as nearly all feeds write it, read in less than half of the time."""
 
 _ZONES_H = {
     "ast": -4, "adt": -3, "est": -5, "edt": -4, "cst": -6, "cdt": -5, "mst": -7, "mdt": -6, "pst": -8, "pdt": -7,

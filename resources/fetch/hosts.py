@@ -60,7 +60,7 @@ class FetchPolicy:
 
     def _refuse_paused(self, host: str) -> None:
         state = self._state(host)
-        if (path := self._shared(host)) and state.is_to_look():
+        if (path := self._shared(host)) and state.is_look_due():
             with suppress(FileNotFoundError):
                 state.paused_until = max(state.paused_until, path.stat().st_mtime)
         if (left_s := state.paused_until - time.time()) > 0:
@@ -87,7 +87,7 @@ class _HostState:
         self._look_at_s = 0.0
         self._lock = threading.Lock()
 
-    def is_to_look(self) -> bool:
+    def is_look_due(self) -> bool:
         """Whether it is time to look for a pause that another process has noted."""
         now = time.monotonic()
         if now < self._look_at_s:

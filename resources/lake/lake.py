@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -90,13 +90,27 @@ class Lake:
             if len(found) == len(opened):
                 return found | SealedFiles(self.home, table).landings([key for key in keys if key not in commits])
 
-    def read_open(self, table: Table, commits: Collection[Commit], columns: Sequence[str]) -> pa.Table | None:
-        """The columns of many open landings, by one query: a third of the work of reading file by file.
+    def read_columns(
+        self, table: Table, keys: Sequence[str], listed: Mapping[str, Commit], columns: Sequence[str]
+    ) -> pa.Table:
+        """Some columns of the keys' newest landings, by two queries: less than half of the work of reading each file.
 
-        None if a compaction has removed one of the files.
+        `listed` are the open commits of the table's stage.
         """
+        open_keys = [key for key in keys if key in listed]
+        opened = self._read_open(table, [listed[key] for key in open_keys], columns)
+        # If a compaction has removed a file, each landing is read where it is now.
+        found = self.read_many(table, open_keys) if opened is None else {}
+        found |= SealedFiles(self.home, table).landings([key for key in keys if key not in listed])
+        none = pa.schema([table.schema.field(name) for name in columns]).empty_table()
+        return pa.concat_tables(
+            [none if opened is None else opened, *(rows.select(columns) for rows in found.values())]
+        )
+
+    def _read_open(self, table: Table, commits: Sequence[Commit], columns: Sequence[str]) -> pa.Table | None:
+        """Of these open landings. None if there are none, or if one of the files is gone."""
         if not commits:
-            return table.schema.empty_table().select(columns)
+            return None
         schema = pa.schema([table.schema.field(name) for name in columns])
         paths = (self.home.path("lake", table.name, OPEN, f"{commit.name}.parquet") for commit in commits)
         files = {"files": [self.home.duckdb_path(path) for path in paths]}

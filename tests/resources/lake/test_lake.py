@@ -183,7 +183,7 @@ def test_columns_can_be_read_alone(lake: Lake) -> None:
     assert read.to_pydict() == {"speech_ms": [1000, 1000], "speaker": ["S1", "S2"]}
 
 
-def test_many_open_landings_are_read_by_one_query(lake: Lake) -> None:
+def test_columns_of_many_landings_are_read_together(lake: Lake) -> None:
     other = "show-20260102-00000002"
     land_arrow(lake, SPEAKERS, KEY, speakers(KEY, "S1", "S2"))
     land_arrow(lake, SPEAKERS, other, speakers(other, "S3"))
@@ -191,16 +191,19 @@ def test_many_open_landings_are_read_by_one_query(lake: Lake) -> None:
     older = lake.home.path("lake", "speakers", "open", f"{commits[other].name}.parquet")
     pq.write_table(pq.read_table(older).drop_columns(["embedding_model"]), older)  # as an older version wrote it
     columns = ("episode_id", "speaker", "embedding_model")
-    read = lake.read_open(SPEAKERS, commits.values(), columns)
-    assert read is not None
-    assert sorted(map(tuple, (row.values() for row in read.to_pylist()))) == [
-        (KEY, "S1", None), (KEY, "S2", None), (other, "S3", None),
-    ]  # fmt: skip
-    none = lake.read_open(SPEAKERS, [], columns)
-    assert none is not None
-    assert none.schema == read.schema
+    keys, expected = (KEY, other, "no-landing"), [(KEY, "S1", None), (KEY, "S2", None), (other, "S3", None)]
+
+    def read() -> list[tuple[str, ...]]:
+        rows = lake.read_columns(SPEAKERS, keys, commits, columns)
+        assert rows.schema == pa.schema([SPEAKERS.schema.field(name) for name in columns])
+        return sorted(tuple(row.values()) for row in rows.to_pylist())
+
+    assert read() == expected
     list(seal(lake, {other}))
-    assert lake.read_open(SPEAKERS, commits.values(), columns) is None, "a compaction has moved a landing"
+    assert read() == expected, "a compaction has moved a landing after the commits were listed"
+    commits = open_commits(lake.home, "diarization")
+    assert read() == expected
+    assert lake.read_columns(SPEAKERS, ["no-landing"], commits, columns).num_rows == 0
 
 
 class _SealsAfterListing(Home):
